@@ -39,7 +39,7 @@ def make_tagger(spec: TaggerSpec) -> Tagger:
     Raises:
         ConfigError: no such tagger, options it does not take, or something that is no tagger.
     """
-    found = _find(spec.use)
+    found = find(spec.use)
     tagger = _instance(found, spec)
     _check(tagger, spec.use)
     return tagger if spec.name is None else _Renamed(tagger, _checked_name(spec.name))
@@ -100,7 +100,12 @@ def _made(spec: TaggerSpec) -> Tagger:
     return tagger_of_process(spec) if is_built_in(spec) else make_tagger(spec)
 
 
-def _find(use: str) -> Any:
+def find(use: str) -> Any:
+    """The class, function or object that `use` names, not made yet.
+
+    Raises:
+        ConfigError: there is none.
+    """
     table = available()
     if use in table:
         return _load(table[use])
@@ -205,38 +210,7 @@ class _Renamed:
     def __init__(self, tagger: Tagger, name: str) -> None:
         self._tagger, self.name = tagger, name
         self.version, self.outputs, self.needs = tagger.version, tagger.outputs, needs_of(tagger)
+        self.languages = getattr(tagger, "languages", "")
 
     def __call__(self, batch: Any) -> Any:
         return self._tagger(batch)
-
-
-def describe(names: list[str]) -> list[dict[str, Any]]:
-    """One row per tagger: name, meaning, place, and its outputs with kind, unit, range and meaning.
-
-    Without names all of them; one that cannot be imported then has no outputs, and its meaning says why.
-
-    Raises:
-        ConfigError: a tagger that was asked for by name cannot be made.
-    """
-    rows = []
-    for name in names or list(available()):
-        try:
-            meaning, outputs = _described(name)
-        except ConfigError as error:
-            if names:
-                raise
-            meaning, outputs = str(error).split("\n")[0], []
-        rows.append({"name": name, "meaning": meaning, "at": available().get(name, name), "outputs": outputs})
-    return rows
-
-
-def _described(name: str) -> tuple[str, list[dict[str, Any]]]:
-    found = _find(name)
-    # What a class declares is known without an instance, which may have to load a model.
-    declares = inspect.isclass(found) and isinstance(getattr(found, "outputs", None), Mapping)
-    tagger = found if declares else make_tagger(TaggerSpec(use=name))
-    outputs = [
-        {"name": f"{tagger.name}.{key}", **{k: getattr(out, k) for k in ("kind", "unit", "range", "meaning")}}
-        for key, out in tagger.outputs.items()
-    ]
-    return (inspect.getdoc(tagger) or "").split("\n")[0], outputs

@@ -23,7 +23,7 @@ FLOORS = [
     {"run"},
     {"taggers", "dedupe", "mixers", "tokens", "train", "stats"},
     {"pipeline"},
-    {"verify"},
+    {"verify", "doctor"},
     {"cli"},
     {"__main__"},
 ]

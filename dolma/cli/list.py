@@ -15,9 +15,15 @@ dolma list gopher
 @click.command("list", cls=ManualCommand, example=EXAMPLE)
 @click.argument("names", nargs=-1, metavar="[TAGGER]...")
 @option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON instead of tables.")
-def command(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Show the taggers, what they measure, in which unit and range; with a name, all of its outputs."""
+@option(
+    "--markdown", section="Output", is_flag=True, show_default=False, help="Print docs/taggers.md: all built-in ones."
+)
+def command(names: tuple[str, ...], *, as_json: bool, markdown: bool) -> None:
+    """Show the taggers: what they measure, need and assume, and how fast they are; with a name, all of its outputs."""
     from dolma.cli.terminal import show_taggers
-    from dolma.taggers.registry import describe
+    from dolma.taggers.catalogue import catalogue, manual
 
-    show_taggers(describe(list(names)), full=bool(names), as_json=as_json)
+    if markdown:
+        click.echo(manual(), nl=False)
+        return
+    show_taggers(catalogue(names), full=bool(names), as_json=as_json)

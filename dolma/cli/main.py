@@ -25,7 +25,8 @@ COMMANDS = {
     "trace": "which documents a training step saw, and which steps a document",
     "stat": "count, and describe attributes per source",
     "run": "go through all stages of a recipe; only what changed runs again",
-    "list": "show taggers, their outputs and what they need",
+    "list": "show taggers: what they measure, need and assume, and their speed",
+    "doctor": "what a recipe needs: extras, models, lists, and how to get what is missing",
     "verify": "check output folders against their manifests",
 }
 ALIASES = {"tokens": "tokenize"}

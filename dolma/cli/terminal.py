@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dolma.config import Recipe
+    from dolma.doctor import Finding
     from dolma.mixers.report import Preview
     from dolma.pipeline import Outcome
     from dolma.run.ledger import Ledger
+    from dolma.taggers.catalogue import Entry
     from dolma.taggers.profile import Profile
     from dolma.train.evaluate import Evaluation
     from dolma.train.plan import TrainPlan
@@ -473,19 +476,39 @@ def show_seen(rows: Iterable[Any], *, as_json: bool) -> None:
 # --- list, verify ----------------------------------------------------------------------------------------------------
 
 
-def show_taggers(rows: list[dict[str, Any]], *, full: bool, as_json: bool) -> None:
-    """The taggers, or all outputs of some."""
+def show_taggers(entries: Sequence[Entry], *, full: bool, as_json: bool) -> None:
+    """The taggers by family, or all there is to know of some."""
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        click.echo(json.dumps([entry.as_json() for entry in entries], indent=1))
         return
-    if not full:
-        print_table(["tagger", "outputs", "meaning"], [(r["name"], len(r["outputs"]), r["meaning"]) for r in rows])
-        click.echo("`dolma list NAME` shows the outputs; `dolma tag --help` how to add your own")
+    if full:
+        for entry in entries:
+            _show_tagger(entry)
         return
-    for row in rows:
-        click.echo(f"{row['name']}: {row['meaning']}  ({row['at']})")
-        keys = ("name", "kind", "unit", "range", "meaning")
-        print_table(keys, [[out[key] for key in keys] for out in row["outputs"]])
+    width = max(len(entry.name) for entry in entries)
+    for family, members in itertools.groupby(entries, key=lambda entry: entry.family):
+        click.secho(family, bold=True)
+        for entry in members:
+            speed = "" if entry.megabytes_per_second is None else f"{entry.megabytes_per_second:,.0f}"
+            notes = [f"needs {need.name}" for need in entry.needs] + [entry.languages] * bool(entry.languages)
+            about = " ".join([entry.meaning or entry.problem, *(f"[{note}]" for note in notes)])
+            click.echo(f"  {entry.name:<{width}}  {speed:>6}  {len(entry.outputs):>4}  {about}")
+    click.echo(
+        "columns: name, MB of text per second alone on one core, outputs, meaning [needs] [assumes]\n"
+        "`dolma list NAME` shows the outputs; `dolma tag --help` how to add your own"
+    )
+
+
+def _show_tagger(entry: Entry) -> None:
+    click.echo(f"{entry.name}: {entry.meaning}  ({entry.at})")
+    if entry.languages:
+        click.echo(f"  assumes: {entry.languages}")
+    for need in entry.needs:
+        click.echo(f"  needs {need.kind} {need.name}: {need.get}")
+    if entry.megabytes_per_second is not None:
+        click.echo(f"  speed: {entry.megabytes_per_second:,.0f} MB of text per second, alone on one core")
+    keys = ("name", "kind", "unit", "range", "meaning")
+    print_table(keys, [[out[key] for key in keys] for out in entry.outputs])
 
 
 def show_verification(result: Verification) -> None:
@@ -496,3 +519,11 @@ def show_verification(result: Verification) -> None:
         click.echo(f"problem: {problem}", err=True)
     if not result.problems:
         click.echo(f"ok: {result.files:,} files in {result.sets:,} file sets are as their manifests say")
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """What is there and what is missing, with the command that gets it."""
+    for found in findings:
+        click.echo(f"{'ok' if found.ok else 'missing':<8} {found.what}")
+        if not found.ok:
+            click.echo(f"         {found.get}")

@@ -17,15 +17,31 @@ if TYPE_CHECKING:
 def test_the_table_has_every_built_in_tagger(dolma: Dolma) -> None:
     ended = dolma("list")
     assert ended.status == 0
-    assert [line.split()[0] for line in ended.out.splitlines() if line[:1] == " " and line[1:2].isalpha()] == [
-        "tagger",
-        *sorted(BUILT_IN),
-    ]
+    assert {line.split()[0] for line in ended.out.splitlines() if line.startswith("  ")} == set(BUILT_IN)
+
+
+def test_the_table_is_by_family_with_those_of_dolma_1_last(dolma: Dolma) -> None:
+    families = [line for line in dolma("list").out.splitlines() if line[:1].isalpha() and " " not in line]
+    assert families == sorted(families, key=lambda family: (family.startswith("dolma1."), family))
+    assert {"gopher", "dolma1.gopher"} <= set(families)
+
+
+def test_the_table_says_what_a_tagger_needs_and_assumes(dolma: Dolma) -> None:
+    lines = {line.split()[0]: line for line in dolma("list").out.splitlines() if line.startswith("  ")}
+    assert "[needs tokenizer.json]" in lines["tokens"]
+    assert "[English]" in lines["c4_v1"]
+
+
+def test_the_manual_has_every_output_of_every_built_in_tagger(dolma: Dolma) -> None:
+    manual = dolma("list", "--markdown").out
+    for row in json.loads(dolma("list", "--json").out):
+        assert f"\n### {row['name']}\n" in manual
+        assert all(f"| `{output['name']}` |" in manual for output in row["outputs"])
 
 
 def test_json_has_name_kind_unit_range_and_meaning_of_every_output(dolma: Dolma) -> None:
     rows = json.loads(dolma("list", "--json").out)
-    assert [row["name"] for row in rows] == sorted(BUILT_IN)
+    assert {row["name"] for row in rows} == set(BUILT_IN)
     outputs = [output for row in rows for output in row["outputs"]]
     assert all(set(output) >= {"name", "kind", "unit", "range", "meaning"} for output in outputs)
     assert all(output["meaning"] for output in outputs)

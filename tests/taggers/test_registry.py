@@ -13,13 +13,13 @@ import pytest
 from dolma.config import TaggerSpec
 from dolma.data.batch import TextBatch
 from dolma.errors import ConfigError
+from dolma.taggers.catalogue import catalogue
 from dolma.taggers.length import Length
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.registry import (
     _cached,
-    _find,
     available,
-    describe,
+    find,
     identity_of,
     make_tagger,
     make_taggers,
@@ -76,7 +76,7 @@ def wrong(use: str, **fields: Any) -> str:
 
 
 def without_needs() -> list[str]:
-    return [name for name in BUILT_IN if not needs_of(_find(name))]
+    return [name for name in BUILT_IN if not needs_of(find(name))]
 
 
 @pytest.mark.parametrize("name", without_needs())
@@ -89,8 +89,8 @@ def test_a_built_in_tagger_answers_to_its_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_tagger_says_what_it_measures(name: str) -> None:
-    (row,) = describe([name])
-    assert row["meaning"].endswith(".")
+    (entry,) = catalogue([name])
+    assert entry.meaning.endswith(".")
 
 
 def test_a_function_in_a_file(tmp_path: Path) -> None:
@@ -164,19 +164,6 @@ def test_the_identity_of_a_file_is_what_stands_in_it(tmp_path: Path) -> None:
     written(tmp_path, ONE_FUNCTION + "\n")
     assert identity_of(f"{use}:shout") != first
     assert identity_of("length") == "length"
-
-
-def test_what_dolma_list_prints() -> None:
-    (row,) = describe(["length"])
-    assert (row["name"], row["at"]) == ("length", "dolma.taggers.length:Length")
-    assert row["meaning"].startswith("Characters, bytes, words")
-    assert row["outputs"][0] == {
-        "name": "length.characters",
-        "kind": "int",
-        "unit": "code points",
-        "range": ">= 0",
-        "meaning": "Unicode code points",
-    }
 
 
 # --- what is said about wrong ones -----------------------------------------------------------------------------------

@@ -1,0 +1,94 @@
+"""What a recipe needs. Run: pytest tests/test_doctor.py"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dolma import doctor
+from dolma.config import make_recipe
+from dolma.doctor import Finding, examine, missing_of_extra
+from dolma.errors import ConfigError
+
+TAGGER = """
+from dolma.data.columns import DocInt
+from dolma.taggers.tagger import Need
+
+class Needy:
+    \"\"\"Needs things.\"\"\"
+    name, version, outputs = "needy", 1, {"n": DocInt("nothing")}
+    needs = (%s,)
+    def __call__(self, batch):
+        raise AssertionError
+"""
+
+
+def recipe_with(tmp_path: Path, need: str, metadata: dict[str, object], **more: object):
+    (tmp_path / "needy.py").write_text(TAGGER % need)
+    (tmp_path / "documents").mkdir()
+    record = {"id": "1", "text": "a", "source": "s", "metadata": metadata}
+    (tmp_path / "documents/a.jsonl").write_text(json.dumps(record) + "\n")
+    values = {"documents": [str(tmp_path / "documents/*.jsonl")], "tag": {"taggers": [str(tmp_path / "needy.py")]}}
+    return make_recipe(values | more)
+
+
+URL = 'Need(kind="metadata", name="metadata.url", get="give the field by `field`")'
+
+
+def problems(findings: list[Finding]) -> list[Finding]:
+    return [found for found in findings if not found.ok]
+
+
+def test_a_field_that_is_there_is_no_problem(tmp_path: Path):
+    found = examine(recipe_with(tmp_path, URL, {"url": "https://a.example"}))
+    assert problems(found) == []
+    assert any("metadata metadata.url" in one.what for one in found)
+
+
+def test_a_field_that_is_absent_is_named_with_the_file_and_what_to_do(tmp_path: Path):
+    (found,) = problems(examine(recipe_with(tmp_path, URL, {"title": "x"})))
+    assert "metadata.url" in found.what and "a.jsonl" in found.what
+    assert found.get == "give the field by `field`"
+
+
+def test_a_missing_extra_comes_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "_installed", lambda package: False)
+    (found,) = problems(examine(recipe_with(tmp_path, 'Need(kind="extra", name="ray", get="")', {})))
+    assert found.what.endswith("extra ray (ray)")
+    assert found.get == "pip install 'dolma[ray]'"
+
+
+def test_an_extra_that_nobody_declares_is_an_error():
+    with pytest.raises(ConfigError, match="no extra 'rey'"):
+        missing_of_extra("rey")
+
+
+def test_every_extra_of_a_built_in_tagger_is_declared():
+    from dolma.taggers.catalogue import catalogue
+
+    extras = {need.name for entry in catalogue() for need in entry.needs if need.kind == "extra"}
+    for extra in extras:
+        missing_of_extra(extra)
+
+
+def test_an_unknown_tagger_is_a_problem_and_the_rest_is_looked_at(tmp_path: Path):
+    recipe = recipe_with(tmp_path, URL, {"url": "x"}, tokenize={"tokenizer": str(tmp_path / "none.json")})
+    recipe = make_recipe(
+        {
+            "documents": recipe.documents,
+            "tag": {"taggers": ["gophr", "length"]},
+            "tokenize": {"tokenizer": str(tmp_path / "none.json")},
+        }
+    )
+    found = examine(recipe)
+    assert [one.what.split(":")[0] for one in problems(found)] == ["tagger gophr", f"tokenizer {tmp_path}/none.json"]
+    assert any(one.what == "tagger length" and one.ok for one in found)
+
+
+def test_no_documents_is_a_problem(tmp_path: Path):
+    (found,) = problems(
+        examine(make_recipe({"documents": [str(tmp_path / "*.jsonl")], "tag": {"taggers": ["length"]}}))
+    )
+    assert found.what == "documents"
