@@ -169,7 +169,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     address: str | None = None  # of a Ray cluster to join; default: start one
     on_error: Literal["fail", "skip", "quarantine"] = "fail"
     quarantine: str | None = None  # folder for bad records; default: <output>/quarantine
-    max_errors: int = 0  # bad records that may be left out before the exit status says so
+    max_errors: int = 0  # records left out, or failed on by taggers, before the exit status says so
     invalid_unicode: Literal["replace", "error"] = "replace"
     fields: Fields = Fields()
     tag: TagConfig | None = None

@@ -9,7 +9,8 @@
     │   └── AlignmentError      3   attributes do not belong to the documents beside them
     ├── LedgerError             1   a stage cannot account for every document: a defect of ours
     ├── WorkerError             1   a worker process died; says on which file
-    └── SkippedRecordsError     4   the run finished, but skipped more records than `--max-errors` allows
+    ├── SkippedRecordsError     4   the run finished, but skipped more records than `--max-errors` allows
+    └── UnmeasuredError         4   the run finished, but taggers failed on more documents than `--max-errors` allows
 
 Every message says what was given, what was expected and, on a line of its own, what to type next.
 """
@@ -95,6 +96,12 @@ class WorkerError(DolmaError):
 
 class SkippedRecordsError(DolmaError):
     """The run finished, but left out more records than allowed."""
+
+    exit_status = 4
+
+
+class UnmeasuredError(DolmaError):
+    """The run finished, but taggers failed on more documents than allowed."""
 
     exit_status = 4
 

@@ -21,6 +21,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, Piece, Shard
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
+from dolma.errors import UnmeasuredError
 from dolma.run.compiling import compile_by_calling
 from dolma.run.ledger import Ledger
 from dolma.run.options import RunOptions
@@ -28,7 +29,7 @@ from dolma.run.progress import Reporter, advance
 from dolma.run.stage import StageReport, Unfinished, open_stage
 from dolma.run.standing import standing
 from dolma.run.task import Task, TaskResult
-from dolma.taggers.limits import ERROR, Limits, counts_of, measure, outputs_of, select
+from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, measure, outputs_of, select
 from dolma.taggers.profile import READING, WRITING, Profile, Stopwatch, profile_of
 from dolma.taggers.registry import identity_of, is_built_in, make_taggers, normal, tagger_of_process
 from dolma.taggers.tagger import Tagger, needs_of
@@ -116,6 +117,20 @@ class TagReport(StageReport):
             f"{kind}: {n:,} documents have no values; {kind.partition(':')[0]}.{ERROR} says why"
             for kind, n in self.ledger.errors.items()
         ]
+
+    def check_measured(self, max_errors: int) -> None:
+        """Return when taggers failed no more often than allowed. What a size limit left out was asked for.
+
+        Raises:
+            UnmeasuredError: says how often which of them did.
+        """
+        unasked = {kind: n for kind, n in self.ledger.errors.items() if not kind.endswith(f": {SIZE_LIMIT}")}
+        if (total := sum(unasked.values())) > max_errors:
+            kinds = "".join(f"\n  {kind}: {n:,} documents" for kind, n in unasked.items())
+            raise UnmeasuredError(
+                f"taggers failed on {total:,} documents; at most {max_errors:,} may be{kinds}"
+                f"\n  all else is done, and `error` beside the values says why; `--max-errors {total}` accepts this"
+            )
 
     def to_json(self) -> bytes:
         """Documents, errors and profile as JSON."""

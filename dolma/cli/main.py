@@ -1,7 +1,7 @@
 """The `dolma` command: finds the subcommand, and turns errors into messages and exit statuses.
 
 Exit statuses: 0 done; 1 a failure of ours or of a worker; 2 the recipe or a flag is wrong; 3 the data is wrong;
-4 done, but more records were left out than `--max-errors` allows; 130 interrupted.
+4 done, but more records were left out, or not measured, than `--max-errors` allows; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COMMANDS = {
     "stat": "count, and describe attributes per source",
     "run": "go through all stages of a recipe; only what changed runs again",
     "list": "show taggers: what they measure, need and assume, and their speed",
-    "doctor": "what a recipe needs: extras, models, lists, and how to get what is missing",
+    "doctor": "what a recipe needs, and how to get what is missing",
     "verify": "check output folders against their manifests",
 }
 ALIASES = {"tokens": "tokenize"}

@@ -130,7 +130,7 @@ bad_record_options = _stacked(
         section="Bad records",
         key="max_errors",
         type=click.IntRange(min=0),
-        help="Records that may be left out before the exit status is 4.  [default: 0]",
+        help="Records that may be left out, or that taggers may fail on, before the exit status is 4.  [default: 0]",
     ),
     option(
         "--invalid-unicode",

@@ -16,7 +16,7 @@ from dolma.cli.options import (
     running_options,
     seed_option,
 )
-from dolma.cli.session import check_skipped, recipe_of, run_stages, running_of
+from dolma.cli.session import check_measured, check_skipped, recipe_of, run_stages, running_of
 from dolma.errors import ConfigError
 
 EXAMPLE = """
@@ -77,3 +77,4 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
             if getattr(outcome.report, "waiting", 0):
                 return
     show_run(recipe, outcomes)
+    check_measured(outcomes, recipe)

@@ -86,6 +86,7 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
             if ctx.params.get("profile"):
                 show_profile(outcome.report.profile)
         check_skipped(outcome, recipe)
+        check_measured([outcome], recipe)
 
 
 def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | None = None) -> Iterator[Outcome]:
@@ -119,3 +120,16 @@ def check_skipped(outcome: Outcome, recipe: Recipe) -> None:
     report = getattr(outcome.report, "report", outcome.report)
     if isinstance(report, StageReport):
         report.check_skipped(recipe.max_errors)
+
+
+def check_measured(outcomes: Sequence[Outcome], recipe: Recipe) -> None:
+    """Return when taggers failed on no more documents than the recipe allows.
+
+    Raises:
+        UnmeasuredError: they did.
+    """
+    from dolma.taggers.stage import TagReport
+
+    for outcome in outcomes:
+        if isinstance(outcome.report, TagReport):
+            outcome.report.check_measured(recipe.max_errors)

@@ -191,8 +191,31 @@ def test_an_error_of_a_tagger_names_file_line_and_tagger(with_taggers: Place, wo
     assert "manifest.json" not in with_taggers.files("attributes", "raising")
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_error_of_a_tagger_stops_nothing_and_is_no_success(with_taggers: Place, workers: str) -> None:
+    ended = tag(with_taggers, "raising", "--workers", workers)
+    assert ended.status == 4
+    assert "taggers failed on 1 documents; at most 0 may be\n  raising: ValueError: 1 documents\n" in ended.err
+    assert "`--max-errors 1` accepts this" in ended.err
+    assert "manifest.json" in with_taggers.files("attributes", "raising")
+    assert tag(with_taggers, "raising", "--workers", workers).status == 4, "nor is it later, when nothing is left to do"
+
+
+def test_an_error_of_a_tagger_stops_no_later_stage(with_taggers: Place) -> None:
+    (with_taggers.folder / "recipe.yaml").write_text(
+        f"documents: [{with_taggers.path('documents')}/*.jsonl]\n"
+        f"output: {with_taggers.path('out')}\n"
+        f"tag: {{taggers: ['{with_taggers.folder}/taggers.py:raising']}}\n"
+        "mix: {keep: ['COALESCE(raising.n, 0) > 0']}\n"
+    )
+    ended = with_taggers.dolma("run", with_taggers.path("recipe.yaml"))
+    assert ended.status == 4
+    assert "taggers failed on 1 documents" in ended.err
+    assert "mixed/manifest.json" in with_taggers.files("out")
+
+
 def test_an_error_of_a_tagger_can_be_left_empty(with_taggers: Place) -> None:
-    ended = tag(with_taggers, "raising", "--on-error", "skip", "--max-errors", "1")
+    ended = tag(with_taggers, "raising", "--max-errors", "1")
     assert ended.status == 0, ended.err
     rows = pq.read_table(with_taggers.path("attributes", "raising", "b.jsonl.parquet")).to_pylist()
     assert [row["n"] for row in rows] == [4, 4, None, 4]
