@@ -34,3 +34,11 @@ def test_stages_prints_a_row_per_stage():
 def test_memory_prints_a_row_per_stage():
     rows = printed("benchmarks.memory", FORUM)
     assert all(f"| {name} |" in rows for name in ("tag", "dedupe", "mix", "tokenize"))
+
+
+def test_taggers_prints_passes_and_every_tagger_alone():
+    rows = printed("benchmarks.taggers", "--repeats", "1", "--alone", "1", "--sample", "1", FORUM)
+    assert "| gopher_v1 c4_v2 fineweb length |" in rows
+    assert "| length |" in rows
+    assert "Two workers are " in rows
+    assert "First use of all " in rows

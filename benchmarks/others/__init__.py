@@ -1,0 +1,1 @@
+"""Programs that time other tools, each run by an interpreter of its own."""
