@@ -47,6 +47,12 @@ BUILT_IN: dict[str, str] = {
     "tokenizer_repetitions_v1": "dolma.taggers.dolma1.token_repetitions:TokenizerRepetitionsV1",
     "paragraph_tokenizer_repetitions_v1": "dolma.taggers.dolma1.token_repetitions:ParagraphTokenizerRepetitionsV1",
     "tokenizer_repetitions_v2r2": "dolma.taggers.dolma1.token_repetitions:TokenizerRepetitionsV2r2",
+    # Dolma 1.x: personal data
+    "pii_regex_v1": "dolma.taggers.dolma1.pii:PiiRegexV1",
+    "pii_regex_v2": "dolma.taggers.dolma1.pii:PiiRegexV2",
+    "pii_regex_with_counts_v2": "dolma.taggers.dolma1.pii:PiiRegexWithCountsV2",
+    "pii_regex_with_counts_fast_v2": "dolma.taggers.dolma1.pii:PiiRegexWithCountsFastV2",
+    # Dolma 1.x: random numbers
     "random_number_v1": "dolma.taggers.dolma1.sampling:RandomNumberV1",
     "random": "dolma.taggers.dolma1.sampling:Random",
 }
