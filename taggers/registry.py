@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -19,9 +19,10 @@ import msgspec
 from dolma.config import TaggerSpec
 from dolma.data import streams
 from dolma.data.columns import Output
+from dolma.data.fetch import cached_path
 from dolma.errors import ConfigError, did_you_mean
 from dolma.taggers.names import BUILT_IN
-from dolma.taggers.tagger import Tagger, needs_of
+from dolma.taggers.tagger import Tagger, files_of, needs_of
 
 ENTRY_POINTS = "dolma.taggers"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -85,14 +86,43 @@ def identity_of(use: str) -> str:
     return f"{os.path.basename(path)}{colon}{attribute} {streams.checksum(path)}"
 
 
+def content_of(tagger: Tagger) -> dict[str, list[str]]:
+    """What stands in the models and lists that it has opened, by name and checksum; empty if there are none.
+
+    Raises:
+        DataError: one of them is gone.
+    """
+    files = [f"{os.path.basename(path)} {streams.checksum(path)}" for path in files_of(tagger)]
+    return {"files": files} if files else {}
+
+
 @functools.lru_cache(maxsize=64)
-def _cached(encoded: bytes) -> Tagger:
+def _cached(encoded: bytes, _stamps: tuple[tuple[str, int, int], ...]) -> Tagger:
     return make_tagger(msgspec.json.decode(encoded, type=TaggerSpec))
 
 
+def _stamps(value: Any) -> Iterator[tuple[str, int, int]]:
+    """What tells whether the files that options name have changed since."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _stamps(item)
+    elif isinstance(value, str) and os.path.isfile(path := _where(value)):
+        status = os.stat(path)
+        yield value, status.st_mtime_ns, status.st_size
+
+
+def _where(path_or_url: str) -> str:
+    return str(cached_path(path_or_url)) if streams.is_url(path_or_url) else path_or_url
+
+
 def tagger_of_process(spec: TaggerSpec) -> Tagger:
-    """`make_tagger`, once per process and spec: a model is loaded once however many shards a worker reads."""
-    return _cached(msgspec.json.encode(spec, order="deterministic"))
+    """`make_tagger`, once per process and spec: a model is loaded once however many shards a worker reads.
+
+    A file of its options that has changed since is read again.
+    """
+    return _cached(msgspec.json.encode(spec, order="deterministic"), tuple(_stamps(spec.options)))
 
 
 def _made(spec: TaggerSpec) -> Tagger:
@@ -210,7 +240,7 @@ class _Renamed:
     def __init__(self, tagger: Tagger, name: str) -> None:
         self._tagger, self.name = tagger, name
         self.version, self.outputs, self.needs = tagger.version, tagger.outputs, needs_of(tagger)
-        self.languages = getattr(tagger, "languages", "")
+        self.languages, self.files = getattr(tagger, "languages", ""), files_of(tagger)
 
     def __call__(self, batch: Any) -> Any:
         return self._tagger(batch)

@@ -31,7 +31,7 @@ from dolma.run.standing import standing
 from dolma.run.task import Task, TaskResult
 from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, measure, outputs_of, select
 from dolma.taggers.profile import READING, WRITING, Profile, Stopwatch, profile_of
-from dolma.taggers.registry import identity_of, is_built_in, make_taggers, normal, tagger_of_process
+from dolma.taggers.registry import content_of, identity_of, is_built_in, make_taggers, normal, tagger_of_process
 from dolma.taggers.tagger import Tagger, needs_of
 
 
@@ -167,6 +167,7 @@ def _file_sets(
         "tagger": identity_of(spec.use),
         "version": tagger.version,
         "options": spec.options,
+        **content_of(tagger),
         "outputs": {name: _declared(output) for name, output in outputs_of(tagger).items()},
         "attributes_format": config.attributes_format,
         "experiment": config.experiment,

@@ -29,8 +29,10 @@ class Tagger(Protocol):
     """Measures documents. Instances are made once per worker process, so a model is loaded once.
 
     `name` is the attribute's name in rules (`name.output`); `version` changes when answers change. A tagger may also
-    have `needs: tuple[Need, ...]`, and `languages: str`, what it assumes of the text ("English", "spaces between
-    words"). One that needs a metadata field finds the JSON of each document's metadata in `batch.metadata`.
+    have `needs: tuple[Need, ...]`; `languages: str`, what it assumes of the text ("English", "spaces between words");
+    and `files: tuple[str, ...]`, the local models and lists that it has opened: a run takes it for another tagger when
+    what stands in them has changed. One that needs a metadata field finds the JSON of each document's metadata in
+    `batch.metadata`.
     """
 
     name: str
@@ -45,6 +47,11 @@ class Tagger(Protocol):
 def needs_of(tagger: object) -> tuple[Need, ...]:
     """What the tagger says it needs; empty if it says nothing."""
     return tuple(getattr(tagger, "needs", ()))
+
+
+def files_of(tagger: object) -> tuple[str, ...]:
+    """The local models and lists that decide its answers; empty if it says nothing."""
+    return tuple(getattr(tagger, "files", ()))
 
 
 class DocumentTagger:

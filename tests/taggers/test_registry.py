@@ -157,6 +157,16 @@ def test_a_process_makes_a_tagger_once() -> None:
     assert tagger_of_process(spec) is not tagger_of_process(TaggerSpec(use="length", name="other"))
 
 
+def test_a_process_makes_a_tagger_anew_when_a_file_of_its_options_has_changed(tmp_path: Path) -> None:
+    use = written(tmp_path, HEAD + CLASS.format(name="Mine"))
+    (tmp_path / "list").write_text("1")
+    spec = TaggerSpec(use=use, options={"least": [{"path": str(tmp_path / "list")}]})
+    first = tagger_of_process(spec)
+    assert tagger_of_process(spec) is first
+    (tmp_path / "list").write_text("12")
+    assert tagger_of_process(spec) is not first
+
+
 def test_the_identity_of_a_file_is_what_stands_in_it(tmp_path: Path) -> None:
     use = written(tmp_path, ONE_FUNCTION)
     first = identity_of(f"{use}:shout")

@@ -154,6 +154,36 @@ def test_a_changed_tagger_file_is_another_tagger(tmp_path: Path, corpus: Dataset
         run(corpus, count)
 
 
+OPENS = """
+from pathlib import Path
+import pyarrow as pa
+from dolma.data.columns import DocInt
+
+class Opens:
+    "Counts what a list names."
+    name, version, outputs = "opens", 1, {"n": DocInt("how many")}
+
+    def __init__(self, path):
+        self.files = (path,)
+        self.words = Path(path).read_text().split()
+
+    def __call__(self, batch):
+        return {"n": pa.array([sum(map(text.count, self.words)) for text in batch.texts()])}
+"""
+
+
+@pytest.mark.parametrize("name", [None, "renamed"])
+def test_a_changed_list_is_another_tagger(tmp_path: Path, corpus: Dataset, name: str | None) -> None:
+    (tmp_path / "opens.py").write_text(OPENS)
+    (tmp_path / "list.txt").write_text("a")
+    spec = TaggerSpec(use=str(tmp_path / "opens.py"), name=name, options={"path": str(tmp_path / "list.txt")})
+    run(corpus, spec)
+    assert run(corpus, spec).complete_before
+    (tmp_path / "list.txt").write_text("b")
+    with pytest.raises(OutputExistsError, match=r'files was \["list\.txt \w{32}"\], now \["list\.txt \w{32}"\]'):
+        run(corpus, spec)
+
+
 def test_one_tagger_under_two_names(tmp_path: Path, corpus: Dataset, count: str) -> None:
     run(corpus, count, TaggerSpec(use=count, name="bees", options={"character": "b"}))
     assert values(tmp_path / "web/attributes/count/a.jsonl.gz.parquet", "n") == [1, 0, 3]
