@@ -1,0 +1,686 @@
+"""fastText classification: rows of a text's words, character n-grams and word n-grams, their mean, its probabilities.
+
+Joulin et al. 2016, arXiv:1607.01759 and 1612.03651 (quantised models); the answers are those of the fastText library
+(0.9.3), from files that it wrote (`dolma/data/fasttext.py`). As there:
+
+* Words are what stands between space, TAB, LF, VT, FF, CR and NUL, bytes and all. A text ends with the word `</s>`.
+* A word's rows are its own, if it is known, and those of its n-grams of `min_chars` to `max_chars` code points, "<"
+  before and ">" behind it; n-grams of words and of characters are known by hash, which in pruned models most are not.
+* Words that begin with `__label__` have no rows.
+* Probabilities are what the library says: 1e-5 is added to each, and in a hierarchical softmax to each branch, where
+  what then falls below 1e-5 has no answer (0). Those of `ns` and `ova` come in 512 steps.
+
+Unlike there, LF is a space and `</s>` inside a text is nothing: the library stops reading at either.
+
+Sums are doubles, where the library adds floats: for a text of a million words its own error is near 1e-3. The rows of
+a word are added up once and kept (`Cache`); a text of known words costs one addition per word.
+
+`text` is the buffer of a batch, `starts` and `ends` byte spans of it. The readable twin is
+`dolma/kernels/reference/fasttext.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+
+from dolma.kernels.compiled import inlined, kernel, read_only
+from dolma.kernels.hashing import absorb64, finish64, hash64, start64
+from dolma.kernels.words64 import HIGHS, LOWS, ONES, byte_at, first_bytes, first_mark, intrinsic, load
+
+Int64 = npt.NDArray[np.int64]
+Bytes = npt.NDArray[np.uint8]
+
+HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL = 1, 2, 3, 4
+LABEL = b"__label__"
+END = b"</s>"
+
+_BASIS, _PRIME = np.uint32(2166136261), np.uint32(16777619)
+_WORD_FACTOR = np.uint64(116049371)
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_TABLE_BITS = 40
+_ABOVE_SPACE = np.uint64(0x7F - 0x20) * ONES
+_LESS, _GREATER = 0x3C, 0x3E
+_FLOOR = 1e-5
+_SIGMOID_RANGE, _SIGMOID_STEPS = 8.0, 512
+_CENTROIDS = 256
+_CACHE_BYTES = 1 << 24
+_IS_LABEL, _NO_ROWS = -1, 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matrix:
+    """`n_rows` rows of `n_columns` floats, as they are or product-quantised.
+
+    `floats`: uint8, the bytes of little-endian float32, row by row, in no alignment; empty if quantised. Then `codes`
+    (uint8) has one item per row and group of `group` columns, `centroids` (float32) 256 vectors for each group, and
+    `norms` (float32) a factor per row, or nothing.
+    """
+
+    n_rows: int
+    n_columns: int
+    floats: Bytes
+    codes: Bytes
+    centroids: npt.NDArray[np.float32]
+    norms: npt.NDArray[np.float32]
+    group: int
+
+    def row(self, i: int) -> npt.NDArray[np.float32]:
+        """Row `i`; float32, shape `(n_columns,)`."""
+        if len(self.floats):
+            at = 4 * i * self.n_columns
+            return np.frombuffer(self.floats[at : at + 4 * self.n_columns].tobytes(), dtype="<f4")
+        groups = range(0, self.n_columns, self.group)
+        parts = []
+        for g, start in enumerate(groups):
+            width = min(self.group, self.n_columns - start)
+            at = g * _CENTROIDS * self.group + int(self.codes[i * len(groups) + g]) * width
+            parts.append(self.centroids[at : at + width])
+        row: npt.NDArray[np.float32] = np.concatenate(parts)
+        return row * self.norms[i] if len(self.norms) else row
+
+    def _arrays(self) -> tuple[Any, Any, Any, Any, int, int]:
+        return self.floats, self.codes, self.centroids, self.norms, self.n_columns, self.group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A classifier. `labels` and rows of `outputs` are in one order; words come before labels in the dictionary.
+
+    `names`: uint8, a buffer with all dictionary entries; entry `i` is `names[name_starts[i]:name_ends[i]]`.
+    `pruned`: int32, shape `(n, 2)`, hashes of n-grams (below `bucket`) and where each is behind the rows of words; None
+    if all hashes have a row. `label_counts`: int64, how often each label was seen in training.
+    """
+
+    loss: int
+    word_ngrams: int
+    min_chars: int
+    max_chars: int
+    bucket: int
+    n_words: int
+    labels: tuple[str, ...]
+    label_counts: Int64
+    names: Bytes
+    name_starts: Int64
+    name_ends: Int64
+    pruned: npt.NDArray[np.int32] | None
+    inputs: Matrix
+    outputs: Matrix
+
+    @property
+    def dim(self) -> int:
+        return self.inputs.n_columns
+
+    def name(self, i: int) -> bytes:
+        """Dictionary entry `i`."""
+        return self.names[self.name_starts[i] : self.name_ends[i]].tobytes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """What is known of words met before: a table by hash in which the last one stays. Answers do not depend on it."""
+
+    keys: npt.NDArray[np.uint64]
+    hashes: npt.NDArray[np.uint32]
+    n_rows: npt.NDArray[np.int32]
+    sums: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, n_slots: int, dim: int) -> Cache:
+        """An empty one; `n_slots` is a power of two."""
+        return cls(
+            keys=np.zeros(n_slots, dtype=np.uint64),
+            hashes=np.zeros(n_slots, dtype=np.uint32),
+            n_rows=np.full(n_slots, _NO_ROWS, dtype=np.int32),
+            sums=np.zeros((n_slots, dim), dtype=np.float32),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A model made ready: tables to look words and n-grams up in, the tree of labels, a cache. For one thread."""
+
+    model: Model
+    _words: npt.NDArray[np.int32] = field(init=False, repr=False)
+    _pruned: npt.NDArray[np.int32] = field(init=False, repr=False)
+    _tree: npt.NDArray[np.int32] = field(init=False, repr=False)
+    _sigmoid: npt.NDArray[np.float32] = field(init=False, repr=False)
+    _cache: Cache = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        model, put = self.model, object.__setattr__
+        put(self, "_words", _word_table(model))
+        put(self, "_pruned", _pruned_table(model.pruned))
+        put(self, "_tree", label_tree(model.label_counts) if model.loss == HIERARCHICAL else np.empty((0, 2), np.int32))
+        put(self, "_sigmoid", _sigmoid_table())
+        put(self, "_cache", Cache.of(_slots(model.dim), model.dim))
+
+    def probabilities(self, text: Bytes, starts: Int64, ends: Int64) -> npt.NDArray[np.float32]:
+        """The probability of every label for each span of the text; float32, shape `(n_spans, n_labels)`.
+
+        0 where there is none: for all labels if no word of the span is known in any way.
+
+        Raises:
+            ValueError: a span ends before it begins or lies outside the text.
+        """
+        hidden, n_rows = self.means(text, starts, ends)
+        found = np.zeros((len(hidden), len(self.model.labels)), dtype=np.float32)
+        scratch = np.empty(2 * len(self.model.labels), dtype=np.float64)
+        outputs = self.model.outputs._arrays()
+        _probabilities(hidden, n_rows, *outputs, self.model.loss, self._tree, self._sigmoid, scratch, found)
+        return found
+
+    def means(self, text: Bytes, starts: Int64, ends: Int64) -> tuple[npt.NDArray[np.float32], Int64]:
+        """The mean of each span's rows (float32, shape `(n_spans, dim)`), and how many rows there are (int64).
+
+        Raises:
+            ValueError: as `probabilities`.
+        """
+        text, starts, ends = read_only(text, np.uint8), read_only(starts, np.int64), read_only(ends, np.int64)
+        if len(starts) != len(ends) or (starts < 0).any() or (ends < starts).any() or (ends > len(text)).any():
+            raise ValueError(f"spans must lie in the {len(text)} bytes of the text and end at or after their beginning")
+        model, cache = self.model, self._cache
+        n_rows = np.zeros(len(starts), dtype=np.int64)
+        hidden = np.zeros((len(starts), model.dim), dtype=np.float32)
+        _means(
+            text,
+            starts,
+            ends,
+            model.names,
+            model.name_starts,
+            model.name_ends,
+            self._words,
+            self._pruned,
+            -1 if model.pruned is None else len(model.pruned),
+            model.n_words,
+            model.bucket,
+            model.min_chars,
+            model.max_chars,
+            _id_of_end(model),
+            *model.inputs._arrays(),
+            cache.keys,
+            cache.hashes,
+            cache.n_rows,
+            cache.sums,
+            np.zeros(max(1, model.word_ngrams), dtype=np.uint64),
+            np.zeros(model.dim, dtype=np.float32),
+            np.zeros(model.dim, dtype=np.float64),
+            n_rows,
+            hidden,
+        )
+        return hidden, n_rows
+
+
+def fnv(word: bytes) -> int:
+    """The hash by which fastText knows words and n-grams: 32-bit FNV-1a of bytes taken as signed.
+
+    >>> fnv(b"</s>"), fnv("é".encode())
+    (3617362777, 1023043777)
+    """
+    return int(_fnv(np.frombuffer(word, dtype=np.uint8)))
+
+
+def label_tree(counts: Int64) -> npt.NDArray[np.int32]:
+    """fastText's Huffman tree over labels: the left and right child of each inner node; int32, `(n_labels - 1, 2)`.
+
+    Nodes below `n_labels` are labels, node `n_labels + i` is row `i`; children come before parents, the root is last.
+
+    >>> label_tree(np.array([5, 2, 1])).tolist()
+    [[2, 1], [3, 0]]
+    """
+    n = len(counts)
+    weights = [*counts.tolist(), *[10**15] * (n - 1)]
+    children = np.empty((max(n - 1, 0), 2), dtype=np.int32)
+    leaf, node = n - 1, n
+    for i in range(n - 1):
+        for side in range(2):
+            if leaf >= 0 and weights[leaf] < weights[node]:
+                children[i, side], leaf = leaf, leaf - 1
+            else:
+                children[i, side], node = node, node + 1
+        weights[n + i] = weights[children[i, 0]] + weights[children[i, 1]]
+    return children
+
+
+def _slots(dim: int) -> int:
+    """A power of two, so that the sums kept take no more than 16 MB."""
+    return 1 << max(8, (_CACHE_BYTES // (4 * dim)).bit_length() - 1)
+
+
+def _id_of_end(model: Model) -> int:
+    """The dictionary's number of the word `</s>`, -1 if it has none."""
+    (found,) = np.nonzero(model.name_ends - model.name_starts == len(END))
+    return next((int(i) for i in found if model.name(int(i)) == END), -1)
+
+
+def _word_table(model: Model) -> npt.NDArray[np.int32]:
+    """Dictionary entries by hash, open addressing; int32, -1 where there is none."""
+    bits = max(4, int(2 * len(model.name_starts)).bit_length())
+    table = np.full(1 << bits, -1, dtype=np.int32)
+    _fill_words(model.names, model.name_starts, model.name_ends, table)
+    return read_only(table, np.int32)
+
+
+def _pruned_table(pruned: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]:
+    """Hash and row by hash, open addressing; int32, shape `(n, 2)`, -1 where there is none."""
+    entries = np.empty((0, 2), np.int32) if pruned is None else pruned
+    table = np.full((1 << max(1, (2 * len(entries)).bit_length()), 2), -1, dtype=np.int32)
+    _fill_pruned(read_only(entries, np.int32), table)
+    return read_only(table, np.int32)
+
+
+def _sigmoid_table() -> npt.NDArray[np.float32]:
+    at = np.arange(_SIGMOID_STEPS + 1, dtype=np.float32) * np.float32(2 * _SIGMOID_RANGE / _SIGMOID_STEPS)
+    return (1 / (1 + np.exp(-(at - np.float32(_SIGMOID_RANGE))))).astype(np.float32)
+
+
+@intrinsic
+def _float_at(typing_context: Any, data: Any, index: Any) -> Any:
+    """The float32 whose four bytes begin at `data[index]`. The caller has checked that they are there."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        address = builder.gep(array.data, [arguments[1]])
+        value = builder.load(builder.bitcast(address, ir.FloatType().as_pointer()))
+        value.align = 1
+        return value
+
+    return types.float32(data, types.intp), generate
+
+
+@inlined
+def _absorb(state: Any, byte: Any) -> Any:
+    signed = np.uint32(np.int32(np.int8(byte)))
+    return np.uint32((state ^ signed) * _PRIME)
+
+
+@kernel
+def _fnv(word: Any) -> Any:
+    state = _BASIS
+    for byte in word:
+        state = _absorb(state, byte)
+    return state
+
+
+@kernel
+def _fill_words(names: Any, starts: Any, ends: Any, table: Any) -> None:
+    mask = len(table) - 1
+    for i in range(len(starts)):
+        state = _BASIS
+        for k in range(starts[i], ends[i]):
+            state = _absorb(state, byte_at(names, k))
+        slot = np.int64(state) & mask
+        while table[slot] >= 0:
+            slot = (slot + 1) & mask
+        table[slot] = i
+
+
+@inlined
+def _spread(key: Any, mask: Any) -> Any:
+    return np.int64((np.uint64(np.int64(key)) * _SPREAD) >> np.uint64(_TABLE_BITS)) & mask
+
+
+@kernel
+def _fill_pruned(entries: Any, table: Any) -> None:
+    mask = len(table) - 1
+    for i in range(len(entries)):
+        slot = _spread(entries[i, 0], mask)
+        while table[slot, 0] >= 0 and table[slot, 0] != entries[i, 0]:
+            slot = (slot + 1) & mask
+        table[slot, 0], table[slot, 1] = entries[i, 0], entries[i, 1]
+
+
+@kernel
+def _row_of(hashed: Any, pruned: Any, n_pruned: int, n_words: int) -> Any:
+    """The row of an n-gram's hash (below `bucket`); -1 if it has none."""
+    if n_pruned < 0:
+        return n_words + hashed
+    if n_pruned > 0:
+        mask = len(pruned) - 1
+        slot = _spread(hashed, mask)
+        while pruned[slot, 0] >= 0:
+            if pruned[slot, 0] == hashed:
+                return n_words + np.int64(pruned[slot, 1])
+            slot = (slot + 1) & mask
+    return np.int64(-1)
+
+
+@kernel
+def _add(row: Any, floats: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, vector: Any) -> None:
+    """`vector += ` the row."""
+    if len(floats) > 0:
+        at = 4 * row * dim
+        for d in range(dim):
+            vector[d] += _float_at(floats, at + 4 * d)
+        return
+    n_groups = (dim + group - 1) // group
+    norm = norms[row] if len(norms) > 0 else np.float32(1)
+    for g in range(n_groups):
+        width = min(group, dim - g * group)
+        at = g * _CENTROIDS * group + np.int64(codes[row * n_groups + g]) * width
+        for d in range(width):
+            vector[g * group + d] += norm * centroids[at + d]
+
+
+@kernel
+def _dot(row: Any, floats: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, vector: Any) -> Any:
+    """The product of the row and `vector`, as a float that the library would have."""
+    total = np.float64(0)
+    if len(floats) > 0:
+        at = 4 * row * dim
+        for d in range(dim):
+            total += np.float64(_float_at(floats, at + 4 * d)) * vector[d]
+        return total
+    n_groups = (dim + group - 1) // group
+    for g in range(n_groups):
+        width = min(group, dim - g * group)
+        at = g * _CENTROIDS * group + np.int64(codes[row * n_groups + g]) * width
+        for d in range(width):
+            total += np.float64(centroids[at + d]) * vector[g * group + d]
+    return total * norms[row] if len(norms) > 0 else total
+
+
+@inlined
+def _is_space(byte: Any) -> bool:
+    return byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0
+
+
+@inlined
+def _word_at(text: Any, start: int, end: int) -> tuple[Any, int]:
+    """The 64-bit hash of the word that begins at `start`, and where it ends."""
+    state = start64()
+    i = start
+    while i < end:
+        chunk = load(text, i)
+        controls = ~(((chunk & LOWS) + _ABOVE_SPACE) | chunk) & HIGHS
+        n = min(first_mark(controls), end - i)
+        if n == 8:
+            state = absorb64(state, chunk)
+            i += 8
+            continue
+        if i + n < end and not _is_space(byte_at(text, i + n)):
+            while i < end and not _is_space(byte_at(text, i)):
+                i += 1
+            return hash64(text, start, i), i
+        if n > 0:
+            state = absorb64(state, first_bytes(chunk, n))
+        i += n
+        break
+    return finish64(state, i - start), i
+
+
+@inlined
+def _is_equal(text: Any, start: int, n: int, names: Any, at: int) -> bool:
+    k = 0
+    while k < n and byte_at(text, start + k) == byte_at(names, at + k):
+        k += 1
+    return k == n
+
+
+@inlined
+def _is_label(text: Any, start: int, end: int) -> bool:
+    """Whether the word begins with `__label__`."""
+    if end - start < 9 or byte_at(text, start) != 0x5F or byte_at(text, start + 1) != 0x5F:
+        return False
+    return load(text, start) == np.uint64(0x5F6C6562616C5F5F) and byte_at(text, start + 8) == 0x5F
+
+
+@inlined
+def _is_end(text: Any, start: int, end: int) -> bool:
+    return end - start == 4 and first_bytes(load(text, start), 4) == np.uint64(0x3E732F3C)
+
+
+@inlined
+def _framed(text: Any, start: int, size: int, k: int) -> Any:
+    """Byte `k` of "<word>", which has `size` bytes."""
+    if k == 0:
+        return np.uint8(_LESS)
+    if k == size - 1:
+        return np.uint8(_GREATER)
+    return byte_at(text, start + k - 1)
+
+
+@kernel
+def _add_word(
+    text: Any,
+    start: int,
+    end: int,
+    names: Any,
+    name_starts: Any,
+    name_ends: Any,
+    words: Any,
+    pruned: Any,
+    n_pruned: int,
+    n_words: int,
+    bucket: int,
+    min_chars: int,
+    max_chars: int,
+    floats: Any,
+    codes: Any,
+    centroids: Any,
+    norms: Any,
+    dim: int,
+    group: int,
+    vector: Any,
+) -> tuple[Any, Any]:
+    """Fill `vector` with the sum of the word's rows; how many there are (`_IS_LABEL` for a label), and its hash."""
+    hashed = _BASIS
+    for k in range(start, end):
+        hashed = _absorb(hashed, byte_at(text, k))
+    mask = len(words) - 1
+    slot = np.int64(hashed) & mask
+    known = np.int64(-1)
+    while words[slot] >= 0:
+        entry = words[slot]
+        same_size = name_ends[entry] - name_starts[entry] == end - start
+        if same_size and _is_equal(text, start, end - start, names, name_starts[entry]):
+            known = np.int64(entry)
+            break
+        slot = (slot + 1) & mask
+    if known >= n_words or (known < 0 and _is_label(text, start, end)):
+        return np.int64(_IS_LABEL), hashed
+    for d in range(dim):
+        vector[d] = 0
+    count = np.int64(0)
+    if known >= 0:
+        _add(known, floats, codes, centroids, norms, dim, group, vector)
+        count += 1
+    size = end - start + 2
+    for first in range(size if max_chars > 0 else 0):
+        if _framed(text, start, size, first) & 0xC0 == 0x80:
+            continue
+        state, k, n = _BASIS, first, 1
+        while k < size and n <= max_chars:
+            state = _absorb(state, _framed(text, start, size, k))
+            k += 1
+            while k < size and _framed(text, start, size, k) & 0xC0 == 0x80:
+                state = _absorb(state, _framed(text, start, size, k))
+                k += 1
+            if n >= min_chars and not (n == 1 and (first == 0 or k == size)):
+                row = _row_of(np.int64(state) % bucket, pruned, n_pruned, n_words)
+                if row >= 0:
+                    _add(row, floats, codes, centroids, norms, dim, group, vector)
+                    count += 1
+            n += 1
+    return count, hashed
+
+
+@kernel
+def _means(
+    text: Any,
+    starts: Any,
+    ends: Any,
+    names: Any,
+    name_starts: Any,
+    name_ends: Any,
+    words: Any,
+    pruned: Any,
+    n_pruned: int,
+    n_words: int,
+    bucket: int,
+    min_chars: int,
+    max_chars: int,
+    end_word: int,
+    floats: Any,
+    codes: Any,
+    centroids: Any,
+    norms: Any,
+    dim: int,
+    group: int,
+    keys: Any,
+    hashes: Any,
+    row_counts: Any,
+    sums: Any,
+    grams: Any,
+    vector: Any,
+    total: Any,
+    n_rows: Any,
+    hidden: Any,
+) -> None:
+    mask = np.uint64(len(keys) - 1)
+    order = len(grams)
+    for span in range(len(starts)):
+        for d in range(dim):
+            total[d] = 0
+        i, end = starts[span], ends[span]
+        count, n_before, is_last = np.int64(0), 0, False
+        while not is_last:
+            while i < end and _is_space(byte_at(text, i)):
+                i += 1
+            if i < end:
+                key, after = _word_at(text, i, end)
+                slot = np.int64(key & mask)
+                if keys[slot] != key or key == 0:
+                    if _is_end(text, i, after):
+                        i = after
+                        continue
+                    n, hashed = _add_word(
+                        text,
+                        i,
+                        after,
+                        names,
+                        name_starts,
+                        name_ends,
+                        words,
+                        pruned,
+                        n_pruned,
+                        n_words,
+                        bucket,
+                        min_chars,
+                        max_chars,
+                        floats,
+                        codes,
+                        centroids,
+                        norms,
+                        dim,
+                        group,
+                        vector,
+                    )
+                    keys[slot], hashes[slot], row_counts[slot] = key, hashed, n
+                    for d in range(dim):
+                        sums[slot, d] = vector[d]
+                i = after
+                n, hashed = np.int64(row_counts[slot]), hashes[slot]
+                if n == _IS_LABEL:
+                    continue
+                if n > 0:
+                    count += n
+                    for d in range(dim):
+                        total[d] += sums[slot, d]
+            else:
+                is_last = True
+                hashed = _END_HASH
+                if end_word >= 0:
+                    for d in range(dim):
+                        vector[d] = 0
+                    _add(end_word, floats, codes, centroids, norms, dim, group, vector)
+                    count += 1
+                    for d in range(dim):
+                        total[d] += vector[d]
+            if order > 1:
+                signed = np.uint64(np.int64(np.int32(hashed)))
+                for n in range(min(n_before, order - 1), 0, -1):
+                    grams[n] = grams[n - 1] * _WORD_FACTOR + signed
+                    row = _row_of(np.int64(grams[n] % np.uint64(bucket)), pruned, n_pruned, n_words)
+                    if row >= 0:
+                        for d in range(dim):
+                            vector[d] = 0
+                        _add(row, floats, codes, centroids, norms, dim, group, vector)
+                        count += 1
+                        for d in range(dim):
+                            total[d] += vector[d]
+                grams[0] = signed
+                n_before += 1
+        n_rows[span] = count
+        if count > 0:
+            for d in range(dim):
+                hidden[span, d] = total[d] / count
+
+
+@kernel
+def _probabilities(
+    hidden: Any,
+    n_rows: Any,
+    floats: Any,
+    codes: Any,
+    centroids: Any,
+    norms: Any,
+    dim: int,
+    group: int,
+    loss: int,
+    tree: Any,
+    sigmoid: Any,
+    scratch: Any,
+    found: Any,
+) -> None:
+    n_labels = found.shape[1]
+    lowest = np.log(_FLOOR)
+    for span in range(len(hidden)):
+        if n_rows[span] == 0:
+            continue
+        if loss == HIERARCHICAL:
+            for node in range(2 * n_labels - 1):
+                scratch[node] = -np.inf
+            scratch[2 * n_labels - 2] = 0
+            for node in range(2 * n_labels - 2, n_labels - 1, -1):
+                score = scratch[node]
+                if score < lowest:
+                    continue
+                inner = node - n_labels
+                x = _dot(inner, floats, codes, centroids, norms, dim, group, hidden[span])
+                right = 1 / (1 + np.exp(-x))
+                scratch[tree[inner, 0]] = score + np.log(1 - right + _FLOOR)
+                scratch[tree[inner, 1]] = score + np.log(right + _FLOOR)
+            for label in range(n_labels):
+                if scratch[label] >= lowest:
+                    found[span, label] = np.exp(scratch[label])
+            continue
+        most = -np.inf
+        for label in range(n_labels):
+            scratch[label] = _dot(label, floats, codes, centroids, norms, dim, group, hidden[span])
+            most = max(most, scratch[label])
+        if loss == SOFTMAX:
+            all_of_them = 0.0
+            for label in range(n_labels):
+                scratch[label] = np.exp(scratch[label] - most)
+                all_of_them += scratch[label]
+            for label in range(n_labels):
+                found[span, label] = scratch[label] / all_of_them + _FLOOR
+            continue
+        for label in range(n_labels):
+            x = np.float32(scratch[label])
+            if x < -_SIGMOID_RANGE:
+                found[span, label] = _FLOOR
+            elif x > _SIGMOID_RANGE:
+                found[span, label] = 1 + _FLOOR
+            else:
+                step = np.int64((x + _SIGMOID_RANGE) * (_SIGMOID_STEPS / _SIGMOID_RANGE / 2))
+                found[span, label] = sigmoid[step] + _FLOOR
+
+
+_END_HASH = np.uint32(3617362777)
