@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import subprocess
 import sys
 
+import fasttext
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,7 +115,7 @@ def test_an_unknown_language_is_refused_with_the_nearest():
 
 
 def test_a_missing_model_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="there is no model file"):
+    with pytest.raises(ConfigError, match="there is no fastText model"):
         Language(path=tmp_path / "none.ftz")
 
 
@@ -128,10 +131,23 @@ def test_limits_out_of_range_are_refused(limits):
         Language(**limits)
 
 
-def test_without_fasttext_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "fasttext", None)
-    with pytest.raises(ConfigError, match="pip install fasttext-community"):
-        Language()
+def test_it_works_without_the_fasttext_library():
+    code = "import sys; sys.modules['fasttext'] = None\n"
+    code += "from dolma.taggers.language import Language; from dolma.data.batch import TextBatch\n"
+    code += f"print(Language()(TextBatch.of([{ENGLISH!r}]))['top'][0].as_py())"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "en\n"
+
+
+def test_scores_are_the_librarys(tagger):
+    texts = [ENGLISH, GERMAN, ENGLISH * 200, "qzx wvk jjq xkz pqq", "Ünïcödé İstanbul ΣΊΣΥΦΟΣ </S> größer"]
+    with importlib.resources.as_file(importlib.resources.files("dolma.taggers") / "models/lid.176.ftz") as file:
+        library = fasttext.load_model(str(file)).f
+    for row, text in zip(rows(Language(max_characters=10**6), *texts), texts, strict=True):
+        line = text.lower().replace("</s>", " ") + "\n"
+        found = {label.removeprefix("__label__"): score for score, label in library.predict(line, -1, 0.0, "strict")}
+        assert row["top_score"] == pytest.approx(max(found.values()), abs=1e-5)
+        assert all(row[code] == pytest.approx(found.get(code, 0), abs=1e-5) for code in LANGUAGES)
 
 
 def test_loading_the_model_prints_nothing(capfd):
