@@ -18,6 +18,9 @@ BUILT_IN: dict[str, str] = {
     "language": "dolma.taggers.language:Language",
     # scripts
     "script": "dolma.taggers.script:Script",
+    # URLs
+    "url": "dolma.taggers.url:Url",
+    "url_list": "dolma.taggers.url_list:UrlList",
     # personal data
     "pii": "dolma.taggers.pii:Pii",
     # Dolma 1.x: lengths, paragraphs, repetitions, tokens, random numbers
