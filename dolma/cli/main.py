@@ -27,6 +27,7 @@ COMMANDS = {
     "run": "go through all stages of a recipe; only what changed runs again",
     "list": "show taggers: what they measure, need and assume, and their speed",
     "doctor": "what a recipe needs, and how to get what is missing",
+    "fetch": "get public models and lists, once, for taggers to use",
     "verify": "check output folders against their manifests",
 }
 ALIASES = {"tokens": "tokenize"}
