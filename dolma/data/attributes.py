@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 
 from dolma.data import dolma1, streams
-from dolma.data.columns import Columns, Output, schema_of
+from dolma.data.columns import SPANS, Columns, Output, schema_of
 from dolma.data.dataset import AttributesFormat
-from dolma.data.parquet import ParquetOutput, open_parquet
+from dolma.data.parquet import ParquetOutput, leaves, open_parquet
 from dolma.errors import AlignmentError, DataError, did_you_mean
 
 _ROWS_PER_GROUP = 1 << 16
@@ -74,7 +74,9 @@ class AttributeWriter:
 class _ParquetSink:
     def __init__(self, path: str, schema: pa.Schema) -> None:
         self._schema = schema
-        self._file = ParquetOutput(path, schema, level=1)
+        spans = [field for field in schema if field.type == SPANS]
+        positions = [leaf for leaf in leaves(spans) if not leaf.endswith(".score")]
+        self._file = ParquetOutput(path, schema, level=1, rising=positions)
         self._held: list[pa.RecordBatch] = []
         self._held_rows = self._held_bytes = 0
 

@@ -26,7 +26,7 @@ import numpy.typing as npt
 from dolma.kernels.compiled import inlined, kernel, read_only
 from dolma.kernels.reference.english_tokens import AFTER_DIGIT, EDGES, NOT_LAST
 from dolma.kernels.unicode import ALNUM, ALPHA, DIGIT, LOWER, UPPER, character_classes, decode
-from dolma.kernels.views import Int64, Words
+from dolma.kernels.views import IS_PLAIN, Int64, Words
 from dolma.kernels.words64 import HIGHS, ONES, at_least, byte_at, first_bytes, load
 
 _EDGE = 64
@@ -51,6 +51,7 @@ def english_tokens(utf8: npt.NDArray[np.uint8], words: Words) -> Int64:
         read_only(utf8, np.uint8),
         read_only(words.starts, np.int64),
         read_only(words.ends, np.int64),
+        read_only(words.kinds, np.uint8),
         read_only(words.index, np.int64),
         _classes(),
         np.empty(int(words.n_characters.max(initial=0)), dtype=np.int32),
@@ -67,10 +68,15 @@ def _classes() -> npt.NDArray[np.uint8]:
 
 
 @kernel
-def _english_tokens(utf8: Any, starts: Any, ends: Any, index: Any, classes: Any, points: Any, counts: Any) -> None:
+def _english_tokens(
+    utf8: Any, starts: Any, ends: Any, kinds: Any, index: Any, classes: Any, points: Any, counts: Any
+) -> None:
     for doc in range(len(counts)):
         n = 0
         for word in range(index[doc], index[doc + 1]):
+            if kinds[word] & IS_PLAIN:
+                n += 1
+                continue
             found = _plain_tokens(utf8, starts[word], ends[word], classes)
             n += found if found >= 0 else _tokens(utf8, starts[word], ends[word], classes, points)
         counts[doc] = n
@@ -79,8 +85,6 @@ def _english_tokens(utf8: Any, starts: Any, ends: Any, index: Any, classes: Any,
 @inlined
 def _plain_tokens(utf8: Any, start: int, end: int, classes: Any) -> int:
     """The tokens of a word of ASCII letters and digits with marks at its ends; -1 for others, and where in doubt."""
-    if _is_plain(utf8, start, end):
-        return 1
     n = 0
     while start < end and byte_at(utf8, start) < 0x80 and classes[byte_at(utf8, start)] & _EDGE:
         start += 1

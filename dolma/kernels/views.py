@@ -22,8 +22,18 @@ import numpy.typing as npt
 
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.hashing import absorb64, finish64, hash64, start64
-from dolma.kernels.unicode import ALPHA, SPACE, character_classes, count_code_points, decode, skip_spaces, trim_spaces
+from dolma.kernels.unicode import (
+    ALNUM,
+    ALPHA,
+    SPACE,
+    character_classes,
+    count_code_points,
+    decode,
+    skip_spaces,
+    trim_spaces,
+)
 from dolma.kernels.words64 import (
+    HIGHS,
     ONES,
     at_least,
     byte_at,
@@ -36,12 +46,12 @@ from dolma.kernels.words64 import (
 
 Int64 = npt.NDArray[np.int64]
 
-HAS_ALPHA, HAS_HASH, HAS_ELLIPSIS = 1, 2, 4
+HAS_ALPHA, HAS_HASH, HAS_ELLIPSIS, IS_PLAIN = 1, 2, 4, 8
 
 _ELLIPSIS = 0x2026
 _HASH_MARKS, _DOTS, _NEWLINES = (np.uint64(ord(c)) * ONES for c in "#.\n")
 _CASE = np.uint64(0x20) * ONES
-_A, _BEYOND_Z = np.uint64(ord("a")) * ONES, np.uint64(ord("z") + 1) * ONES
+_A, _BEYOND_Z, _DIGIT_0, _BEYOND_9 = (np.uint64(byte) * ONES for byte in (0x61, 0x7B, 0x30, 0x3A))
 _0 = np.uint64(0)
 
 
@@ -51,7 +61,8 @@ class Words:
 
     `starts`, `ends`: int64, bytes, end exclusive. `hashes`: uint64, `hash64` of the word's bytes. `n_characters`:
     int32, code points. `kinds`: uint8, `HAS_ALPHA` (a character for which `str.isalpha`), `HAS_HASH` ("#"),
-    `HAS_ELLIPSIS` ("…" or "..."). `index`: document `i` has the words `index[i]:index[i + 1]`.
+    `HAS_ELLIPSIS` ("…" or "..."), `IS_PLAIN` (nothing but ASCII letters and digits). `index`: document `i` has the
+    words `index[i]:index[i + 1]`.
     """
 
     starts: Int64
@@ -237,7 +248,7 @@ def _word_spans(
 @inlined
 def _word_at(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, int, int]:
     """Where the word that begins at `start` ends, its hash, code points and kinds."""
-    state, letters, marks, dots = start64(), _0, _0, _0
+    state, letters, marks, dots, odd = start64(), _0, _0, _0, _0
     i = start
     while i < end:
         word = load(utf8, i)
@@ -248,7 +259,9 @@ def _word_at(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, i
         word = first_bytes(word, n)
         state = absorb64(state, word)
         lower = word | _CASE
-        letters |= at_least(lower, _A) & ~at_least(lower, _BEYOND_Z)
+        of_letters = at_least(lower, _A) & ~at_least(lower, _BEYOND_Z)
+        letters |= of_letters
+        odd |= first_bytes((of_letters | (at_least(word, _DIGIT_0) & ~at_least(word, _BEYOND_9))) ^ HIGHS, n)
         marks |= equal_to(word, _HASH_MARKS)
         dots |= equal_to(word, _DOTS)
         i += n
@@ -256,7 +269,7 @@ def _word_at(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, i
             break
     if i < end and byte_at(utf8, i) >= 0x80:
         return _word_beyond_ascii(utf8, start, end, classes)
-    kinds = HAS_ALPHA * (letters != _0) | HAS_HASH * (marks != _0)
+    kinds = HAS_ALPHA * (letters != _0) | HAS_HASH * (marks != _0) | IS_PLAIN * (odd == _0)
     if dots != _0 and _has_dots(utf8, start, i):
         kinds |= HAS_ELLIPSIS
     return i, finish64(state, i - start), i - start, kinds
@@ -265,13 +278,14 @@ def _word_at(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, i
 @kernel
 def _word_beyond_ascii(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, int, int]:
     """As `_word_at`, one code point at a time."""
-    i, n, kinds, n_dots = start, 0, 0, 0
+    i, n, kinds, n_dots, plain = start, 0, 0, 0, True
     while i < end:
         code_point, width = decode(utf8, i, end)
         of = classes[code_point]
         if of & SPACE:
             break
         n_dots = n_dots + 1 if code_point == 0x2E else 0
+        plain &= code_point < 0x80 and of & ALNUM != 0
         if of & ALPHA:
             kinds |= HAS_ALPHA
         elif code_point == 0x23:
@@ -280,7 +294,7 @@ def _word_beyond_ascii(utf8: Any, start: int, end: int, classes: Any) -> tuple[i
             kinds |= HAS_ELLIPSIS
         i += width
         n += 1
-    return i, hash64(utf8, start, i), n, kinds
+    return i, hash64(utf8, start, i), n, kinds | IS_PLAIN * plain
 
 
 @kernel

@@ -43,7 +43,8 @@ def test_words_are_those_of_str_split(documents):
 
 
 def kinds(word: reference.Word) -> int:
-    return views.HAS_ALPHA * word.has_alpha + views.HAS_HASH * word.has_hash + views.HAS_ELLIPSIS * word.has_ellipsis
+    marks = views.HAS_ALPHA * word.has_alpha + views.HAS_HASH * word.has_hash + views.HAS_ELLIPSIS * word.has_ellipsis
+    return marks + views.IS_PLAIN * word.is_plain
 
 
 @pytest.mark.property

@@ -15,6 +15,7 @@ class Word(NamedTuple):
     has_alpha: bool
     has_hash: bool
     has_ellipsis: bool
+    is_plain: bool
 
 
 class Block(NamedTuple):
@@ -38,8 +39,8 @@ def word_spans(text: str) -> list[Word]:
         at = text.index(word, at)
         start = n_bytes(text[:at])
         at += len(word)
-        marks = any(map(str.isalpha, word)), "#" in word, "…" in word or "..." in word
-        words.append(Word(start, start + n_bytes(word), word, *marks))
+        kinds = any(map(str.isalpha, word)), "#" in word, "…" in word or "..." in word
+        words.append(Word(start, start + n_bytes(word), word, *kinds, word.isascii() and word.isalnum()))
     return words
 
 
