@@ -21,6 +21,8 @@ BUILT_IN: dict[str, str] = {
     # URLs
     "url": "dolma.taggers.url:Url",
     "url_list": "dolma.taggers.url_list:UrlList",
+    # damage, compression, structure, signals
+    "encoding": "dolma.taggers.encoding:Encoding",
     # personal data
     "pii": "dolma.taggers.pii:Pii",
     # Dolma 1.x: lengths, paragraphs, repetitions, tokens, random numbers
