@@ -15,7 +15,6 @@ changes 0.2 % of the answers on multilingual text.
 
 from __future__ import annotations
 
-import functools
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -26,9 +25,10 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.columns import Columns, DocFloat, DocText, Output
-from dolma.data.fasttext import read_model
+from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError, did_you_mean
 from dolma.kernels.fasttext import Classifier
+from dolma.taggers.fasttext import classifier_at, scores_of
 
 UNDETERMINED = "und"
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "pl", "ru", "zh", "ja", "ar")
@@ -78,6 +78,7 @@ class Language:
                 f"expected max_characters >= {_WINDOWS}, min_letters >= 0 and min_score from 0 to 1"
             )
         self.classifier = identifier(path)
+        self.files = () if path is None else (str(local_copy(path)),)
         known = self.classifier.model.labels
         for language in languages:
             if language not in known:
@@ -92,9 +93,8 @@ class Language:
         lines = [self._line(text) for text in batch.texts()]
         offsets = offsets_of(lines)
         text = np.frombuffer(b"".join(lines), dtype=np.uint8)
-        scores = self.classifier.probabilities(text, offsets[:-1], offsets[1:])
-        # An empty line would get those of the model's end mark. Sums of rounded products exceed 1 by up to 1e-4.
-        scores = np.where(np.diff(offsets)[:, None] > 0, np.minimum(scores, 1), np.float32(0)).astype(np.float64)
+        scores = scores_of(self.classifier, text, offsets[:-1], offsets[1:])
+        scores[offsets[:-1] == offsets[1:]] = 0  # they are those of the model's end mark
         labels = self.classifier.model.labels
         best, rows = scores.argmax(axis=1), np.arange(len(lines))
         top_scores = scores[rows, best]
@@ -114,20 +114,15 @@ class Language:
 
 
 def identifier(path: str | Path | None = None) -> Classifier:
-    """The language model of this package, or the fastText file at `path`; read once per process.
+    """The language model of this package, or the fastText file at `path` (or fetched from that URL).
 
     Raises:
         ConfigError: there is no model at `path`.
     """
-    return _identifier(None if path is None else str(path))
-
-
-@functools.cache
-def _identifier(path: str | None) -> Classifier:
     if path is not None:
-        return Classifier(read_model(path))
+        return classifier_at(local_copy(path))
     with importlib.resources.as_file(importlib.resources.files("dolma.taggers") / "models/lid.176.ftz") as file:
-        return Classifier(read_model(file))
+        return classifier_at(file)
 
 
 def _sample(text: str, *, max_characters: int) -> str:

@@ -16,6 +16,14 @@ BUILT_IN: dict[str, str] = {
     "c4_v2": "dolma.taggers.dolma1.c4:C4V2",
     # language and classifiers
     "language": "dolma.taggers.language:Language",
+    "fasttext": "dolma.taggers.fasttext:FastText",
+    "ft_lang_id_doc_v1": "dolma.taggers.dolma1.language:FtLangIdDocV1",
+    "ft_lang_id_1e2": "dolma.taggers.dolma1.language:FtLangId1e2",
+    "ft_lang_id_paragraph_v1": "dolma.taggers.dolma1.language:FtLangIdParagraphV1",
+    "ft_lang_id_en_doc_v2": "dolma.taggers.dolma1.language:FtLangIdEnDocV2",
+    "ft_lang_id_en_only_v2": "dolma.taggers.dolma1.language:FtLangIdEnOnlyV2",
+    "ft_lang_id_en_paragraph_v2": "dolma.taggers.dolma1.language:FtLangIdEnParagraphV2",
+    "ft_lang_id_en_paragraph_with_doc_score_v2": ("dolma.taggers.dolma1.language:FtLangIdEnParagraphWithDocScoreV2"),
     # scripts
     "script": "dolma.taggers.script:Script",
     # URLs

@@ -12,8 +12,9 @@ Joulin et al. 2016, arXiv:1607.01759 and 1612.03651 (quantised models); the answ
 
 Unlike there, LF is a space and `</s>` inside a text is nothing: the library stops reading at either.
 
-Sums are doubles, where the library adds floats: for a text of a million words its own error is near 1e-3. The rows of
-a word are added up once and kept (`Cache`); a text of known words costs one addition per word.
+Rows are added one by one, as floats, in the library's order: for a text of 25,000 rows any other order gives another
+probability in the fifth decimal (measured: 0.41818, where doubles give 0.41814). The rows of a word are looked up once
+and kept (`Cache`), which is what costs: seven rows of eight.
 
 `text` is the buffer of a batch, `starts` and `ends` byte spans of it. The readable twin is
 `dolma/kernels/reference/fasttext.py`.
@@ -49,8 +50,8 @@ _LESS, _GREATER = 0x3C, 0x3E
 _FLOOR = 1e-5
 _SIGMOID_RANGE, _SIGMOID_STEPS = 8.0, 512
 _CENTROIDS = 256
-_CACHE_BYTES = 1 << 24
-_IS_LABEL, _NO_ROWS = -1, 0
+_WORDS_KEPT, _ROWS_KEPT = 1 << 16, 40
+_IS_LABEL = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,25 +124,28 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
-    """What is known of words met before: a table by hash in which the last one stays. Answers do not depend on it."""
+    """The rows of words met before: a table by hash in which the last one stays. Answers do not depend on it.
+
+    `rows` has room for `_ROWS_KEPT` of each; a word with more is not kept. `n_rows` is `_IS_LABEL` for labels.
+    """
 
     keys: npt.NDArray[np.uint64]
     hashes: npt.NDArray[np.uint32]
     n_rows: npt.NDArray[np.int32]
-    sums: npt.NDArray[np.float32]
+    rows: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, n_slots: int, dim: int) -> Cache:
+    def of(cls, n_slots: int) -> Cache:
         """An empty one; `n_slots` is a power of two."""
         return cls(
             keys=np.zeros(n_slots, dtype=np.uint64),
             hashes=np.zeros(n_slots, dtype=np.uint32),
-            n_rows=np.full(n_slots, _NO_ROWS, dtype=np.int32),
-            sums=np.zeros((n_slots, dim), dtype=np.float32),
+            n_rows=np.zeros(n_slots, dtype=np.int32),
+            rows=np.zeros((n_slots, _ROWS_KEPT), dtype=np.int32),
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Classifier:
     """A model made ready: tables to look words and n-grams up in, the tree of labels, a cache. For one thread."""
 
@@ -158,7 +162,7 @@ class Classifier:
         put(self, "_pruned", _pruned_table(model.pruned))
         put(self, "_tree", label_tree(model.label_counts) if model.loss == HIERARCHICAL else np.empty((0, 2), np.int32))
         put(self, "_sigmoid", _sigmoid_table())
-        put(self, "_cache", Cache.of(_slots(model.dim), model.dim))
+        put(self, "_cache", Cache.of(_WORDS_KEPT))
 
     def probabilities(self, text: Bytes, starts: Int64, ends: Int64) -> npt.NDArray[np.float32]:
         """The probability of every label for each span of the text; float32, shape `(n_spans, n_labels)`.
@@ -185,6 +189,7 @@ class Classifier:
         if len(starts) != len(ends) or (starts < 0).any() or (ends < starts).any() or (ends > len(text)).any():
             raise ValueError(f"spans must lie in the {len(text)} bytes of the text and end at or after their beginning")
         model, cache = self.model, self._cache
+        most_words = int((ends - starts).max(initial=0)) // 2 + 2
         n_rows = np.zeros(len(starts), dtype=np.int64)
         hidden = np.zeros((len(starts), model.dim), dtype=np.float32)
         _means(
@@ -206,10 +211,10 @@ class Classifier:
             cache.keys,
             cache.hashes,
             cache.n_rows,
-            cache.sums,
-            np.zeros(max(1, model.word_ngrams), dtype=np.uint64),
+            cache.rows,
+            model.word_ngrams,
+            np.empty(most_words if model.word_ngrams > 1 else 0, dtype=np.uint32),
             np.zeros(model.dim, dtype=np.float32),
-            np.zeros(model.dim, dtype=np.float64),
             n_rows,
             hidden,
         )
@@ -245,11 +250,6 @@ def label_tree(counts: Int64) -> npt.NDArray[np.int32]:
                 children[i, side], node = node, node + 1
         weights[n + i] = weights[children[i, 0]] + weights[children[i, 1]]
     return children
-
-
-def _slots(dim: int) -> int:
-    """A power of two, so that the sums kept take no more than 16 MB."""
-    return 1 << max(8, (_CACHE_BYTES // (4 * dim)).bit_length() - 1)
 
 
 def _id_of_end(model: Model) -> int:
@@ -291,6 +291,24 @@ def _float_at(typing_context: Any, data: Any, index: Any) -> Any:
         return value
 
     return types.float32(data, types.intp), generate
+
+
+@intrinsic
+def _add_eight(typing_context: Any, total: Any, place: Any, data: Any, index: Any) -> Any:
+    """`total[place:place + 8] += ` the eight float32 whose bytes begin at `data[index]`. All are there."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        eight = ir.VectorType(ir.FloatType(), 8).as_pointer()
+        totals = context.make_array(signature.args[0])(context, builder, arguments[0])
+        floats = context.make_array(signature.args[2])(context, builder, arguments[2])
+        to = builder.bitcast(builder.gep(totals.data, [arguments[1]]), eight)
+        addends = builder.load(builder.bitcast(builder.gep(floats.data, [arguments[3]]), eight))
+        sums = builder.load(to)
+        sums.align, addends.align = 4, 1
+        builder.store(builder.fadd(sums, addends), to).align = 4
+        return context.get_dummy_value()
+
+    return types.void(total, types.intp, data, types.intp), generate
 
 
 @inlined
@@ -350,38 +368,50 @@ def _row_of(hashed: Any, pruned: Any, n_pruned: int, n_words: int) -> Any:
     return np.int64(-1)
 
 
-@kernel
-def _add(row: Any, floats: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, vector: Any) -> None:
-    """`vector += ` the row."""
+@inlined
+def _add(row: Any, floats: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, total: Any) -> None:
+    """`total += ` the row."""
     if len(floats) > 0:
         at = 4 * row * dim
-        for d in range(dim):
-            vector[d] += _float_at(floats, at + 4 * d)
-        return
+        d = 0
+        while d + 8 <= dim:
+            _add_eight(total, d, floats, at + 4 * d)
+            d += 8
+        while d < dim:
+            total[d] += _float_at(floats, at + 4 * d)
+            d += 1
+    else:
+        _add_quantised(row, codes, centroids, norms, dim, group, total)
+
+
+@kernel
+def _add_quantised(row: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, total: Any) -> None:
     n_groups = (dim + group - 1) // group
     norm = norms[row] if len(norms) > 0 else np.float32(1)
     for g in range(n_groups):
         width = min(group, dim - g * group)
         at = g * _CENTROIDS * group + np.int64(codes[row * n_groups + g]) * width
         for d in range(width):
-            vector[g * group + d] += norm * centroids[at + d]
+            total[g * group + d] += norm * centroids[at + d]
 
 
 @kernel
-def _dot(row: Any, floats: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, vector: Any) -> Any:
-    """The product of the row and `vector`, as a float that the library would have."""
-    total = np.float64(0)
+def _dot(
+    row: Any, floats: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, hidden: Any, span: int
+) -> Any:
+    """The product of the row and `hidden[span]`, added up as floats from left to right."""
+    total = np.float32(0)
     if len(floats) > 0:
         at = 4 * row * dim
         for d in range(dim):
-            total += np.float64(_float_at(floats, at + 4 * d)) * vector[d]
+            total += _float_at(floats, at + 4 * d) * hidden[span, d]
         return total
     n_groups = (dim + group - 1) // group
     for g in range(n_groups):
         width = min(group, dim - g * group)
         at = g * _CENTROIDS * group + np.int64(codes[row * n_groups + g]) * width
         for d in range(width):
-            total += np.float64(centroids[at + d]) * vector[g * group + d]
+            total += centroids[at + d] * hidden[span, g * group + d]
     return total * norms[row] if len(norms) > 0 else total
 
 
@@ -466,9 +496,14 @@ def _add_word(
     norms: Any,
     dim: int,
     group: int,
-    vector: Any,
+    total: Any,
+    kept: Any,
+    place: Any,
 ) -> tuple[Any, Any]:
-    """Fill `vector` with the sum of the word's rows; how many there are (`_IS_LABEL` for a label), and its hash."""
+    """Add the word's rows to `total`, and write the first of them to `kept[place]`.
+
+    How many rows there are (`_IS_LABEL` for a label), and the word's hash.
+    """
     hashed = _BASIS
     for k in range(start, end):
         hashed = _absorb(hashed, byte_at(text, k))
@@ -484,11 +519,10 @@ def _add_word(
         slot = (slot + 1) & mask
     if known >= n_words or (known < 0 and _is_label(text, start, end)):
         return np.int64(_IS_LABEL), hashed
-    for d in range(dim):
-        vector[d] = 0
     count = np.int64(0)
     if known >= 0:
-        _add(known, floats, codes, centroids, norms, dim, group, vector)
+        _add(known, floats, codes, centroids, norms, dim, group, total)
+        kept[place, 0] = known
         count += 1
     size = end - start + 2
     for first in range(size if max_chars > 0 else 0):
@@ -504,7 +538,9 @@ def _add_word(
             if n >= min_chars and not (n == 1 and (first == 0 or k == size)):
                 row = _row_of(np.int64(state) % bucket, pruned, n_pruned, n_words)
                 if row >= 0:
-                    _add(row, floats, codes, centroids, norms, dim, group, vector)
+                    _add(row, floats, codes, centroids, norms, dim, group, total)
+                    if count < _ROWS_KEPT:
+                        kept[place, count] = row
                     count += 1
             n += 1
     return count, hashed
@@ -535,91 +571,86 @@ def _means(
     keys: Any,
     hashes: Any,
     row_counts: Any,
-    sums: Any,
-    grams: Any,
-    vector: Any,
+    kept: Any,
+    word_ngrams: int,
+    in_order: Any,
     total: Any,
     n_rows: Any,
     hidden: Any,
 ) -> None:
     mask = np.uint64(len(keys) - 1)
-    order = len(grams)
     for span in range(len(starts)):
         for d in range(dim):
             total[d] = 0
         i, end = starts[span], ends[span]
-        count, n_before, is_last = np.int64(0), 0, False
-        while not is_last:
+        count, n_in_order = np.int64(0), np.int64(0)
+        while True:
             while i < end and _is_space(byte_at(text, i)):
                 i += 1
-            if i < end:
-                key, after = _word_at(text, i, end)
-                slot = np.int64(key & mask)
-                if keys[slot] != key or key == 0:
-                    if _is_end(text, i, after):
-                        i = after
-                        continue
-                    n, hashed = _add_word(
-                        text,
-                        i,
-                        after,
-                        names,
-                        name_starts,
-                        name_ends,
-                        words,
-                        pruned,
-                        n_pruned,
-                        n_words,
-                        bucket,
-                        min_chars,
-                        max_chars,
-                        floats,
-                        codes,
-                        centroids,
-                        norms,
-                        dim,
-                        group,
-                        vector,
-                    )
-                    keys[slot], hashes[slot], row_counts[slot] = key, hashed, n
-                    for d in range(dim):
-                        sums[slot, d] = vector[d]
-                i = after
+            if i == end:
+                break
+            start = i
+            key, i = _word_at(text, start, end)
+            slot = np.int64(key & mask)
+            if keys[slot] == key:
                 n, hashed = np.int64(row_counts[slot]), hashes[slot]
-                if n == _IS_LABEL:
-                    continue
-                if n > 0:
-                    count += n
-                    for d in range(dim):
-                        total[d] += sums[slot, d]
+                for k in range(n):
+                    _add(np.int64(kept[slot, k]), floats, codes, centroids, norms, dim, group, total)
+            elif _is_end(text, start, i):
+                continue
             else:
-                is_last = True
-                hashed = _END_HASH
-                if end_word >= 0:
-                    for d in range(dim):
-                        vector[d] = 0
-                    _add(end_word, floats, codes, centroids, norms, dim, group, vector)
-                    count += 1
-                    for d in range(dim):
-                        total[d] += vector[d]
-            if order > 1:
-                signed = np.uint64(np.int64(np.int32(hashed)))
-                for n in range(min(n_before, order - 1), 0, -1):
-                    grams[n] = grams[n - 1] * _WORD_FACTOR + signed
-                    row = _row_of(np.int64(grams[n] % np.uint64(bucket)), pruned, n_pruned, n_words)
+                n, hashed = _add_word(
+                    text,
+                    start,
+                    i,
+                    names,
+                    name_starts,
+                    name_ends,
+                    words,
+                    pruned,
+                    n_pruned,
+                    n_words,
+                    bucket,
+                    min_chars,
+                    max_chars,
+                    floats,
+                    codes,
+                    centroids,
+                    norms,
+                    dim,
+                    group,
+                    total,
+                    kept,
+                    slot,
+                )
+                # 0 stands for nothing. To take one word for another, 64 bits of hash must be the same.
+                keys[slot] = key if n <= _ROWS_KEPT else np.uint64(0)
+                hashes[slot], row_counts[slot] = hashed, n
+            if n != _IS_LABEL:
+                count += n
+                if word_ngrams > 1:
+                    in_order[n_in_order] = hashed
+                    n_in_order += 1
+        if end_word >= 0:
+            _add(end_word, floats, codes, centroids, norms, dim, group, total)
+            count += 1
+        if word_ngrams > 1:
+            in_order[n_in_order] = _END_HASH
+            for first in range(n_in_order):
+                state = np.uint64(np.int64(np.int32(in_order[first])))
+                for k in range(first + 1, n_in_order + 1):
+                    if k == first + word_ngrams:
+                        break
+                    state = state * _WORD_FACTOR + np.uint64(np.int64(np.int32(in_order[k])))
+                    row = _row_of(np.int64(state % np.uint64(bucket)), pruned, n_pruned, n_words)
                     if row >= 0:
-                        for d in range(dim):
-                            vector[d] = 0
-                        _add(row, floats, codes, centroids, norms, dim, group, vector)
+                        _add(row, floats, codes, centroids, norms, dim, group, total)
                         count += 1
-                        for d in range(dim):
-                            total[d] += vector[d]
-                grams[0] = signed
-                n_before += 1
         n_rows[span] = count
         if count > 0:
+            share = np.float32(1 / count)
             for d in range(dim):
-                hidden[span, d] = total[d] / count
+                hidden[span, d] = total[d] * share
 
 
 @kernel
@@ -652,17 +683,18 @@ def _probabilities(
                 if score < lowest:
                     continue
                 inner = node - n_labels
-                x = _dot(inner, floats, codes, centroids, norms, dim, group, hidden[span])
-                right = 1 / (1 + np.exp(-x))
-                scratch[tree[inner, 0]] = score + np.log(1 - right + _FLOOR)
-                scratch[tree[inner, 1]] = score + np.log(right + _FLOOR)
+                x = _dot(inner, floats, codes, centroids, norms, dim, group, hidden, span)
+                # Rounded as there: next to 1e-5, what is left of 1 is mostly rounding.
+                right = np.float32(1 / np.float64(np.float32(1) + np.float32(np.exp(np.float64(-x)))))
+                scratch[tree[inner, 0]] = score + np.log(np.float64(np.float32(1 - np.float64(right))) + _FLOOR)
+                scratch[tree[inner, 1]] = score + np.log(np.float64(right) + _FLOOR)
             for label in range(n_labels):
                 if scratch[label] >= lowest:
                     found[span, label] = np.exp(scratch[label])
             continue
         most = -np.inf
         for label in range(n_labels):
-            scratch[label] = _dot(label, floats, codes, centroids, norms, dim, group, hidden[span])
+            scratch[label] = _dot(label, floats, codes, centroids, norms, dim, group, hidden, span)
             most = max(most, scratch[label])
         if loss == SOFTMAX:
             all_of_them = 0.0

@@ -28,6 +28,12 @@ TAGGERS = (
     "char_length_v1",
     "char_length_with_paragraphs_v1",
     "doc_count_v1",
+    "ft_lang_id_1e2",
+    "ft_lang_id_doc_v1",
+    "ft_lang_id_en_doc_v2",
+    "ft_lang_id_en_only_v2",
+    "ft_lang_id_en_paragraph_v2",
+    "ft_lang_id_en_paragraph_with_doc_score_v2",
     "gopher_v1",
     "gopher_v2",
     "not_alphanum_paragraph_v1",
@@ -85,6 +91,9 @@ def write(path: Path, rows: list[dict]) -> None:
 def main() -> None:
     """Ask each tagger about all documents."""
     importlib.import_module("dolma.taggers")  # registers them
+    # The model that is here; otherwise it downloads the same one, not compressed.
+    lid176 = HERE.parent.parent / "taggers" / "models" / "lid.176.ftz"
+    importlib.import_module("dolma.taggers.language").FastTextAllLanguagesDocumentTagger.MODEL_PATH = str(lid176)
     registry = importlib.import_module("dolma.core.registry").TaggerRegistry
 
     asked = documents()

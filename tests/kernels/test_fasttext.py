@@ -180,7 +180,7 @@ def test_a_text_has_the_same_answer_in_any_batch(pairs, documents):
 def test_all_words_in_one_place_of_the_cache_leave_the_answers_as_they_are(pairs):
     model = pairs["hs, characters, bigrams"].ours.model
     small = Classifier(model)
-    object.__setattr__(small, "_cache", Cache.of(1, model.dim))
+    object.__setattr__(small, "_cache", Cache.of(1))
     text = " ".join(VOCABULARY * 3)
     assert (ours(small, text) == ours(Classifier(model), text)).all()
 

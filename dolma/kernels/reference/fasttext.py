@@ -44,10 +44,15 @@ def ngrams_of(word: str | bytes, *, least: int, most: int) -> list[bytes]:
 
 
 def rows_of(model: Model, text: str) -> list[int]:
-    """Every row of the text, with repetitions."""
+    """Every row of the text, with repetitions, in the order in which they are added up."""
     entries = {model.name(i): i for i in reversed(range(len(model.name_starts)))}
     pruned = None if model.pruned is None else dict(model.pruned.tolist())
-    rows, hashes, buckets = [], [], []
+
+    def bucket_of(hashed: int) -> int:
+        bucket = hashed % model.bucket
+        return bucket if pruned is None else pruned.get(bucket, -1)
+
+    rows, hashes = [], []
     for word in words_of(text):
         known = entries.get(word, -1)
         if known >= model.n_words or (known < 0 and word.startswith(LABEL)):
@@ -57,16 +62,15 @@ def rows_of(model: Model, text: str) -> list[int]:
             rows.append(known)
         if word != END and model.max_chars > 0:
             grams = ngrams_of(word, least=model.min_chars, most=model.max_chars)
-            buckets += [fnv(gram) % model.bucket for gram in grams]
+            rows += [model.n_words + bucket for gram in grams if (bucket := bucket_of(fnv(gram))) >= 0]
     signed = [value - 2**32 if value >= 2**31 else value for value in hashes]
     for first in range(len(signed)):
         state = signed[first]
         for value in signed[first + 1 : first + model.word_ngrams]:
             state = (state * 116049371 + value) % 2**64
-            buckets.append(state % model.bucket)
-    if pruned is not None:
-        buckets = [pruned[bucket] for bucket in buckets if bucket in pruned]
-    return [*rows, *(model.n_words + bucket for bucket in buckets)]
+            if (bucket := bucket_of(state)) >= 0:
+                rows.append(model.n_words + bucket)
+    return rows
 
 
 def logits_of(model: Model, text: str) -> list[float]:
@@ -74,7 +78,10 @@ def logits_of(model: Model, text: str) -> list[float]:
     rows = rows_of(model, text)
     if not rows:
         return []
-    mean = np.mean([model.inputs.row(row).astype(np.float64) for row in rows], axis=0).astype(np.float32)
+    total = np.zeros(model.dim, dtype=np.float32)
+    for row in rows:
+        total += model.inputs.row(row)
+    mean = total * np.float32(1 / len(rows))
     return [_product(model.outputs, i, mean) for i in range(model.outputs.n_rows)]
 
 
@@ -92,7 +99,10 @@ def probabilities(model: Model, text: str) -> list[float]:
 
 
 def _product(matrix: Matrix, i: int, vector: np.ndarray) -> float:
-    return float(matrix.row(i).astype(np.float64) @ vector.astype(np.float64))
+    total = np.float32(0)
+    for product in matrix.row(i) * vector:
+        total += product
+    return float(total)
 
 
 def _step(x: float) -> float:
@@ -126,7 +136,7 @@ def _by_tree(model: Model, logits: list[float]) -> list[float]:
         if node < n:
             answers[node] = math.exp(score)
             continue
-        right = 1 / (1 + math.exp(-logits[node - n]))
+        right = float(np.float32(1 / (1 + math.exp(-logits[node - n]))))
         left_child, right_child = children[node]
         todo += [(left_child, score + math.log(1 - right + 1e-5)), (right_child, score + math.log(right + 1e-5))]
     return answers
