@@ -34,8 +34,8 @@ def command(names: tuple[str, ...], *, listed: bool, sha256: str | None, again: 
     """Get public models and lists, once, for taggers to use: `dolma fetch NAME`, `dolma fetch https://...`.
 
     They are kept in $DOLMA_CACHE, else in ~/.cache/dolma, and downloaded whole or not at all. No other command
-    downloads them: a tagger that lacks its model or list says which of these commands gets it. URLs: https, http, s3, gs, azure,
-    hf://owner/name/path.
+    downloads them: a tagger that lacks its model or list says which of these commands gets it. URLs: https, http, s3,
+    gs, azure, hf://owner/name/path.
     """
     from dolma.data.fetch import fetch
 
