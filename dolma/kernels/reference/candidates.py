@@ -3,25 +3,64 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
-from dolma.kernels.candidates import EMAIL, IPV4, LONGEST_LOCAL, PHONE, PLUS
+from dolma.kernels.candidates import (
+    ASSIGNED,
+    CARD,
+    COLONS,
+    EMAIL,
+    IBAN,
+    IBAN_FORMS,
+    IPV4,
+    LONGEST_COLONS,
+    LONGEST_LOCAL,
+    NUMBER,
+    PAIRS,
+    PHONE,
+    PHONE_WORDS,
+    PLUS,
+    SECRET_WORDS,
+    SSN_WORDS,
+    TOKEN,
+    WORD_AFTER,
+    WORD_BEFORE,
+    iban_length,
+    prefixes,
+    slot,
+    stems,
+)
 
 _LOCAL = re.compile(rb"[A-Za-z0-9._%+-]*\Z")
 _DOMAIN = re.compile(rb"@[A-Za-z0-9.-]{0,255}")
 _PLUS = re.compile(rb"\+(?=[0-9])[0-9 ()./-]{1,33}")
 _DIGITS = re.compile(rb"[0-9]+")
+_NUMBER = re.compile(rb"[0-9]+(?:[ ()./-]{1,2}[0-9]+)*")
+_GROUPED = re.compile(rb"[0-9]{4}([ -])(?:[0-9]{6}\1[0-9]{4,5}(?![0-9])|[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?![0-9]))")
+_IBAN = re.compile(rb"(?<![A-Za-z0-9])(?=([A-Z]{2}|[a-z]{2})[0-9]{2})")
+_TOKEN = re.compile(rb"[A-Za-z0-9_-]{20,}")
+_WIDE_TOKEN = re.compile(rb"[A-Za-z0-9_/+-]{20,}")
+_PAIRS = re.compile(rb"(?<![A-Za-z0-9_-])(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}(?![A-Za-z0-9_-])")
+_COLONS = re.compile(rb"[0-9A-Fa-f:]+")
+_WORD = re.compile(rb"[A-Za-z0-9_]")
+
+Candidate = tuple[int, int, int]
 
 
-def contact_candidates(text: str) -> list[tuple[int, int, int]]:
+def find_candidates(text: str) -> list[Candidate]:
     """Kind, start and end, in bytes, of each candidate, ordered by kind, then start.
 
-    >>> contact_candidates("a@b.c +12345678")
+    >>> find_candidates("a@b.c +12345678")
     [(0, 0, 5), (2, 6, 15)]
     """
     data = text.encode()
     found = [(EMAIL, start, end) for start, end in _emails(data)]
     found += [(PLUS, m.start(), m.end()) for m in _PLUS.finditer(data) if len(re.sub(rb"[^0-9]", b"", m[0])) >= 8]
-    return sorted(found + _runs(data))
+    found += [(TOKEN, m.start(), m.end()) for m in _TOKEN.finditer(data) if _is_known(m[0])]
+    found += [(ASSIGNED, m.start(), m.end()) for m in _WIDE_TOKEN.finditer(data) if _is_assigned(data, m)]
+    found += [(PAIRS, m.start(), m.end()) for m in _PAIRS.finditer(data) if _DIGITS.search(m[0])]
+    found += [(COLONS, m.start(), m.end()) for m in _COLONS.finditer(data) if _is_chain(data, m)]
+    return sorted([*found, *_runs(data), *_numbers(data), *_cards(data), *_ibans(data)])
 
 
 def _emails(data: bytes) -> list[tuple[int, int]]:
@@ -34,7 +73,7 @@ def _emails(data: bytes) -> list[tuple[int, int]]:
     return found
 
 
-def _runs(data: bytes) -> list[tuple[int, int, int]]:
+def _runs(data: bytes) -> list[Candidate]:
     found, chain = [], 0
     runs = [match.span() for match in _DIGITS.finditer(data)]
     for k, (start, end) in enumerate(runs):
@@ -46,3 +85,83 @@ def _runs(data: bytes) -> list[tuple[int, int, int]]:
         if chain == 4:
             found.append((IPV4, runs[k - 3][0], end))
     return found
+
+
+def _is_word(data: bytes, i: int) -> bool:
+    return i >= 0 and _WORD.match(data, i) is not None
+
+
+def _signs(data: bytes) -> int:
+    """What the words may be signs of: by the table that the kernel uses, in which words may share a place."""
+    lower = data.lower()
+    windows = [lower[max(i - 4, 0) : i] for i in range(1, len(lower) + 1)]
+    slots = {slot(int.from_bytes(window, "big")) for window in windows}
+    return sum(bit for bit, words in stems().items() if slots & {slot(int.from_bytes(w, "big")) for w in words})
+
+
+def _numbers(data: bytes) -> Iterator[Candidate]:
+    for match in _NUMBER.finditer(data):
+        start, end = match.span()
+        runs = [len(run) for run in _DIGITS.findall(match[0])]
+        if not 7 <= sum(runs) <= 12 or _is_word(data, start - 1) or data[max(start - 1, 0) : start] == b"+":
+            continue
+        around = data[max(start - WORD_BEFORE, 0) : end + WORD_AFTER]
+        if match[0][:1] == b"0" or runs == [3, 2, 4] or _signs(around) & (PHONE_WORDS | SSN_WORDS):
+            yield NUMBER, start, end
+
+
+def _cards(data: bytes) -> Iterator[Candidate]:
+    for match in _DIGITS.finditer(data):
+        start, end = match.span()
+        grouped = _GROUPED.match(data, start) if end - start == 4 else None
+        if grouped:
+            end = grouped.end()
+            if len(_DIGITS.findall(grouped[0])) == 4:
+                # A fifth run of three belongs to the number; one of four to six makes it something else.
+                fifth = re.compile(grouped[1] + rb"([0-9]+)").match(data, end)
+                if fifth and len(fifth[1]) == 3:
+                    end = fifth.end()
+                elif fifth and 4 <= len(fifth[1]) <= 6:
+                    continue
+        elif not 12 <= end - start <= 19:
+            continue
+        if not _is_word(data, start - 1) and not _is_word(data, end) and _luhn(data[start:end]):
+            yield CARD, start, end
+
+
+def _luhn(number: bytes) -> bool:
+    digits = [byte - ord("0") for byte in reversed(number) if byte >= ord("0")]
+    return sum(sum(divmod(2 * d, 10)) if k % 2 else d for k, d in enumerate(digits)) % 10 == 0
+
+
+def _ibans(data: bytes) -> Iterator[Candidate]:
+    for match in _IBAN.finditer(data):
+        country = match[1].decode().upper()
+        if country not in IBAN_FORMS:
+            continue
+        some = re.compile(rb"[A-Za-z0-9]{4}(?: ?[A-Za-z0-9]){%d}(?![A-Za-z0-9])" % (iban_length(country) - 4))
+        number = some.match(data, match.start())
+        if number:
+            text = number[0].decode().replace(" ", "")
+            if int("".join(str(int(c, 36)) for c in text[4:] + text[:4])) % 97 == 1:
+                yield IBAN, number.start(), number.end()
+
+
+def _is_mixed(token: bytes) -> bool:
+    return _DIGITS.search(token) is not None and not token.isdigit()
+
+
+def _is_known(token: bytes) -> bool:
+    slots = {slot(int.from_bytes(prefix, "big")) for prefix in prefixes()}
+    return _is_mixed(token) and slot(int.from_bytes(token[:3], "big")) in slots
+
+
+def _is_assigned(data: bytes, match: re.Match[bytes]) -> bool:
+    before = data[max(match.start() - WORD_BEFORE, 0) : match.start()]
+    return _is_mixed(match[0]) and _signs(before) & SECRET_WORDS != 0
+
+
+def _is_chain(data: bytes, match: re.Match[bytes]) -> bool:
+    n_colons = match[0].count(b":")
+    outline = n_colons >= 2 and (b"::" in match[0] or n_colons in (5, 7)) and len(match[0]) <= LONGEST_COLONS
+    return outline and not _is_word(data, match.start() - 1) and not _is_word(data, match.end())
