@@ -31,6 +31,7 @@ BUILT_IN: dict[str, str] = {
     "url_list": "dolma.taggers.url_list:UrlList",
     # damage, compression, structure, signals
     "encoding": "dolma.taggers.encoding:Encoding",
+    "compression": "dolma.taggers.compression:Compression",
     # personal data
     "pii": "dolma.taggers.pii:Pii",
     # Dolma 1.x: lengths, paragraphs, repetitions, tokens, random numbers
