@@ -39,6 +39,7 @@ Level = Literal["document", "paragraph", "sentence"]
 Scores = npt.NDArray[np.float64]
 
 _SCORES_AT_ONCE = 1 << 22
+_RESERVED = ("id", "error")
 
 
 class FastText:
@@ -191,7 +192,7 @@ def outputs_of(labels: Sequence[str], *, level: Level) -> dict[str, Output]:
     Raises:
         ConfigError: two labels would be one output.
     """
-    taken = {"id", "error", "top", "top_score"} if level == "document" else {"id", "error"}
+    taken = {"top", "top_score"} if level == "document" else set()
     outputs: dict[str, Output] = {}
     if level == "document":
         outputs["top"] = DocText("the most probable label; null where the model knows nothing of the text")
@@ -213,10 +214,12 @@ def outputs_of(labels: Sequence[str], *, level: Level) -> dict[str, Output]:
 
 
 def output_name(label: str) -> str:
-    """The label as the name of an output: what is no letter, digit or `_` becomes `_`.
+    """The label as the name of an output: what is no letter, digit or `_` becomes `_`; no output is called `id`.
 
-    >>> output_name("zh-hans"), output_name("1")
-    ('zh_hans', 'label_1')
+    >>> output_name("zh-hans"), output_name("1"), output_name("id")
+    ('zh_hans', 'label_1', 'id_')
     """
     name = re.sub(r"[^A-Za-z0-9_]", "_", label)
+    if name in _RESERVED:
+        return f"{name}_"
     return f"label_{name}" if name[:1].isdigit() or not name else name

@@ -28,7 +28,7 @@ from dolma.data.columns import Columns, DocFloat, DocText, Output
 from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError, did_you_mean
 from dolma.kernels.fasttext import Classifier
-from dolma.taggers.fasttext import classifier_at, scores_of
+from dolma.taggers.fasttext import classifier_at, output_name, scores_of
 
 UNDETERMINED = "und"
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "pl", "ru", "zh", "ja", "ar")
@@ -38,7 +38,7 @@ _END = "</s>"  # fastText's own end of a line; a word in no language
 
 
 def _outputs(languages: Sequence[str]) -> dict[str, Output]:
-    scores = {language: DocFloat(f"probability of {language!r}", range="0-1") for language in languages}
+    scores = {output_name(language): DocFloat(f"probability of {language!r}", range="0-1") for language in languages}
     return {
         "top": DocText("the most probable language, by its code of two or three letters, or 'und'"),
         "top_score": DocFloat("probability of the most probable language; 0 where it was not asked for", range="0-1"),
@@ -102,7 +102,9 @@ class Language:
             labels[i] if score >= self.min_score and score > 0 else UNDETERMINED
             for i, score in zip(best, top_scores, strict=True)
         ]
-        by_language = {language: pa.array(scores[:, labels.index(language)]) for language in self.languages}
+        by_language = {
+            output_name(language): pa.array(scores[:, labels.index(language)]) for language in self.languages
+        }
         return {"top": pa.array(tops, pa.string()), "top_score": pa.array(top_scores), **by_language}
 
     def _line(self, text: str) -> bytes:

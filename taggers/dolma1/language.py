@@ -4,6 +4,8 @@ Text is lower-cased and shown to the model whole: documents, or pieces that end 
 are as the model gives them, up to 1.00001 and down to -0.00001 for their complement; languages below 1e-5 have none.
 A document's score by paragraphs is their mean by characters, where blank paragraphs count as no English.
 
+The output of Indonesian (`id`) is called `id_`: `id` is the document's.
+
 1.2.1 downloads lid.176.bin (126 MB). The model here is lid.176.ftz, which is part of this package and is the same model
 compressed; the option `path` names another, a file or a URL that `dolma fetch` has fetched.
 """

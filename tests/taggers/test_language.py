@@ -95,8 +95,8 @@ def test_the_same_text_gets_the_same_scores_in_any_batch(tagger):
 
 
 def test_only_the_languages_asked_for_are_outputs():
-    tagger = Language(languages=("sw", "en"))
-    assert list(tagger.outputs) == ["top", "top_score", "sw", "en"]
+    tagger = Language(languages=("sw", "id"))
+    assert list(tagger.outputs) == ["top", "top_score", "sw", "id_"]
     assert rows(tagger, GERMAN)[0]["top"] == "de"
 
 
