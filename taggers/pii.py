@@ -19,9 +19,9 @@ measured probability. Measured precision and recall: `benchmarks/pii.py` and its
   "móvil", "电话", …; 0.75, or 0.85 directly behind it), without groups only directly behind such a word; unannounced
   the French five pairs, an area code with 0 in parentheses, and British mobile numbers (0.6). No dates, no decimals.
 - `ip`, four numbers of 0 to 255 without leading zeros (0.9; 0.6 in ranges that many networks share or that are for
-  documentation; 0.5 if all are below 30, and 0.3 if they also number a heading); not the fourth and fifth of a longer
-  chain, not behind a letter (`v1.2.3.4`), a word for a version ("version 1.2.3.4") or `name-` and `name/`; not 0.*,
-  127.* (loopback), nor 224.* to 255.* (multicast, masks), which are nobody's.
+  documentation; 0.5 if all are below 30, and 0.3 if they also number a section or a package); not the fourth and fifth
+  of a longer chain, not behind a letter (`v1.2.3.4`), a word for a version ("version 1.2.3.4") or `name-` and `name/`;
+  not 0.*, 127.* (loopback), nor 224.* to 255.* (multicast, masks), which are nobody's.
 - `ip`, IPv6 (RFC 4291; 0.9, local and documentation ranges 0.6): eight groups, or with `::` global, unique local or
   link-local; no loopback, no multicast, no bare prefix (`2001:db8::/32`).
 - `mac` (0.9): six pairs of hexadecimal digits with ":" or "-" throughout; not six equal ones.
@@ -71,7 +71,8 @@ TYPES: dict[str, Output] = {
     "private_key": Spans("private keys in PEM", range="0.5-0.95"),
 }
 
-_FEWEST_KEY_CHARACTERS = 64
+# What tells a key from a placeholder for one: an unbroken run of base64, as there is in the shortest.
+_KEY_MATTER = re.compile(rb"[A-Za-z0-9+/=]{40}")
 _KEY_LINE = b"PRIVATE KEY"
 _KEY_BOUND = re.compile(rb"-----(?P<which>BEGIN|END) (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----")
 _LONGEST_BOUND = 80
@@ -190,9 +191,11 @@ def _private_key(text: bytes, opened: tuple[int, int, int], end: int | None, bat
     last = int(batch.offsets[document + 1])
     match = _KEY_BODY.match(text, body, last)
     stop = match.end() if match else body
-    if end is not None and end - body >= _FEWEST_KEY_CHARACTERS:
+    if not _KEY_MATTER.search(text, body, stop if end is None else end):
+        return
+    if end is not None:
         yield document, start, end, 0.95
-    elif end is None and stop - body >= _FEWEST_KEY_CHARACTERS:
+    else:
         while stop > body and text[stop - 1 : stop].isspace():
             stop -= 1
         yield document, start, stop, 0.6

@@ -73,7 +73,7 @@ def card(window: bytes, start: int, end: int) -> Found | None:
     if not any(len(digits) in lengths and prefix.match(digits) for prefix, lengths in _ISSUERS):
         return ("credit_card", start, end, 0.75) if announced and digits[:1] in b"3456" else None
     grouped = len(number) > len(digits)
-    if not announced and not grouped and len(digits) not in _EXPECTED:
+    if not announced and not grouped and (len(digits) not in _EXPECTED or len(set(digits)) < 4):
         return None
     return "credit_card", start, end, 0.95 if announced else 0.8 if grouped else 0.6
 

@@ -50,7 +50,13 @@ _DIRECTLY = re.compile(
     rf"(?<![A-Za-z0-9_])(?:{_STRONG})[ \t]*[.:#]?[ \t]*(?:no\.?|number)?[ \t]*[:(]?[ \t\n]*\Z".encode(), re.I
 )
 _NAMED_BEHIND = re.compile(_BEHIND, re.IGNORECASE)
-_GROUPS = re.compile(rb"[0-9]{7,12}|\(?[0-9]{1,5}\)?(?:(?: ?[-/] ?| |\.|(?<=\))|\() ?\(?[0-9]{1,8}\)?)*")
+# Groups of one kind of separator; "." is never mixed with others, but for a "/" in front.
+_GROUPS = re.compile(
+    rb"[0-9]{7,12}|[0-9]{1,5}[./][0-9]{2,8}(?:\.[0-9]{2,8})*"
+    rb"|\(?[0-9]{1,5}\)?(?:(?: ?[-/] ?| |(?<=\))|(?=\()) ?\(?[0-9]{1,8}\)?)*"
+)
+_LONE = re.compile(rb"(?<![0-9])[0-9](?![0-9])")
+_HEX_BEFORE, _HEX_AFTER = re.compile(rb"[0-9A-Fa-f]{2} \Z"), re.compile(rb" [0-9A-Fa-f]{2}\b")
 # Five pairs, of which the first begins with 0 (France); an area code in parentheses; a British mobile telephone.
 _FORMATS = re.compile(
     rb"0[1-9](?:(?P<between>[ .-])[0-9]{2})(?:(?P=between)[0-9]{2}){3}"
@@ -73,8 +79,13 @@ _IP = re.compile(
     rb"(?:%s\.){3}%s(?![A-Za-z0-9_])(?!\.[0-9])" % (_OCTET, _OCTET)
 )
 _VERSION = re.compile(
-    rb"(?:\b(?:v|ver|version|release|rev|revision|build|section|chapter|part)|\xa7)[.:]?\s{0,2}\Z", re.IGNORECASE
+    (
+        r"(?:(?<![A-Za-z0-9_])(?:v|ver|version|release|rev|revision|build|section|chapter|part|sección|seção|secção"
+        r"|capítulo|abschnitt|kapitel|chapitre|sezione|capitolo|раздел|Раздел)|§)[.:]?(?:\s|\xc2\xa0){0,2}\Z"
+    ).encode(),
+    re.IGNORECASE,
 )
+_PACKAGE = re.compile(rb"[-~+][0-9]{0,3}(?:[a-z~+]|[^.0-9a-z]|\Z)")
 # Ranges of nobody in particular (RFC 1918, 3927, 5737, 6598).
 _SHARED = re.compile(
     rb"10\.|192\.168\.|172\.(?:1[6-9]|2[0-9]|3[01])\.|169\.254\.|100\.(?:6[4-9]|[7-9][0-9]|1[01][0-9]|12[0-7])\."
@@ -118,6 +129,8 @@ def international(window: bytes, start: int, end: int) -> Found | None:
     country = _COUNTRY.match(digits)
     if not country or (country[0] == b"1" and len(digits) != 11) or (not separators and len(digits) < 10):
         return None
+    if not number.startswith(b"+" + country[0]):
+        return None  # cut in two
     if not _SINGLE.issuperset(separators) or (
         b"." in separators and (set(separators) != {b"."} or len(separators) < 2)
     ):
@@ -136,6 +149,10 @@ def national(window: bytes, start: int, end: int) -> Found | None:
         return None
     if before in (b"-", b".", b"/", b",") and window[max(start - 2, 0) : start - 1].isalnum():
         return None
+    if before == b"@" or (window[end : end + 1] == b"." and window[end + 1 : end + 2].isalpha()):
+        return None  # the name of a host
+    if number.count(b"(") != number.count(b")") or b"  " in number or len(_LONE.findall(number)) > 1:
+        return None
     if any(match.start() < end and match.end() > start for match in _PHONE.finditer(window)):
         return None  # found as such
     directly = _DIRECTLY.search(window, 0, start)
@@ -143,18 +160,21 @@ def national(window: bytes, start: int, end: int) -> Found | None:
     grouped = not number.isdigit() and not _FEW.fullmatch(number)
     if near and _GROUPS.fullmatch(number) and (grouped or directly):
         return "phone", start, end, 0.85 if directly else 0.75
-    if _FORMATS.fullmatch(number) and not window[end : end + 2].strip(b" .-").isdigit():
+    alone = not _HEX_BEFORE.search(window, 0, start) and not _HEX_AFTER.match(window, end)
+    if alone and _FORMATS.fullmatch(number) and not window[end : end + 2].strip(b" .-").isdigit():
         return "phone", start, end, 0.6
     return None
 
 
 def ipv4(window: bytes, start: int, end: int) -> Found | None:
-    """0.9; 0.6 in ranges that many networks share; 0.5 if all are below 30, 0.3 if they number a heading."""
+    """0.9; 0.6 in ranges that many networks share; 0.5 if all are below 30, 0.3 if they number a section or package."""
     match = _IP.match(window, start)
     if not match or _VERSION.search(window, 0, start):
         return None
     small = _SMALL.match(match[0])
-    if small and _HEADS_LINE.search(window, 0, start) and _HEADING.match(window, end):
+    heads = _HEADS_LINE.search(window, 0, start) and _HEADING.match(window, end)
+    numbered = window[max(start - 2, 0) : start] == b"\xc2\xa0"  # a no-break space, as behind "section" in any language
+    if small and (heads or numbered or _PACKAGE.match(window, end)):
         return "ip", match.start(), match.end(), 0.3
     return "ip", match.start(), match.end(), 0.6 if _SHARED.match(match[0]) else 0.5 if small else 0.9
 

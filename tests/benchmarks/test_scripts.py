@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -42,3 +43,10 @@ def test_taggers_prints_passes_and_every_tagger_alone():
     assert "| length |" in rows
     assert "Two workers are " in rows
     assert "First use of all " in rows
+
+
+def test_pii_prints_precision_and_recall_by_type(tmp_path):
+    spans = [{"start": 0, "end": 6, "type": "EMAIL_ADDRESS"}, {"start": 8, "end": 11, "type": "EMAIL_ADDRESS"}]
+    path = tmp_path / "labelled.jsonl"
+    path.write_text(json.dumps({"text": "a@b.de, who, c@d.de", "spans": spans}) + "\n", encoding="utf-8")
+    assert "| pii | EMAIL_ADDRESS | 2 | 2 | 1 | 1 | 1 | 0.500 | 0.500 |" in printed("benchmarks.pii", str(path))
