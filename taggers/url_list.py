@@ -192,7 +192,10 @@ class Domains:
 
     def __call__(self, urls: list[Url], texts: list[str]) -> Found:
         """The listed domains that each host is, or is below."""
-        return _looked_up(self._names, [[*parents(url.host), f"www.{url.host}"] for url in urls])
+        hosts = list(dict.fromkeys(url.host for url in urls))
+        found = _looked_up(self._names, [[*parents(host), f"www.{host}"] for host in hosts])
+        by_host = dict(zip(hosts, found, strict=True))
+        return [by_host[url.host] for url in urls]
 
 
 class _Pages:

@@ -36,7 +36,7 @@ from dolma.taggers.url_list import EXTRA, AdblockRules
 
 
 class _UrlTagger:
-    """A tagger that says 1 for some URLs; `_open` reads its lists and `_is_listed` asks them."""
+    """A tagger that says 1 for some URLs; `_open` reads its lists and `_listed` asks them."""
 
     name: str
     version = 1
@@ -69,13 +69,17 @@ class _UrlTagger:
     def __call__(self, batch: TextBatch) -> Columns:
         """1 for each document whose URL is listed, null for the others."""
         parsed = [None if url is None else parse_url(url) for url in self._field.of(batch)]
-        listed = [1.0 if url is not None and self._is_listed(url) else None for url in parsed]
-        return {"url": pa.array(listed, pa.float64())}
+        rows = [i for i, url in enumerate(parsed) if url is not None]
+        listed = self._listed([url for url in parsed if url is not None])
+        values: list[float | None] = [None] * len(batch)
+        for i in (i for i, found in zip(rows, listed, strict=True) if found):
+            values[i] = 1.0
+        return {"url": pa.array(values, pa.float64())}
 
     def _open(self, paths: Sequence[Path]) -> None:
         raise NotImplementedError
 
-    def _is_listed(self, url: Url) -> bool:
+    def _listed(self, urls: Sequence[Url]) -> Sequence[bool]:
         raise NotImplementedError
 
 
@@ -91,8 +95,8 @@ class _Domains(_UrlTagger):
         names = frozenset().union(*(domains(path) for path in paths))
         self._names = HashedSet(name.removeprefix("www.") for name in names)
 
-    def _is_listed(self, url: Url) -> bool:
-        return bool(self._names.holds([url.host.removeprefix("www.")])[0])
+    def _listed(self, urls: Sequence[Url]) -> Sequence[bool]:
+        return self._names.holds([url.host.removeprefix("www.") for url in urls]).tolist()
 
 
 class _Links(_UrlTagger):
@@ -103,8 +107,8 @@ class _Links(_UrlTagger):
             raise DataError("no list of links", file=str(paths[0]))
         self._pages = HashedSet(map(_page, parsed))
 
-    def _is_listed(self, url: Url) -> bool:
-        return bool(self._pages.holds([_page(url)])[0])
+    def _listed(self, urls: Sequence[Url]) -> Sequence[bool]:
+        return self._pages.holds(map(_page, urls)).tolist()
 
 
 class _Adblock(_UrlTagger):
@@ -113,8 +117,8 @@ class _Adblock(_UrlTagger):
     def _open(self, paths: Sequence[Path]) -> None:
         self._rules = AdblockRules(paths)
 
-    def _is_listed(self, url: Url) -> bool:
-        return self._rules.blocks(f"http://{_page(url)}")
+    def _listed(self, urls: Sequence[Url]) -> Sequence[bool]:
+        return [self._rules.blocks(f"http://{_page(url)}") for url in urls]
 
 
 class _Wikidata(_UrlTagger):
@@ -137,8 +141,10 @@ class _Wikidata(_UrlTagger):
     def _counts(self, row: Mapping[str, Any]) -> bool:
         return True
 
-    def _is_listed(self, url: Url) -> bool:
-        return bool(self._names.holds(self._names_of(url)).any())
+    def _listed(self, urls: Sequence[Url]) -> Sequence[bool]:
+        registered = [self._suffixes.domain(url.host) if url.kind == "name" else None for url in urls]
+        by_domain = self._names.holds(domain or "" for domain in registered)
+        return (by_domain | self._names.holds(url.host.removeprefix("www.") for url in urls)).tolist()
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:

@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dolma.data.batch import TextBatch
-from dolma.data.urls import Url, UrlField, is_address, parents, parse_host, parse_url
+from dolma.data.urls import Url, UrlField, _parse, is_address, parents, parse_host, parse_url
 from dolma.errors import ConfigError
 
 
@@ -55,6 +55,13 @@ def test_any_text_is_a_url_in_one_form_or_none(text: str) -> None:
         assert is_address(url.host) == (url.kind != "name")
         assert url.host == url.host.lower()
         assert url.host.isascii()
+
+
+@pytest.mark.property
+@settings(max_examples=200, deadline=None)
+@given(st.from_regex(r"https?://[a-z0-9_.-]{1,9}(:[0-9]{1,6})?([/?#\\][a-z?#/\\ ]{0,5}){0,3}", fullmatch=True))
+def test_usual_urls_have_the_parts_of_all_others(text: str) -> None:
+    assert parse_url(text) == _parse(text)
 
 
 def test_parents_of_an_address_are_itself() -> None:
