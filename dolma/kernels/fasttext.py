@@ -22,6 +22,7 @@ and kept (`Cache`), which is what costs: seven rows of eight.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,7 @@ HIERARCHICAL, NEGATIVE, SOFTMAX, ONE_VS_ALL = 1, 2, 3, 4
 LABEL = b"__label__"
 END = b"</s>"
 
+_END_HASH = np.uint32(3617362777)
 _BASIS, _PRIME = np.uint32(2166136261), np.uint32(16777619)
 _WORD_FACTOR = np.uint64(116049371)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
@@ -164,19 +166,30 @@ class Classifier:
         put(self, "_sigmoid", _sigmoid_table())
         put(self, "_cache", Cache.of(_WORDS_KEPT))
 
-    def probabilities(self, text: Bytes, starts: Int64, ends: Int64) -> npt.NDArray[np.float32]:
-        """The probability of every label for each span of the text; float32, shape `(n_spans, n_labels)`.
+    def probabilities(
+        self, text: Bytes, starts: Int64, ends: Int64, *, labels: Sequence[int] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """The probability of each label, or of some, for each span of the text; float32, shape `(n_spans, n_labels)`.
 
-        0 where there is none: for all labels if no word of the span is known in any way.
+        0 where there is none: for all labels if no word of the span is known in any way. Fewer labels cost less, but
+        for a softmax.
 
         Raises:
             ValueError: a span ends before it begins or lies outside the text.
         """
         hidden, n_rows = self.means(text, starts, ends)
-        found = np.zeros((len(hidden), len(self.model.labels)), dtype=np.float32)
-        scratch = np.empty(2 * len(self.model.labels), dtype=np.float64)
+        chosen = read_only(range(len(self.model.labels)) if labels is None else labels, np.int64)
+        found = np.zeros((len(hidden), len(chosen)), dtype=np.float32)
         outputs = self.model.outputs._arrays()
-        _probabilities(hidden, n_rows, *outputs, self.model.loss, self._tree, self._sigmoid, scratch, found)
+        if self.model.loss == HIERARCHICAL:
+            inner = read_only(_above(self._tree, chosen.tolist()), np.int64)
+            scores = np.empty(2 * len(self.model.labels), dtype=np.float64)
+            _by_tree(hidden, n_rows, *outputs, self._tree, inner, chosen, scores, found)
+        elif self.model.loss == SOFTMAX:
+            logits = np.empty(len(self.model.labels), dtype=np.float64)
+            _by_softmax(hidden, n_rows, *outputs, chosen, logits, found)
+        else:
+            _by_steps(hidden, n_rows, *outputs, self._sigmoid, chosen, found)
         return found
 
     def means(self, text: Bytes, starts: Int64, ends: Int64) -> tuple[npt.NDArray[np.float32], Int64]:
@@ -250,6 +263,19 @@ def label_tree(counts: Int64) -> npt.NDArray[np.int32]:
                 children[i, side], node = node, node + 1
         weights[n + i] = weights[children[i, 0]] + weights[children[i, 1]]
     return children
+
+
+def _above(tree: npt.NDArray[np.int32], chosen: Sequence[int]) -> list[int]:
+    """The inner nodes on the ways from the root to these labels, the root first."""
+    n_labels = len(tree) + 1
+    parents = {int(child): i for i, pair in enumerate(tree.tolist()) for child in pair}
+    found: set[int] = set()
+    for label in chosen:
+        node = label
+        while node in parents and parents[node] not in found:
+            found.add(parents[node])
+            node = n_labels + parents[node]
+    return sorted(found, reverse=True)
 
 
 def _id_of_end(model: Model) -> int:
@@ -654,7 +680,7 @@ def _means(
 
 
 @kernel
-def _probabilities(
+def _by_tree(
     hidden: Any,
     n_rows: Any,
     floats: Any,
@@ -663,56 +689,85 @@ def _probabilities(
     norms: Any,
     dim: int,
     group: int,
-    loss: int,
     tree: Any,
-    sigmoid: Any,
-    scratch: Any,
+    inner: Any,
+    chosen: Any,
+    scores: Any,
     found: Any,
 ) -> None:
-    n_labels = found.shape[1]
+    n_labels = len(tree) + 1
     lowest = np.log(_FLOOR)
     for span in range(len(hidden)):
         if n_rows[span] == 0:
             continue
-        if loss == HIERARCHICAL:
-            for node in range(2 * n_labels - 1):
-                scratch[node] = -np.inf
-            scratch[2 * n_labels - 2] = 0
-            for node in range(2 * n_labels - 2, n_labels - 1, -1):
-                score = scratch[node]
-                if score < lowest:
-                    continue
-                inner = node - n_labels
-                x = _dot(inner, floats, codes, centroids, norms, dim, group, hidden, span)
-                # Rounded as there: next to 1e-5, what is left of 1 is mostly rounding.
-                right = np.float32(1 / np.float64(np.float32(1) + np.float32(np.exp(np.float64(-x)))))
-                scratch[tree[inner, 0]] = score + np.log(np.float64(np.float32(1 - np.float64(right))) + _FLOOR)
-                scratch[tree[inner, 1]] = score + np.log(np.float64(right) + _FLOOR)
-            for label in range(n_labels):
-                if scratch[label] >= lowest:
-                    found[span, label] = np.exp(scratch[label])
+        for node in range(2 * n_labels - 1):
+            scores[node] = -np.inf
+        scores[2 * n_labels - 2] = 0
+        for i in inner:
+            score = scores[n_labels + i]
+            if score < lowest:
+                continue
+            x = _dot(i, floats, codes, centroids, norms, dim, group, hidden, span)
+            # Rounded as there: next to 1e-5, what is left of 1 is mostly rounding.
+            right = np.float32(1 / np.float64(np.float32(1) + np.float32(np.exp(np.float64(-x)))))
+            scores[tree[i, 0]] = score + np.log(np.float64(np.float32(1 - np.float64(right))) + _FLOOR)
+            scores[tree[i, 1]] = score + np.log(np.float64(right) + _FLOOR)
+        for k in range(len(chosen)):
+            if scores[chosen[k]] >= lowest:
+                found[span, k] = np.exp(scores[chosen[k]])
+
+
+@kernel
+def _by_softmax(
+    hidden: Any,
+    n_rows: Any,
+    floats: Any,
+    codes: Any,
+    centroids: Any,
+    norms: Any,
+    dim: int,
+    group: int,
+    chosen: Any,
+    logits: Any,
+    found: Any,
+) -> None:
+    for span in range(len(hidden)):
+        if n_rows[span] == 0:
             continue
-        most = -np.inf
-        for label in range(n_labels):
-            scratch[label] = _dot(label, floats, codes, centroids, norms, dim, group, hidden, span)
-            most = max(most, scratch[label])
-        if loss == SOFTMAX:
-            all_of_them = 0.0
-            for label in range(n_labels):
-                scratch[label] = np.exp(scratch[label] - most)
-                all_of_them += scratch[label]
-            for label in range(n_labels):
-                found[span, label] = scratch[label] / all_of_them + _FLOOR
+        most, total = -np.inf, 0.0
+        for label in range(len(logits)):
+            logits[label] = _dot(label, floats, codes, centroids, norms, dim, group, hidden, span)
+            most = max(most, logits[label])
+        for label in range(len(logits)):
+            logits[label] = np.exp(logits[label] - most)
+            total += logits[label]
+        for k in range(len(chosen)):
+            found[span, k] = logits[chosen[k]] / total + _FLOOR
+
+
+@kernel
+def _by_steps(
+    hidden: Any,
+    n_rows: Any,
+    floats: Any,
+    codes: Any,
+    centroids: Any,
+    norms: Any,
+    dim: int,
+    group: int,
+    sigmoid: Any,
+    chosen: Any,
+    found: Any,
+) -> None:
+    for span in range(len(hidden)):
+        if n_rows[span] == 0:
             continue
-        for label in range(n_labels):
-            x = np.float32(scratch[label])
+        for k in range(len(chosen)):
+            x = np.float64(_dot(chosen[k], floats, codes, centroids, norms, dim, group, hidden, span))
             if x < -_SIGMOID_RANGE:
-                found[span, label] = _FLOOR
+                found[span, k] = _FLOOR
             elif x > _SIGMOID_RANGE:
-                found[span, label] = 1 + _FLOOR
+                found[span, k] = 1 + _FLOOR
             else:
                 step = np.int64((x + _SIGMOID_RANGE) * (_SIGMOID_STEPS / _SIGMOID_RANGE / 2))
-                found[span, label] = sigmoid[step] + _FLOOR
-
-
-_END_HASH = np.uint32(3617362777)
+                found[span, k] = sigmoid[step] + _FLOOR

@@ -40,23 +40,26 @@ _NOT_EN_SPANS = Spans("paragraphs, with one less the probability of English", ra
 
 
 class _Judged:
-    """What a model says of documents and paragraphs: views of a batch, for all taggers that have this model."""
+    """What a model says of documents and paragraphs: views of a batch, for all taggers that ask the same."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self.classifier = classifier
+    def __init__(self, classifier: Classifier, labels: tuple[int, ...]) -> None:
+        self.classifier, self.labels = classifier, labels
 
     def documents(self, utf8: npt.NDArray[np.uint8], offsets: Int64) -> Scores:
         """The score of each label, 0 where it has none; float64, shape `(n_docs, n_labels)`."""
         text, bounds = _lowered(utf8, offsets)
         trimmed = trimmed_texts(text, bounds)
-        return self.classifier.probabilities(text, trimmed.starts, trimmed.ends).astype(np.float64)
+        return self._scores(text, trimmed.starts, trimmed.ends)
 
     def paragraphs(self, utf8: npt.NDArray[np.uint8], offsets: Int64) -> Scores:
         """The same of each paragraph that is not blank; float64, shape `(n_paragraphs, n_labels)`."""
         text, bounds = _lowered(utf8, offsets)
         lines = line_spans(text, bounds)
         some = lines.text_starts < lines.text_ends
-        found = self.classifier.probabilities(text, lines.text_starts[some], lines.text_ends[some])
+        return self._scores(text, lines.text_starts[some], lines.text_ends[some])
+
+    def _scores(self, text: npt.NDArray[np.uint8], starts: Int64, ends: Int64) -> Scores:
+        found = self.classifier.probabilities(text, starts, ends, labels=self.labels)
         return found.astype(np.float64)
 
 
@@ -73,17 +76,36 @@ class _FtLangId:
         """
         self.classifier = identifier(path)
         self.files = () if path is None else (str(local_copy(path)),)
-        self.judged = _judged(self.classifier)
         self._prepare(self.classifier.model.labels)
 
     def _prepare(self, labels: tuple[str, ...]) -> None:
-        """Look up what will be told."""
+        """Declare what will be told, and know whom to ask."""
+        raise NotImplementedError
+
+
+class _All(_FtLangId):
+    """Of all languages; each has an output."""
+
+    outputs: Mapping[str, Output]
+
+    def _prepare(self, labels: tuple[str, ...]) -> None:
+        self.outputs = {output_name(label): self._output(label) for label in labels}
+        self.judged = _judged(self.classifier, tuple(range(len(labels))))
+
+    def _output(self, label: str) -> Output:
+        return DocFloat(f"probability of {label!r}; null below 0.00001", range="0.00001-1.00001")
+
+
+class _English(_FtLangId):
+    """Of English alone."""
+
+    def _prepare(self, labels: tuple[str, ...]) -> None:
         if "en" not in labels:
-            raise ConfigError(f"the model has no label 'en'; it has {', '.join(labels[:9])}, ...")
-        self.english = labels.index("en")
+            raise ConfigError(f"{type(self).__name__}: the model has no label 'en', only {', '.join(labels[:9])}, ...")
+        self.judged = _judged(self.classifier, (labels.index("en"),))
 
 
-class FtLangIdDocV1(_FtLangId):
+class FtLangIdDocV1(_All):
     """The probability of every language, of documents.
 
     >>> tagger = FtLangIdDocV1()
@@ -92,20 +114,13 @@ class FtLangIdDocV1(_FtLangId):
     """
 
     name = "ft_lang_id_doc_v1"
-    outputs: Mapping[str, Output]
-
-    def _prepare(self, labels: tuple[str, ...]) -> None:
-        self.outputs = {
-            output_name(label): DocFloat(f"probability of {label!r}; null below 0.00001", range="0-1.00001")
-            for label in labels
-        }
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One value per document and language, mostly null."""
         return _with_nulls(self.outputs, batch.view(self.judged.documents))
 
 
-class FtLangId1e2(_FtLangId):
+class FtLangId1e2(_All):
     """The probability of every language above 0.01, to two decimals, of documents.
 
     >>> tagger = FtLangId1e2()
@@ -114,13 +129,9 @@ class FtLangId1e2(_FtLangId):
     """
 
     name = "ft_lang_id_1e2"
-    outputs: Mapping[str, Output]
 
-    def _prepare(self, labels: tuple[str, ...]) -> None:
-        self.outputs = {
-            output_name(label): DocFloat(f"probability of {label!r}; null up to 0.01", range="0.01-1")
-            for label in labels
-        }
+    def _output(self, label: str) -> Output:
+        return DocFloat(f"probability of {label!r}; null up to 0.01", range="0.01-1")
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One value per document and language, mostly null."""
@@ -131,7 +142,7 @@ class FtLangId1e2(_FtLangId):
         return _with_nulls(self.outputs, rounded)
 
 
-class FtLangIdParagraphV1(_FtLangId):
+class FtLangIdParagraphV1(_All):
     """The probability of every language, of paragraphs.
 
     >>> tagger = FtLangIdParagraphV1()
@@ -140,13 +151,9 @@ class FtLangIdParagraphV1(_FtLangId):
     """
 
     name = "ft_lang_id_paragraph_v1"
-    outputs: Mapping[str, Output]
 
-    def _prepare(self, labels: tuple[str, ...]) -> None:
-        self.outputs = {
-            output_name(label): Spans(f"paragraphs, with the probability of {label!r}", range="0.00001-1.00001")
-            for label in labels
-        }
+    def _output(self, label: str) -> Output:
+        return Spans(f"paragraphs, with the probability of {label!r}", range="0.00001-1.00001")
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One list of spans per document and language, of paragraphs in which the language has a probability."""
@@ -158,7 +165,7 @@ class FtLangIdParagraphV1(_FtLangId):
         return columns
 
 
-class FtLangIdEnDocV2(_FtLangId):
+class FtLangIdEnDocV2(_English):
     """The probability that a document is English, and that it is not.
 
     >>> columns = FtLangIdEnDocV2()(TextBatch.of(["This is a quite ordinary sentence."]))
@@ -171,7 +178,7 @@ class FtLangIdEnDocV2(_FtLangId):
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One value per document."""
-        english = batch.view(self.judged.documents)[:, self.english]
+        english = batch.view(self.judged.documents)[:, 0]
         values = {"en": english, "not_en": 1 - english}
         return {name: pa.array(values[name]) for name in self.outputs}
 
@@ -187,7 +194,7 @@ class FtLangIdEnOnlyV2(FtLangIdEnDocV2):
     outputs: Mapping[str, Output] = {"en": _EN}
 
 
-class FtLangIdEnParagraphV2(_FtLangId):
+class FtLangIdEnParagraphV2(_English):
     """The probability that each paragraph is English, and that it is not.
 
     >>> columns = FtLangIdEnParagraphV2()(TextBatch.of(["One line.\\n\\nAnd another"]))
@@ -200,7 +207,7 @@ class FtLangIdEnParagraphV2(_FtLangId):
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One list of spans per document."""
-        pieces, english = paragraphs(batch), batch.view(self.judged.paragraphs)[:, self.english]
+        pieces, english = paragraphs(batch), batch.view(self.judged.paragraphs)[:, 0]
         return {"en": _spans(pieces, english), "not_en": _spans(pieces, 1 - english)}
 
 
@@ -222,7 +229,7 @@ class FtLangIdEnParagraphWithDocScoreV2(FtLangIdEnParagraphV2):
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One list of spans, or one value, per document."""
-        pieces, english = paragraphs(batch), batch.view(self.judged.paragraphs)[:, self.english]
+        pieces, english = paragraphs(batch), batch.view(self.judged.paragraphs)[:, 0]
         weighted = (pieces.last_points - pieces.first_points) * english
         sums = np.bincount(pieces.documents, weights=weighted, minlength=len(batch))
         sizes = batch.view(code_points)
@@ -236,8 +243,8 @@ class FtLangIdEnParagraphWithDocScoreV2(FtLangIdEnParagraphV2):
 
 
 @functools.lru_cache(maxsize=16)
-def _judged(classifier: Classifier) -> _Judged:
-    return _Judged(classifier)
+def _judged(classifier: Classifier, labels: tuple[int, ...]) -> _Judged:
+    return _Judged(classifier, labels)
 
 
 def _lowered(utf8: npt.NDArray[np.uint8], offsets: Int64) -> tuple[npt.NDArray[np.uint8], Int64]:

@@ -167,6 +167,16 @@ def test_probabilities_are_the_twins(pairs, name, text):
     assert (close | (expected < 1.1e-5)).all()
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_some_labels_have_the_scores_that_they_have_among_all(pairs, name):
+    classifier = pairs[name].ours
+    batch = TextBatch.of(["", "the vote", "投票 x"])
+    everything = classifier.probabilities(batch.utf8, batch.offsets[:-1], batch.offsets[1:])
+    for chosen in ([0], [len(classifier.model.labels) - 1, 0], []):
+        found = classifier.probabilities(batch.utf8, batch.offsets[:-1], batch.offsets[1:], labels=chosen)
+        assert (found == everything[:, chosen]).all()
+
+
 @pytest.mark.property
 @settings(max_examples=40, deadline=None)
 @given(documents=st.lists(texts, max_size=5))
