@@ -40,6 +40,7 @@ BUILT_IN: dict[str, str] = {
     # damage, compression, structure, signals
     "encoding": "dolma.taggers.encoding:Encoding",
     "compression": "dolma.taggers.compression:Compression",
+    "structure": "dolma.taggers.structure:Structure",
     # personal data
     "pii": "dolma.taggers.pii:Pii",
     # Dolma 1.x: lengths, paragraphs, repetitions, tokens, random numbers
