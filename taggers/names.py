@@ -71,6 +71,7 @@ BUILT_IN: dict[str, str] = {
     "paragraph_tokenizer_repetitions_v1": "dolma.taggers.dolma1.token_repetitions:ParagraphTokenizerRepetitionsV1",
     "tokenizer_repetitions_v2r2": "dolma.taggers.dolma1.token_repetitions:TokenizerRepetitionsV2r2",
     # Dolma 1.x: personal data
+    "pii_presidio_v1": "dolma.taggers.dolma1.presidio:PiiPresidioV1",
     "pii_regex_v1": "dolma.taggers.dolma1.pii:PiiRegexV1",
     "pii_regex_v2": "dolma.taggers.dolma1.pii:PiiRegexV2",
     "pii_regex_with_counts_v2": "dolma.taggers.dolma1.pii:PiiRegexWithCountsV2",
