@@ -41,6 +41,7 @@ BUILT_IN: dict[str, str] = {
     "encoding": "dolma.taggers.encoding:Encoding",
     "compression": "dolma.taggers.compression:Compression",
     "structure": "dolma.taggers.structure:Structure",
+    "redpajama": "dolma.taggers.redpajama:RedPajama",
     # personal data
     "pii": "dolma.taggers.pii:Pii",
     # Dolma 1.x: lengths, paragraphs, repetitions, tokens, random numbers
