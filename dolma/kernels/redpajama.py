@@ -30,7 +30,7 @@ Float64 = npt.NDArray[np.float64]
 _WORD, _LOWER, _PUNCTUATION, _NUMERIC, _MARK, _FOLDED = 2, 4, 16, 32, 64, 128
 _DOT, _HASH, _ELLIPSIS, _OPEN, _CLOSE, _NEWLINE = (np.int64(ord(c)) for c in ".#…{}\n")
 _NOTHING = np.int64(-1)
-_TERMINAL = tuple(ord(c) for c in TERMINAL)
+_TERMINAL, _BULLET_POINTS = (tuple(map(ord, marks)) for marks in (TERMINAL, BULLETS))
 _STOP_BITS = 11
 _A, _START = np.uint64(0x9E3779B97F4A7C15), np.uint64(0x243F6A8885A308D3)
 _0, _1, _8, _32 = (np.uint64(n) for n in (0, 1, 8, 32))
@@ -56,7 +56,8 @@ def redpajama_sums(
     # A table for each power of two, one behind the other, the last with room for all words to be different.
     slots = 2 << max(_FEWEST_BITS, (4 * most_words // 3 + 2).bit_length())
     keys, counts = np.empty(slots, dtype=np.uint64), np.empty(slots, dtype=np.int32)
-    _sums(text, bounds, _classes(), *_folding(), _slots_of(stop_words), keys, counts, sums, shares)
+    line = np.zeros(5, dtype=np.int64)
+    _sums(text, bounds, _classes(), *_folding(), _slots_of(stop_words), keys, counts, line, sums, shares)
     return sums, shares
 
 
@@ -121,6 +122,7 @@ def _sums(
     stops: Any,
     keys: Any,
     counts: Any,
+    line: Any,
     sums: Any,
     shares: Any,
 ) -> None:
@@ -131,7 +133,6 @@ def _sums(
         raw_kind, raw_start, raw_of, has_alpha = 0, offsets[doc], np.int64(0), 0
         state, size, tail, after_lorem = _START, 0, _0, False
         in_sentence, dots, last = False, 0, _NOTHING
-        line_points, line_upper, line_numeric, line_words, line_sizes = 0, 0, 0, 0, 0
         i = offsets[doc]
         while i <= end:
             # The end of a text is like the end of a line.
@@ -140,7 +141,7 @@ def _sums(
                 code_point = np.int64(byte_at(utf8, i))
                 if code_point >= 0x80:
                     code_point, width = decode(utf8, i, end)
-                line_points += 1
+                line[0] += 1
             of = np.int64(classes[code_point])
             is_space = of & SPACE != 0
             kind = 0 if is_space else (1 if of & _WORD else 2)
@@ -153,35 +154,18 @@ def _sums(
                 raw_kind, raw_start, raw_of, has_alpha = kind, i, np.int64(0), 0
             if is_space:
                 if size > 0:
-                    hashed = max(state ^ (state >> _32), _1)
-                    row[4] += 1
-                    row[5] += size
-                    row[11] += hashed == _JAVASCRIPT_HASH and size == 10
-                    if _is_new(keys, counts, bits, hashed):
-                        row[6] += 1
-                        if 4 * row[6] > 3 << bits:
-                            _grow(keys, counts, bits)
-                            bits += 1
                     after_lorem = tail & _40_BITS == _LOREM
-                    line_words, line_sizes = line_words + 1, line_sizes + size
+                    bits = _end_word(row, line, keys, counts, bits, state, size)
                     state, size, tail = _START, 0, _0
                 if code_point == _NEWLINE:
-                    row[8] += dots // 3
-                    if line_points > 0:
-                        row[12] += 1
-                        row[13] += dots >= 3 or last == _ELLIPSIS
-                        row[14] += last in _TERMINAL
-                        shares[doc, 1] += line_upper / line_points
-                        if line_words > 0:
-                            shares[doc, 2] += line_numeric / (line_sizes + line_words - 1)
-                    line_points, line_upper, line_numeric, line_words, line_sizes = 0, 0, 0, 0, 0
+                    _end_line(row, shares[doc], line, dots, last)
                     dots, last = 0, _NOTHING
                 i += width
                 continue
             raw_of |= of
             has_alpha |= int(0x61 <= (code_point | 0x20) <= 0x7A)
-            line_upper += of & UPPER != 0
-            line_numeric += of & _NUMERIC != 0
+            line[1] += of & UPPER != 0
+            line[2] += of & _NUMERIC != 0
             if last == _NOTHING:
                 row[15] += _is_bullet(code_point)
             if of & _MARK:
@@ -215,15 +199,43 @@ def _sums(
 
 
 @inlined
+def _end_word(row: Any, line: Any, keys: Any, counts: Any, bits: int, state: Any, size: int) -> int:
+    """Count a normalized word; the bits of the table that holds it."""
+    hashed = max(state ^ (state >> _32), _1)
+    row[4] += 1
+    row[5] += size
+    row[11] += hashed == _JAVASCRIPT_HASH and size == 10
+    line[3] += 1
+    line[4] += size
+    if _is_new(keys, counts, bits, hashed):
+        row[6] += 1
+        if 4 * row[6] > 3 << bits:
+            _grow(keys, counts, bits)
+            return bits + 1
+    return bits
+
+
+@inlined
+def _end_line(row: Any, shares: Any, line: Any, dots: int, last: Any) -> None:
+    """Count a line of these code points, capitals, digits, normalized words and their sizes, unless it has none."""
+    row[8] += dots // 3
+    if line[0] > 0:
+        row[12] += 1
+        row[13] += dots >= 3 or last == _ELLIPSIS
+        row[14] += last in _TERMINAL
+        shares[1] += line[1] / line[0]
+        if line[3] > 0:
+            shares[2] += line[2] / (line[4] + line[3] - 1)
+    line[:] = 0
+
+
+@inlined
 def _is_bullet(code_point: Any) -> bool:
     found = False
     if code_point >= 0x2013:
         for k in range(len(_BULLET_POINTS)):
             found |= code_point == _BULLET_POINTS[k]
     return found
-
-
-_BULLET_POINTS = tuple(ord(bullet) for bullet in BULLETS)
 
 
 @inlined
