@@ -97,7 +97,8 @@ def cache_folder() -> Path:
 
 
 def cached_path(url: str) -> Path:
-    """Where the cache keeps a URL's file; need not exist."""
+    """Where the cache keeps a URL's file; need not exist. The forms of a Hugging Face URL have one place."""
+    url = http_url(url)
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rstrip("/").rpartition("/")[2])
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:200] or "file"
     if name == _LOCK:

@@ -1,7 +1,8 @@
 """Public lists and models that taggers use, by name: where they are, under which licence, what uses them.
 
 `dolma fetch NAME` gets them. They belong to others and may move or go; any of them may be had elsewhere, and given to
-its tagger as a local file. Lists of Dolma 1.x have its taggers' names, and are the versions of 2024 that it uses.
+its tagger as a local file. Lists of Dolma 1.x have its taggers' names, and are the versions of 2024 that it uses;
+`ut1_*` are today's lists of the Université Toulouse Capitole, by category.
 """
 
 from __future__ import annotations
@@ -83,6 +84,11 @@ def _phishing(kind: str) -> Public:
     return _list(f"{kind}_blocklist_phishing_v1", folder, "MIT", "domains.txt.gz")
 
 
+def _toulouse(category: str) -> Public:
+    url = f"https://raw.githubusercontent.com/olbat/ut1-blacklists/master/blacklists/{category}/domains"
+    return Public(name=f"ut1_{category}", kind="list", urls=(url,), licence="CC BY-SA 4.0", tagger="url_list")
+
+
 def _wikidata(kind: str) -> Public:
     files = ("periodical-Q1002697/response.json", "website-Q35127/response.json")
     return _list(f"allowlist_wikidata_{kind}v1", "wikidata/wikidata-20220208", "CC0-1.0", *files)
@@ -99,7 +105,7 @@ def _table(entries: Sequence[Public]) -> dict[str, Public]:
 PUBLIC = _table(
     [
         _list(
-            "domain_blocklist_utp_v1", "blocklist_utp/blocklist_utp-20240205/adult", "CC BY-SA, Université Toulouse",
+            "domain_blocklist_utp_v1", "blocklist_utp/blocklist_utp-20240205/adult", "CC BY-SA 4.0",
             "domains",
         ),
         _phishing("domain"),
@@ -145,6 +151,15 @@ PUBLIC = _table(
         _hosts("social"),
         _wikidata(""),
         _wikidata("cleaned_"),
+        _toulouse("agressif"),
+        _toulouse("chat"),
+        _toulouse("dating"),
+        _toulouse("ddos"),
+        _toulouse("filehosting"),
+        _toulouse("gambling"),
+        _toulouse("malware"),
+        _toulouse("mixed_adult"),
+        _toulouse("phishing"),
         _model(
             "lid.176", "https://dl.fbaipublicfiles.com/fasttext/supervised-models/lid.176.bin", "CC BY-SA 3.0",
             "language, by `path`; it has the small form of this model already", size=131,

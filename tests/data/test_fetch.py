@@ -220,6 +220,10 @@ def test_a_cached_file_keeps_its_name(url: str, name: str, cache: Path) -> None:
     assert path.parent.parent == cache / "fetched"
 
 
+def test_a_hugging_face_url_in_either_form_is_one_file() -> None:
+    assert cached_path("hf://o/n/b.bin") == cached_path("https://huggingface.co/o/n/resolve/main/b.bin")
+
+
 def test_urls_that_differ_in_a_query_are_two_files() -> None:
     assert cached_path("https://a.example/l?v=1") != cached_path("https://a.example/l?v=2")
 

@@ -32,6 +32,13 @@ def test_every_entry_names_urls(name: str) -> None:
     assert entry.tagger
 
 
+def test_the_published_models_of_taggers_have_names() -> None:
+    from dolma.taggers.dolma1 import classifiers
+
+    wanted = {need.name for kind in vars(classifiers).values() for need in getattr(kind, "needs", ())}
+    assert wanted <= {http_url(url) for entry in PUBLIC.values() for url in entry.urls}
+
+
 def test_a_path_is_one_file(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text("a.example\n")
     assert copies(str(tmp_path / "list.txt"), tagger="t") == (tmp_path / "list.txt",)
