@@ -52,8 +52,10 @@ _LESS, _GREATER = 0x3C, 0x3E
 _FLOOR = 1e-5
 _SIGMOID_RANGE, _SIGMOID_STEPS = 8.0, 512
 _CENTROIDS = 256
-_WORDS_KEPT, _ROWS_KEPT = 1 << 16, 40
-_IS_LABEL = -1
+_WORDS_KEPT, _ROWS_KEPT, _MOST_ROWS = 1 << 17, 1 << 20, 64
+_IS_LABEL, _LABEL_KEPT = -1, 255
+_8, _32, _24_BITS, _8_BITS = np.uint64(8), np.uint64(32), np.uint64((1 << 24) - 1), np.uint64(255)
+_1, _5, _31 = np.uint32(1), np.uint32(5), np.uint32(31)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,24 +128,24 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cache:
-    """The rows of words met before: a table by hash in which the last one stays. Answers do not depend on it.
+    """The rows of words met before. Answers do not depend on it.
 
-    `rows` has room for `_ROWS_KEPT` of each; a word with more is not kept. `n_rows` is `_IS_LABEL` for labels.
+    `table`: uint64, shape `(n_slots, 2)`, by hash; the last word in a slot stays. First the hash, then fastText's own
+    hash (32 bits), where in `rows` the word's rows begin (24 bits) and how many they are (8 bits; `_LABEL_KEPT` for a
+    label). `rows`: int32, filled up to `used[0]`; when full, everything is forgotten.
     """
 
-    keys: npt.NDArray[np.uint64]
-    hashes: npt.NDArray[np.uint32]
-    n_rows: npt.NDArray[np.int32]
+    table: npt.NDArray[np.uint64]
     rows: npt.NDArray[np.int32]
+    used: Int64
 
     @classmethod
-    def of(cls, n_slots: int) -> Cache:
-        """An empty one; `n_slots` is a power of two."""
+    def of(cls, n_slots: int, n_rows: int) -> Cache:
+        """An empty one; `n_slots` is a power of two, `n_rows` from `_MOST_ROWS` to 2^24."""
         return cls(
-            keys=np.zeros(n_slots, dtype=np.uint64),
-            hashes=np.zeros(n_slots, dtype=np.uint32),
-            n_rows=np.zeros(n_slots, dtype=np.int32),
-            rows=np.zeros((n_slots, _ROWS_KEPT), dtype=np.int32),
+            table=np.zeros((n_slots, 2), dtype=np.uint64),
+            rows=np.zeros(n_rows, dtype=np.int32),
+            used=np.zeros(1, dtype=np.int64),
         )
 
 
@@ -154,6 +156,7 @@ class Classifier:
     model: Model
     _words: npt.NDArray[np.int32] = field(init=False, repr=False)
     _pruned: npt.NDArray[np.int32] = field(init=False, repr=False)
+    _kept: npt.NDArray[np.uint32] = field(init=False, repr=False)
     _tree: npt.NDArray[np.int32] = field(init=False, repr=False)
     _sigmoid: npt.NDArray[np.float32] = field(init=False, repr=False)
     _cache: Cache = field(init=False, repr=False)
@@ -162,9 +165,10 @@ class Classifier:
         model, put = self.model, object.__setattr__
         put(self, "_words", _word_table(model))
         put(self, "_pruned", _pruned_table(model.pruned))
+        put(self, "_kept", _kept_bits(model))
         put(self, "_tree", label_tree(model.label_counts) if model.loss == HIERARCHICAL else np.empty((0, 2), np.int32))
         put(self, "_sigmoid", _sigmoid_table())
-        put(self, "_cache", Cache.of(_WORDS_KEPT))
+        put(self, "_cache", Cache.of(_WORDS_KEPT, _ROWS_KEPT))
 
     def probabilities(
         self, text: Bytes, starts: Int64, ends: Int64, *, labels: Sequence[int] | None = None
@@ -214,6 +218,7 @@ class Classifier:
             model.name_ends,
             self._words,
             self._pruned,
+            self._kept,
             -1 if model.pruned is None else len(model.pruned),
             model.n_words,
             model.bucket,
@@ -221,10 +226,9 @@ class Classifier:
             model.max_chars,
             _id_of_end(model),
             *model.inputs._arrays(),
-            cache.keys,
-            cache.hashes,
-            cache.n_rows,
+            cache.table,
             cache.rows,
+            cache.used,
             model.word_ngrams,
             np.empty(most_words if model.word_ngrams > 1 else 0, dtype=np.uint32),
             np.zeros(model.dim, dtype=np.float32),
@@ -298,6 +302,15 @@ def _pruned_table(pruned: npt.NDArray[np.int32] | None) -> npt.NDArray[np.int32]
     table = np.full((1 << max(1, (2 * len(entries)).bit_length()), 2), -1, dtype=np.int32)
     _fill_pruned(read_only(entries, np.int32), table)
     return read_only(table, np.int32)
+
+
+def _kept_bits(model: Model) -> npt.NDArray[np.uint32]:
+    """A bit per bucket, set if the bucket has a row; empty if all have."""
+    if model.pruned is None:
+        return read_only(np.empty(0), np.uint32)
+    bits = np.zeros(-(-model.bucket // 32) * 32, dtype=np.uint8)
+    bits[model.pruned[:, 0]] = 1
+    return read_only(np.packbits(bits, bitorder="little").view("<u4"), np.uint32)
 
 
 def _sigmoid_table() -> npt.NDArray[np.float32]:
@@ -379,19 +392,23 @@ def _fill_pruned(entries: Any, table: Any) -> None:
         table[slot, 0], table[slot, 1] = entries[i, 0], entries[i, 1]
 
 
-@kernel
-def _row_of(hashed: Any, pruned: Any, n_pruned: int, n_words: int) -> Any:
+@inlined
+def _row_of(hashed: Any, pruned: Any, kept: Any, n_pruned: int, n_words: int) -> Any:
     """The row of an n-gram's hash (below `bucket`); -1 if it has none."""
     if n_pruned < 0:
-        return n_words + hashed
-    if n_pruned > 0:
-        mask = len(pruned) - 1
-        slot = _spread(hashed, mask)
-        while pruned[slot, 0] >= 0:
-            if pruned[slot, 0] == hashed:
-                return n_words + np.int64(pruned[slot, 1])
-            slot = (slot + 1) & mask
+        return n_words + np.int64(hashed)
+    if n_pruned > 0 and (kept[hashed >> _5] >> (np.uint32(hashed) & _31)) & _1:
+        return n_words + _found(np.int64(hashed), pruned)
     return np.int64(-1)
+
+
+@kernel
+def _found(hashed: Any, pruned: Any) -> Any:
+    mask = len(pruned) - 1
+    slot = _spread(hashed, mask)
+    while pruned[slot, 0] != hashed:
+        slot = (slot + 1) & mask
+    return np.int64(pruned[slot, 1])
 
 
 @inlined
@@ -511,6 +528,7 @@ def _add_word(
     name_ends: Any,
     words: Any,
     pruned: Any,
+    with_row: Any,
     n_pruned: int,
     n_words: int,
     bucket: int,
@@ -526,7 +544,7 @@ def _add_word(
     kept: Any,
     place: Any,
 ) -> tuple[Any, Any]:
-    """Add the word's rows to `total`, and write the first of them to `kept[place]`.
+    """Add the word's rows to `total`, and write the first `_MOST_ROWS` of them to `kept` from `place` on.
 
     How many rows there are (`_IS_LABEL` for a label), and the word's hash.
     """
@@ -548,7 +566,7 @@ def _add_word(
     count = np.int64(0)
     if known >= 0:
         _add(known, floats, codes, centroids, norms, dim, group, total)
-        kept[place, 0] = known
+        kept[place] = known
         count += 1
     size = end - start + 2
     for first in range(size if max_chars > 0 else 0):
@@ -562,11 +580,11 @@ def _add_word(
                 state = _absorb(state, _framed(text, start, size, k))
                 k += 1
             if n >= min_chars and not (n == 1 and (first == 0 or k == size)):
-                row = _row_of(np.int64(state) % bucket, pruned, n_pruned, n_words)
+                row = _row_of(np.uint64(state) % np.uint64(bucket), pruned, with_row, n_pruned, n_words)
                 if row >= 0:
                     _add(row, floats, codes, centroids, norms, dim, group, total)
-                    if count < _ROWS_KEPT:
-                        kept[place, count] = row
+                    if count < _MOST_ROWS:
+                        kept[place + count] = row
                     count += 1
             n += 1
     return count, hashed
@@ -582,6 +600,7 @@ def _means(
     name_ends: Any,
     words: Any,
     pruned: Any,
+    with_row: Any,
     n_pruned: int,
     n_words: int,
     bucket: int,
@@ -594,17 +613,16 @@ def _means(
     norms: Any,
     dim: int,
     group: int,
-    keys: Any,
-    hashes: Any,
-    row_counts: Any,
+    cache: Any,
     kept: Any,
+    used: Any,
     word_ngrams: int,
     in_order: Any,
     total: Any,
     n_rows: Any,
     hidden: Any,
 ) -> None:
-    mask = np.uint64(len(keys) - 1)
+    mask = np.uint64(len(cache) - 1)
     for span in range(len(starts)):
         for d in range(dim):
             total[d] = 0
@@ -618,13 +636,20 @@ def _means(
             start = i
             key, i = _word_at(text, start, end)
             slot = np.int64(key & mask)
-            if keys[slot] == key:
-                n, hashed = np.int64(row_counts[slot]), hashes[slot]
-                for k in range(n):
-                    _add(np.int64(kept[slot, k]), floats, codes, centroids, norms, dim, group, total)
+            if cache[slot, 0] == key and key != 0:
+                what = cache[slot, 1]
+                hashed, n = np.uint32(what >> _32), np.int64(what & _8_BITS)
+                n = n if n != _LABEL_KEPT else np.int64(_IS_LABEL)
+                first = np.int64((what >> _8) & _24_BITS)
+                for k in range(first, first + n):
+                    _add(np.int64(kept[k]), floats, codes, centroids, norms, dim, group, total)
             elif _is_end(text, start, i):
                 continue
             else:
+                if used[0] + _MOST_ROWS > len(kept):
+                    used[0] = 0
+                    for k in range(len(cache)):
+                        cache[k, 0] = 0
                 n, hashed = _add_word(
                     text,
                     start,
@@ -634,6 +659,7 @@ def _means(
                     name_ends,
                     words,
                     pruned,
+                    with_row,
                     n_pruned,
                     n_words,
                     bucket,
@@ -647,11 +673,13 @@ def _means(
                     group,
                     total,
                     kept,
-                    slot,
+                    used[0],
                 )
-                # 0 stands for nothing. To take one word for another, 64 bits of hash must be the same.
-                keys[slot] = key if n <= _ROWS_KEPT else np.uint64(0)
-                hashes[slot], row_counts[slot] = hashed, n
+                if n <= _MOST_ROWS:
+                    # To take one word for another, 64 bits of hash must be the same.
+                    what = np.uint64(hashed) << _32 | np.uint64(used[0]) << _8 | (np.uint64(n) & _8_BITS)
+                    cache[slot, 0], cache[slot, 1] = key, what
+                    used[0] += max(n, 0)
             if n != _IS_LABEL:
                 count += n
                 if word_ngrams > 1:
@@ -668,7 +696,7 @@ def _means(
                     if k == first + word_ngrams:
                         break
                     state = state * _WORD_FACTOR + np.uint64(np.int64(np.int32(in_order[k])))
-                    row = _row_of(np.int64(state % np.uint64(bucket)), pruned, n_pruned, n_words)
+                    row = _row_of(state % np.uint64(bucket), pruned, with_row, n_pruned, n_words)
                     if row >= 0:
                         _add(row, floats, codes, centroids, norms, dim, group, total)
                         count += 1

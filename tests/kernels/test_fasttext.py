@@ -187,10 +187,11 @@ def test_a_text_has_the_same_answer_in_any_batch(pairs, documents):
     assert together.tolist() == [row.tolist() for row in alone]
 
 
-def test_all_words_in_one_place_of_the_cache_leave_the_answers_as_they_are(pairs):
+@pytest.mark.parametrize("cache", [Cache.of(1, 10**4), Cache.of(1 << 10, 64), Cache.of(1, 64)])
+def test_a_small_cache_leaves_the_answers_as_they_are(pairs, cache):
     model = pairs["hs, characters, bigrams"].ours.model
     small = Classifier(model)
-    object.__setattr__(small, "_cache", Cache.of(1))
+    object.__setattr__(small, "_cache", cache)
     text = " ".join(VOCABULARY * 3)
     assert (ours(small, text) == ours(Classifier(model), text)).all()
 
@@ -201,6 +202,13 @@ def test_all_words_in_one_place_of_the_cache_leave_the_answers_as_they_are(pairs
 def test_a_long_text_has_the_librarys_answer(pairs, text):
     pair = pairs["softmax, characters"]
     assert np.allclose(ours(pair.ours, text)[0], theirs(pair, text), atol=1e-3)
+
+
+@pytest.mark.parametrize("n", [*range(18, 25), *range(60, 68), *range(82, 90), 255])
+def test_a_word_with_as_many_rows_as_the_cache_has_signs_for(pairs, n):
+    pair = pairs["softmax, characters"]
+    assert np.allclose(ours(pair.ours, "b" * n)[0], theirs(pair, "b" * n), atol=1e-5)
+    assert np.allclose(ours(pair.ours, "b" * n)[0], theirs(pair, "b" * n), atol=1e-5)
 
 
 def test_spans_are_texts(pairs):
