@@ -53,11 +53,18 @@ def missing_of_extra(extra: str) -> list[str]:
     wanted = [
         match[0]
         for requirement in importlib.metadata.requires("dolma") or []
-        if (of := _EXTRA.search(requirement)) and of[1] == extra and (match := _REQUIREMENT.match(requirement))
+        if (of := _EXTRA.search(requirement))
+        and _usual(of[1]) == _usual(extra)
+        and (match := _REQUIREMENT.match(requirement))
     ]
     if not wanted:
         raise ConfigError(f"there is no extra {extra!r}")
     return [package for package in wanted if not _installed(package)]
+
+
+def _usual(name: str) -> str:
+    """A name as packaging compares it (PEP 503): metadata may have `a-b` for `a_b`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _installed(package: str) -> bool:

@@ -19,12 +19,14 @@ PROGRAM = """
     import sys
     from importlib.machinery import PathFinder
 
+    OPTIONAL = {"torch", "ray", "fasttext", "boto3", "botocore", "safetensors", "publicsuffixlist", "adblock"}
+
     class Installed(PathFinder):
         "Finds what is installed, optional packages left aside."
 
         @classmethod
         def find_spec(cls, name, path=None, target=None):
-            if name.split(".")[0] in {"torch", "ray", "fasttext", "boto3", "botocore", "safetensors"}:
+            if name.split(".")[0] in OPTIONAL:
                 return None
             return super().find_spec(name, path, target)
 
@@ -94,7 +96,7 @@ def test_everything_up_to_tokens_works(program: Path) -> None:
             "pip install 'dolma[s3]'",
             id="s3",
         ),
-        pytest.param(("tag", "-t", "language", "--documents", "documents/*.jsonl"), "pip install", id="language"),
+        pytest.param(("tag", "-t", "url", "--documents", "documents/*.jsonl"), "pip install 'dolma[url]'", id="url"),
     ],
 )
 def test_what_needs_an_extra_says_how_to_install_it(program: Path, arguments: tuple[str, ...], pip: str) -> None:

@@ -12,7 +12,7 @@ from dolma.config import TaggerSpec
 from dolma.run.compiling import sample_batch
 from dolma.run.progress import NullReporter
 from dolma.taggers.names import BUILT_IN
-from dolma.taggers.registry import _find, make_tagger
+from dolma.taggers.registry import find, make_tagger
 from dolma.taggers.stage import compile_kernels
 from dolma.taggers.tagger import needs_of
 
@@ -27,7 +27,7 @@ from dolma.data.batch import TextBatch
 from dolma.kernels import compiled
 from dolma.run.compiling import METADATA, TEXTS
 from dolma.taggers.names import BUILT_IN
-from dolma.taggers.registry import _find, tagger_of_process
+from dolma.taggers.registry import find, tagger_of_process
 from dolma.taggers.stage import compile_kernels
 from dolma.taggers.tagger import needs_of
 import msgspec
@@ -37,7 +37,7 @@ def signatures():
 
 taggers, specs = {}, []
 for name in BUILT_IN:
-    if all(need.kind == "metadata" for need in needs_of(_find(name))):
+    if all(need.kind == "metadata" for need in needs_of(find(name))):
         specs.append(TaggerSpec(use=name))
         taggers[name] = tagger_of_process(specs[-1])
 compile_kernels(specs)
@@ -85,7 +85,7 @@ def test_only_built_in_taggers_are_called_before_the_run(tmp_path):
 
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_tagger_answers_the_sample(name):
-    if any(need.kind != "metadata" for need in needs_of(_find(name))):
+    if any(need.kind != "metadata" for need in needs_of(find(name))):
         pytest.skip("needs a model, a list or an extra")
     tagger = make_tagger(TaggerSpec(use=name))
     assert tagger(sample_batch()).keys() == tagger.outputs.keys()
