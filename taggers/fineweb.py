@@ -28,7 +28,7 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat
-from dolma.kernels.english_tokens import english_tokens
+from dolma.kernels.english_tokens import english_token_spans, english_tokens
 from dolma.kernels.line_quality import line_sums
 from dolma.kernels.sentences import terminal_punctuation
 from dolma.kernels.views import Int64, code_points, line_spans, word_spans
@@ -59,13 +59,18 @@ class FineWeb:
         lines = batch.view(line_spans)
         n_lines, ended, short, repeated = line_sums(batch.utf8, lines, endings=terminal_punctuation(), short=SHORT).T
         newlines = _newlines(batch, lines.per_document())
-        tokens = english_tokens(batch.utf8, batch.view(word_spans))
         return {
             "line_punct_ratio": _ratio(ended, n_lines),
             "short_line_ratio": _ratio(short, n_lines),
             "char_dup_ratio": _ratio(repeated, np.where(n_lines > 0, batch.view(code_points) - newlines, 0)),
-            "new_line_ratio": _ratio(newlines, tokens),
+            "new_line_ratio": _ratio(newlines, _tokens(batch)),
         }
+
+
+def _tokens(batch: TextBatch) -> Int64:
+    """The tokens of each document; those that another tagger has asked for, if any."""
+    spans = batch.found(english_token_spans)
+    return english_tokens(batch.utf8, batch.view(word_spans)) if spans is None else spans.per_document()
 
 
 def _newlines(batch: TextBatch, n_lines: Int64) -> Int64:

@@ -8,6 +8,7 @@ BUILT_IN: dict[str, str] = {
     "length": "dolma.taggers.length:Length",
     # gopher
     "gopher": "dolma.taggers.gopher:Gopher",
+    "gopher_datatrove": "dolma.taggers.gopher_datatrove:GopherDatatrove",
     "gopher_v1": "dolma.taggers.dolma1.gopher:GopherV1",
     "gopher_v2": "dolma.taggers.dolma1.gopher:GopherV2",
     # lines: FineWeb, C4

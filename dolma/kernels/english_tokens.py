@@ -18,20 +18,38 @@ one core of a 2-core cloud machine, 2026-11-23.
 from __future__ import annotations
 
 import functools
+import unicodedata
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dolma.kernels.compiled import inlined, kernel, read_only
-from dolma.kernels.reference.english_tokens import AFTER_DIGIT, EDGES, NOT_LAST
-from dolma.kernels.unicode import ALNUM, ALPHA, DIGIT, LOWER, UPPER, character_classes, decode
-from dolma.kernels.views import IS_PLAIN, Int64, Words
-from dolma.kernels.words64 import HIGHS, ONES, at_least, byte_at, first_bytes, load
+from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
+from dolma.kernels.hashing import absorb64, finish64, hash64, start64
+from dolma.kernels.reference.english_tokens import AFTER_DIGIT, EDGES, MARKS, NO_SENTENCE_ENDS, NOT_LAST
+from dolma.kernels.sentences import terminal_punctuation
+from dolma.kernels.unicode import ALNUM, ALPHA, DIGIT, LOWER, SPACE, UPPER, character_classes, decode, skip_spaces
+from dolma.kernels.views import HAS_ALPHA, IS_PLAIN, Int64, Words
+from dolma.kernels.words64 import (
+    HIGHS,
+    ONES,
+    at_least,
+    byte_at,
+    first_bytes,
+    first_mark,
+    load,
+    spaces_or_beyond_ascii,
+)
+
+IS_SOLID, IS_WORD, ENDS_SENTENCE = 2, 4, 8
+assert HAS_ALPHA == 1
 
 _EDGE = 64
 _CASE = np.uint64(0x20) * ONES
-_A, _BEYOND_Z, _ZERO, _BEYOND_9 = (np.uint64(byte) * ONES for byte in (0x61, 0x7B, 0x30, 0x3A))
+_A, _BEYOND_Z, _ZERO, _BEYOND_9, _BANG, _LETTERS = (
+    np.uint64(byte) * ONES for byte in (0x61, 0x7B, 0x30, 0x3A, 0x21, 0x40)
+)
+_7, _56 = np.uint64(7), np.uint64(56)
 _PLUS, _MINUS, _DOT, _COMMA, _CARET, _QUOTE, _CURLY_QUOTE, _S = 0x2B, 0x2D, 0x2E, 0x2C, 0x5E, 0x27, 0x2019, 0x73
 _SECTION, _EQUALS, _DOLLAR, _POUND, _EURO, _PERCENT = 0xA7, 0x3D, 0x24, 0xA3, 0x20AC, 0x25
 assert frozenset(map(ord, AFTER_DIGIT)) == {_DOLLAR, _POUND, _EURO, _PERCENT}
@@ -60,11 +78,49 @@ def english_tokens(utf8: npt.NDArray[np.uint8], words: Words) -> Int64:
     return counts
 
 
+def english_token_spans(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Words:
+    """The tokens of each document, as words whose `kinds` say other things. Meant for `TextBatch.view`.
+
+    `kinds`: uint8, `HAS_ALPHA` (a character for which `str.isalpha`), `IS_SOLID` (a character that is no mark to
+    datatrove), `IS_WORD` (a character that is no punctuation to Unicode), `ENDS_SENTENCE` (one character that ends a
+    sentence to spaCy).
+
+    >>> tokens = english_token_spans(np.frombuffer(b"It's (well) done.", np.uint8), np.array([0, 17]))
+    >>> tokens.starts.tolist()
+    [0, 2, 5, 6, 10, 12, 16]
+    """
+    text, bounds = flat_text(utf8, offsets)
+    most, longest = _most(text)
+    most += len(bounds)
+    spans, hashes = np.empty((2, most), dtype=np.int64), np.empty(most, dtype=np.uint64)
+    sizes, kinds = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.uint8)
+    index = np.empty(len(bounds), dtype=np.int64)
+    n = _english_token_spans(
+        text, bounds, _classes(), _facets(), np.empty((3, longest + 1), np.int32), spans, hashes, sizes, kinds, index
+    )
+    return Words(
+        starts=spans[0, :n], ends=spans[1, :n], hashes=hashes[:n], n_characters=sizes[:n], kinds=kinds[:n], index=index
+    )
+
+
 @functools.cache
 def _classes() -> npt.NDArray[np.uint8]:
     classes = character_classes().copy()
     classes[[ord(edge) for edge in EDGES]] |= _EDGE
     return read_only(classes, np.uint8)
+
+
+@functools.cache
+def _facets() -> npt.NDArray[np.uint8]:
+    """What a code point gives to the `kinds` of its token; uint8, shape `(2 ** 21,)`."""
+    facets = np.full(len(character_classes()), IS_SOLID | IS_WORD, dtype=np.uint8)
+    facets |= ((character_classes() & ALPHA) != 0) * np.uint8(HAS_ALPHA)
+    facets[[ord(mark) for mark in MARKS]] &= ~np.uint8(IS_SOLID)
+    ends = np.flatnonzero(terminal_punctuation())
+    facets[ends] &= ~np.uint8(IS_SOLID)
+    facets[np.setdiff1d(ends, NO_SENTENCE_ENDS)] |= ENDS_SENTENCE
+    facets[[point for point in range(0x20000) if unicodedata.category(chr(point))[0] == "P"]] &= ~np.uint8(IS_WORD)
+    return read_only(facets, np.uint8)
 
 
 @kernel
@@ -77,45 +133,205 @@ def _english_tokens(
             if kinds[word] & IS_PLAIN:
                 n += 1
                 continue
-            found = _plain_tokens(utf8, starts[word], ends[word], classes)
-            n += found if found >= 0 else _tokens(utf8, starts[word], ends[word], classes, points)
+            start, end = starts[word], ends[word]
+            first, behind = _plain_core(utf8, start, end, classes)
+            if first >= 0:
+                n += first - start + (first < behind) + end - behind
+            else:
+                n += _tokens(utf8, start, end, classes, points)
         counts[doc] = n
 
 
-@inlined
-def _plain_tokens(utf8: Any, start: int, end: int, classes: Any) -> int:
-    """The tokens of a word of ASCII letters and digits with marks at its ends; -1 for others, and where in doubt."""
+@kernel
+def _most(utf8: Any) -> tuple[int, int]:
+    """Bounds of the tokens (each begins a document, or at a byte that is no ASCII letter or digit, or after one), and
+    of the bytes of a word."""
+    n_others, longest, run = np.int64(0), 0, 0
+    for i in range(0, len(utf8), 8):
+        word = load(utf8, i)
+        n_others += 8 - np.int64(((_plain_bytes(word) >> _7) * ONES) >> _56)
+        run += 8
+        if (at_least(word, _BANG) | word) & HIGHS != HIGHS:
+            longest, run = max(longest, run), 8
+    return 2 * n_others, max(longest, run)
+
+
+@kernel
+def _english_token_spans(
+    utf8: Any,
+    offsets: Any,
+    classes: Any,
+    facets: Any,
+    scratch: Any,
+    spans: Any,
+    hashes: Any,
+    sizes: Any,
+    kinds: Any,
+    index: Any,
+) -> int:
     n = 0
+    for doc in range(len(offsets) - 1):
+        index[doc] = n
+        last = offsets[doc + 1]
+        start = skip_spaces(utf8, offsets[doc], last, classes)
+        while start < last:
+            end, plain, ascii_only = _word_end(utf8, start, last, classes)
+            first, behind = (start, end) if plain else (-1, -1)
+            if ascii_only and not plain:
+                first, behind = _plain_core(utf8, start, end, classes)
+            if first >= 0:
+                for i in range(start, first):
+                    n = _put_mark(utf8, i, facets, n, spans, hashes, sizes, kinds)
+                if first < behind:
+                    spans[0, n], spans[1, n], sizes[n] = first, behind, behind - first
+                    hashes[n], letters = _hash_of_plain(utf8, first, behind)
+                    kinds[n] = IS_SOLID | IS_WORD | HAS_ALPHA * letters
+                    n += 1
+                for i in range(behind, end):
+                    n = _put_mark(utf8, i, facets, n, spans, hashes, sizes, kinds)
+            else:
+                n = _put_tokens(utf8, start, end, classes, facets, scratch, n, spans, hashes, sizes, kinds)
+            start = skip_spaces(utf8, end, last, classes)
+    index[len(offsets) - 1] = n
+    return n
+
+
+@inlined
+def _word_end(utf8: Any, i: int, end: int, classes: Any) -> tuple[int, bool, bool]:
+    """Where the word ends, whether it has ASCII letters and digits only, and whether it has ASCII only."""
+    odd, beyond = np.uint64(0), False
+    while i < end:
+        word = load(utf8, i)
+        n = min(first_mark(spaces_or_beyond_ascii(word)), end - i)
+        odd |= first_bytes(_plain_bytes(word) ^ HIGHS, n)
+        i += n
+        if n == 8:
+            continue
+        if i >= end or byte_at(utf8, i) < 0x80:
+            break
+        code_point, width = decode(utf8, i, end)
+        if classes[code_point] & SPACE:
+            break
+        beyond = True
+        i += width
+    return i, (odd == np.uint64(0)) & (not beyond), not beyond
+
+
+@inlined
+def _plain_bytes(word: Any) -> Any:
+    """High bits of the bytes that are ASCII letters or digits."""
+    lower = word | _CASE
+    plain = at_least(lower, _A) & ~at_least(lower, _BEYOND_Z)
+    plain |= at_least(word, _ZERO) & ~at_least(word, _BEYOND_9)
+    return plain & ~word
+
+
+@inlined
+def _hash_of_plain(utf8: Any, start: int, end: int) -> tuple[Any, bool]:
+    """`hash64` of ASCII letters and digits, and whether there is a letter."""
+    state, letters = start64(), np.uint64(0)
+    i = start
+    while i < end:
+        word = first_bytes(load(utf8, i), end - i)
+        state = absorb64(state, word)
+        letters |= word
+        i += 8
+    return finish64(state, end - start), letters & _LETTERS != np.uint64(0)
+
+
+@inlined
+def _put_mark(utf8: Any, i: int, facets: Any, n: int, spans: Any, hashes: Any, sizes: Any, kinds: Any) -> int:
+    """Writes a token of one ASCII character."""
+    spans[0, n], spans[1, n], sizes[n] = i, i + 1, 1
+    hashes[n] = finish64(absorb64(start64(), np.uint64(byte_at(utf8, i))), 1)
+    kinds[n] = facets[byte_at(utf8, i)]
+    return n + 1
+
+
+@inlined
+def _put_tokens(
+    utf8: Any,
+    first: int,
+    last: int,
+    classes: Any,
+    facets: Any,
+    scratch: Any,
+    n: int,
+    spans: Any,
+    hashes: Any,
+    sizes: Any,
+    kinds: Any,
+) -> int:
+    """Writes the tokens of a word."""
+    points, places, marks = scratch[0], scratch[1], scratch[2]
+    size, plain, i = 0, True, first
+    while i < last:
+        code_point, width = decode(utf8, i, last)
+        points[size], places[size], marks[size] = code_point, i - first, 0
+        plain &= classes[code_point] & ALNUM != 0
+        i += width
+        size += 1
+    places[size] = last - first
+    if not plain:
+        _mark_tokens(points, size, classes, marks)
+    begin, kind = 0, np.uint8(0)
+    for k in range(1, size + 1):
+        kind |= facets[points[k - 1]]
+        if k == size or marks[k]:
+            spans[0, n], spans[1, n], sizes[n] = first + places[begin], first + places[k], k - begin
+            hashes[n] = hash64(utf8, first + places[begin], first + places[k])
+            kinds[n] = kind if k - begin == 1 else kind & ~np.uint8(ENDS_SENTENCE)
+            n += 1
+            begin, kind = k, np.uint8(0)
+    return n
+
+
+@inlined
+def _mark_tokens(points: Any, last: int, classes: Any, marks: Any) -> None:
+    """Marks the code points of a word at which a token begins."""
+    start, end = 0, last
+    while start < end:
+        marks[start] = 1
+        width = _edge_after(points, start, end, classes)
+        if width == 0:
+            break
+        start += width
+    while end > start:
+        width = _edge_before(points, start, end, classes)
+        if width == 0:
+            break
+        end -= width
+        marks[end] = 1
+    if end - start >= 4 and points[start + 3] == _DOT and _is_www(points, start):
+        return
+    if end > start:
+        _inner(points, start, end, classes, marks)
+
+
+@inlined
+def _plain_core(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, int]:
+    """The ASCII letters and digits between the marks at both ends, each a token; -1 for others, and where in doubt."""
     while start < end and byte_at(utf8, start) < 0x80 and classes[byte_at(utf8, start)] & _EDGE:
         start += 1
-        n += 1
     while start < end:
         last = byte_at(utf8, end - 1)
         if last == _DOT:
             if end - start < 3 or byte_at(utf8, end - 3) == _DOT:
-                return -1
+                return -1, -1
             before = byte_at(utf8, end - 2)
             if before >= 0x80 or classes[before] & (LOWER | DIGIT | _EDGE) == 0:
-                return -1
+                return -1, -1
         elif last >= 128 or classes[last] & _EDGE == 0 or last in (_EQUALS, _DOLLAR, _PERCENT):
             break
         end -= 1
-        n += 1
-    if start == end:
-        return n
-    return n + 1 if _is_plain(utf8, start, end) else -1
+    return (start, end) if _is_plain(utf8, start, end) else (-1, -1)
 
 
 @inlined
 def _is_plain(utf8: Any, i: int, end: int) -> bool:
     """Whether the word has ASCII letters and digits only."""
     while i < end:
-        word = load(utf8, i)
-        lower = word | _CASE
-        plain = at_least(lower, _A) & ~at_least(lower, _BEYOND_Z)
-        plain |= at_least(word, _ZERO) & ~at_least(word, _BEYOND_9)
-        odd = first_bytes((plain ^ HIGHS) | (word & HIGHS), end - i)
-        if odd != np.uint64(0):
+        if first_bytes(_plain_bytes(load(utf8, i)) ^ HIGHS, end - i) != np.uint64(0):
             return False
         i += 8
     return True
@@ -147,7 +363,7 @@ def _tokens(utf8: Any, i: int, last: int, classes: Any, points: Any) -> int:
         return n
     if end - start >= 4 and points[start + 3] == _DOT and _is_www(points, start):
         return n + 1
-    return n + _inner(points, start, end, classes)
+    return n + _inner(points, start, end, classes, points[:0])
 
 
 @inlined
@@ -192,7 +408,11 @@ def _edge_before(points: Any, start: int, end: int, classes: Any) -> int:
 
 
 @inlined
-def _inner(points: Any, start: int, end: int, classes: Any) -> int:
+def _inner(points: Any, start: int, end: int, classes: Any, marks: Any) -> int:
+    """The tokens of what remains between both ends; where they begin is marked, if there are marks."""
+    for at in range(start + 1, end - 2):
+        if points[at] == 0x3A and points[at + 1] == 0x2F and points[at + 2] == 0x2F:
+            return 1
     n = 1
     for at in range(start + 1, end - 1):
         here = points[at]
@@ -200,20 +420,20 @@ def _inner(points: Any, start: int, end: int, classes: Any) -> int:
             continue
         before, after = classes[points[at - 1]], classes[points[at + 1]]
         letters = before & after & ALPHA != 0
-        if here == _MINUS or here == 0x2013 or here == 0x2014 or here == 0x7E:
-            if letters:
-                n += 2
-                continue
-        elif here == 0x3A or here == 0x3C or here == _EQUALS or here == 0x3E or here == 0x2F:
-            if here == 0x3A and points[at + 1] == 0x2F and at + 2 < end and points[at + 2] == 0x2F:
-                return 1
-            n += 2 * (before & ALNUM != 0 and after & ALPHA != 0)
-        elif here == _COMMA:
-            n += 2 * letters
+        more = 0
+        if here in (_MINUS, _COMMA, 0x2013, 0x2014, 0x7E):
+            more = 2 * letters
+        elif here in (0x3A, 0x3C, _EQUALS, 0x3E, 0x2F):
+            more = 2 * (before & ALNUM != 0 and after & ALPHA != 0)
         elif here == _DOT:
-            n += 2 * (before & LOWER != 0 and after & UPPER != 0)
+            more = 2 * (before & LOWER != 0 and after & UPPER != 0)
         elif here in (_QUOTE, _CURLY_QUOTE):
-            n += letters and end - at <= 3
-        if here in (_PLUS, _MINUS, 0x2A, _CARET):
-            n += 2 * (before & DIGIT != 0 and (after & DIGIT != 0 or points[at + 1] == _MINUS))
+            more = 1 * (letters and end - at <= 3)
+        if more == 0 and here in (_PLUS, _MINUS, 0x2A, _CARET):
+            more = 2 * (before & DIGIT != 0 and (after & DIGIT != 0 or points[at + 1] == _MINUS))
+        n += more
+        if more and len(marks):
+            marks[at] = 1
+            if more == 2:
+                marks[at + 1] = 1
     return n

@@ -36,7 +36,7 @@ def word_sums(words: Words, *, vocabulary: tuple[str, ...] = ()) -> Int64:
         read_only(words.n_characters, np.int32),
         read_only(words.kinds, np.uint8),
         read_only(words.index, np.int64),
-        _slots_of(vocabulary),
+        slots_of(vocabulary),
         sums,
     )
     return sums
@@ -72,7 +72,7 @@ def line_marks(utf8: npt.NDArray[np.uint8], lines: Blocks, *, bullets: str) -> I
 
 
 @functools.cache
-def _slots_of(vocabulary: tuple[str, ...]) -> npt.NDArray[np.uint64]:
+def slots_of(vocabulary: tuple[str, ...]) -> npt.NDArray[np.uint64]:
     """The hashes of the words, each in the first free slot from `hash % 64` on; 0 in free slots."""
     if len(vocabulary) > _SLOTS // 2:
         raise ValueError(f"vocabulary has {len(vocabulary)} words; at most {_SLOTS // 2} are counted")

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+
 EDGES = frozenset(
     "…,:;!?¿؟¡()[]{}<>_#*&。？！，、；：～·।،۔؛٪'\"”“`‘´’‚„»«「」『』（）〔〕【】《》〈〉⟦⟧§%=—–$£€¥฿"
     "₠₡₢₣₤₥₦₧₨₩₪₫₭₮₯₰₱₲₳₴₵₶₷₸₹₺₻₼₽₾₿﷼"
 )
 NOT_LAST = frozenset("§=$£€%")
 AFTER_DIGIT = frozenset("$£€%")
+MARKS = "!/—”:％１〈&(、━\\【#%「」，】；+^]~“《„';’{|∶´[=-`*．（–？！：$～«〉,><》)?）。…@_.\"}►»" + "".join(
+    map(chr, (*range(9), 11, 12, *range(13, 32), *range(127, 160)))
+)
+"""What datatrove 0.10 takes for marks besides those that end sentences; "１" is in its table."""
+NO_SENTENCE_ENDS = (
+    0x61D, 0x61E, 0x837, 0x839, 0x83D, 0x83E, 0x17D4, 0x17D5, 0x17D6, 0x17D9, 0x17DA, 0x1B7D, 0x1B7E, 0x2E53, 0x2E54,
+    *range(0x10F55, 0x10F5A), *range(0x10F86, 0x10F8A), 0x11944, 0x11946, 0x11EF7, 0x11EF8, 0x11F43, 0x11F44, 0x16E98,
+)  # fmt: skip
+"""Terminal punctuation that spaCy 3.8's sentencizer leaves out."""
 _BETWEEN = frozenset(":<>=/")
 _HYPHENS = frozenset("-–—~")
 
@@ -28,6 +39,35 @@ def english_tokens(word: str) -> int:
     if start == end:
         return n
     return n + (1 if "://" in word[start:end] or word.startswith("www.", start) else _inner(word, start, end))
+
+
+def tokens(word: str) -> list[str]:
+    """The tokens themselves, in order.
+
+    >>> tokens("(it's)."), tokens("re-use")
+    (['(', 'it', "'s", ')', '.'], ['re', '-', 'use'])
+    """
+    start, end = 0, len(word)
+    before, after = [], []
+    while start < end and (width := _edge_width(word, start, end)):
+        before.append(word[start : start + width])
+        start += width
+    while end > start and (width := _edge_width_before(word, start, end)):
+        after.append(word[end - width : end])
+        end -= width
+    cuts = {start}
+    if "://" not in word[start:end] and not word.startswith("www.", start):
+        for at in range(start + 1, end - 1):
+            more = _more(word[at - 1], word[at], word[at + 1], end - at)
+            cuts |= {at, at + 1} if more == 2 else {at} if more else set()
+    bounds = [*sorted(cuts), end]
+    inner = [word[a:b] for a, b in itertools.pairwise(bounds)] if start < end else []
+    return [*before, *inner, *reversed(after)]
+
+
+def tokens_of(text: str) -> list[str]:
+    """The tokens of a text."""
+    return [token for word in text.split() for token in tokens(word)]
 
 
 def _edge_width(word: str, start: int, end: int) -> int:
