@@ -23,7 +23,7 @@ FLOORS = [
     {"run"},
     {"taggers", "dedupe", "mixers", "tokens", "train", "stats"},
     {"pipeline"},
-    {"verify", "doctor"},
+    {"verify", "doctor", "classifier"},
     {"cli"},
     {"__main__"},
 ]

@@ -25,8 +25,9 @@ COMMANDS = {
     "trace": "which documents a training step saw, and which steps a document",
     "stat": "count, and describe attributes per source",
     "run": "go through all stages of a recipe; only what changed runs again",
-    "list": "show taggers: what they measure, need and assume, and their speed",
+    "list": "show taggers: what they measure, need and assume; their speed",
     "doctor": "what a recipe needs, and how to get what is missing",
+    "classifier": "train a fastText classifier on labelled text, or evaluate one",
     "fetch": "get public models and lists, once, for taggers to use",
     "verify": "check output folders against their manifests",
 }

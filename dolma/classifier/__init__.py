@@ -1,0 +1,1 @@
+"""Training and judging fastText classifiers: `dolma classifier`."""
