@@ -33,6 +33,8 @@ BUILT_IN: dict[str, str] = {
     "jigsaw_nsfw_sencence_v2": "dolma.taggers.dolma1.classifiers:JigsawNsfwSentenceV2",
     "dclm-oh-eli5": "dolma.taggers.dolma1.classifiers:DclmOhEli5",
     "dolma17-quality": "dolma.taggers.dolma1.classifiers:Dolma17Quality",
+    # language models and transformers
+    "perplexity": "dolma.taggers.perplexity:Perplexity",
     # scripts
     "script": "dolma.taggers.script:Script",
     # URLs

@@ -57,6 +57,13 @@ def encode_texts(tokenizer: Any, *, allow_special_tokens: bool) -> EncodeTexts:
     return (_pipeline if pipeline else _classic)(tokenizer, encode_special_tokens=not allow_special_tokens)
 
 
+def token_strings(tokenizer: Any) -> Callable[[npt.NDArray[np.uint32]], list[str]]:
+    """A function from ids to tokens as they stand in the vocabulary."""
+    if hasattr(tokenizer, "decode_tokens"):  # 1.0
+        return tokenizer.decode_tokens
+    return lambda ids: [tokenizer.id_to_token(number) for number in ids.tolist()]
+
+
 def _pipeline(tokenizer: Any, *, encode_special_tokens: bool) -> EncodeTexts:
     options = {
         "add_special_tokens": False,
