@@ -137,13 +137,17 @@ def _train(examples: Examples, settings: Settings, *, model: str) -> None:
         if problem := fit(options, model=model):
             raise ConfigError(
                 f"fastText cannot train on these {len(examples.trained):,} documents: {problem}\n"
-                "  a lower --learning-rate helps against NaN, a lower --min-count if no word is left, "
-                "fewer --buckets or a lower --dim if memory is short"
+                "  a lower --learning-rate helps against NaN; fewer --buckets or a lower --dim if memory is short"
             )
 
 
 def _report(examples: Examples, settings: Settings, *, model: str) -> TrainReport:
-    judgement = judge(Classifier(read_model(model)), examples.labels, examples.lines(examples.judged))
+    found = read_model(model)
+    if not found.n_words:
+        raise ConfigError(
+            f"no word occurs {settings.min_count:,} times, expected some that do\n  give a lower --min-count"
+        )
+    judgement = judge(Classifier(found), examples.labels, examples.lines(examples.judged))
     assert judgement is not None
     sides = examples.counts(examples.trained), examples.counts(examples.judged)
     return TrainReport(
