@@ -12,7 +12,15 @@ import numpy.typing as npt
 
 from dolma.kernels.compiled import flat_text, kernel, read_only
 from dolma.kernels.hashing import hash64
-from dolma.kernels.repetition import LONGEST, count_keys, keep_repeated, pair_neighbours, table_for
+from dolma.kernels.repetition import (
+    LONGEST,
+    count_keys,
+    marks_for,
+    pair_neighbours,
+    pair_words,
+    repeated,
+    table_for,
+)
 from dolma.kernels.unicode import count_code_points
 from dolma.kernels.views import HAS_ELLIPSIS, HAS_HASH, Blocks, Int64, Words
 from dolma.kernels.words64 import byte_at
@@ -34,6 +42,7 @@ def ngram_fractions(words: Words) -> npt.NDArray[np.float64]:
         read_only(words.n_characters, np.int32),
         read_only(words.index, np.int64),
         *table_for(most),
+        marks_for(most),
         np.empty(most, dtype=np.uint64),
         np.empty((3, most), dtype=np.uint32),
         fractions,
@@ -81,7 +90,15 @@ def symbol_words(utf8: npt.NDArray[np.uint8], words: Words) -> Int64:
 
 @kernel
 def _ngram_fractions(
-    hashes: Any, n_characters: Any, index: Any, table: Any, firsts: Any, keys: Any, scratch: Any, fractions: Any
+    hashes: Any,
+    n_characters: Any,
+    index: Any,
+    table: Any,
+    firsts: Any,
+    marks: Any,
+    keys: Any,
+    scratch: Any,
+    fractions: Any,
 ) -> None:
     counts, places, grams = scratch[0], scratch[1], scratch[2]
     for doc in range(len(index) - 1):
@@ -92,23 +109,20 @@ def _ngram_fractions(
         total = np.int64(0)
         for i in range(n_words):
             total += sizes[i]
-            places[i] = i
-        count_keys(hashes[index[doc] : index[doc + 1]], table, firsts, counts, grams)
-        n_places = keep_repeated(n_words, counts, places, grams)
+        n_keys = pair_words(hashes[index[doc] : index[doc + 1]], places, keys)
         for n in range(2, LONGEST + 1):
-            n_keys = pair_neighbours(n_places, places, grams, keys)
-            count_keys(keys[:n_keys], table, firsts, counts, grams)
-            n_places = keep_repeated(n_keys, counts, places, grams)
+            n_places = repeated(n_keys, keys, places, table, firsts, marks, counts, grams)
             if n_places == 0:
                 break
             if n <= _LAST_MOST_COMMON:
                 place, count = _first_most_common(places, grams, n_places, counts)
                 fractions[doc, n - 2] = min(count * _size(sizes, place, n) / total, 1.0)
             else:
-                repeated = np.int64(0)
+                covered = np.int64(0)
                 for k in range(n_places):
-                    repeated += _size(sizes, np.int64(places[k]), n)
-                fractions[doc, n - 2] = repeated / _size_of_all(sizes, n, total)
+                    covered += _size(sizes, np.int64(places[k]), n)
+                fractions[doc, n - 2] = covered / _size_of_all(sizes, n, total)
+            n_keys = pair_neighbours(n_places, places, grams, keys)
 
 
 @kernel
