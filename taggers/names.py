@@ -15,6 +15,7 @@ BUILT_IN: dict[str, str] = {
     "fineweb": "dolma.taggers.fineweb:FineWeb",
     "refinedweb": "dolma.taggers.refinedweb:RefinedWeb",
     "madlad": "dolma.taggers.madlad:Madlad",
+    "c4_datatrove": "dolma.taggers.c4_datatrove:C4Datatrove",
     "c4_v1": "dolma.taggers.dolma1.c4:C4V1",
     "c4_v2": "dolma.taggers.dolma1.c4:C4V2",
     # language and classifiers

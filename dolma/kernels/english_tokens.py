@@ -143,7 +143,7 @@ def _english_tokens(
 
 
 @kernel
-def _most(utf8: Any) -> tuple[int, int]:
+def _most(utf8: Any) -> tuple[Any, int]:
     """Bounds of the tokens (each begins a document, or at a byte that is no ASCII letter or digit, or after one), and
     of the bytes of a word."""
     n_others, longest, run = np.int64(0), 0, 0

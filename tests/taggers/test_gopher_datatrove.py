@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,20 @@ from dolma.kernels.reference import datatrove as reference
 from dolma.kernels.reference.english_tokens import tokens_of
 from dolma.taggers.gopher_datatrove import STOP_WORDS, GopherDatatrove
 
+OF_LINES = ("dup_", "bullet", "ellipsis_lines")
+BOUNDS = {
+    "words": (50, 100_000),
+    "avg_word_length": (3, 10),
+    "alpha_words_ratio": (0.8, 1),
+    "stop_words": (2, 8),
+    "bullet_lines_ratio": (0, 0.9),
+    "ellipsis_lines_ratio": (0, 0.3),
+    **dict.fromkeys(("hash_word_ratio", "ellipsis_word_ratio"), (0, 0.1)),
+    **dict.fromkeys(("dup_line_frac", "dup_para_frac"), (0, 0.3)),
+    **dict.fromkeys(("dup_line_char_frac", "dup_para_char_frac"), (0, 0.2)),
+    **{f"top_{n}_gram": (0, bound) for n, bound in ((2, 0.2), (3, 0.18), (4, 0.16))},
+    **{f"duplicated_{n}_n_grams": (0, (20 - n) / 100) for n in range(5, 11)},
+}
 PIECES = [
     "the",
     "of",
@@ -41,6 +57,10 @@ def measured(*given: str) -> list[dict[str, float | None]]:
     tagger = GopherDatatrove()
     columns = check_columns(tagger(TextBatch.of(given)), outputs=tagger.outputs, n_docs=len(given), tagger="")
     return [{name: column[i].as_py() for name, column in columns.items()} for i in range(len(given))]
+
+
+def kept(values):
+    return all(values[name] is not None and low <= values[name] <= high for name, (low, high) in BOUNDS.items())
 
 
 def ratio(part: float, whole: float) -> float | None:
@@ -75,6 +95,30 @@ def twin(text: str) -> dict[str, float | None]:
 def test_measures_equal_those_of_the_twin(documents):
     for found, text in zip(measured(*documents), documents, strict=True):
         assert found == pytest.approx(twin(text), abs=1e-12)
+
+
+def same_tokens(row):
+    return hashlib.sha256("\n".join(tokens_of(row["asked"])).encode()).hexdigest()[:12] == row["tokens"]
+
+
+@pytest.mark.golden
+def test_measures_are_those_of_datatrove_where_tokens_are(datatrove):
+    rows = datatrove("gopher")
+    found = measured(*(row["asked"] for row in rows))
+    same = [same_tokens(row) for row in rows]
+    assert sum(same) > 0.5 * len(rows)
+    for ours, theirs, equal in zip(found, rows, same, strict=True):
+        for name, value in ours.items():
+            if theirs[name] is not None and (equal or name.startswith(OF_LINES)):
+                assert value == pytest.approx(theirs[name], abs=1e-5), (theirs["id"], name)
+
+
+@pytest.mark.golden
+def test_decisions_at_finewebs_thresholds_are_those_of_datatrove(datatrove):
+    rows = datatrove("gopher")
+    found = measured(*(row["asked"] for row in rows))
+    other = [theirs["id"] for ours, theirs in zip(found, rows, strict=True) if kept(ours) != kept(theirs)]
+    assert len(other) <= len(rows) // 100, other
 
 
 def test_an_empty_text_has_counts_and_no_ratios_but_of_its_one_empty_piece():
