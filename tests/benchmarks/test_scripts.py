@@ -50,3 +50,12 @@ def test_pii_prints_precision_and_recall_by_type(tmp_path):
     path = tmp_path / "labelled.jsonl"
     path.write_text(json.dumps({"text": "a@b.de, who, c@d.de", "spans": spans}) + "\n", encoding="utf-8")
     assert "| pii | EMAIL_ADDRESS | 2 | 2 | 1 | 1 | 1 | 0.500 | 0.500 |" in printed("benchmarks.pii", str(path))
+
+
+def test_classifiers_prints_figures_by_label(tmp_path):
+    path = tmp_path / "labelled.jsonl"
+    records = [{"text": f"{'good' if i % 2 else 'bad'} text {i}", "kind": i % 2} for i in range(60)]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    rows = printed("benchmarks.classifiers", f"kind={path}").splitlines()
+    assert "labelled: 60 documents. Means over 5 splits, about 20% held out in each." in rows
+    assert sum(row.startswith("| labelled | 25 epochs at 0.5 | ") for row in rows) == 3
