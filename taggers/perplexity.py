@@ -129,8 +129,9 @@ class Perplexity:
             spans.last_points[scored],
             perplexity(log10[scored], tokens[scored]),
         )
-        sums = [np.bincount(documents, values, minlength=len(batch)) for values in (log10, tokens)]
-        return {**_totals(sums[0], sums[1].astype(np.int64)), f"{self.level}s": column}
+        sum_log10 = np.bincount(documents, log10, len(batch)).astype(np.float64)
+        n_tokens = np.bincount(documents, tokens, len(batch)).astype(np.int64)
+        return {**_totals(sum_log10, n_tokens), f"{self.level}s": column}
 
     def _scores(self, texts: list[str]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
         """Sum of log10 probabilities and number of tokens of each text, 0 and 0 of one without tokens."""
