@@ -9,6 +9,7 @@ BUILT_IN: dict[str, str] = {
     # gopher
     "gopher": "dolma.taggers.gopher:Gopher",
     "gopher_datatrove": "dolma.taggers.gopher_datatrove:GopherDatatrove",
+    "gopher_dclm": "dolma.taggers.gopher_dclm:GopherDclm",
     "gopher_v1": "dolma.taggers.dolma1.gopher:GopherV1",
     "gopher_v2": "dolma.taggers.dolma1.gopher:GopherV2",
     # lines: FineWeb, C4
@@ -36,6 +37,7 @@ BUILT_IN: dict[str, str] = {
     "dolma17-quality": "dolma.taggers.dolma1.classifiers:Dolma17Quality",
     # language models and transformers
     "perplexity": "dolma.taggers.perplexity:Perplexity",
+    "transformer": "dolma.taggers.transformer:Transformer",
     # scripts
     "script": "dolma.taggers.script:Script",
     # URLs
@@ -81,6 +83,15 @@ BUILT_IN: dict[str, str] = {
     "pii_regex_v2": "dolma.taggers.dolma1.pii:PiiRegexV2",
     "pii_regex_with_counts_v2": "dolma.taggers.dolma1.pii:PiiRegexWithCountsV2",
     "pii_regex_with_counts_fast_v2": "dolma.taggers.dolma1.pii:PiiRegexWithCountsFastV2",
+    # Dolma 1.x: source code, licences
+    "code_secrets_v1": "dolma.taggers.dolma1.code:CodeSecretsV1",
+    "code_copyright_comments_v1": "dolma.taggers.dolma1.code:CodeCopyrightCommentsV1",
+    "code_redpajama_taggers_v1": "dolma.taggers.dolma1.code:CodeRedpajamaTaggersV1",
+    "code_starcoder_taggers_v1": "dolma.taggers.dolma1.code:CodeStarcoderTaggersV1",
+    "code_starcoder_taggers_v2": "dolma.taggers.dolma1.code:CodeStarcoderTaggersV2",
+    "code_composition": "dolma.taggers.dolma1.code:CodeComposition",
+    "cc_re": "dolma.taggers.dolma1.licences:CcRe",
+    "cc_re_fast": "dolma.taggers.dolma1.licences:CcReFast",
     # Dolma 1.x: URLs
     "domain_blocklist_utp_v1": "dolma.taggers.dolma1.urls:DomainBlocklistUtpV1",
     "link_blocklist_phishing_v1": "dolma.taggers.dolma1.urls:LinkBlocklistPhishingV1",
