@@ -59,6 +59,11 @@ def automaton(
     return Automaton(classes=read_only(classes, np.uint8), steps=read_only(np.concatenate(rows), np.int32))
 
 
+def next_state(machine: Automaton, state: int, code_point: int) -> int:
+    """The state (times 64, as `steps` has it; 0 is the first) after the code point."""
+    return int(machine.steps[state | int(machine.classes[code_point])]) & ((1 << _SHIFT) - 1)
+
+
 def counts_of(utf8: npt.NDArray[np.uint8], starts: Int64, ends: Int64, machine: Automaton) -> Int64:
     """Both counts of each span of bytes `[start, end)`; int64, shape `(n_spans, 2)`. Spans begin and end characters."""
     counts = np.empty((len(starts), 2), dtype=np.int64)

@@ -14,7 +14,15 @@ from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.english_tokens import IS_SOLID
 from dolma.kernels.hashing import hash64
 from dolma.kernels.quality import slots_of
-from dolma.kernels.repetition import LONGEST, count_keys, keep_repeated, pair_neighbours, table_for
+from dolma.kernels.repetition import (
+    LONGEST,
+    count_keys,
+    marks_for,
+    pair_neighbours,
+    pair_words,
+    repeated,
+    table_for,
+)
 from dolma.kernels.unicode import character_classes, count_code_points, decode, skip_spaces, trim_spaces
 from dolma.kernels.views import HAS_ALPHA, Int64, Words
 from dolma.kernels.words64 import byte_at
@@ -38,6 +46,7 @@ def ngram_characters(tokens: Words) -> Int64:
         read_only(tokens.n_characters, np.int32),
         read_only(tokens.index, np.int64),
         *table_for(most),
+        marks_for(most),
         np.empty(most, dtype=np.uint64),
         np.empty((3, most), dtype=np.uint32),
         np.zeros(most, dtype=np.uint8),
@@ -103,7 +112,16 @@ def line_sums(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Int64:
 
 @kernel
 def _ngram_characters(
-    hashes: Any, sizes: Any, index: Any, table: Any, firsts: Any, keys: Any, scratch: Any, seen: Any, found: Any
+    hashes: Any,
+    sizes: Any,
+    index: Any,
+    table: Any,
+    firsts: Any,
+    marks: Any,
+    keys: Any,
+    scratch: Any,
+    seen: Any,
+    found: Any,
 ) -> None:
     counts, places, grams = scratch[0], scratch[1], scratch[2]
     for doc in range(len(index) - 1):
@@ -112,14 +130,9 @@ def _ngram_characters(
         for n in range(2, min(LONGEST, n_tokens) + 1):
             # Without an n-gram that repeats the first is the most frequent one.
             found[doc, n - 2] = _size(mine, 0, n) + n - 1 if n <= _LAST_MOST_COMMON else 0
-        for i in range(n_tokens):
-            places[i] = i
-        count_keys(hashes[index[doc] : index[doc + 1]], table, firsts, counts, grams)
-        n_places = keep_repeated(n_tokens, counts, places, grams)
+        n_keys = pair_words(hashes[index[doc] : index[doc + 1]], places, keys)
         for n in range(2, LONGEST + 1):
-            n_keys = pair_neighbours(n_places, places, grams, keys)
-            count_keys(keys[:n_keys], table, firsts, counts, grams)
-            n_places = keep_repeated(n_keys, counts, places, grams)
+            n_places = repeated(n_keys, keys, places, table, firsts, marks, counts, grams)
             if n_places == 0:
                 break
             if n <= _LAST_MOST_COMMON:
@@ -131,6 +144,7 @@ def _ngram_characters(
                 found[doc, n - 2] = most * (_size(mine, place, n) + n - 1)
             else:
                 found[doc, n - 2] = _read_again(mine, n, n_places, places, grams, seen)
+            n_keys = pair_neighbours(n_places, places, grams, keys)
 
 
 @inlined

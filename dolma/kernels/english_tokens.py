@@ -90,7 +90,7 @@ def english_token_spans(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Words:
     [0, 2, 5, 6, 10, 12, 16]
     """
     text, bounds = flat_text(utf8, offsets)
-    most, longest = _most(text)
+    most, longest = most_tokens(text)
     most += len(bounds)
     spans, hashes = np.empty((2, most), dtype=np.int64), np.empty(most, dtype=np.uint64)
     sizes, kinds = np.empty(most, dtype=np.int32), np.empty(most, dtype=np.uint8)
@@ -143,7 +143,7 @@ def _english_tokens(
 
 
 @kernel
-def _most(utf8: Any) -> tuple[Any, int]:
+def most_tokens(utf8: Any) -> tuple[Any, int]:
     """Bounds of the tokens (each begins a document, or at a byte that is no ASCII letter or digit, or after one), and
     of the bytes of a word."""
     n_others, longest, run = np.int64(0), 0, 0

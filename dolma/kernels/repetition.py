@@ -184,8 +184,8 @@ def _ngram_fractions(
             if n_places == 0:
                 break
             only = n <= _LAST_MOST_COMMON
-            chosen = _most_common(places, grams, n_places, counts, sizes, n) if only else np.int64(-1)
-            fractions[doc, n - 2] = _covered(places, grams, n_places, chosen, sizes, n) / total
+            chosen = most_common(places, grams, n_places, counts, sizes, n) if only else np.int64(-1)
+            fractions[doc, n - 2] = covered(places, grams, n_places, chosen, sizes, n) / total
             n_keys = pair_neighbours(n_places, places, grams, keys)
 
 
@@ -214,7 +214,7 @@ def pair_neighbours(n_places: int, places: Any, grams: Any, keys: Any) -> int:
 
 
 @kernel
-def _most_common(places: Any, grams: Any, n_places: int, counts: Any, sizes: Any, n: int) -> Any:
+def most_common(places: Any, grams: Any, n_places: int, counts: Any, sizes: Any, n: int) -> Any:
     """The most frequent n-gram; of equals the one of most code points, then the first."""
     best, best_count, best_size = np.int64(-1), 0, np.int64(0)
     for k in range(n_places):
@@ -230,16 +230,16 @@ def _most_common(places: Any, grams: Any, n_places: int, counts: Any, sizes: Any
 
 
 @kernel
-def _covered(places: Any, grams: Any, n_places: int, chosen: Any, sizes: Any, n: int) -> Any:
+def covered(places: Any, grams: Any, n_places: int, chosen: Any, sizes: Any, n: int) -> Any:
     """Code points of the words under the n-grams at these places, each once; only under `chosen` unless -1."""
-    covered, until = np.int64(0), np.int64(0)
+    n_points, until = np.int64(0), np.int64(0)
     for k in range(n_places):
         if chosen == -1 or chosen == grams[k]:
             place = np.int64(places[k])
             for i in range(max(until, place), place + n):
-                covered += sizes[i]
+                n_points += sizes[i]
             until = place + n
-    return covered
+    return n_points
 
 
 @kernel
