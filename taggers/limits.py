@@ -23,7 +23,7 @@ from dolma.config import TagConfig
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocText, Output, check_columns
 from dolma.errors import DolmaError, RecordError
-from dolma.taggers.tagger import Tagger
+from dolma.taggers.tagger import Tagger, one_by_one
 
 ERROR = "error"
 ERROR_OUTPUT = DocText("why the tagger has no values for this document; null if it has")
@@ -147,13 +147,16 @@ def _isolated(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns:
 
 def _searched(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns:
     """The columns of all documents; where some fail, of both halves, until they stand alone."""
-    found = _answer(tagger, batch, limits)
-    if isinstance(found, dict):
-        return found | {ERROR: pa.nulls(len(batch), pa.string())}
-    if len(batch) == 1:
-        return _without_values(tagger, batch, found, limits)
-    # Each half could wait for the same slow document again: then one by one.
-    n_parts = len(batch) if found.startswith(TIME_LIMIT) else 2
+    if len(batch) > 1 and one_by_one(tagger):
+        n_parts = len(batch)
+    else:
+        found = _answer(tagger, batch, limits)
+        if isinstance(found, dict):
+            return found | {ERROR: pa.nulls(len(batch), pa.string())}
+        if len(batch) == 1:
+            return _without_values(tagger, batch, found, limits)
+        # Each half could wait for the same slow document again: then one by one.
+        n_parts = len(batch) if found.startswith(TIME_LIMIT) else 2
     bounds = np.linspace(0, len(batch), n_parts + 1).astype(int).tolist()
     parts = [_searched(tagger, _slice(batch, *pair), limits) for pair in itertools.pairwise(bounds)]
     return {name: pa.concat_arrays([part[name] for part in parts]) for name in outputs_of(tagger)}

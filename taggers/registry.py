@@ -22,7 +22,7 @@ from dolma.data.columns import Output
 from dolma.data.fetch import cached_path
 from dolma.errors import ConfigError, did_you_mean
 from dolma.taggers.names import BUILT_IN
-from dolma.taggers.tagger import Tagger, files_of, needs_of
+from dolma.taggers.tagger import Tagger, files_of, needs_of, one_by_one
 
 ENTRY_POINTS = "dolma.taggers"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -241,6 +241,7 @@ class _Renamed:
         self._tagger, self.name = tagger, name
         self.version, self.outputs, self.needs = tagger.version, tagger.outputs, needs_of(tagger)
         self.languages, self.files = getattr(tagger, "languages", ""), files_of(tagger)
+        self.one_by_one = one_by_one(tagger)
 
     def __call__(self, batch: Any) -> Any:
         return self._tagger(batch)

@@ -31,7 +31,8 @@ class Tagger(Protocol):
     `name` is the attribute's name in rules (`name.output`); `version` changes when answers change. A tagger may also
     have `needs: tuple[Need, ...]`; `languages: str`, what it assumes of the text ("English", "spaces between words");
     and `files: tuple[str, ...]`, the local models and lists that it has opened: a run takes it for another tagger when
-    what stands in them has changed. One that needs a metadata field finds the JSON of each document's metadata in
+    what stands in them has changed; and `one_by_one: bool`, that it wants one document at a time, since a batch takes
+    longer than one document may. One that needs a metadata field finds the JSON of each document's metadata in
     `batch.metadata`.
     """
 
@@ -52,6 +53,11 @@ def needs_of(tagger: object) -> tuple[Need, ...]:
 def files_of(tagger: object) -> tuple[str, ...]:
     """The local models and lists that decide its answers; empty if it says nothing."""
     return tuple(getattr(tagger, "files", ()))
+
+
+def one_by_one(tagger: object) -> bool:
+    """Whether it wants to be called with one document at a time; false if it says nothing."""
+    return bool(getattr(tagger, "one_by_one", False))
 
 
 class DocumentTagger:

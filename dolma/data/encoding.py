@@ -57,6 +57,23 @@ def encode_texts(tokenizer: Any, *, allow_special_tokens: bool) -> EncodeTexts:
     return (_pipeline if pipeline else _classic)(tokenizer, encode_special_tokens=not allow_special_tokens)
 
 
+def frame(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The ids that the file puts before and after a text, such as those of `[CLS]` and `[SEP]`.
+
+    Raises:
+        ConfigError: it puts some into the text.
+    """
+    bare = encode_texts(tokenizer, allow_special_tokens=False)(["a"])[0].tolist()
+    if hasattr(tokenizer, "no_truncation"):
+        framed = tokenizer.encode("a").ids
+    else:
+        framed = tokenizer.encode("a", padding=None, truncation=None).ids_array.tolist()
+    for n_before in range(len(framed) - len(bare) + 1):
+        if framed[n_before : n_before + len(bare)] == bare:
+            return framed[:n_before], framed[n_before + len(bare) :]
+    raise ConfigError(f"the tokenizer makes {bare} of 'a', and {framed} with its special tokens: no text in a frame")
+
+
 def token_strings(tokenizer: Any) -> Callable[[npt.NDArray[np.uint32]], list[str]]:
     """A function from ids to tokens as they stand in the vocabulary."""
     if hasattr(tokenizer, "decode_tokens"):  # 1.0

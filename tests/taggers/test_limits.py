@@ -136,6 +136,26 @@ def test_a_slow_document_has_an_error_and_the_others_their_values() -> None:
     assert (numbers, errors) == ([3, None, 1], [None, "time limit: more than 0.2 s", None])
 
 
+def test_a_tagger_that_wants_one_document_at_a_time_has_the_limit_for_each() -> None:
+    def slow(text: str) -> dict[str, int]:
+        time.sleep(0.1)
+        return {"n": len(text)}
+
+    tagger = DocumentTagger(slow, name="slow", outputs={"n": DocInt("characters")})
+    batches: list[int] = []
+    answer = tagger.__call__
+
+    class OneByOne:
+        name, version, outputs, one_by_one = "slow", 1, tagger.outputs, True
+
+        def __call__(self, batch: TextBatch) -> Any:
+            batches.append(len(batch))
+            return answer(batch)
+
+    assert measured(OneByOne(), ["a", "bc", ""], max_seconds=0.25) == ([1, 2, 0], [None, None, None])
+    assert batches == [1, 1, 1]
+
+
 def test_the_clock_of_the_calling_program_is_left_as_it_was() -> None:
     handler = signal.getsignal(signal.SIGALRM)
     measured(nested, [CATASTROPHE], max_seconds=0.05)

@@ -1,0 +1,271 @@
+"""Transformers with a classification or regression head, as Hugging Face folders hold them: weights, config, tokenizer.
+
+Two forms of weights: `model.onnx`, run by ONNX Runtime, and `model.safetensors`, run by torch through `transformers`.
+Neither can run code; pickled weights and models that bring code of their own are not read. What was found is opened as
+a function from token ids to logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from dolma.data.public import copies
+from dolma.errors import ConfigError, MissingExtraError, did_you_mean
+
+Backend = Literal["onnx", "torch"]
+Device = Literal["cpu", "cuda"]
+Activation = Literal["softmax", "sigmoid", "none"]
+Ids = npt.NDArray[np.int64]
+Logits = Callable[[Ids, Ids], npt.NDArray[np.float32]]
+"""From token ids and mask (1 where there is a token), int64, `(n_rows, length)`, to logits `(n_rows, n_labels)`."""
+
+EXTRAS: dict[Backend, str] = {"onnx": "onnx", "torch": "transformers"}
+WEIGHTS: dict[Backend, tuple[str, ...]] = {"onnx": ("model.onnx", "onnx/model.onnx"), "torch": ("model.safetensors",)}
+
+_SUFFIXES: dict[str, Backend] = {".onnx": "onnx", ".safetensors": "torch"}
+# Their positions begin behind that of padding.
+_OFFSET_POSITIONS = ("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What `config.json` says: labels in order, what becomes of logits, the longest input (None: any), padding."""
+
+    labels: tuple[str, ...]
+    activation: Activation
+    max_tokens: int | None
+    pad_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """Where a model lies: its weights, and what runs them; `others` are weights that `weights` refers to."""
+
+    backend: Backend
+    weights: Path
+    config: Path
+    tokenizer: Path
+    others: tuple[Path, ...] = ()
+
+    def all(self) -> tuple[str, ...]:
+        """Every file, the weights first."""
+        return tuple(str(path) for path in (self.weights, *self.others, self.config, self.tokenizer))
+
+
+def find_files(
+    path: str | Path,
+    *,
+    backend: str,
+    config: str | Path | None = None,
+    tokenizer: str | Path | None = None,
+    owner: str,
+) -> Files:
+    """The files of the model at `path`: a folder, its weights, a URL of them, or the name of a public model.
+
+    `config` and `tokenizer` are files or URLs; those that are not given are beside the weights, or in the folder above
+    if that of the weights is called `onnx`. `backend` `auto` is ONNX where there is such a file, torch otherwise.
+
+    Raises:
+        ConfigError: one of them is not there, or has not been fetched; `owner` begins what it says.
+    """
+    valid = ("auto", *get_args(Backend))
+    if backend not in valid:
+        raise ConfigError(f"{owner}: backend={backend!r}; {did_you_mean(str(backend), valid)}")
+    folder = Path(path).expanduser()
+    found = _in_folder(folder) if folder.is_dir() else list(copies(str(path), tagger=owner))
+    weights = _weights(found, backend, path, owner)
+    beside = [weights.parent, *([weights.parent.parent] if weights.parent.name == "onnx" else [])]
+    return Files(
+        backend=_SUFFIXES[weights.suffix],
+        weights=weights,
+        config=_beside(config, "config.json", found, beside, owner),
+        tokenizer=_beside(tokenizer, "tokenizer.json", found, beside, owner),
+        others=tuple(sorted(weights.parent.glob(f"{weights.name}[._]data*"))),
+    )
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    names = [name for names in WEIGHTS.values() for name in names]
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def _weights(found: Sequence[Path], backend: str, path: str | Path, owner: str) -> Path:
+    wanted = [backend] if backend != "auto" else list(get_args(Backend))
+    for kind in wanted:
+        for file in found:
+            if _SUFFIXES.get(file.suffix) == kind:
+                return file
+    names = " or ".join(WEIGHTS[kind][0] for kind in get_args(Backend) if kind in wanted)
+    raise ConfigError(
+        f"{owner}: no {names} at {path}\n"
+        "  give a folder with model.onnx or model.safetensors, config.json and tokenizer.json; docs/models.md says how"
+        " to make one"
+    )
+
+
+def _beside(given: str | Path | None, name: str, found: Sequence[Path], folders: Sequence[Path], owner: str) -> Path:
+    if given is not None:
+        return copies(str(given), tagger=owner)[0]
+    candidates = [*(file for file in found if file.name == name), *(folder / name for folder in folders)]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    option = name.removesuffix(".json")
+    raise ConfigError(f"{owner}: no {name} in {folders[0]}\n  put it there, or name it by the option `{option}`")
+
+
+def read_facts(file: Path) -> Facts:
+    """What a `config.json` says of labels and inputs.
+
+    The activation is that of transformers' text classification pipeline: none for regression, sigmoid for several
+    labels at once and for a single one, softmax for one of several.
+
+    Raises:
+        ConfigError: it is no such file, or its labels are not numbered from 0.
+    """
+    try:
+        content = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise ConfigError(f"{file} is no config.json: {error}\n  give the one that belongs to the model") from error
+    labels = _labels(content, file)
+    problem = content.get("problem_type")
+    activation: Activation = "softmax"
+    if problem == "regression":
+        activation = "none"
+    elif problem == "multi_label_classification" or len(labels) == 1:
+        activation = "sigmoid"
+    pad_id = content.get("pad_token_id") or 0
+    longest = content.get("max_position_embeddings")
+    if longest is not None and content.get("model_type") in _OFFSET_POSITIONS:
+        longest -= pad_id + 1
+    return Facts(labels=labels, activation=activation, max_tokens=longest, pad_id=pad_id)
+
+
+def _labels(content: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+    # transformers leaves two labels of these names out of the file.
+    named = content.get("id2label") or {str(i): f"LABEL_{i}" for i in range(content.get("num_labels") or 2)}
+    if sorted(named) != sorted(str(i) for i in range(len(named))):
+        raise ConfigError(f"{file}: the labels in id2label are {', '.join(named)}; expected 0 to {len(named) - 1}")
+    return tuple(named[str(i)] for i in range(len(named)))
+
+
+def open_model(files: Files, facts: Facts, *, device: str, threads: int, owner: str) -> Logits:
+    """The model as a function, which has been asked once.
+
+    Raises:
+        ConfigError: it cannot be read, takes other inputs, has another number of labels, or there is no such device.
+        MissingExtraError: what runs it is not installed.
+    """
+    if device not in get_args(Device):
+        raise ConfigError(f"{owner}: device={device!r}; valid: {', '.join(get_args(Device))}")
+    opened = _open_onnx if files.backend == "onnx" else _open_torch
+    logits = opened(files, device=device, threads=threads, owner=owner)
+    shape = logits(np.zeros((1, 1), dtype=np.int64), np.ones((1, 1), dtype=np.int64)).shape
+    if shape != (1, len(facts.labels)):
+        raise ConfigError(
+            f"{owner}: {files.weights} gives {shape[-1]} values, {files.config} has {len(facts.labels)} labels"
+            f" ({', '.join(facts.labels[:9])})\n  give the config.json of this model by the option `config`"
+        )
+    return logits
+
+
+def _open_onnx(files: Files, *, device: str, threads: int, owner: str) -> Logits:
+    try:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+    except ImportError as error:
+        raise MissingExtraError("onnxruntime", extra=EXTRAS["onnx"], purpose=f"the tagger {owner!r}") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.use_deterministic_compute, options.log_severity_level = True, 3
+    wanted = ["CUDAExecutionProvider"] if device == "cuda" else []
+    if not set(wanted) <= set(onnxruntime.get_available_providers()):
+        raise ConfigError(f"{owner}: onnxruntime finds no CUDA\n  `pip install onnxruntime-gpu`, or `device: cpu`")
+    try:
+        session = onnxruntime.InferenceSession(str(files.weights), options, providers=[*wanted, "CPUExecutionProvider"])
+    except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
+        raise ConfigError(f"{owner}: ONNX Runtime cannot read {files.weights}: {error}\n  export it again") from error
+    if not set(wanted) <= set(session.get_providers()):
+        raise ConfigError(f"{owner}: onnxruntime cannot use CUDA here\n  see `nvidia-smi`, or give `device: cpu`")
+    return _onnx_logits(session, files.weights, owner)
+
+
+def _onnx_logits(session: Any, file: Path, owner: str) -> Logits:
+    types = {given.name: np.int32 if "int32" in given.type else np.int64 for given in session.get_inputs()}
+    known = {"input_ids", "attention_mask", "token_type_ids"}
+    if "input_ids" not in types or not set(types) <= known:
+        raise ConfigError(
+            f"{owner}: {file} takes {', '.join(types)}; expected input_ids, attention_mask and token_type_ids\n"
+            "  export it as a model for sequence classification"
+        )
+    if any(isinstance(size, int) for given in session.get_inputs() for size in given.shape):
+        raise ConfigError(
+            f"{owner}: {file} takes inputs of one size, {session.get_inputs()[0].shape}\n  export it with dynamic axes"
+        )
+    names = [given.name for given in session.get_outputs()]
+    output = "logits" if "logits" in names else names[0]
+
+    def logits(ids: Ids, mask: Ids) -> npt.NDArray[np.float32]:
+        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        (found,) = session.run([output], {name: values[name].astype(kind) for name, kind in types.items()})
+        return np.asarray(found, dtype=np.float32)
+
+    return logits
+
+
+def _open_torch(files: Files, *, device: str, threads: int, owner: str) -> Logits:
+    try:
+        import safetensors.torch
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingExtraError("transformers", extra=EXTRAS["torch"], purpose=f"the tagger {owner!r}") from error
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"{owner}: torch finds no CUDA\n  see `nvidia-smi`, or give `device: cpu`")
+    torch.set_num_threads(threads)
+    transformers.utils.logging.disable_progress_bar()
+    content = msgspec.json.decode(files.config.read_bytes(), type=dict[str, Any])
+    kinds = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    config = None
+    if content.get("model_type") in transformers.CONFIG_MAPPING:
+        config = transformers.AutoConfig.for_model(**content)
+    if type(config) not in kinds:
+        raise ConfigError(
+            f"{owner}: transformers {transformers.__version__} has no classifier of the model_type"
+            f" {content.get('model_type')!r} ({files.config})\n"
+            "  export the model to ONNX, or install a version that has it"
+        )
+    try:
+        model, loaded = kinds[type(config)].from_pretrained(
+            None,
+            config=config,
+            state_dict=safetensors.torch.load_file(files.weights),
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise ConfigError(
+            f"{owner}: {files.weights} cannot be read as the model of {files.config}: {error}\n"
+            "  give the two that belong together"
+        ) from error
+    # What is missing would be random.
+    if missing := sorted(loaded["missing_keys"]):
+        raise ConfigError(
+            f"{owner}: {files.weights} lacks {len(missing)} of the model's weights, {missing[0]} for one\n"
+            "  give the weights of a model for sequence classification"
+        )
+    model = model.to(device).eval()
+
+    def logits(ids: Ids, mask: Ids) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            given, seen = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+            return model(input_ids=given, attention_mask=seen).logits.float().cpu().numpy()
+
+    return logits
