@@ -94,10 +94,11 @@ def by_rule(dataset: Dataset, rules: Mapping[str, str], *, reading: Reading) -> 
         AlignmentError: a file of documents has no attributes that a rule reads, or those of another version of it.
     """
     labels = tuple(rules)
+    config = MixConfig(keep=list(rules.values()), missing="drop", allow_duplicate_inputs=True)
     try:
-        subject = subject_of(dataset, MixConfig(keep=list(rules.values()), missing="drop"), reading)
+        subject = subject_of(dataset, config, reading)
     except ConfigError as error:  # its path is a key of a recipe, which there is none of
         of = [label for i, label in enumerate(labels) if error.path == f"$.mix.keep[{i}]"]
         raise ConfigError(error.message, path=f"--rule {of[0]}" if of else "") from error
-    inputs_of(subject)
+    inputs_of(subject)  # refuses attributes of other documents
     return ByRule(labels=labels, subject=subject, reading=reading)

@@ -94,6 +94,13 @@ def test_documents_can_be_gone_through_again(dataset):
     assert classes_of(labelled) == classes_of(labelled)
 
 
+def test_a_file_may_be_there_twice(dataset, tmp_path):
+    """Unlike in a mix: its texts are on one side of the split."""
+    (tmp_path / "documents" / "c.jsonl").write_bytes((tmp_path / "documents" / "b.jsonl").read_bytes())
+    tag(dataset, TagConfig(taggers=["length"]), options=RunOptions(workers=1, overwrite=True))
+    assert words(dataset, {"long": "length.words > 3", "short": "length.words < 3"})[5] == 0
+
+
 def test_an_unknown_attribute_says_of_which_class(dataset):
     with pytest.raises(ConfigError, match=r"^--rule bad: .*length\.word"):
         by_rule(dataset, {"good": "length.words > 3", "bad": "length.word < 3"}, reading=Reading())
