@@ -37,10 +37,12 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocInt
-from dolma.kernels.datatrove import line_sums, ngram_characters, repeated_pieces, token_sums
+from dolma.kernels.c4 import split_lines
+from dolma.kernels.datatrove import line_marks, ngram_characters, repeated_lines, repeated_paragraphs, token_sums
 from dolma.kernels.english_tokens import english_token_spans
 from dolma.kernels.repetition import LONGEST
-from dolma.kernels.views import Int64, code_points
+from dolma.kernels.symbols import DOTS, ELLIPSIS, HASH, symbol_counts
+from dolma.kernels.views import Int64, code_points, line_spans
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
@@ -84,15 +86,17 @@ class GopherDatatrove:
         tokens, points = batch.view(english_token_spans), batch.view(code_points)
         n_tokens = tokens.per_document()
         n_words, n_characters, n_alpha, n_stop = token_sums(tokens, vocabulary=STOP_WORDS).T
-        hashes, ellipses, n_lines, bullets, ended = line_sums(batch.utf8, batch.offsets).T
-        of_lines = repeated_pieces(batch.utf8, batch.offsets, paragraphs=False)
-        of_paragraphs = repeated_pieces(batch.utf8, batch.offsets, paragraphs=True)
+        symbols, split = batch.view(symbol_counts), batch.view(split_lines)
+        n_lines, (bullets, ended) = split.per_document(), line_marks(batch.utf8, split).T
+        lines = batch.view(line_spans)
+        of_lines = repeated_lines(batch.utf8, batch.offsets, lines)
+        of_paragraphs = repeated_paragraphs(batch.utf8, batch.offsets, lines)
         repeated = np.maximum(ngram_characters(tokens), 0)
         return {
             "words": pa.array(n_words),
             "avg_word_length": _ratio(n_characters, n_words),
-            "hash_word_ratio": _ratio(hashes, n_tokens),
-            "ellipsis_word_ratio": _ratio(ellipses, n_tokens),
+            "hash_word_ratio": _ratio(symbols[:, HASH], n_tokens),
+            "ellipsis_word_ratio": _ratio(symbols[:, DOTS] + symbols[:, ELLIPSIS], n_tokens),
             "bullet_lines_ratio": _ratio(bullets, n_lines),
             "ellipsis_lines_ratio": _ratio(ended, n_lines),
             "alpha_words_ratio": _ratio(n_alpha, n_tokens),

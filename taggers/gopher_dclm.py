@@ -40,10 +40,10 @@ from dolma.kernels.dclm import (
     paragraphs_of,
     spaced_ellipses,
     stop_word_counts,
-    symbol_counts,
 )
 from dolma.kernels.quality import line_marks, word_sums
 from dolma.kernels.repetition import LONGEST, duplicate_fractions
+from dolma.kernels.symbols import symbol_counts
 from dolma.kernels.views import Int64, Words, line_spans, word_spans
 from dolma.taggers.dolma1.segments import segments
 
@@ -96,7 +96,7 @@ class GopherDclm:
         return {
             "words": pa.array(segmented.per_document()),
             "word_length": _ratio(characters, n_words),
-            "symbol_ratio": _ratio(symbol_counts(batch.utf8, batch.offsets).sum(axis=1), n_words),
+            "symbol_ratio": _ratio(batch.view(symbol_counts).sum(axis=1), n_words),
             "non_alphabetic_ratio": _ratio(n_words - alpha, n_words),
             "stop_words": pa.array(stop_words),
             "distinct_stop_words": pa.array(distinct),

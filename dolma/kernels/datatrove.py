@@ -1,4 +1,4 @@
-"""Gopher's signals as datatrove counts them: tokens of English, n-grams with overlaps, second occurrences only.
+"""Gopher's signals as datatrove counts them: n-grams with overlaps, second occurrences only, its lines and marks.
 
 The readable twin is `dolma/kernels/reference/datatrove.py`, which follows the filters' own arithmetic step by step.
 """
@@ -23,8 +23,8 @@ from dolma.kernels.repetition import (
     repeated,
     table_for,
 )
-from dolma.kernels.unicode import character_classes, count_code_points, decode, skip_spaces, trim_spaces
-from dolma.kernels.views import HAS_ALPHA, Int64, Words
+from dolma.kernels.unicode import count_code_points, decode
+from dolma.kernels.views import HAS_ALPHA, Blocks, Int64, Words
 from dolma.kernels.words64 import byte_at
 
 _1 = np.uint64(1)
@@ -55,25 +55,25 @@ def ngram_characters(tokens: Words) -> Int64:
     return found
 
 
-def repeated_pieces(utf8: npt.NDArray[np.uint8], offsets: Int64, *, paragraphs: bool) -> Int64:
-    """Pieces, those that occurred before in the document, and the code points of these; int64, `(n_docs, 3)`.
+def repeated_lines(utf8: npt.NDArray[np.uint8], offsets: Int64, lines: Blocks) -> Int64:
+    """Lines between runs of newlines, those that occurred before, and the code points of these; int64, `(n_docs, 3)`.
 
-    Lines lie between runs of "\\n"; what lies before the first and behind the last is one too, even if empty.
-    Paragraphs lie between runs of two or more, in the text without the whitespace at both ends.
+    `lines` are those of `line_spans`. What lies before the first run and behind the last is a line, even if empty.
     """
-    text, bounds = flat_text(utf8, offsets)
-    most = int(np.diff(bounds).max(initial=0)) // (2 + paragraphs) + 2
-    sums = np.zeros((len(bounds) - 1, 3), dtype=np.int64)
-    _repeated_pieces(
-        text,
-        bounds,
-        2 if paragraphs else 1,
-        character_classes(),
-        *table_for(most),
-        np.empty(most, dtype=np.uint64),
-        np.empty((3, most), dtype=np.uint32),
-        sums,
-    )
+    most = int(lines.per_document().max(initial=0)) + 2
+    sums = np.zeros((len(offsets) - 1, 3), dtype=np.int64)
+    _repeated_lines(*_arrays(utf8, offsets, lines), *table_for(most), *_scratch(most), sums)
+    return sums
+
+
+def repeated_paragraphs(utf8: npt.NDArray[np.uint8], offsets: Int64, lines: Blocks) -> Int64:
+    """As `repeated_lines`, of what lies between runs of two newlines or more.
+
+    The text is taken without the whitespace at both ends; if nothing remains, that is one empty paragraph.
+    """
+    most = int(lines.per_document().max(initial=0)) + 1
+    sums = np.zeros((len(offsets) - 1, 3), dtype=np.int64)
+    _repeated_paragraphs(*_arrays(utf8, offsets, lines), *table_for(most), *_scratch(most), sums)
     return sums
 
 
@@ -98,16 +98,37 @@ def token_sums(tokens: Words, *, vocabulary: tuple[str, ...] = ()) -> Int64:
     return sums
 
 
-def line_sums(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Int64:
-    """Hash marks, ellipses, lines (`str.splitlines`), those with "•" or "-" first, with an ellipsis last.
+def line_marks(utf8: npt.NDArray[np.uint8], lines: Blocks) -> Int64:
+    """Lines with "•" or "-" first, and with "..." or "…" last, whitespace passed over; int64, `(n_docs, 2)`."""
+    marks = np.zeros((len(lines.index) - 1, 2), dtype=np.int64)
+    _line_marks(
+        read_only(utf8, np.uint8),
+        read_only(lines.text_starts, np.int64),
+        read_only(lines.text_ends, np.int64),
+        read_only(lines.index, np.int64),
+        marks,
+    )
+    return marks
 
-    int64, `(n_docs, 5)`. Ellipses are "…" and "...", the latter without overlap. Whitespace at both ends of a line is
-    passed over.
-    """
+
+def _arrays(
+    utf8: npt.NDArray[np.uint8], offsets: Int64, lines: Blocks
+) -> tuple[npt.NDArray[np.uint8], Int64, Int64, Int64, Int64, Int64, Int64]:
     text, bounds = flat_text(utf8, offsets)
-    sums = np.zeros((len(bounds) - 1, 5), dtype=np.int64)
-    _line_sums(text, bounds, character_classes(), sums)
-    return sums
+    return (
+        text,
+        bounds,
+        read_only(lines.starts, np.int64),
+        read_only(lines.ends, np.int64),
+        read_only(lines.text_starts, np.int64),
+        read_only(lines.text_ends, np.int64),
+        read_only(lines.index, np.int64),
+    )
+
+
+def _scratch(most: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
+    """Memory for the hashes of so many pieces, for where they begin and end, and for counts of them."""
+    return np.empty(most, dtype=np.uint64), np.empty((2, most), dtype=np.int64), np.empty((2, most), dtype=np.uint32)
 
 
 @kernel
@@ -174,44 +195,84 @@ def _read_again(sizes: Any, n: int, n_places: int, places: Any, grams: Any, seen
 
 
 @kernel
-def _repeated_pieces(
-    utf8: Any, offsets: Any, least: int, classes: Any, table: Any, firsts: Any, hashes: Any, scratch: Any, sums: Any
+def _repeated_lines(
+    utf8: Any,
+    offsets: Any,
+    starts: Any,
+    ends: Any,
+    text_starts: Any,
+    text_ends: Any,
+    index: Any,
+    table: Any,
+    firsts: Any,
+    hashes: Any,
+    spans: Any,
+    scratch: Any,
+    sums: Any,
 ) -> None:
-    counts, grams, sizes = scratch[0], scratch[1], scratch[2]
     for doc in range(len(offsets) - 1):
-        start, end = offsets[doc], offsets[doc + 1]
-        if least > 1:
-            start = skip_spaces(utf8, start, end, classes)
-            end = trim_spaces(utf8, start, end, classes)
-        n, i = 0, start
-        while i <= end:
-            stop = i
-            run = 0
-            while i < end:
-                if byte_at(utf8, i) == 0x0A:
-                    run += 1
-                elif run >= least:
-                    break
-                else:
-                    run = 0
-                    stop = i + 1
-                i += 1
-            if run < least:
-                stop = end
-            hashes[n], sizes[n] = hash64(utf8, start, stop), count_code_points(utf8, start, stop)
-            n += 1
-            if i >= end:
-                if run >= least:  # what lies behind the last run is empty
-                    hashes[n], sizes[n] = hash64(utf8, end, end), 0
-                    n += 1
-                break
-            start = i
-        count_keys(hashes[:n], table, firsts, counts, grams)
-        sums[doc, 0] = n
-        for k in range(n):
-            if grams[k] != k:
-                sums[doc, 1] += 1
-                sums[doc, 2] += sizes[k]
+        first, last = offsets[doc], offsets[doc + 1]
+        n = 0
+        for line in range(index[doc], index[doc + 1]):
+            if ends[line] > starts[line]:
+                spans[0, n], spans[1, n] = starts[line], ends[line]
+                n += 1
+        opens = first == last or byte_at(utf8, first) == 0x0A
+        closes = first < last and byte_at(utf8, last - 1) == 0x0A
+        _count_pieces(utf8, n, table, firsts, hashes, spans, scratch, sums[doc])
+        sums[doc, 0] += np.int64(opens) + closes
+        sums[doc, 1] += opens & closes
+
+
+@kernel
+def _repeated_paragraphs(
+    utf8: Any,
+    offsets: Any,
+    starts: Any,
+    ends: Any,
+    text_starts: Any,
+    text_ends: Any,
+    index: Any,
+    table: Any,
+    firsts: Any,
+    hashes: Any,
+    spans: Any,
+    scratch: Any,
+    sums: Any,
+) -> None:
+    for doc in range(len(offsets) - 1):
+        line, last = index[doc], index[doc + 1]
+        while line < last and text_starts[line] == text_ends[line]:
+            line += 1
+        while last > line and text_starts[last - 1] == text_ends[last - 1]:
+            last -= 1
+        if line == last:
+            sums[doc, 0] = 1
+            continue
+        n, start = 0, text_starts[line]
+        for k in range(line, last):
+            if starts[k] == ends[k]:
+                start = np.int64(-1)
+                continue
+            if start < 0:
+                start = starts[k]
+                n += 1
+            spans[0, n], spans[1, n] = start, ends[k]
+        spans[1, n] = text_ends[last - 1]
+        _count_pieces(utf8, n + 1, table, firsts, hashes, spans, scratch, sums[doc])
+
+
+@inlined
+def _count_pieces(utf8: Any, n: int, table: Any, firsts: Any, hashes: Any, spans: Any, scratch: Any, row: Any) -> None:
+    counts, grams = scratch[0], scratch[1]
+    for k in range(n):
+        hashes[k] = hash64(utf8, spans[0, k], spans[1, k])
+    count_keys(hashes[:n], table, firsts, counts, grams)
+    row[0] = n
+    for k in range(n):
+        if grams[k] != k:
+            row[1] += 1
+            row[2] += count_code_points(utf8, spans[0, k], spans[1, k])
 
 
 @kernel
@@ -237,46 +298,16 @@ def _token_sums(hashes: Any, sizes: Any, kinds: Any, index: Any, slots: Any, sum
 
 
 @kernel
-def _line_sums(utf8: Any, offsets: Any, classes: Any, sums: Any) -> None:
-    for doc in range(len(offsets) - 1):
-        row = sums[doc]
-        i, end = offsets[doc], offsets[doc + 1]
-        start, dots = i, 0
-        while i < end:
-            byte = byte_at(utf8, i)
-            if byte > 0x2E and byte < 0x80:
-                i += 1
-                dots = 0
+def _line_marks(utf8: Any, starts: Any, ends: Any, index: Any, marks: Any) -> None:
+    for doc in range(len(index) - 1):
+        for line in range(index[doc], index[doc + 1]):
+            start, end = starts[line], ends[line]
+            if start == end:
                 continue
-            width, breaks = 1, (0x0A <= byte <= 0x0D) or (0x1C <= byte <= 0x1E)
-            dots = dots + 1 if byte == 0x2E else 0
-            row[0] += byte == 0x23
-            row[1] += dots == 3
-            if dots == 3:
-                dots = 0
-            if byte >= 0x80:
-                code_point, width = decode(utf8, i, end)
-                row[1] += code_point == 0x2026
-                breaks = code_point == 0x85 or code_point == 0x2028 or code_point == 0x2029
-            elif byte == 0x0D and i + 1 < end and byte_at(utf8, i + 1) == 0x0A:
-                width = 2
-            if breaks:
-                _line(utf8, start, i, classes, row)
-                start = i + width
-            i += width
-        if start < end:
-            _line(utf8, start, end, classes, row)
-
-
-@inlined
-def _line(utf8: Any, start: int, end: int, classes: Any, row: Any) -> None:
-    row[2] += 1
-    first = skip_spaces(utf8, start, end, classes)
-    last = trim_spaces(utf8, first, end, classes)
-    if first == last:
-        return
-    code_point, _ = decode(utf8, first, last)
-    row[3] += code_point == 0x2022 or code_point == 0x2D
-    if last - first >= 3:
-        one, two, three = byte_at(utf8, last - 3), byte_at(utf8, last - 2), byte_at(utf8, last - 1)
-        row[4] += (one == 0x2E and two == 0x2E and three == 0x2E) or (one == 0xE2 and two == 0x80 and three == 0xA6)
+            code_point, _ = decode(utf8, start, end)
+            marks[doc, 0] += code_point == 0x2022 or code_point == 0x2D
+            if end - start >= 3:
+                one, two, three = byte_at(utf8, end - 3), byte_at(utf8, end - 2), byte_at(utf8, end - 1)
+                marks[doc, 1] += (one == 0x2E and two == 0x2E and three == 0x2E) or (
+                    one == 0xE2 and two == 0x80 and three == 0xA6
+                )

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from dolma.data.batch import TextBatch
 from dolma.kernels import datatrove as kernels
+from dolma.kernels.c4 import split_lines
 from dolma.kernels.english_tokens import english_token_spans
 from dolma.kernels.reference import datatrove as reference
 from dolma.kernels.reference.english_tokens import tokens_of
+from dolma.kernels.views import line_spans
 
 checked = settings(max_examples=150, deadline=None)
 anything = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -37,9 +39,11 @@ def test_repeated_ngrams(texts):
 @example(["\n", "", "\n\n", "a\n\n\na", "\n\na\n\na\n\n", "\u3000\n\na"])
 def test_repeated_lines_and_paragraphs(texts):
     batch = TextBatch.of(texts)
-    for paragraphs in (False, True):
-        found = kernels.repeated_pieces(batch.utf8, batch.offsets, paragraphs=paragraphs)
-        assert found.tolist() == [reference.repeated_pieces(text, paragraphs=paragraphs) for text in texts]
+    lines = batch.view(line_spans)
+    found = kernels.repeated_lines(batch.utf8, batch.offsets, lines)
+    assert found.tolist() == [reference.repeated_pieces(text, paragraphs=False) for text in texts]
+    found = kernels.repeated_paragraphs(batch.utf8, batch.offsets, lines)
+    assert found.tolist() == [reference.repeated_pieces(text, paragraphs=True) for text in texts]
 
 
 @pytest.mark.property
@@ -48,7 +52,8 @@ def test_repeated_lines_and_paragraphs(texts):
 @example(["\r", "\r\n", "a\r\r\nb", "\x85", "....", "......"])
 def test_signs_in_lines(texts):
     batch = TextBatch.of(texts)
-    assert kernels.line_sums(batch.utf8, batch.offsets).tolist() == [reference.line_sums(text) for text in texts]
+    found = kernels.line_marks(batch.utf8, batch.view(split_lines))
+    assert found.tolist() == [reference.line_marks(text) for text in texts]
 
 
 @pytest.mark.property
@@ -68,6 +73,6 @@ def test_hostile_texts_take_linear_time(text):
     tokens = batch.view(english_token_spans)
     assert kernels.ngram_characters(tokens).shape == (1, 9)
     assert kernels.token_sums(tokens).shape == (1, 4)
-    assert kernels.line_sums(batch.utf8, batch.offsets)[0, 2] == len(text.splitlines())
-    assert kernels.repeated_pieces(batch.utf8, batch.offsets, paragraphs=True)[0, 0] >= 1
-    assert kernels.repeated_pieces(batch.utf8, batch.offsets, paragraphs=False)[0, 0] >= 1
+    assert kernels.line_marks(batch.utf8, batch.view(split_lines)).shape == (1, 2)
+    assert kernels.repeated_lines(batch.utf8, batch.offsets, batch.view(line_spans))[0, 0] >= 1
+    assert kernels.repeated_paragraphs(batch.utf8, batch.offsets, batch.view(line_spans))[0, 0] == 1

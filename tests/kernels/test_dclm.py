@@ -77,15 +77,6 @@ def test_paragraphs(texts):
 
 @pytest.mark.property
 @checked
-@given(st.lists(st.one_of(few_lines, st.text(alphabet=". #…"), anything), max_size=4))
-def test_symbols(texts):
-    batch = TextBatch.of(texts)
-    expected = [reference.symbol_counts(text) for text in texts]
-    assert kernels.symbol_counts(batch.utf8, batch.offsets).tolist() == expected
-
-
-@pytest.mark.property
-@checked
 @given(st.lists(st.lists(st.sampled_from(["The", "OF", "of", "wiTh", "a", "\x14he", "thé"])).map(" ".join), max_size=3))
 def test_stop_words(texts):
     batch = TextBatch.of(texts)
@@ -99,4 +90,3 @@ def test_hostile_texts_take_linear_time(text):
     batch = TextBatch.of([text])
     assert kernels.ngram_shares(batch.view(uniseg_words)).shape == (1, 9)
     assert kernels.paragraph_pieces(batch.utf8, batch.offsets).per_document()[0] <= 1
-    assert kernels.symbol_counts(batch.utf8, batch.offsets).sum() == 0

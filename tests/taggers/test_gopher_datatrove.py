@@ -12,6 +12,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import check_columns
 from dolma.kernels.reference import datatrove as reference
 from dolma.kernels.reference.english_tokens import tokens_of
+from dolma.kernels.reference.symbols import symbol_counts
 from dolma.taggers.gopher_datatrove import STOP_WORDS, GopherDatatrove
 
 OF_LINES = ("dup_", "bullet", "ellipsis_lines")
@@ -70,14 +71,15 @@ def ratio(part: float, whole: float) -> float | None:
 def twin(text: str) -> dict[str, float | None]:
     tokens = tokens_of(text)
     words, characters, alpha, stop = reference.token_sums(tokens, vocabulary=STOP_WORDS)
-    hashes, ellipses, lines, bullets, ended = reference.line_sums(text)
+    hashes, dots, _, ellipses = symbol_counts(text)
+    lines, (bullets, ended) = len(text.splitlines()), reference.line_marks(text)
     pieces = {unit: reference.repeated_pieces(text, paragraphs=unit == "para") for unit in ("line", "para")}
     ngrams = [max(n, 0) for n in reference.ngram_characters(tokens)]
     return {
         "words": words,
         "avg_word_length": ratio(characters, words),
         "hash_word_ratio": ratio(hashes, len(tokens)),
-        "ellipsis_word_ratio": ratio(ellipses, len(tokens)),
+        "ellipsis_word_ratio": ratio(dots + ellipses, len(tokens)),
         "bullet_lines_ratio": ratio(bullets, lines),
         "ellipsis_lines_ratio": ratio(ended, lines),
         "alpha_words_ratio": ratio(alpha, len(tokens)),

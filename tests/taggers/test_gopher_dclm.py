@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dolma.data.batch import TextBatch
 from dolma.data.columns import check_columns
 from dolma.kernels.reference import dclm as reference
+from dolma.kernels.reference.symbols import symbol_counts
 from dolma.taggers.gopher_dclm import STOP_WORDS, GopherDclm, uniseg_words
 
 PIECES = ["the", "Of", "have", "cat", "it's", "-", "●", "* x", "...", ". . .", "…", "#", ",", "1", "漢字", "\n", "\n\n"]
@@ -42,7 +43,7 @@ def twin(text: str) -> dict[str, float | None]:
     return {
         "words": len(segmented),
         "word_length": share(sum(map(len, words)), len(words)),
-        "symbol_ratio": share(sum(reference.symbol_counts(text)), len(words)),
+        "symbol_ratio": share(sum(symbol_counts(text)), len(words)),
         "bullet_ratio": share(sum(line.startswith(("●", "•", "*", "-")) for line in lines), len(lines)),
         "ellipsis_ratio": share(sum(line.endswith(("...", ". . .", "…")) for line in lines), len(lines)),
         "non_alphabetic_ratio": share(sum(not any(map(str.isalpha, word)) for word in words), len(words)),

@@ -51,20 +51,14 @@ def repeated_pieces(text: str, *, paragraphs: bool) -> list[int]:
     return [len(pieces), len(again), sum(map(len, again))]
 
 
-def line_sums(text: str) -> list[int]:
-    """Hash marks, ellipses, lines, those with a bullet first, with an ellipsis last.
+def line_marks(text: str) -> list[int]:
+    """Lines with a bullet first, with an ellipsis last.
 
-    >>> line_sums("- a...\\r\\n#")
-    [1, 1, 2, 1, 1]
+    >>> line_marks("- a...\\r\\n#")
+    [1, 1]
     """
     lines = [line.strip() for line in text.splitlines()]
-    return [
-        text.count("#"),
-        text.count("...") + text.count("…"),
-        len(lines),
-        sum(line.startswith(("•", "-")) for line in lines),
-        sum(line.endswith(("...", "…")) for line in lines),
-    ]
+    return [sum(line.startswith(("•", "-")) for line in lines), sum(line.endswith(("...", "…")) for line in lines)]
 
 
 def token_sums(tokens: Sequence[str], *, vocabulary: Sequence[str]) -> list[int]:

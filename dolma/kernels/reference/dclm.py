@@ -44,8 +44,3 @@ def _share(words: Sequence[str], n: int) -> float:
         return most * max(sum(map(len, ngram)) for ngram, count in counts.items() if count == most) / total
     under = {i + k for i, ngram in enumerate(ngrams) if counts[ngram] > 1 for k in range(n)}
     return sum(len(words[i]) for i in under) / total
-
-
-def symbol_counts(text: str) -> list[int]:
-    """Occurrences of "#", "...", ". . ." and "…"."""
-    return [text.count(symbol) for symbol in ("#", "...", ". . .", "…")]
