@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import glob
 import importlib
 import importlib.metadata
 import importlib.util
@@ -108,9 +109,18 @@ def _stamps(value: Any) -> Iterator[tuple[str, int, int]]:
     if isinstance(value, list | tuple):
         for item in value:
             yield from _stamps(item)
-    elif isinstance(value, str) and os.path.isfile(path := _where(value)):
-        status = os.stat(path)
-        yield value, status.st_mtime_ns, status.st_size
+    elif isinstance(value, str):
+        for path in _files_at(_where(value)):
+            status = os.stat(path)
+            yield path, status.st_mtime_ns, status.st_size
+
+
+def _files_at(path: str) -> list[str]:
+    """The file, or those in a folder of a model and in the folders in it; none if there is nothing."""
+    if not os.path.isdir(path):
+        return [path] if os.path.isfile(path) else []
+    inside = [*glob.glob(f"{glob.escape(path)}/*"), *glob.glob(f"{glob.escape(path)}/*/*")]
+    return sorted(file for file in inside if os.path.isfile(file))
 
 
 def _where(path_or_url: str) -> str:

@@ -22,7 +22,7 @@ from dolma.data.fetch import cached_path
 from dolma.data.public import PUBLIC, Public
 from dolma.errors import ConfigError
 from dolma.run.options import RunOptions
-from dolma.taggers.registry import content_of, make_tagger
+from dolma.taggers.registry import content_of, make_tagger, tagger_of_process
 from dolma.taggers.stage import tag
 from dolma.taggers.transformer import Transformer, activated, padded
 
@@ -362,6 +362,14 @@ def test_a_public_name_brings_all_files(edu, monkeypatch, tmp_path):
         cached_path(url).parent.mkdir(parents=True)
         cached_path(url).write_bytes((edu / name).read_bytes())
     assert values(Transformer(path="edu"), "a") == values(Transformer(path=edu), "a")
+
+
+def test_a_changed_model_in_its_folder_is_read_again(edu):
+    spec = TaggerSpec(use="transformer", options={"path": str(edu)})
+    before = values(tagger_of_process(spec), "a")
+    assert tagger_of_process(spec) is tagger_of_process(spec)
+    (edu / "model.onnx").write_bytes(onnx_model(weights_of(1, seed=1)))
+    assert values(tagger_of_process(spec), "a") != before
 
 
 def test_roberta_has_two_positions_less(tmp_path):
