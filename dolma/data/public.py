@@ -98,6 +98,12 @@ def _model(name: str, url: str, licence: str, tagger: str, *, size: float | None
     return Public(name=name, kind="model", urls=(url,), licence=licence, tagger=tagger, size=size)
 
 
+def _files(name: str, folder: str, licence: str, tagger: str, *files: str) -> Public:
+    """A model of several files, which its tagger knows by their names."""
+    urls = tuple(f"{folder}/{file}" for file in files)
+    return Public(name=name, kind="model", urls=urls, licence=licence, tagger=f"{tagger}, by `path`")
+
+
 def _table(entries: Sequence[Public]) -> dict[str, Public]:
     return {entry.name: entry for entry in entries}
 
@@ -183,6 +189,13 @@ PUBLIC = _table(
             "jigsaw-nsfw",
             f"{_DOLMA}fasttext_models/jigsaw_fasttext_bigrams_20230515/jigsaw_fasttext_bigrams_nsfw_final.bin",
             "of AI2, not stated", "fasttext, by `path`",
+        ),
+        _files(
+            "kenlm-wikipedia-en", "hf://edugp/kenlm/wikipedia", "MIT", "perplexity", "en.arpa.bin", "en.sp.model"
+        ),
+        _files(
+            "fineweb-edu-classifier", "hf://HuggingFaceFW/fineweb-edu-classifier", "Apache-2.0", "transformer",
+            "model.safetensors", "config.json", "tokenizer.json",
         ),
     ]
 )  # fmt: skip
