@@ -24,7 +24,7 @@ def fit(options: dict[str, Any], *, model: str) -> str:
             said = child.stderr.read().strip()
             status = child.wait()
         except BaseException:
-            child.kill()
+            child.kill()  # so that it writes nothing more: the end of its input is not looked at while it saves
             raise
     return "" if status == 0 else said.rpartition("\n")[2] or f"its process ended with status {status}"
 

@@ -77,6 +77,12 @@ def test_a_line_is_its_own_line(text):
         assert b"\n" not in line
 
 
+@pytest.mark.parametrize("other", ["Two  words", " two\nWORDS\t", "TWO\u2003words"])
+def test_case_and_spacing_change_no_side(other):
+    assert side_key(other.encode()) == side_key(b"two words")
+    assert side_key(other.encode()) != side_key(b"twowords")
+
+
 @pytest.mark.property
 @given(st.text().map(str.encode))
 def test_lower_case_changes_no_side(text):
@@ -113,7 +119,10 @@ def test_another_seed_makes_other_choices(of_texts):
     labelled = of_texts({"x": texts("x", 50), "y": texts("y", 50)})
     first, second = (sides(labelled, Choice(per_class=20, seed=seed)) for seed in (0, 1))
     assert set(first[0] + first[1]) != set(second[0] + second[1])
+    first, second = (sides(labelled, Choice(balanced=False, seed=seed)) for seed in (0, 1))
     assert set(first[1]) != set(second[1])
+    both = set(first[0]) & set(second[0])
+    assert [line for line in first[0] if line in both] != [line for line in second[0] if line in both]
 
 
 def test_lines_to_train_on_are_shuffled(of_texts):

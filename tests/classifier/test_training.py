@@ -68,7 +68,25 @@ def test_names_and_order_of_files_and_ids_do_not_matter(tmp_path, tiny):
     assert models[0] == models[1]
 
 
-def test_settings_reach_the_library(good_and_bad, tiny, output):
+def test_settings_are_told_to_the_library(good_and_bad, output, monkeypatch):
+    told: dict[str, object] = {}
+
+    def stopped(options: dict[str, object], *, model: str) -> str:
+        told.update(options)
+        return "stopped"
+
+    monkeypatch.setattr(training, "fit", stopped)
+    settings = Settings(seed=3, ngrams=4, buckets=5, dim=6, epochs=7, learning_rate=0.8, min_count=9)
+    with pytest.raises(ConfigError, match="stopped"):
+        train(good_and_bad, changed(settings, min_characters=10, max_characters=11), output=output)
+    assert told.pop("input")
+    assert told == {
+        "seed": 3, "wordNgrams": 4, "bucket": 5, "dim": 6, "epoch": 7, "lr": 0.8, "minCount": 9, "minn": 10, "maxn": 11,
+        "thread": 1, "verbose": 0,
+    }  # fmt: skip
+
+
+def test_settings_reach_the_model(good_and_bad, tiny, output):
     train(good_and_bad, changed(tiny, ngrams=3, min_characters=2, max_characters=4, buckets=77), output=output)
     model = read_model(output)
     assert (model.word_ngrams, model.min_chars, model.max_chars, model.bucket, model.dim) == (3, 2, 4, 77, 4)
@@ -172,12 +190,15 @@ def test_the_child_ends_with_its_parent(monkeypatch, tmp_path):
         text=True,
         env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONSAFEPATH": "1"},
     )
-    assert child.stdout is not None
-    assert child.stdin is not None
-    assert child.stdout.readline() == "begun\n"
-    child.stdin.close()
-    assert child.wait() == 1
-    child.stdout.close()
+    with child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        try:
+            assert child.stdout.readline() == "begun\n"
+            child.stdin.close()
+            assert child.wait(timeout=60) == 1
+        finally:
+            child.kill()
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------

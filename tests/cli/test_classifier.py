@@ -255,7 +255,10 @@ def test_an_end_while_training_leaves_no_model_and_no_process(
     process.send_signal(number)
     assert process.wait() == status
     _, alive = psutil.wait_procs(children, timeout=60)
-    assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+    left = [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+    for child in left:
+        child.kill()
+    assert left == []
     assert not any((folder / "out" / name).exists() for name in ("m.bin", "m.bin.json"))
     if number == signal.SIGINT:
         assert list((folder / "out").iterdir()) == list(scratch.iterdir()) == []
