@@ -145,12 +145,13 @@ class Perplexity:
 
 
 def perplexity(log10: npt.NDArray[np.float64], tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """10 ** (-log10 / tokens); `tokens` are above 0.
+    """10 ** (-log10 / tokens), infinite from 1e308; `tokens` are above 0.
 
     >>> perplexity(np.array([-4.0]), np.array([2])).tolist()
     [100.0]
     """
-    return np.power(10.0, -log10 / tokens)
+    # By Python's power, as in CCNet; NumPy's differs in the last bit, by processor.
+    return np.array([10.0**exponent if exponent < 308 else np.inf for exponent in (-log10 / tokens).tolist()])
 
 
 def steps_of(given: str | Sequence[str]) -> tuple[Step, ...]:

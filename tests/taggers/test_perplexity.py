@@ -181,6 +181,26 @@ def test_all_steps_are_those_of_ccnet(text):
     assert normalizer(steps_of("ccnet"))(text) == as_ccnet(text)
 
 
+def test_documents_have_the_perplexity_of_ccnet_to_the_bit(path, pieces):
+    import kenlm
+    import sentencepiece
+
+    texts = ["Áb ba.\nAB: «aab»", "a", "«1» b—a ab ab ab\n\nba", "aab b aab b b a"]
+    model, processor = kenlm.Model(str(path)), sentencepiece.SentencePieceProcessor(model_file=str(pieces))
+    expected = []
+    for text in texts:
+        sentence = " ".join(processor.encode_as_pieces(as_ccnet(text)))
+        expected.append(10.0 ** (-model.score(sentence) / (len(sentence.split()) + 1)))
+    assert values(Perplexity(path=path, tokenizer=pieces, normalize="ccnet"), *texts)["perplexity"] == expected
+
+
+def test_the_least_of_probabilities_is_an_infinite_perplexity(path):
+    path.write_text(ARPA.replace("-2.0\t<unk>", "-999\t<unk>"))
+    found = values(Perplexity(path=path), "x " * 50)
+    assert found["perplexity"] == [float("inf")]
+    assert found["log10_probability"][0] < -49_000
+
+
 def test_the_model_sees_normalized_text(path):
     assert values(Perplexity(path=path, normalize="ccnet"), "Á B") == values(Perplexity(path=path), "a b")
 
