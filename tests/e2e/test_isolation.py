@@ -1,4 +1,4 @@
-"""`pytest tests/e2e/test_isolation.py`: life without torch, ray, fastText and boto3."""
+"""`pytest tests/e2e/test_isolation.py`: life without torch, ray, fastText, boto3, KenLM and ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ PROGRAM = """
     from importlib.machinery import PathFinder
 
     OPTIONAL = {"torch", "ray", "fasttext", "boto3", "botocore", "safetensors", "publicsuffixlist", "adblock"}
+
+    LEFT_ASIDE = {"torch", "ray", "fasttext", "boto3", "botocore", "safetensors", "transformers"}
+    LEFT_ASIDE |= {"kenlm", "sentencepiece", "onnx", "onnxruntime"}
 
     class Installed(PathFinder):
         "Finds what is installed, optional packages left aside."
@@ -48,6 +51,11 @@ def program(tmp_path: Path) -> Path:
         documents = tmp_path / "documents" / f"{name}.jsonl"
         documents.parent.mkdir(exist_ok=True)
         documents.write_text("".join(json.dumps(line | {"id": name + line["id"]}) + "\n" for line in lines))
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.onnx").write_bytes(b"")
+    (model / "config.json").write_text("{}")
+    (model / "tokenizer.json").write_bytes(Path(TOKENIZER).read_bytes())
     return path
 
 
