@@ -469,8 +469,8 @@ def _add(row: Any, floats: Any, codes: Any, centroids: Any, norms: Any, dim: int
 @inlined
 def _add_all(
     rows: Any,
-    first: int,
-    n: int,
+    first: Any,
+    n: Any,
     floats: Any,
     codes: Any,
     centroids: Any,
@@ -750,10 +750,10 @@ def _means(
             count += 1
         if word_ngrams > 1:
             in_order[n_in_order] = _END_HASH
-            for first in range(n_in_order):
-                state = np.uint64(np.int64(np.int32(in_order[first])))
-                for k in range(first + 1, n_in_order + 1):
-                    if k == first + word_ngrams:
+            for begin in range(n_in_order):
+                state = np.uint64(np.int64(np.int32(in_order[begin])))
+                for k in range(begin + 1, n_in_order + 1):
+                    if k == begin + word_ngrams:
                         break
                     state = state * _WORD_FACTOR + np.uint64(np.int64(np.int32(in_order[k])))
                     row = _row_of(state % np.uint64(bucket), pruned, with_row, n_pruned, n_words)

@@ -130,6 +130,20 @@ def hash64(utf8: Any, start: int, end: int) -> Any:
 
 
 @inlined
+def hash64_of_word(utf8: Any, start: int, end: int) -> Any:
+    """`hash64` without a branch for the first 16 bytes: how long words are cannot be foreseen."""
+    n = end - start
+    state = absorb64(_START, first_bytes(load(utf8, start), n))
+    longer = absorb64(state, first_bytes(load(utf8, start + 8), max(n - 8, 0)))
+    state = longer if n > 8 else state
+    i = start + 16
+    while i < end:
+        state = absorb64(state, first_bytes(load(utf8, i), end - i))
+        i += 8
+    return finish64(state, n)
+
+
+@inlined
 def start64() -> Any:
     """The state of `hash64` before the first chunk."""
     return _START

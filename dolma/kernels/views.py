@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
-from dolma.kernels.hashing import absorb64, finish64, hash64, start64
+from dolma.kernels.hashing import hash64, hash64_of_word
 from dolma.kernels.unicode import (
     ALNUM,
     ALPHA,
@@ -33,15 +33,13 @@ from dolma.kernels.unicode import (
     trim_spaces,
 )
 from dolma.kernels.words64 import (
-    HIGHS,
     ONES,
-    at_least,
+    bits_of_64,
     byte_at,
     equal_to,
-    first_bytes,
+    first_bit,
     first_mark,
     load,
-    spaces_or_beyond_ascii,
 )
 
 Int64 = npt.NDArray[np.int64]
@@ -49,10 +47,8 @@ Int64 = npt.NDArray[np.int64]
 HAS_ALPHA, HAS_HASH, HAS_ELLIPSIS, IS_PLAIN = 1, 2, 4, 8
 
 _ELLIPSIS = 0x2026
-_HASH_MARKS, _DOTS, _NEWLINES = (np.uint64(ord(c)) * ONES for c in "#.\n")
-_CASE = np.uint64(0x20) * ONES
-_A, _BEYOND_Z, _DIGIT_0, _BEYOND_9 = (np.uint64(byte) * ONES for byte in (0x61, 0x7B, 0x30, 0x3A))
-_0 = np.uint64(0)
+_NEWLINES = np.uint64(ord("\n")) * ONES
+_0, _1, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,13 +227,34 @@ def _word_spans(
     index: Any,
 ) -> int:
     n = 0
+    # What 64 bytes are, and where they begin: at a word, so that all of a word is among them.
+    block: Any = -64
+    stops, beyond, letters, digits, signs = _0, _0, _0, _0, _0
     for doc in range(len(offsets) - 1):
         index[doc] = n
         end = offsets[doc + 1]
         i = skip_spaces(utf8, offsets[doc], end, classes)
         while i < end:
-            starts[n] = i
-            i, hashes[n], n_characters[n], kinds[n] = _word_at(utf8, i, end, classes)
+            start = i
+            if start >= block + 64 or stops >> np.uint64(start - block) == _0:
+                block = start
+                stops, beyond, letters, digits, signs = bits_of_64(utf8, block)
+                stops |= beyond
+            shift = np.uint64(start - block)
+            size = first_bit(stops >> shift)
+            i = min(start + size, end)
+            starts[n] = start
+            if i < end and (size == 64 or beyond >> np.uint64(i - block) & _1 != _0):
+                i, hashes[n], n_characters[n], kinds[n] = _odd_word(utf8, start, end, classes)
+            else:
+                size = i - start
+                mine = _ALL >> np.uint64(64 - size)
+                plain = (letters | digits) >> shift
+                kinds[n] = HAS_ALPHA * (letters >> shift & mine != _0) | IS_PLAIN * (plain & mine == mine)
+                if signs >> shift & mine != _0:
+                    kinds[n] |= _signs(utf8, start, i)
+                hashes[n] = hash64_of_word(utf8, start, i)
+                n_characters[n] = size
             ends[n] = i
             n += 1
             i = skip_spaces(utf8, i, end, classes)
@@ -245,39 +262,20 @@ def _word_spans(
     return n
 
 
-@inlined
-def _word_at(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, int, int]:
-    """Where the word that begins at `start` ends, its hash, code points and kinds."""
-    state, letters, marks, dots, odd = start64(), _0, _0, _0, _0
-    i = start
-    while i < end:
-        word = load(utf8, i)
-        n = min(first_mark(spaces_or_beyond_ascii(word)), end - i)
-        if n == 0:
-            break
-        # Bytes beyond the word become zero, which is no letter, hash mark or dot.
-        word = first_bytes(word, n)
-        state = absorb64(state, word)
-        lower = word | _CASE
-        of_letters = at_least(lower, _A) & ~at_least(lower, _BEYOND_Z)
-        letters |= of_letters
-        odd |= first_bytes((of_letters | (at_least(word, _DIGIT_0) & ~at_least(word, _BEYOND_9))) ^ HIGHS, n)
-        marks |= equal_to(word, _HASH_MARKS)
-        dots |= equal_to(word, _DOTS)
-        i += n
-        if n < 8:
-            break
-    if i < end and byte_at(utf8, i) >= 0x80:
-        return _word_beyond_ascii(utf8, start, end, classes)
-    kinds = HAS_ALPHA * (letters != _0) | HAS_HASH * (marks != _0) | IS_PLAIN * (odd == _0)
-    if dots != _0 and _has_dots(utf8, start, i):
-        kinds |= HAS_ELLIPSIS
-    return i, finish64(state, i - start), i - start, kinds
+@kernel
+def _signs(utf8: Any, start: int, end: int) -> int:
+    """`HAS_HASH` and `HAS_ELLIPSIS` of a word of ASCII."""
+    kinds, n_dots = 0, 0
+    for i in range(start, end):
+        byte = byte_at(utf8, i)
+        n_dots = n_dots + 1 if byte == 0x2E else 0
+        kinds |= HAS_HASH * (byte == 0x23) | HAS_ELLIPSIS * (n_dots == 3)
+    return kinds
 
 
 @kernel
-def _word_beyond_ascii(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, int, int]:
-    """As `_word_at`, one code point at a time."""
+def _odd_word(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, int, int]:
+    """Where the word ends, its hash, code points and kinds: one code point at a time."""
     i, n, kinds, n_dots, plain = start, 0, 0, 0, True
     while i < end:
         code_point, width = decode(utf8, i, end)
@@ -295,16 +293,6 @@ def _word_beyond_ascii(utf8: Any, start: int, end: int, classes: Any) -> tuple[i
         i += width
         n += 1
     return i, hash64(utf8, start, i), n, kinds | IS_PLAIN * plain
-
-
-@kernel
-def _has_dots(utf8: Any, start: int, end: int) -> bool:
-    n = 0
-    for i in range(start, end):
-        n = n + 1 if byte_at(utf8, i) == 0x2E else 0
-        if n == 3:
-            return True
-    return False
 
 
 @kernel
