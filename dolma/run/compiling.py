@@ -103,9 +103,8 @@ def compile_by_calling(reporter: Reporter | None, *works: Callable[[TextBatch], 
     document of the corpus, which then has a name.
     """
     with noting_compilation(reporter):
-        batch = sample_batch()
         for work in (_reading, *works):
             try:
-                work(batch)
+                work(sample_batch())  # one of its own: in a shared one it would find the views of others
             except Exception:  # noqa: BLE001 - nothing is lost: the answers are dropped, and the run makes this call again
                 continue
