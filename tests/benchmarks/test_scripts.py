@@ -59,3 +59,9 @@ def test_classifiers_prints_figures_by_label(tmp_path):
     rows = printed("benchmarks.classifiers", f"kind={path}").splitlines()
     assert "labelled: 60 documents. Means over 5 splits, about 20% held out in each." in rows
     assert sum(row.startswith("| labelled | 25 epochs at 0.5 | ") for row in rows) == 3
+
+
+def test_models_prints_a_row_per_part():
+    rows = printed("benchmarks.models", "--repeats", "1", "--megabytes", "0.2", FORUM)
+    for name in ("KenLM alone, on words", "tagger: SentencePiece, `normalize: ccnet`"):
+        assert f"| {name} |" in rows
