@@ -12,14 +12,14 @@ characters like others; transformers reads them as what they name.
 Scores are logits after `activation`: `softmax`, `sigmoid` or `none`, unless given what `config.json` says by its
 `problem_type`, as transformers' text classification pipeline reads it.
 
-A score depends on its document alone. On a CPU each window is run by itself at its own length: a base model takes 1.5
-ms per token so, and 1.3 to 1.5 in batches; only below 32 tokens do these gain more. With `batch_tokens` set, and on a
-GPU, windows are padded to 32, 64, 128 tokens and so on, and each run has as many rows of one length as fit into
-`batch_tokens`, the last filled up with copies: so a window is always run in the same shape, whatever is beside it.
-A model with dynamic quantization takes its scale from the whole run, so for it `batch_tokens` must stay 0.
+A score depends on its document alone. On a CPU each window is run by itself at its own length; batches gain nothing
+from 128 tokens on, a third of the time at 64, and half of it at 16. With `batch_tokens` set, and on a GPU, windows are
+padded to 32, 64, 128 tokens and so on, and each run has as many rows of one length as fit into `batch_tokens`, the last
+filled up with copies: so a window is always run in the same shape, whatever is beside it. A model with dynamic
+quantization takes its scale from the whole run, so for it `batch_tokens` must stay 0.
 
-Cost: 1.3 to 1.7 ms per token of a base model (12 layers of 768) by ONNX Runtime on one core of a 2-core cloud machine
-with other work on it, 2026-11-26: 0.9 s for 512 tokens.
+Cost: 1.5 to 1.9 ms per token of a base model (12 layers of 768) by ONNX Runtime on one core of a 2-core cloud machine
+with other work on it (benchmarks/results/2026-11-26-models.md): 1 s for 512 tokens.
 """
 
 from __future__ import annotations
