@@ -229,7 +229,6 @@ def _open_torch(files: Files, *, device: str, threads: int, owner: str) -> Logit
         raise MissingExtraError("transformers", extra=EXTRAS["torch"], purpose=f"the tagger {owner!r}") from error
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"{owner}: torch finds no CUDA\n  see `nvidia-smi`, or give `device: cpu`")
-    torch.set_num_threads(threads)
     transformers.utils.logging.disable_progress_bar()
     content = msgspec.json.decode(files.config.read_bytes(), type=dict[str, Any])
     kinds = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
@@ -264,8 +263,13 @@ def _open_torch(files: Files, *, device: str, threads: int, owner: str) -> Logit
     model = model.to(device).eval()
 
     def logits(ids: Ids, mask: Ids) -> npt.NDArray[np.float32]:
-        with torch.inference_mode():
-            given, seen = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
-            return model(input_ids=given, attention_mask=seen).logits.float().cpu().numpy()
+        before = torch.get_num_threads()  # of the whole process, which may train later
+        torch.set_num_threads(threads)
+        try:
+            with torch.inference_mode():
+                given, seen = torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+                return model(input_ids=given, attention_mask=seen).logits.float().cpu().numpy()
+        finally:
+            torch.set_num_threads(before)
 
     return logits

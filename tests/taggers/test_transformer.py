@@ -291,6 +291,20 @@ def test_batches_change_no_score_by_more_than_a_rounding(topics, texts):
         assert np.allclose(batched, alone, rtol=0, atol=1e-5)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("batch_tokens", [0, 256])
+def test_a_gpu_gives_the_same_in_any_batch_and_nearly_what_a_cpu_gives(topics, batch_tokens):
+    import onnxruntime
+
+    if "CUDAExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("no CUDA device")
+    texts = [" ".join(WORDS[4 : 5 + i]) * (1 + i % 3) for i in range(9)]
+    tagger = Transformer(path=topics, device="cuda", windows="mean", batch_tokens=batch_tokens)
+    together = tagger.scores(texts)
+    assert np.array_equal(np.concatenate([tagger.scores([text]) for text in texts]), together)
+    assert np.abs(Transformer(path=topics, windows="mean").scores(texts) - together).max() < 1e-3
+
+
 def test_runs_have_one_shape_per_length(topics, monkeypatch):
     tagger = Transformer(path=topics, windows="mean", batch_tokens=64, max_tokens=16)
     shapes = []

@@ -121,6 +121,27 @@ def export(folder: Path, out: Path) -> None:
     )
 
 
+def test_the_process_keeps_its_threads(folder):
+    import torch
+
+    torch.set_num_threads(2)
+    Transformer(path=folder).scores(["a"])
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("batch_tokens", [0, 256])
+def test_a_gpu_gives_the_same_in_any_batch_and_nearly_what_a_cpu_gives(folder, batch_tokens):
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    tagger = Transformer(path=folder, device="cuda", windows="mean", batch_tokens=batch_tokens)
+    together = tagger.scores(TEXTS)
+    assert np.array_equal(np.concatenate([tagger.scores([text]) for text in TEXTS]), together)
+    assert np.abs(Transformer(path=folder, windows="mean").scores(TEXTS) - together).max() < 1e-3
+
+
 def test_weights_without_a_head_are_refused(folder, tmp_path):
     import transformers
 
