@@ -35,7 +35,8 @@ class ParquetOutput:
     """The parquet twin of `streams.OutputStream`; `.written` tells size and checksum afterwards.
 
     `rising` names leaves of integers that mostly rise, as positions do: their differences are written, without a
-    dictionary. Of 2.8 million spans that takes 55 % of the time and 63 % of the room (one core, 2026-11-24).
+    dictionary. Of 2.8 million spans that takes 55 % of the time and 63 % of the room (one core, 2026-11-24). To
+    compress those as well takes a fifth more time and saves 2 %.
     """
 
     def __init__(self, path: str, schema: pa.Schema, *, level: int = 3, rising: Sequence[str] = ()) -> None:
@@ -45,13 +46,14 @@ class ParquetOutput:
 
     def __enter__(self) -> ParquetOutput:
         self._temporary = self._stack.enter_context(streams.atomic_path(self.path))
+        others = [leaf for leaf in leaves(self.schema) if leaf not in self.rising]
         self._writer = pq.ParquetWriter(
             self._temporary,
             self.schema,
-            compression="zstd",
-            compression_level=self.level,
+            compression=dict.fromkeys(others, "zstd") | dict.fromkeys(self.rising, "none"),
+            compression_level=dict.fromkeys(others, self.level),
             write_page_checksum=True,
-            use_dictionary=[leaf for leaf in leaves(self.schema) if leaf not in self.rising],
+            use_dictionary=others,
             column_encoding=dict.fromkeys(self.rising, "DELTA_BINARY_PACKED"),
         )
         return self

@@ -7,7 +7,7 @@ a 2-core cloud machine (2026-11-23).
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,7 @@ from dolma.kernels.unicode import decode
 from dolma.kernels.views import HAS_ALPHA, HAS_ELLIPSIS, HAS_HASH, Blocks, Int64, Words
 from dolma.kernels.words64 import byte_at
 
-_SLOTS = 64
+_MOST_WORDS = 64
 
 
 def word_sums(words: Words, *, vocabulary: tuple[str, ...] = ()) -> Int64:
@@ -28,7 +28,7 @@ def word_sums(words: Words, *, vocabulary: tuple[str, ...] = ()) -> Int64:
     of the words of `vocabulary`, as spelled; how many different ones of them occur.
 
     Raises:
-        ValueError: more than 32 words in the vocabulary.
+        ValueError: more than 64 words in the vocabulary.
     """
     sums = np.zeros((len(words.index) - 1, 5), dtype=np.int64)
     _word_sums(
@@ -36,7 +36,7 @@ def word_sums(words: Words, *, vocabulary: tuple[str, ...] = ()) -> Int64:
         read_only(words.n_characters, np.int32),
         read_only(words.kinds, np.uint8),
         read_only(words.index, np.int64),
-        slots_of(vocabulary),
+        *slots_of(vocabulary),
         sums,
     )
     return sums
@@ -71,23 +71,42 @@ def line_marks(utf8: npt.NDArray[np.uint8], lines: Blocks, *, bullets: str) -> I
     return marks
 
 
+class Slots(NamedTuple):
+    """Words by hash, each alone in its slot: word `numbers[k]` is the one whose hash is `hashes[k]`; 0 in free slots.
+
+    A hash belongs to slot `hash >> shift & (n_slots - 1)`. `n_slots` is a power of two.
+    """
+
+    hashes: npt.NDArray[np.uint64]
+    numbers: npt.NDArray[np.uint64]
+    shift: np.uint64
+
+
 @functools.cache
-def slots_of(vocabulary: tuple[str, ...]) -> npt.NDArray[np.uint64]:
-    """The hashes of the words, each in the first free slot from `hash % 64` on; 0 in free slots."""
-    if len(vocabulary) > _SLOTS // 2:
-        raise ValueError(f"vocabulary has {len(vocabulary)} words; at most {_SLOTS // 2} are counted")
-    slots = np.zeros(_SLOTS, dtype=np.uint64)
-    for word in vocabulary:
-        slot = hash64_of_bytes(word.encode()) % _SLOTS
-        while slots[slot]:
-            slot = (slot + 1) % _SLOTS
-        slots[slot] = hash64_of_bytes(word.encode())
-    return read_only(slots, np.uint64)
+def slots_of(vocabulary: tuple[str, ...]) -> Slots:
+    """As many slots as it takes for no two words to share one, so that a lookup has no branch.
+
+    Raises:
+        ValueError: more than 64 words.
+    """
+    if len(vocabulary) > _MOST_WORDS:
+        raise ValueError(f"vocabulary has {len(vocabulary)} words; at most {_MOST_WORDS} are counted")
+    hashes = [hash64_of_bytes(word.encode()) for word in vocabulary]
+    bits, shift = 6, 0
+    while len({hashed >> shift & ((1 << bits) - 1) for hashed in hashes}) < len(set(hashes)):
+        bits, shift = (bits, shift + 1) if shift < 48 else (bits + 1, 0)
+    slots, numbers = np.zeros(1 << bits, dtype=np.uint64), np.zeros(1 << bits, dtype=np.uint64)
+    for number, hashed in enumerate(hashes):
+        slot = hashed >> shift & ((1 << bits) - 1)
+        slots[slot], numbers[slot] = hashed, number
+    return Slots(read_only(slots, np.uint64), read_only(numbers, np.uint64), np.uint64(shift))
 
 
 @kernel
-def _word_sums(hashes: Any, n_characters: Any, kinds: Any, index: Any, slots: Any, sums: Any) -> None:
-    last_slot = np.uint64(_SLOTS - 1)
+def _word_sums(
+    hashes: Any, n_characters: Any, kinds: Any, index: Any, slots: Any, numbers: Any, shift: Any, sums: Any
+) -> None:
+    last_slot = np.uint64(len(slots) - 1)
     for doc in range(len(index) - 1):
         total, n_alpha, n_symbols, n_found = np.int64(0), 0, 0, 0
         seen = np.uint64(0)
@@ -95,12 +114,10 @@ def _word_sums(hashes: Any, n_characters: Any, kinds: Any, index: Any, slots: An
             total += n_characters[i]
             n_alpha += (kinds[i] & HAS_ALPHA) != 0
             n_symbols += (kinds[i] & (HAS_HASH | HAS_ELLIPSIS)) != 0
-            slot = hashes[i] & last_slot
-            while slots[slot] != 0 and slots[slot] != hashes[i]:
-                slot = (slot + np.uint64(1)) & last_slot
-            if slots[slot] != 0:
-                n_found += 1
-                seen |= np.uint64(1) << slot
+            slot = hashes[i] >> shift & last_slot
+            found = slots[slot] == hashes[i]
+            n_found += found
+            seen |= np.uint64(found) << numbers[slot]
         n_different = 0
         while seen != 0:
             seen &= seen - np.uint64(1)

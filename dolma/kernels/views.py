@@ -134,7 +134,7 @@ def word_spans(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Words:
     """
     text, bounds = flat_text(utf8, offsets)
     # Memory that is never written to is never given out by the system: the bound may be generous.
-    most = _most_words(text) + len(bounds)
+    most = len(text) // 2 + len(bounds)
     starts, ends = np.empty(most, dtype=np.int64), np.empty(most, dtype=np.int64)
     hashes, n_characters = np.empty(most, dtype=np.uint64), np.empty(most, dtype=np.int32)
     kinds, index = np.empty(most, dtype=np.uint8), np.empty(len(bounds), dtype=np.int64)
@@ -201,16 +201,6 @@ def _count_byte(utf8: Any, byte: int) -> int:
     n = 0
     for i in range(len(utf8)):
         n += byte_at(utf8, i) == byte
-    return n
-
-
-@kernel
-def _most_words(utf8: Any) -> int:
-    # Every word but a document's first follows whitespace, whose first byte is ASCII or one of C2, E1, E2, E3.
-    n = 0
-    for i in range(len(utf8)):
-        byte = byte_at(utf8, i)
-        n += (byte <= 0x20) | (byte == 0xC2) | ((byte >= 0xE1) & (byte <= 0xE3))
     return n
 
 

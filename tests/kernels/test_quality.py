@@ -57,5 +57,5 @@ def test_a_word_of_a_hundred_thousand_characters_has_its_length_as_median():
 
 def test_a_vocabulary_too_large_is_refused():
     words = TextBatch.of(["a"]).view(word_spans)
-    with pytest.raises(ValueError, match="at most 32"):
-        word_sums(words, vocabulary=tuple(map(str, np.arange(33))))
+    with pytest.raises(ValueError, match="at most 64"):
+        word_sums(words, vocabulary=tuple(map(str, np.arange(65))))
