@@ -22,7 +22,7 @@ from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, read_batches
 from dolma.errors import ConfigError, DataError
 from dolma.pipeline import dataset_of, reading_of
-from dolma.taggers.registry import make_tagger, normal
+from dolma.taggers.registry import available, find, make_tagger, normal
 from dolma.taggers.tagger import Need, needs_of
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
@@ -102,12 +102,19 @@ def _taggers(recipe: Recipe) -> Iterator[Finding]:
             tagger = make_tagger(spec)
         except (ConfigError, DataError) as error:
             first, _, rest = str(error).partition("\n")
-            yield Finding(what=f"tagger {spec.use}: {first}", ok=False, get=rest.strip() or "see `dolma list`")
+            yield Finding(what=f"tagger {spec.use}: {first}", ok=False, get=rest.strip() or _advice(spec.use))
             continue
         needs = needs_of(tagger)
         yield from (_need(need, spec, recipe) for need in needs)
         if not needs:
             yield Finding(what=f"tagger {spec.use}", ok=True)
+
+
+def _advice(use: str) -> str:
+    """What a tagger that cannot be made says that it needs."""
+    if use not in available():
+        return "see `dolma list`"
+    return "; ".join(need.get for need in needs_of(find(use))) or f"see `dolma list {use}`"
 
 
 def _need(need: Need, spec: TaggerSpec, recipe: Recipe) -> Finding:

@@ -7,7 +7,7 @@
 A document's tokens are cut into windows of `max_tokens`, of which each gets the special tokens that the tokenizer puts
 around a text. `windows: first` shows the model the first of them alone, which is truncation; `mean` and `max` show it
 all, and combine the scores of each label: the mean by tokens, or the highest. Special tokens that stand in a text are
-characters like others; transformers reads them as what they name.
+encoded as text; transformers reads them as what they name.
 
 Scores are logits after `activation`: `softmax`, `sigmoid` or `none`, unless given what `config.json` says by its
 `problem_type`, as transformers' text classification pipeline reads it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,24 @@ def test_an_unknown_tagger_is_a_problem_and_the_rest_is_looked_at(tmp_path: Path
     found = examine(recipe)
     assert [one.what.split(":")[0] for one in problems(found)] == ["tagger gophr", f"tokenizer {tmp_path}/none.json"]
     assert any(one.what == "tagger length" and one.ok for one in found)
+
+
+@pytest.mark.parametrize(
+    ("tagger", "get"),
+    [
+        ("transformer", "pip install 'dolma[onnx]'; give the option `path`"),
+        ({"use": "transformer", "options": {"path": "fineweb-edu-classifier"}}, "dolma fetch fineweb-edu-classifier"),
+        ({"use": "perplexity", "options": {"path": "kenlm-wikipedia-en"}}, "run `dolma fetch kenlm-wikipedia-en`"),
+        ({"use": "perplexity", "options": {"path": "{here}/documents/a.jsonl"}}, "pip install 'dolma[perplexity]'"),
+    ],
+)
+def test_a_model_that_is_missing_comes_with_what_gets_it(tmp_path: Path, monkeypatch, tagger, get):
+    monkeypatch.setenv("DOLMA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, "kenlm", None)
+    recipe = recipe_with(tmp_path, URL, {"url": "x"})
+    given = json.loads(json.dumps(tagger).replace("{here}", str(tmp_path)))
+    (found,) = problems(examine(make_recipe({"documents": recipe.documents, "tag": {"taggers": [given]}})))
+    assert get in found.get
 
 
 def test_no_documents_is_a_problem(tmp_path: Path):
