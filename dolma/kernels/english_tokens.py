@@ -29,7 +29,7 @@ from dolma.kernels.hashing import absorb64, finish64, hash64, start64
 from dolma.kernels.reference.english_tokens import AFTER_DIGIT, EDGES, MARKS, NO_SENTENCE_ENDS, NOT_LAST
 from dolma.kernels.sentences import terminal_punctuation
 from dolma.kernels.unicode import ALNUM, ALPHA, DIGIT, LOWER, SPACE, UPPER, character_classes, decode, skip_spaces
-from dolma.kernels.views import HAS_ALPHA, IS_PLAIN, Int64, Words
+from dolma.kernels.views import HAS_ALPHA, IS_PLAIN, IS_PLAIN_BUT_LAST, Int64, Words
 from dolma.kernels.words64 import (
     HIGHS,
     ONES,
@@ -69,6 +69,7 @@ def english_tokens(utf8: npt.NDArray[np.uint8], words: Words) -> Int64:
         read_only(utf8, np.uint8),
         read_only(words.starts, np.int64),
         read_only(words.ends, np.int64),
+        read_only(words.n_characters, np.int32),
         read_only(words.kinds, np.uint8),
         read_only(words.index, np.int64),
         _classes(),
@@ -125,18 +126,23 @@ def _facets() -> npt.NDArray[np.uint8]:
 
 @kernel
 def _english_tokens(
-    utf8: Any, starts: Any, ends: Any, kinds: Any, index: Any, classes: Any, points: Any, counts: Any
+    utf8: Any, starts: Any, ends: Any, sizes: Any, kinds: Any, index: Any, classes: Any, points: Any, counts: Any
 ) -> None:
     for doc in range(len(counts)):
         n = 0
         for word in range(index[doc], index[doc + 1]):
-            if kinds[word] & IS_PLAIN:
-                n += 1
-                continue
             start, end = starts[word], ends[word]
-            first, behind = _plain_core(utf8, start, end, classes)
-            if first >= 0:
-                n += first - start + (first < behind) + end - behind
+            if kinds[word] & (IS_PLAIN | IS_PLAIN_BUT_LAST):
+                # Without a branch for the mark at the end: which words have one cannot be foreseen.
+                last = byte_at(utf8, end - 1)
+                before = classes[byte_at(utf8, max(end - 2, 0))] & (LOWER | DIGIT) != 0
+                dot = (last == _DOT) & before & (end - start >= 3)
+                mark = (classes[last] & _EDGE != 0) & (last != _EQUALS) & (last != _DOLLAR) & (last != _PERCENT)
+                if kinds[word] & IS_PLAIN or dot or mark:
+                    n += 1 + (dot | mark)
+                    continue
+            if sizes[word] == end - start:
+                n += _count(utf8, start, end, classes, points[:0])
             else:
                 n += _tokens(utf8, start, end, classes, points)
         counts[doc] = n
@@ -346,7 +352,13 @@ def _tokens(utf8: Any, i: int, last: int, classes: Any, points: Any) -> int:
             points[end], width = decode(utf8, i, last)
         i += width
         end += 1
-    start, n = 0, 0
+    return _count(points, 0, end, classes, points[:0])
+
+
+@kernel
+def _count(points: Any, start: int, end: int, classes: Any, no_marks: Any) -> int:
+    """The tokens of a word, given its code points, or its bytes if they are ASCII."""
+    n = 0
     while start < end:
         width = _edge_after(points, start, end, classes)
         if width == 0:
@@ -363,7 +375,7 @@ def _tokens(utf8: Any, i: int, last: int, classes: Any, points: Any) -> int:
         return n
     if end - start >= 4 and points[start + 3] == _DOT and _is_www(points, start):
         return n + 1
-    return n + _inner(points, start, end, classes, points[:0])
+    return n + _inner(points, start, end, classes, no_marks)
 
 
 @inlined
@@ -410,9 +422,6 @@ def _edge_before(points: Any, start: int, end: int, classes: Any) -> int:
 @inlined
 def _inner(points: Any, start: int, end: int, classes: Any, marks: Any) -> int:
     """The tokens of what remains between both ends; where they begin is marked, if there are marks."""
-    for at in range(start + 1, end - 2):
-        if points[at] == 0x3A and points[at + 1] == 0x2F and points[at + 2] == 0x2F:
-            return 1
     n = 1
     for at in range(start + 1, end - 1):
         here = points[at]
@@ -424,6 +433,10 @@ def _inner(points: Any, start: int, end: int, classes: Any, marks: Any) -> int:
         if here in (_MINUS, _COMMA, 0x2013, 0x2014, 0x7E):
             more = 2 * letters
         elif here in (0x3A, 0x3C, _EQUALS, 0x3E, 0x2F):
+            if here == 0x3A and at < end - 2 and points[at + 1] == 0x2F and points[at + 2] == 0x2F:
+                for k in range(start + 1, min(at, len(marks))):
+                    marks[k] = 0
+                return 1
             more = 2 * (before & ALNUM != 0 and after & ALPHA != 0)
         elif here == _DOT:
             more = 2 * (before & LOWER != 0 and after & UPPER != 0)

@@ -44,7 +44,7 @@ from dolma.kernels.words64 import (
 
 Int64 = npt.NDArray[np.int64]
 
-HAS_ALPHA, HAS_HASH, HAS_ELLIPSIS, IS_PLAIN = 1, 2, 4, 8
+HAS_ALPHA, HAS_HASH, HAS_ELLIPSIS, IS_PLAIN, IS_PLAIN_BUT_LAST = 1, 2, 4, 8, 16
 
 _ELLIPSIS = 0x2026
 _NEWLINES = np.uint64(ord("\n")) * ONES
@@ -57,8 +57,8 @@ class Words:
 
     `starts`, `ends`: int64, bytes, end exclusive. `hashes`: uint64, `hash64` of the word's bytes. `n_characters`:
     int32, code points. `kinds`: uint8, `HAS_ALPHA` (a character for which `str.isalpha`), `HAS_HASH` ("#"),
-    `HAS_ELLIPSIS` ("…" or "..."), `IS_PLAIN` (nothing but ASCII letters and digits). `index`: document `i` has the
-    words `index[i]:index[i + 1]`.
+    `HAS_ELLIPSIS` ("…" or "..."), `IS_PLAIN` (nothing but ASCII letters and digits), `IS_PLAIN_BUT_LAST` (one or more
+    of those, then one other ASCII character). `index`: document `i` has the words `index[i]:index[i + 1]`.
     """
 
     starts: Int64
@@ -240,7 +240,9 @@ def _word_spans(
                 size = i - start
                 mine = _ALL >> np.uint64(64 - size)
                 plain = (letters | digits) >> shift
-                kinds[n] = HAS_ALPHA * (letters >> shift & mine != _0) | IS_PLAIN * (plain & mine == mine)
+                plain &= mine
+                but_last = IS_PLAIN_BUT_LAST * ((plain == mine >> _1) & (size > 1))
+                kinds[n] = HAS_ALPHA * (letters >> shift & mine != _0) | IS_PLAIN * (plain == mine) | but_last
                 if signs >> shift & mine != _0:
                     kinds[n] |= _signs(utf8, start, i)
                 hashes[n] = hash64_of_word(utf8, start, i)
@@ -266,13 +268,14 @@ def _signs(utf8: Any, start: int, end: int) -> int:
 @kernel
 def _odd_word(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, int, int]:
     """Where the word ends, its hash, code points and kinds: one code point at a time."""
-    i, n, kinds, n_dots, plain = start, 0, 0, 0, True
+    i, n, kinds, n_dots, plain, plain_before, last = start, 0, 0, 0, True, False, 0
     while i < end:
         code_point, width = decode(utf8, i, end)
         of = classes[code_point]
         if of & SPACE:
             break
         n_dots = n_dots + 1 if code_point == 0x2E else 0
+        plain_before, last = plain, code_point
         plain &= code_point < 0x80 and of & ALNUM != 0
         if of & ALPHA:
             kinds |= HAS_ALPHA
@@ -282,7 +285,8 @@ def _odd_word(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, 
             kinds |= HAS_ELLIPSIS
         i += width
         n += 1
-    return i, hash64(utf8, start, i), n, kinds | IS_PLAIN * plain
+    but_last = plain_before and not plain and n > 1 and last < 0x80
+    return i, hash64(utf8, start, i), n, kinds | IS_PLAIN * plain | IS_PLAIN_BUT_LAST * but_last
 
 
 @kernel

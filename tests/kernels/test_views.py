@@ -19,6 +19,7 @@ texts = st.lists(
         st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=40),
         st.text(alphabet=st.sampled_from(ODD + "abcZ09#.…-éß漢字🎉\u0301ا"), max_size=60),
         st.text(alphabet=st.sampled_from("ab \n"), max_size=60),
+        st.lists(st.sampled_from(["a" * 62, "b" * 70 + ".", "c.", "#", " ", "é", "1,", "\n"]), max_size=9).map("".join),
     ),
     max_size=6,
 )
@@ -44,7 +45,7 @@ def test_words_are_those_of_str_split(documents):
 
 def kinds(word: reference.Word) -> int:
     marks = views.HAS_ALPHA * word.has_alpha + views.HAS_HASH * word.has_hash + views.HAS_ELLIPSIS * word.has_ellipsis
-    return marks + views.IS_PLAIN * word.is_plain
+    return marks + views.IS_PLAIN * word.is_plain + views.IS_PLAIN_BUT_LAST * word.is_plain_but_last
 
 
 @pytest.mark.property

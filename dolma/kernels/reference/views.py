@@ -16,6 +16,7 @@ class Word(NamedTuple):
     has_hash: bool
     has_ellipsis: bool
     is_plain: bool
+    is_plain_but_last: bool
 
 
 class Block(NamedTuple):
@@ -40,7 +41,9 @@ def word_spans(text: str) -> list[Word]:
         start = n_bytes(text[:at])
         at += len(word)
         kinds = any(map(str.isalpha, word)), "#" in word, "…" in word or "..." in word
-        words.append(Word(start, start + n_bytes(word), word, *kinds, word.isascii() and word.isalnum()))
+        plain, but_last = word.isalnum(), word[:-1].isalnum() and not word[-1].isalnum()
+        kinds += (word.isascii() and plain, word.isascii() and but_last)
+        words.append(Word(start, start + n_bytes(word), word, *kinds))
     return words
 
 
