@@ -48,6 +48,8 @@ BUILT_IN: dict[str, str] = {
     "compression": "dolma.taggers.compression:Compression",
     "structure": "dolma.taggers.structure:Structure",
     "redpajama": "dolma.taggers.redpajama:RedPajama",
+    # source code
+    "code": "dolma.taggers.code:Code",
     # personal data
     "pii": "dolma.taggers.pii:Pii",
     # Dolma 1.x: lengths, paragraphs, repetitions, tokens, random numbers
