@@ -16,8 +16,9 @@ Python, Java and JavaScript in which comments and documentation strings are 1 % 
 (StarCoder measured without the markers of Python, and so does `code_starcoder_taggers_v2`.)
 
 - `header`: the first comment, with those that follow at the next line, if nothing but a shebang, an XML declaration or
-  `<?php` precedes it; score 1 if it speaks of a licence or copyright, else 0. `copyright`: statements in it, from the
-  word or sign to the end of the line. `spdx`: the first SPDX-License-Identifier in the first 16 kB.
+  `<?php` precedes it; score 1 if its first 4 kB speak of a licence or copyright, else 0. `copyright`: statements there,
+  which have a sign, a year or a name behind the word, to the end of the line. `spdx`: the first SPDX-License-Identifier
+  in the first 16 kB.
 - `xml_declaration`: StarCoder's sign of XML, in the first 100 characters. `html_text_share` and `html_text_length`:
   StarCoder and StarCoder2 keep HTML of which 20 % and 100 characters are visible; whitespace counts, as it does there.
 - `generated`: why the file looks made by a program, by rules of linguist's `generated.rb` and of StarCoder2: "comment"
@@ -26,17 +27,19 @@ Python, Java and JavaScript in which comments and documentation strings are 1 % 
   (JavaScript or CSS with more than 110 characters to the line, as in linguist).
 - `base64_share`, `hex_share`, `escape_share`, `longest_encoded`: StarCoder2's expressions for encoded data, which it
   allows 1,024 characters of and half of the file. `number_line_share`: lines of numbers and punctuation only.
-- `api_key`, `private_key`: as in `pii`, of which these are the types.
+- `api_key`, `private_key`: as in `pii`, of which these are the types; `secrets: false` leaves them out.
 
 Values that a document's language does not have (comments of JSON, visible text of C) are null.
 
-Cost: @@@, 2026-11-26. Linear in the text whatever it holds.
+Cost: 80 MB/s of code on one core of a 2-core cloud machine, 105 MB/s without `secrets`, 45 MB/s where no document has a
+name, 2026-11-26. Linear in the text whatever it holds.
 """
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -69,7 +72,7 @@ _PHRASES = (
     b"generated automatically",
     b"this file is generated",
 )
-_FEW_LINES, _SOME_LINES, _LONGEST_LINES = 5, 10, 4096
+_FEW_LINES, _SOME_LINES, _READ = 5, 10, 4096
 _GENERATED = re.compile(
     rb"^[^\w\"'\n]*(?:(?:this|the) (?:\w+ ){1,3}(?:is|was|has been) |(?:code|file) )?(?:machine[- ]|compiler[- ])?"
     rb"generated (?:by|from|with|using)\b|\bdo not edit\b|\bdo not modify\b|@generated\b|\bmachine[- ]generated\b",
@@ -103,7 +106,10 @@ _OF_LICENCE = (
     b"public domain",
     b"spdx-",
 )
-_COPYRIGHT = re.compile(rb"(?:\bcopyright\b|\xc2\xa9|\(c\)(?=[ \t]*\d))[^\n]*", re.IGNORECASE)
+_COPYRIGHT_MARKS = (b"copyright", b"\xc2\xa9", b"(c)")
+_COPYRIGHT = re.compile(
+    rb"\bcopyright(?=[ \t:,-]*(?:\(c\)|\xc2\xa9|\d{4}|by\b|(?-i:[A-Z])))|\xc2\xa9|\(c\)(?=[ \t]*\d)", re.IGNORECASE
+)
 
 _LANGUAGE = {
     "language": DocText("the language, by linguist's names; null if unknown"),
@@ -152,8 +158,8 @@ class Code:
     needs = (Need(kind="metadata", name=FIELDS[0], get="name the file's path with the option `fields`"),)
     outputs: Mapping[str, Output] = {**_LANGUAGE, **_MEASURES, **{name: TYPES[name] for name in SECRETS}}
 
-    def __init__(self, *, fields: str | Sequence[str] = FIELDS) -> None:
-        """Say where file names and extensions are; the first that a document has counts.
+    def __init__(self, *, fields: str | Sequence[str] = FIELDS, secrets: bool = True) -> None:
+        """Say where file names and extensions are, the first that a document has counts; and whether to look for keys.
 
         Raises:
             ConfigError: a field is none of the metadata.
@@ -163,7 +169,8 @@ class Code:
             raise ConfigError("code: no fields; expected some like 'metadata.path'")
         self._fields = [UrlField(name) for name in names]
         self.needs = (Need(kind="metadata", name=names[0], get=type(self).needs[0].get),)
-        self._secrets = Pii(types=SECRETS)
+        self._secrets = Pii(types=SECRETS) if secrets else None
+        self.outputs = {**_LANGUAGE, **_MEASURES, **(self._secrets.outputs if self._secrets else {})}
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One value, or one list of spans, per document for each name in `outputs`, in batch order."""
@@ -175,7 +182,7 @@ class Code:
             **_comment_columns(batch, whole, told),
             **_text_columns(batch, told),
             **_sign_columns(batch, whole, names, told),
-            **self._secrets(batch),
+            **(self._secrets(batch) if self._secrets else {}),
         }
 
     def _names(self, batch: TextBatch) -> list[str]:
@@ -197,12 +204,16 @@ def _languages(batch: TextBatch, whole: bytes, names: list[str]) -> Told:
     bounds = batch.offsets.tolist()
     told: Told = []
     for i, name in enumerate(names):
-        head = whole[bounds[i] : min(bounds[i] + _HEAD, bounds[i + 1])]
-        told.append((by_name(name, head) if name else None) or by_first_lines(head))
+        head = functools.partial(_head, whole, bounds[i], bounds[i + 1])
+        told.append((by_name(name, head) if name else None) or by_first_lines(head()))
     unknown = [i for i, found in enumerate(told) if found is None]
     for i, guess in zip(unknown, guesses([whole[bounds[i] : bounds[i + 1]] for i in unknown]), strict=True):
         told[i] = None if guess is None else (guess, "content")
     return told
+
+
+def _head(whole: bytes, start: int, end: int) -> bytes:
+    return whole[start : min(start + _HEAD, end)]
 
 
 def _language_columns(told: Told) -> Columns:
@@ -251,13 +262,30 @@ def _header_columns(batch: TextBatch, whole: bytes, starts: Int64, ends: Int64) 
     statements: list[tuple[int, int, int, float]] = []
     for i in np.flatnonzero(starts >= 0).tolist():
         start, end = int(starts[i]), int(ends[i])
-        folded = whole[start:end].lower()
+        read = whole[start : min(start + _READ, end)]
+        folded = read.lower()
         is_of_licence = any(word in folded for word in _OF_LICENCE)
         headers.append((i, start, end, float(is_of_licence)))
         if is_of_licence:
-            found = (match.span() for match in _COPYRIGHT.finditer(whole, start, end))
-            statements += [(i, first, first + len(whole[first:last].rstrip()), 1.0) for first, last in found]
+            statements += [(i, start + first, start + last, 1.0) for first, last in _statements(read, folded)]
     return {"header": _spans(batch, headers), "copyright": _spans(batch, statements), "spdx": _spdx(batch, whole)}
+
+
+def _statements(header: bytes, folded: bytes) -> Iterator[tuple[int, int]]:
+    """Where statements of copyright begin and end, one a line at most; `folded` is the header in lower case."""
+    end = -1
+    for place in sorted(place for mark in _COPYRIGHT_MARKS for place in _places(folded, mark)):
+        if place > end and _COPYRIGHT.match(header, place):
+            end = header.find(b"\n", place)
+            end = len(header) if end < 0 else end
+            yield place, place + len(header[place:end].rstrip())
+
+
+def _places(text: bytes, wanted: bytes) -> Iterator[int]:
+    at = text.find(wanted)
+    while at >= 0:
+        yield at
+        at = text.find(wanted, at + 1)
 
 
 def _spans(batch: TextBatch, places: list[tuple[int, int, int, float]]) -> pa.ListArray:
@@ -306,7 +334,7 @@ def _sign_columns(batch: TextBatch, whole: bytes, names: list[str], told: Told) 
     generated, declared = [], []
     for i, name in enumerate(names):
         start, end = bounds[i], bounds[i + 1]
-        head = whole[start : min(start + _LONGEST_LINES, end)]
+        head = whole[start : min(start + _READ, end)]
         declared.append("<?xml version=" in head[:400].decode("utf-8", "ignore")[:100] if b"<?xml" in head else False)
         is_script = told[i] is not None and told[i][0] in ("JavaScript", "CSS")  # type: ignore[index]
         tail = whole[max(end - 1024, start) : end] if is_script else b""
@@ -316,11 +344,9 @@ def _sign_columns(batch: TextBatch, whole: bytes, names: list[str], told: Told) 
 
 def _sign_of(path: str, head: bytes, tail: bytes, *, is_minified: bool) -> str | None:
     """Why the file looks generated, the first reason that holds; `tail` is the end of scripts and styles."""
-    file = re.split(r"[/\\]", path)[-1] if path else ""
-    if file in _LOCK_FILES:
-        return "lock file"
-    if file and _GENERATED_NAME.search(file):
-        return "name"
+    by_file = _file_sign(path) if path else None
+    if by_file:
+        return by_file
     folded = head.lower()
     if b"generated" in folded or b"do not " in folded:
         few = b"\n".join(folded.split(b"\n", _SOME_LINES)[:_SOME_LINES])
@@ -332,3 +358,11 @@ def _sign_of(path: str, head: bytes, tail: bytes, *, is_minified: bool) -> str |
     if tail and _SOURCE_MAPPING.search(tail):
         return "source map"
     return "minified" if is_minified else None
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _file_sign(path: str) -> str | None:
+    file = re.split(r"[/\\]", path)[-1]
+    if file in _LOCK_FILES:
+        return "lock file"
+    return "name" if _GENERATED_NAME.search(file) else None
