@@ -78,6 +78,22 @@ def test_a_page_without_html_has_no_licence():
     assert CcRe()(TextBatch.of(["a"]))["licences"].to_pylist() == [None]
 
 
+@pytest.mark.parametrize(
+    "site",
+    [
+        b"creativecommons.org/",
+        b"creativecommons.org\\/",
+        b"\\u0063reativecommons.org/",
+        b"creativecommons\\u002Eorg/",
+        b"creativecommon\\u0073.org/",
+    ],
+)
+def test_the_site_is_seen_however_json_writes_it(site: bytes) -> None:
+    metadata = b'{"html":"\\u003ca href=\\"http://' + site + b'licenses/by/3.0/\\"\\u003e"}'
+    batch = TextBatch.of(["a"], metadata=[metadata])
+    assert CcRe()(batch)["licences"].to_pylist() == ["cc_by_3.0"]
+
+
 def test_the_html_may_be_elsewhere():
     page = {"page": {"source": '<a href="https://creativecommons.org/licenses/by/4.0/">'}}
     assert found(CcRe(field="metadata.page.source"), page) == [[("cc_by_4.0", 1.0)]]
