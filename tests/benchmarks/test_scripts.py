@@ -52,6 +52,12 @@ def test_pii_prints_precision_and_recall_by_type(tmp_path):
     assert "| pii | EMAIL_ADDRESS | 2 | 2 | 1 | 1 | 1 | 0.500 | 0.500 |" in printed("benchmarks.pii", str(path))
 
 
+def test_code_prints_a_row_per_tool():
+    rows = printed("benchmarks.code", "data/sample/code/documents/*.jsonl.gz")
+    assert "| signs |" in rows and "| pygments |" in rows
+    assert "Share of comments: of " in rows
+
+
 def test_classifiers_prints_figures_by_label(tmp_path):
     path = tmp_path / "labelled.jsonl"
     records = [{"text": f"{'good' if i % 2 else 'bad'} text {i}", "kind": i % 2} for i in range(60)]

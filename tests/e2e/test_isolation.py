@@ -20,9 +20,7 @@ PROGRAM = """
     from importlib.machinery import PathFinder
 
     OPTIONAL = {"torch", "ray", "fasttext", "boto3", "botocore", "safetensors", "publicsuffixlist", "adblock"}
-
-    LEFT_ASIDE = {"torch", "ray", "fasttext", "boto3", "botocore", "safetensors", "transformers"}
-    LEFT_ASIDE |= {"kenlm", "sentencepiece", "onnx", "onnxruntime"}
+    OPTIONAL |= {"transformers", "kenlm", "sentencepiece", "onnx", "onnxruntime", "detect_secrets", "bs4"}
 
     class Installed(PathFinder):
         "Finds what is installed, optional packages left aside."
@@ -73,7 +71,7 @@ def test_help_works(program: Path) -> None:
 def test_everything_up_to_tokens_works(program: Path) -> None:
     documents = ("--documents", "documents/*.jsonl")
     commands = [
-        ("tag", "-t", "length", "-t", "gopher", "-t", "pii", *documents, "--workers", "2"),
+        ("tag", "-t", "length", "-t", "gopher", "-t", "pii", "-t", "code", *documents, "--workers", "2"),
         ("dedupe", "--by", "paragraphs", *documents),
         ("mix", "--keep", "gopher.word_count > 2", "--drop", "dedupe.fraction > 0.9", *documents, "--output", "mixed"),
         ("tokenize", "--tokenizer", TOKENIZER, *documents, "--output", "tokens"),
@@ -105,6 +103,11 @@ def test_everything_up_to_tokens_works(program: Path) -> None:
             id="s3",
         ),
         pytest.param(("tag", "-t", "url", "--documents", "documents/*.jsonl"), "pip install 'dolma[url]'", id="url"),
+        pytest.param(
+            ("tag", "-t", "code_secrets_v1", "--documents", "documents/*.jsonl"),
+            "pip install 'dolma[code]'",
+            id="code_secrets_v1",
+        ),
     ],
 )
 def test_what_needs_an_extra_says_how_to_install_it(program: Path, arguments: tuple[str, ...], pip: str) -> None:
