@@ -110,9 +110,14 @@ def _batches(texts: list[str], *, batch_bytes: int = Reading().batch_bytes) -> l
         held.append(text)
         size += len(text)
         if size >= batch_bytes:
-            batches.append(TextBatch.of(held))
+            batches.append(_batch(held))
             held, size = [], 0
-    return [*batches, TextBatch.of(held)] if held else batches
+    return [*batches, _batch(held)] if held else batches
+
+
+def _batch(texts: list[str]) -> TextBatch:
+    """The texts, each in its metadata too, as the page that it was on: `cc_re` looks there."""
+    return TextBatch.of(texts, metadata=[msgspec.json.encode({"html": text}) for text in texts])
 
 
 def megabytes_of(texts: list[str]) -> float:

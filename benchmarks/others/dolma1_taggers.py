@@ -10,7 +10,7 @@ import json
 import sys
 import time
 
-from dolma.core.data_types import Document
+from dolma.core.data_types import DocumentWithMetadata
 from dolma.core.registry import TaggerRegistry
 
 
@@ -26,7 +26,10 @@ def main():
     """Print the seconds of each tagger."""
     with open(sys.argv[1], encoding="utf-8") as lines:
         texts = [json.loads(line)["text"] for line in lines]
-    documents = [Document(source="", id=str(i), text=text) for i, text in enumerate(texts)]
+    # `cc_re` looks at the page that a text was on; the text has to stand in for it.
+    documents = [
+        DocumentWithMetadata(source="", id=str(i), text=text, metadata={"html": text}) for i, text in enumerate(texts)
+    ]
     found = {}
     for name in sys.argv[2:]:
         try:
