@@ -84,7 +84,7 @@ def token_sums(tokens: Words, *, vocabulary: tuple[str, ...] = ()) -> Int64:
     words of `vocabulary` are among the tokens, as spelled.
 
     Raises:
-        ValueError: more than 32 words in the vocabulary.
+        ValueError: more than 64 words in the vocabulary.
     """
     sums = np.zeros((len(tokens.index) - 1, 4), dtype=np.int64)
     _token_sums(
@@ -92,7 +92,7 @@ def token_sums(tokens: Words, *, vocabulary: tuple[str, ...] = ()) -> Int64:
         read_only(tokens.n_characters, np.int32),
         read_only(tokens.kinds, np.uint8),
         read_only(tokens.index, np.int64),
-        slots_of(vocabulary),
+        *slots_of(vocabulary),
         sums,
     )
     return sums
@@ -276,7 +276,9 @@ def _count_pieces(utf8: Any, n: int, table: Any, firsts: Any, hashes: Any, spans
 
 
 @kernel
-def _token_sums(hashes: Any, sizes: Any, kinds: Any, index: Any, slots: Any, sums: Any) -> None:
+def _token_sums(
+    hashes: Any, sizes: Any, kinds: Any, index: Any, slots: Any, numbers: Any, shift: Any, sums: Any
+) -> None:
     last_slot = np.uint64(len(slots) - 1)
     for doc in range(len(index) - 1):
         n_solid, n_points, n_alpha, seen = np.int64(0), np.int64(0), np.int64(0), np.uint64(0)
@@ -285,10 +287,8 @@ def _token_sums(hashes: Any, sizes: Any, kinds: Any, index: Any, slots: Any, sum
             n_solid += solid
             n_points += solid * sizes[token]
             n_alpha += kinds[token] & HAS_ALPHA != 0
-            slot = hashes[token] & last_slot
-            while slots[slot] != 0 and slots[slot] != hashes[token]:
-                slot = (slot + _1) & last_slot
-            seen |= np.uint64(slots[slot] != 0) << slot
+            slot = hashes[token] >> shift & last_slot
+            seen |= np.uint64(slots[slot] == hashes[token]) << numbers[slot]
         n_different = 0
         while seen != 0:
             seen &= seen - _1
