@@ -11,9 +11,9 @@ of 100 and a maximum of 1,000 code points, and 25 % letters and digits (RedPajam
 et al. 2024, arXiv:2402.19173, appendix A.1). RedPajama's letters per token are in `code_redpajama_taggers_v1`.
 
 Comments are found by tables of markers and strings (`dolma/taggers/code_syntax.py`), so a "#" in a string is none, and
-are measured with their markers. Documentation strings of Python have an output of their own. StarCoder keeps files of
-Python, Java and JavaScript in which comments and documentation strings are 1 % to 80 % of the text: add the two shares.
-(StarCoder measured without the markers of Python, and so does `code_starcoder_taggers_v2`.)
+are measured with their markers; Perl's POD is one. Documentation strings of Python have an output of their own.
+StarCoder keeps files of Python, Java and JavaScript in which comments and documentation strings are 1 % to 80 % of the
+text: add the two shares. (StarCoder measured without the markers of Python, and so does `code_starcoder_taggers_v2`.)
 
 - `header`: the first comment, with those that follow at the next line, if nothing but a shebang, an XML declaration or
   `<?php` precedes it; score 1 if its first 4 kB speak of a licence or copyright, else 0. `copyright`: statements there,

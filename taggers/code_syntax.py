@@ -125,6 +125,8 @@ SYNTAXES: dict[str, tuple[Token, ...]] = {
     "cmake": (
         Token(opens="#[[", kind="block", closes="]]"),
         Token(opens="#[=[", kind="block", closes="]=]"),
+        Token(opens="#[==[", kind="block", closes="]==]"),
+        Token(opens="#[===", kind="block", closes="===]"),
         HASH,
         DOUBLE,
     ),
@@ -149,6 +151,8 @@ SYNTAXES: dict[str, tuple[Token, ...]] = {
     "fsharp": (STARRED, SLASHES, TRIPLE_DOUBLE, LONG_DOUBLE, CHARACTER),
     "lisp": (
         Token(opens="#\\", kind="skip"),
+        Token(opens='?"', kind="skip", apart=True),
+        Token(opens='?\\"', kind="skip", apart=True),
         Token(opens="#|", kind="block", closes="|#", nests=True),
         SEMICOLON,
         LONG_DOUBLE,

@@ -132,6 +132,8 @@ def test_every_language_has_a_syntax_and_is_known_by_something():
         ("a.html", "<p># // no</p><!-- yes -->", "<!-- yes -->"),
         ("a.tex", "50\\% of % yes", "% yes"),
         ("a.yaml", "a: b#no # yes", "# yes"),
+        ("a.cmake", "set(a [[no]]) #[===[ yes\n]] ]=] ]===]\n", "#[===[ yes\n]] ]=] ]===]"),
+        ("a.el", '(list ?" ?\\" a) ; yes', "; yes"),
         ("a.pm", "my $n = $#a;\n=head1 yes\n\n=cut", "=head1 yes\n\n=cut"),
     ],
 )
