@@ -167,7 +167,8 @@ def test_what_has_no_comments_has_no_share_of_them(path: str | None) -> None:
 
 
 def test_a_licence_header_with_its_statements():
-    header = "# Copyright (c) 2020 Jané Doe\n# © 2021 Others  \n# see the copyright notice\n# SPDX-License-Identifier: MIT OR Apache-2.0"
+    header = "# Copyright (c) 2020 Jané Doe\n# © 2021 Others  \n# see the copyright notice\n"
+    header += "# SPDX-License-Identifier: MIT OR Apache-2.0"
     text = f"#!/bin/sh\n{header}\n\n# no more\necho\n"
     found = of(text, "a.sh")
     assert found["header"] == [{"start": 10, "end": 10 + len(header), "score": 1.0}]
