@@ -15,6 +15,8 @@ from typing import Any
 
 import fasttext
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dolma.config import TaggerSpec
 from dolma.data.batch import TextBatch
@@ -150,6 +152,73 @@ def test_a_secret_is_placed_in_its_own_line():
     text = "password: hunter2secret # pragma: allowlist secret\npassword: hunter2secret"
     found = CodeSecretsV1()(TextBatch.of([text]))["SECRET_Secret_Keyword"].to_pylist()
     assert found == [[{"start": 61, "end": 74, "score": 1.0}]]
+
+
+PARTS = [
+    "api_key",
+    "KEY",
+    "pass",
+    "password",
+    "PWD",
+    "ſecret",
+    "token",
+    "ibm",
+    "_",
+    " ",
+    "=",
+    ":",
+    "'",
+    '"',
+    "`",
+    "(",
+    ";",
+    "==",
+]
+PARTS += [
+    "abcdef0123456789",
+    "AKIA",
+    "ABCDEFGHIJ012345",
+    "AKC",
+    "AP1",
+    "aws",
+    "://",
+    "user:pa55@",
+    "eyJ",
+    ".",
+    "-us12",
+    "@",
+    "M",
+]
+PARTS += [
+    "//registry/:_authToken=",
+    "npm_abc",
+    "SG.",
+    "xoxb-1-a",
+    "https://hooks.slack.com/services/T1/B1/a",
+    "sk_live_",
+    "AC",
+]
+PARTS += [
+    "0a1b2c3d4e5f6789" * 2,
+    "zZ9yY8xX7wW6vV5uU4tT3sS2",
+    "\n",
+    "# pragma: allowlist nextline secret\n",
+    "é",
+    "contraseña",
+]
+PARTS += [" # pragma: allowlist secret", "BEGIN PRIVATE KEY", "softlayer", "sq0csp-", "AccountKey=", "=>", "]", "cl"]
+
+
+@pytest.mark.property
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(PARTS), max_size=25).map("".join), min_size=1, max_size=5))
+def test_no_secret_is_in_a_line_that_is_not_shown(texts: list[str]) -> None:
+    pytest.importorskip("detect_secrets")
+    batch, tagger = TextBatch.of(texts), CodeSecretsV1()
+    found = {name: column.to_pylist() for name, column in tagger(batch).items()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dolma.taggers.dolma1.code._may_have_secret", lambda line: True)
+        assert {name: column.to_pylist() for name, column in tagger(batch).items()} == found
 
 
 # --- StarCoder ---
