@@ -46,9 +46,7 @@ assert HAS_ALPHA == 1
 
 _EDGE = 64
 _CASE = np.uint64(0x20) * ONES
-_A, _BEYOND_Z, _ZERO, _BEYOND_9, _BANG, _LETTERS = (
-    np.uint64(byte) * ONES for byte in (0x61, 0x7B, 0x30, 0x3A, 0x21, 0x40)
-)
+_A, _BEYOND_Z, _ZERO, _BEYOND_9, _LETTERS = (np.uint64(byte) * ONES for byte in (0x61, 0x7B, 0x30, 0x3A, 0x40))
 _7, _56 = np.uint64(7), np.uint64(56)
 _PLUS, _MINUS, _DOT, _COMMA, _CARET, _QUOTE, _CURLY_QUOTE, _S = 0x2B, 0x2D, 0x2E, 0x2C, 0x5E, 0x27, 0x2019, 0x73
 _SECTION, _EQUALS, _DOLLAR, _POUND, _EURO, _PERCENT = 0xA7, 0x3D, 0x24, 0xA3, 0x20AC, 0x25
@@ -157,7 +155,7 @@ def most_tokens(utf8: Any) -> tuple[Any, int]:
         word = load(utf8, i)
         n_others += 8 - np.int64(((_plain_bytes(word) >> _7) * ONES) >> _56)
         run += 8
-        if (at_least(word, _BANG) | word) & HIGHS != HIGHS:
+        if spaces_or_beyond_ascii(word) & ~word != np.uint64(0):
             longest, run = max(longest, run), 8
     return 2 * n_others, max(longest, run)
 

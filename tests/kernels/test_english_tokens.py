@@ -38,6 +38,7 @@ def test_tokens_equal_those_of_the_twin(documents):
 @settings(max_examples=200, deadline=None)
 @given(st.lists(texts, max_size=4))
 @example(["1--2", "a'bc'd", "..a..", "www.x", "'s", "a's", "a:b://c", "b-c,d.E/f", "10%$", "+1-+2", "a\u2028b"])
+@example(["don't\x1b" * 40, "a" * 99])
 def test_the_tokens_themselves_are_those_of_the_twin(documents):
     batch = TextBatch.of(documents)
     found = batch.view(english_token_spans)

@@ -227,8 +227,10 @@ def test_without_torch_the_error_says_what_to_install(tokens, config, tmp_path, 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_run_on_a_gpu(tokens, config, tmp_path):
-    result = train(replaced(config, device="cuda"), tokens=tokens, output=str(tmp_path / "run"))
-    assert result.last_loss < result.first_loss
+    train(replaced(config, device="cuda"), tokens=tokens, output=str(tmp_path / "gpu"))
+    train(config, tokens=tokens, output=str(tmp_path / "cpu"))
+    on_gpu, on_cpu = ([record["loss"] for record in log_of(tmp_path / name)] for name in ("gpu", "cpu"))
+    assert on_gpu == pytest.approx(on_cpu, abs=1e-3)
 
 
 def test_a_disk_without_room_for_a_checkpoint_stops_the_run_before_it_begins(tokens, config, tmp_path, monkeypatch):
