@@ -25,12 +25,14 @@ from statistics import fmean
 import msgspec
 import numpy as np
 
+from benchmarks.accuracy import keep
 from dolma.classifier.judging import LabelRow, auc_of
 from dolma.classifier.labelled import Classes
 from dolma.classifier.report import Settings, TrainReport
 from dolma.classifier.training import train
 from dolma.data import streams
 from dolma.data.batch import TextBatch
+from dolma.taggers.catalogue import Accuracy
 
 HERE = Path(__file__).parent
 SEEDS = range(5)
@@ -102,9 +104,9 @@ def row(name: str, settings: str, rows: Sequence[LabelRow], *, length: str) -> s
     return f"| {' | '.join(cells)} |"
 
 
-def report(given: Sequence[str]) -> str:
-    """The table, as Markdown."""
-    lines = []
+def report(given: Sequence[str], date: str = "") -> tuple[str, list[Accuracy]]:
+    """The table, as Markdown, and what docs/taggers.md shows of it: with the last settings."""
+    lines, shown = [], {}
     counts = []
     for one in given:
         field, equals, path = one.partition("=")
@@ -117,6 +119,7 @@ def report(given: Sequence[str]) -> str:
             for k in range(len(documents.labels)):
                 rows = [found.held_out.labels[k] for found in reports]
                 lines.append(row(name, settings_name, rows, length=auc_of_length(documents, k)))
+                shown[name, k] = figure(f"{name}, {settings_name}", rows, date)
             accuracy = fmean(found.held_out.accuracy for found in reports)
             n_documents = fmean(found.held_out.documents for found in reports)
             lines.append(f"| {name} | {settings_name} | all, accuracy {accuracy:.3f} | {n_documents:.0f} | | | | | | |")
@@ -126,7 +129,19 @@ def report(given: Sequence[str]) -> str:
         "| documents | settings | label | held out | precision | recall | F1 | AUC | AUC from, to | AUC of length |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    return "\n".join([*head, *lines]) + "\n"
+    return "\n".join([*head, *lines]) + "\n", list(shown.values())
+
+
+def figure(name: str, rows: Sequence[LabelRow], date: str) -> Accuracy:
+    """One label: means over all splits."""
+    return Accuracy(
+        tagger="fasttext",
+        script="benchmarks.classifiers",
+        date=date,
+        documents=f"{name}, label {rows[0].label}",
+        n=round(fmean(found.documents for found in rows)),
+        values={name: fmean(getattr(found, name) or 0.0 for found in rows) for name in ("precision", "recall", "auc")},
+    )
 
 
 def main() -> None:
@@ -136,13 +151,14 @@ def main() -> None:
     parser.add_argument("--write", metavar="DATE")
     parser.add_argument("--corpus", default="", help="what the documents are, for the result file")
     given = parser.parse_args()
-    found = report(given.documents)
+    found, shown = report(given.documents, given.write or "")
     print(found)
     if given.write:
         versions = f"Python {platform.python_version()}, fasttext-community {version('fasttext-community')}"
         title = f"# Classifiers, {given.write}\n\n`python -m benchmarks.classifiers`, {versions}\n\n"
         text = f"{title}{given.corpus}\n\n{found}" if given.corpus else title + found
         (HERE / "results" / f"{given.write}-classifiers.md").write_text(text, encoding="utf-8")
+        keep(shown)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy import keep
 from benchmarks.stages import HERE, machine
 from dolma.data import streams
 from dolma.data.batch import TextBatch
+from dolma.taggers.catalogue import Accuracy
 from dolma.taggers.code import Code
 from dolma.taggers.code_guesses import guesses
 from dolma.taggers.code_languages import by_name
@@ -58,12 +60,18 @@ def normal(label: str | None) -> str | None:
     return None if not name or name in NONE else SAME.get(name, name)
 
 
-def row(tool: str, found: Sequence[str | None], truth: Sequence[str], seconds: float) -> str:
-    """A row of the table."""
+def shares(found: Sequence[str | None], truth: Sequence[str]) -> dict[str, float]:
+    """The shares of guesses that are right, none, and wrong."""
     pairs = [(normal(label), normal(language)) for label, language in zip(found, truth, strict=True)]
     right = sum(a == b for a, b in pairs) / len(pairs)
     none = sum(a is None for a, _ in pairs) / len(pairs)
-    return f"| {tool} | {right:.1%} | {none:.1%} | {1 - right - none:.1%} | {seconds / len(pairs) * 1e3:.2f} |"
+    return {"right": right, "none": none, "wrong": 1 - right - none}
+
+
+def row(tool: str, found: Sequence[str | None], truth: Sequence[str], seconds: float) -> str:
+    """A row of the table."""
+    cells = " | ".join(f"{share:.1%}" for share in shares(found, truth).values())
+    return f"| {tool} | {cells} | {seconds / len(truth) * 1e3:.2f} |"
 
 
 def by_magika(python: str, texts: Sequence[str]) -> tuple[str, list[str], float]:
@@ -115,8 +123,8 @@ def comments(documents: Sequence[dict[str, Any]]) -> list[float]:
     return differences
 
 
-def report(patterns: Sequence[str], *, magika: str | None, every: int) -> str:
-    """The tables, as Markdown."""
+def report(patterns: Sequence[str], *, magika: str | None, every: int) -> tuple[str, dict[str, float], int]:
+    """The tables, as Markdown; the shares of our guesses, and of how many documents they are."""
     documents = documents_of(patterns)
     texts = [document["text"] for document in documents]
     told = [by_name(document["metadata"]["path"], document["text"].encode) for document in documents]
@@ -133,7 +141,7 @@ def report(patterns: Sequence[str], *, magika: str | None, every: int) -> str:
     rows.append(row(name, labels, truth, seconds))
     differences = comments(documents[::every])
     close = sum(difference < 0.01 for difference in differences)
-    return "\n".join(
+    text = "\n".join(
         [
             machine("numba", "pygments"),
             "",
@@ -148,6 +156,7 @@ def report(patterns: Sequence[str], *, magika: str | None, every: int) -> str:
             "",
         ]
     )
+    return text, shares(ours, truth), len(documents)
 
 
 def main() -> None:
@@ -159,12 +168,14 @@ def main() -> None:
     parser.add_argument("--write", metavar="DATE")
     parser.add_argument("--corpus", default="", help="what the documents are, for the result file")
     given = parser.parse_args()
-    found = report(given.documents, magika=given.magika, every=given.every)
+    found, ours, n = report(given.documents, magika=given.magika, every=given.every)
     print(found)
     if given.write:
         title = f"# Source code, {given.write}\n\n`python -m benchmarks.code`\n\n"
         text = f"{title}{given.corpus}\n\n{found}" if given.corpus else title + found
         (HERE / "results" / f"{given.write}-code.md").write_text(text, encoding="utf-8")
+        what = "language of files whose name is withheld"
+        keep([Accuracy(tagger="code", script="benchmarks.code", date=given.write, documents=what, n=n, values=ours)])
 
 
 if __name__ == "__main__":

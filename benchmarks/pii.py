@@ -20,9 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.accuracy import keep
 from dolma.config import TaggerSpec
 from dolma.data import streams
 from dolma.data.batch import TextBatch
+from dolma.taggers.catalogue import Accuracy
 from dolma.taggers.pii import TYPES
 from dolma.taggers.registry import make_tagger
 
@@ -93,10 +95,38 @@ def _overlapping(some: Sequence[Span], others: Sequence[Span]) -> int:
     return n
 
 
+def outcomes(documents: Sequence[dict], tagger: str) -> tuple[dict[str, Outcome], dict[str, list]]:
+    """What the tagger finds of each labelled type, and all its columns."""
+    batch = TextBatch.of([document["text"] for document in documents])
+    columns = {name: column.to_pylist() for name, column in make_tagger(TaggerSpec(use=tagger))(batch).items()}
+    found = {}
+    for type, output in NAMES[tagger].items():
+        labelled = [[(s["start"], s["end"]) for s in document["spans"] if s["type"] == type] for document in documents]
+        ours = [[(span["start"], span["end"]) for span in spans] for spans in columns[output]]
+        found[type] = outcome(labelled, ours)
+    return found, columns
+
+
+def figures(patterns: Sequence[str], date: str) -> list[Accuracy]:
+    """What docs/taggers.md shows of it: the types that are labelled."""
+    found, _ = outcomes(documents_of(patterns), "pii")
+    return [
+        Accuracy(
+            tagger="pii",
+            script="benchmarks.pii",
+            date=date,
+            documents=f"Presidio's synthetic sentences, {type}",
+            n=one.labelled,
+            values={"precision": one.right / one.found, "recall": one.hit / one.labelled},
+        )
+        for type, one in found.items()
+        if one.labelled and one.found
+    ]
+
+
 def report(patterns: Sequence[str]) -> str:
     """The table, as Markdown."""
     documents = documents_of(patterns)
-    batch = TextBatch.of([document["text"] for document in documents])
     n_spans = sum(len(document["spans"]) for document in documents)
     lines = [
         f"{len(documents)} documents, {n_spans} labelled spans of all types.",
@@ -105,13 +135,8 @@ def report(patterns: Sequence[str]) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for tagger, names in NAMES.items():
-        columns = {name: column.to_pylist() for name, column in make_tagger(TaggerSpec(use=tagger))(batch).items()}
-        for type, output in names.items():
-            labelled = [
-                [(s["start"], s["end"]) for s in document["spans"] if s["type"] == type] for document in documents
-            ]
-            found = [[(span["start"], span["end"]) for span in spans] for spans in columns[output]]
-            lines.append(outcome(labelled, found).row(tagger, type))
+        found, columns = outcomes(documents, tagger)
+        lines.extend(one.row(tagger, type) for type, one in found.items())
         if tagger == "pii":
             others = {name: sum(map(len, columns[name])) for name in TYPES if name not in names.values()}
             lines.extend(f"| {tagger} | {name} | not labelled | {n} | | | | | |" for name, n in others.items())
@@ -131,6 +156,7 @@ def main() -> None:
         title = f"# Personal data, {given.write}\n\n`python -m benchmarks.pii`, Python {platform.python_version()}\n\n"
         text = f"{title}{given.corpus}\n\n{found}" if given.corpus else title + found
         (HERE / "results" / f"{given.write}-pii.md").write_text(text, encoding="utf-8")
+        keep(figures(given.documents, given.write))
 
 
 if __name__ == "__main__":

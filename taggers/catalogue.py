@@ -25,6 +25,7 @@ from dolma.taggers.registry import available, find, make_tagger
 from dolma.taggers.tagger import Need, needs_of
 
 PACKAGE = "dolma.taggers."
+_MOST_SHOWN, _FIRST_SHOWN = 60, 3
 
 
 class Speeds(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +39,20 @@ class Speeds(msgspec.Struct, frozen=True, kw_only=True):
     corpus: str
     floor: float
     megabytes_per_second: dict[str, float]
+
+
+class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """How right a tagger is on labelled documents: `values` by what they are, shares from 0 to 1, of `n` items.
+
+    `script` printed them, on `date`.
+    """
+
+    tagger: str
+    script: str
+    date: str
+    documents: str
+    n: int
+    values: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +81,17 @@ class Entry:
 @functools.cache
 def speeds() -> Speeds:
     """The figures that are part of this package."""
-    text = (importlib.resources.files("dolma.taggers") / "speeds.json").read_bytes()
-    return msgspec.json.decode(text, type=Speeds)
+    return msgspec.json.decode(_packaged("speeds.json"), type=Speeds)
+
+
+@functools.cache
+def accuracy() -> list[Accuracy]:
+    """The figures on labelled documents that are part of this package."""
+    return msgspec.json.decode(_packaged("accuracy.json"), type=list[Accuracy])
+
+
+def _packaged(name: str) -> bytes:
+    return (importlib.resources.files("dolma.taggers") / name).read_bytes()
 
 
 def catalogue(names: Sequence[str] = ()) -> list[Entry]:
@@ -134,6 +158,7 @@ def manual() -> str:
         lines += ["", f"## {family}", "", inspect.getdoc(module) or ""]
         for entry in members:
             lines += ["", f"### {entry.name}", "", *_facts(entry), "", *_outputs_table(entry)]
+            lines += _accuracy_table([one for one in accuracy() if one.tagger == entry.name])
     return "\n".join(lines) + "\n"
 
 
@@ -154,12 +179,30 @@ def _facts(entry: Entry) -> list[str]:
 def _outputs_table(entry: Entry) -> list[str]:
     if not entry.outputs:
         return ["Its outputs depend on its model."]
-    rows = (
+    # Of the 176 languages of a model the first show what the others are like.
+    shown = entry.outputs if len(entry.outputs) <= _MOST_SHOWN else entry.outputs[:_FIRST_SHOWN]
+    rows = [
         f"| `{out['name']}` | {' '.join(filter(None, (out['kind'], out['unit'] and '(' + out['unit'] + ')')))} "
         f"| {_cell(out['range'])} | {_cell(out['meaning'])} |"
-        for out in entry.outputs
-    )
+        for out in shown
+    ]
+    if len(shown) < len(entry.outputs):
+        rows.append(f"| ... | | | {len(entry.outputs) - len(shown)} more, to `{entry.outputs[-1]['name']}` |")
     return ["| output | kind (unit) | range | meaning |", "| --- | --- | --- | --- |", *rows]
+
+
+def _accuracy_table(found: Sequence[Accuracy]) -> list[str]:
+    """A table per script, for what it prints has the same columns."""
+    lines = []
+    for (script, date), rows in itertools.groupby(found, key=lambda one: (one.script, one.date)):
+        every = list(rows)
+        names = list(every[0].values)
+        lines += ["", f"On labelled documents, by `python -m {script}`, {date}:", ""]
+        lines += [f"| documents | of | {' | '.join(names)} |", f"| --- | ---: |{' ---: |' * len(names)}"]
+        for one in every:
+            shares = " | ".join(f"{value:.3f}" for value in one.values.values())
+            lines.append(f"| {_cell(one.documents)} | {one.n:,} | {shares} |")
+    return lines
 
 
 def _cell(text: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from dolma.taggers.catalogue import catalogue, manual, speeds
+from dolma.taggers.catalogue import accuracy, catalogue, manual, speeds
 from dolma.taggers.names import BUILT_IN
 
 
@@ -30,6 +32,25 @@ def test_what_needs_a_model_is_known_without_it() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_tagger_is_in_the_manual(name: str) -> None:
     assert f"\n### {name}\n" in manual()
+
+
+def test_the_page_of_taggers_is_the_manual() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "taggers.md").read_text(encoding="utf-8")
+    assert page == manual(), "run `dolma list --markdown > docs/taggers.md`"
+
+
+def test_the_manual_has_figures_on_labelled_documents() -> None:
+    page = manual()
+    for name in ("pii", "language", "fasttext", "code"):
+        assert any(one.tagger == name for one in accuracy())
+    assert "| Presidio's synthetic sentences, EMAIL_ADDRESS | 51 |" in page
+
+
+def test_figures_are_of_taggers_that_exist_and_shares() -> None:
+    for one in accuracy():
+        assert one.tagger in BUILT_IN
+        assert one.n > 0
+        assert all(0 <= value <= 1 for value in one.values.values())
 
 
 def test_speeds_are_of_taggers_that_exist() -> None:
