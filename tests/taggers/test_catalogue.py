@@ -10,6 +10,11 @@ from dolma.taggers.catalogue import accuracy, catalogue, manual, speeds
 from dolma.taggers.names import BUILT_IN
 
 
+@pytest.fixture(scope="module")
+def page() -> str:
+    return manual()
+
+
 def test_an_entry_has_place_family_meaning_and_outputs() -> None:
     (entry,) = catalogue(["length"])
     assert (entry.name, entry.family, entry.at) == ("length", "length", "dolma.taggers.length:Length")
@@ -30,17 +35,16 @@ def test_what_needs_a_model_is_known_without_it() -> None:
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_a_built_in_tagger_is_in_the_manual(name: str) -> None:
-    assert f"\n### {name}\n" in manual()
+def test_a_built_in_tagger_is_in_the_manual(name: str, page: str) -> None:
+    assert f"\n### {name}\n" in page
 
 
-def test_the_page_of_taggers_is_the_manual() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "taggers.md").read_text(encoding="utf-8")
-    assert page == manual(), "run `dolma list --markdown > docs/taggers.md`"
+def test_the_page_of_taggers_is_the_manual(page: str) -> None:
+    kept = (Path(__file__).parents[2] / "docs" / "taggers.md").read_text(encoding="utf-8")
+    assert kept == page, "run `dolma list --markdown > docs/taggers.md`"
 
 
-def test_the_manual_has_figures_on_labelled_documents() -> None:
-    page = manual()
+def test_the_manual_has_figures_on_labelled_documents(page: str) -> None:
     for name in ("pii", "language", "fasttext", "code"):
         assert any(one.tagger == name for one in accuracy())
     assert "| Presidio's synthetic sentences, EMAIL_ADDRESS | 51 |" in page
