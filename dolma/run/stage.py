@@ -121,8 +121,9 @@ class Stage:
         if any(state.kind != "complete" for state in found):
             self._check_free(found)
             return False
-        # A run that was killed between its manifests and the removal of its journal.
-        if any(read_header(file_set.folder) for file_set in self.sets) and self._lock.alone():
+        # A run that was killed between its manifests and the last file of its journal, whichever that was.
+        own = [streams.join(file_set.folder, name) for file_set in self.sets for name in (JOURNAL, WORK)]
+        if any(map(streams.list_files, own)) and self._lock.alone():
             self._tidy()
             self._lock.release()
         return True

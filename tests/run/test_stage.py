@@ -225,6 +225,16 @@ def test_a_run_killed_between_manifest_and_journal_is_tidied(folder: str, monkey
     assert not Path(folder, ".journal").exists()
 
 
+@pytest.mark.parametrize("left", [".journal/write/0.json", ".journal/lock", ".work/part"])
+def test_a_run_killed_while_it_tidies_is_tidied(folder: str, left: str) -> None:
+    works.run_write(folder, options=ONE)
+    path = Path(folder, left)
+    path.parent.mkdir(parents=True)
+    path.write_text("{}")
+    assert works.run_write(folder, options=ONE).complete_before
+    assert not path.parent.exists()
+
+
 def test_resume_from_another_working_directory(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "below").mkdir()
     monkeypatch.chdir(tmp_path)
