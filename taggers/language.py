@@ -16,9 +16,11 @@ changes 0.2 % of the answers on multilingual text.
 from __future__ import annotations
 
 import importlib.resources
+import string
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import AnyStr
 
 import numpy as np
 import pyarrow as pa
@@ -28,12 +30,15 @@ from dolma.data.columns import Columns, DocFloat, DocText, Output
 from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError, did_you_mean
 from dolma.kernels.fasttext import Classifier
+from dolma.kernels.views import code_points
 from dolma.taggers.fasttext import classifier_at, output_name, scores_of
 
 UNDETERMINED = "und"
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "pl", "ru", "zh", "ja", "ar")
 
 _WINDOWS = 4
+_AT_FIRST = 100
+_ASCII_LETTERS, _ASCII_SPACES = string.ascii_lowercase.encode(), b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
 _END = "</s>"  # fastText's own end of a line; a word in no language
 
 
@@ -90,7 +95,10 @@ class Language:
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One value per document for each name in `outputs`, in batch order."""
-        lines = [self._line(text) for text in batch.texts()]
+        lines = [
+            self._ascii_line(batch.encoded(i)) if whole else self._line(batch.text(i))
+            for i, whole in enumerate((batch.view(code_points) == batch.n_bytes).tolist())
+        ]
         offsets = offsets_of(lines)
         text = np.frombuffer(b"".join(lines), dtype=np.uint8)
         scores = scores_of(self.classifier, text, offsets[:-1], offsets[1:])
@@ -114,6 +122,19 @@ class Language:
             return b""
         return sample.lower().replace(_END, " ").strip().encode() or b" "
 
+    def _ascii_line(self, text: bytes) -> bytes:
+        """The same for ASCII, of which whole documents need not become strings."""
+        sample = _sample(text, max_characters=self.max_characters).lower()
+        # Most texts have enough of them at once.
+        if _n_letters(sample[:_AT_FIRST]) < self.min_letters and _n_letters(sample) < self.min_letters:
+            return b""
+        return sample.replace(_END.encode(), b" ").strip(_ASCII_SPACES) or b" "
+
+
+def _n_letters(text: bytes) -> int:
+    """The lower-case ASCII letters."""
+    return len(text) - len(text.translate(None, _ASCII_LETTERS))
+
 
 def identifier(path: str | Path | None = None) -> Classifier:
     """The language model of this package, or the fastText file at `path` (or fetched from that URL).
@@ -127,10 +148,11 @@ def identifier(path: str | Path | None = None) -> Classifier:
         return classifier_at(file)
 
 
-def _sample(text: str, *, max_characters: int) -> str:
+def _sample(text: AnyStr, *, max_characters: int) -> AnyStr:
     """The text, or four windows spread evenly over it, of `max_characters` in all or up to three less."""
     if len(text) <= max_characters:
         return text
     size = max_characters // _WINDOWS
     starts = [i * (len(text) - size) // (_WINDOWS - 1) for i in range(_WINDOWS)]
-    return " ".join(text[start : start + size] for start in starts)
+    space = " " if isinstance(text, str) else b" "
+    return space.join(text[start : start + size] for start in starts)

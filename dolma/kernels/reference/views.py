@@ -40,10 +40,10 @@ def word_spans(text: str) -> list[Word]:
         at = text.index(word, at)
         start = n_bytes(text[:at])
         at += len(word)
-        kinds = any(map(str.isalpha, word)), "#" in word, "…" in word or "..." in word
-        plain, but_last = word.isalnum(), word[:-1].isalnum() and not word[-1].isalnum()
-        kinds += (word.isascii() and plain, word.isascii() and but_last)
-        words.append(Word(start, start + n_bytes(word), word, *kinds))
+        has_alpha, has_hash, has_ellipsis = any(map(str.isalpha, word)), "#" in word, "…" in word or "..." in word
+        plain = word.isascii() and word.isalnum()
+        but_last = word.isascii() and word[:-1].isalnum() and not plain
+        words.append(Word(start, start + n_bytes(word), word, has_alpha, has_hash, has_ellipsis, plain, but_last))
     return words
 
 
