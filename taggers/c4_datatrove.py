@@ -21,7 +21,7 @@ leaves out the rule of terminal punctuation, with the option `terminal_punct: fa
   lower-cased and the lists are not, so entries with a capital letter (61 of 68 in Spanish, 11 of 142 in Turkish, 7 of
   319 in Chinese) never match, as in datatrove and mC4. "İ" and the Kelvin sign have no lower case here.
 
-Cost: about 150 MB/s of text on one core of a 2-core cloud machine, tokens included, 2026-11-26.
+Cost: about 70 MB/s of text on one core of a shared 2-core cloud machine, tokens included, 2026-11-26.
 """
 
 from __future__ import annotations

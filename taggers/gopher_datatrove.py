@@ -27,7 +27,7 @@ What is counted and divided by, where the paper leaves it open (`gopher` has oth
 A text with fewer than n tokens has 0 for n-grams, as it passes there. Where datatrove would divide by zero (no token,
 no line, an empty text) the value is null.
 
-Cost: about 60 MB/s of text on one core of a 2-core cloud machine, 2026-11-26.
+Cost: about 70 MB/s of text on one core of a shared 2-core cloud machine, 2026-11-26.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ What is counted and divided by:
 
 DCLM drops a text without lines; the values are null then, and the ratios to words where there are no words.
 
-Cost: about 100 MB/s of text on one core of a 2-core cloud machine, 2026-11-26.
+Cost: about 65 MB/s of text on one core of a shared 2-core cloud machine, 2026-11-26.
 """
 
 from __future__ import annotations
