@@ -26,6 +26,7 @@ from dolma.taggers.names import BUILT_IN
 from dolma.taggers.tagger import Tagger, files_of, needs_of, one_by_one
 
 ENTRY_POINTS = "dolma.taggers"
+_NOT_HERE = ("cld2_", "cld3_", "langdetect_", "lingua_")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -153,6 +154,11 @@ def find(use: str) -> Any:
         return _from_file(use)
     if ":" in use:
         return _load(use)
+    if use.startswith(_NOT_HERE):
+        raise ConfigError(
+            f"the tagger {use!r} of Dolma 1.x asks another language identifier, which is not here\n"
+            "  use `language` or the `ft_lang_id_*`; another identifier can be a tagger of your own: docs/tag.md"
+        )
     raise ConfigError(
         f"no tagger {use!r}; {did_you_mean(use, table)}\n"
         "  `dolma list` shows all; your own: `path/to/file.py` or `module:attribute`"

@@ -245,3 +245,9 @@ def test_two_taggers_of_one_name_are_refused() -> None:
 def test_names_that_differ_in_case_only_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"two taggers would both write attributes/Length"):
         make_taggers(["length", TaggerSpec(use="length", name="Length")])
+
+
+@pytest.mark.parametrize("name", ["cld2_en_doc_v2", "cld3_en_paragraph_v2", "langdetect_doc_v1", "lingua_1e2"])
+def test_an_identifier_of_dolma_1_that_is_not_here_is_said_to_be(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"another language identifier(.|\n)*ft_lang_id_"):
+        make_tagger(TaggerSpec(use=name))
