@@ -222,7 +222,7 @@ def against_dolma1(plan: Plan, python: str) -> list[str]:
 
 def against_datatrove(plan: Plan, python: str) -> list[str]:
     """The four quality filters as one pass, against datatrove's."""
-    texts = texts_of(plan.paths, megabytes=plan.sample / 4)
+    texts = texts_of(plan.paths, megabytes=plan.sample / 2)
     ours = in_memory(DATATROVE, texts)
     ratios, speeds = [], []
     for _ in range(plan.repeats):
