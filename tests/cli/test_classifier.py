@@ -253,7 +253,7 @@ def test_an_end_while_training_leaves_no_model_and_no_process(
         time.sleep(0.01)
         children = [child for child in psutil.Process(process.pid).children() if child.num_threads() > 2]
     process.send_signal(number)
-    assert process.wait() == status
+    assert process.wait(timeout=60) == status
     _, alive = psutil.wait_procs(children, timeout=60)
     left = [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
     for child in left:

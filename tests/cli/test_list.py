@@ -32,11 +32,13 @@ def test_the_table_says_what_a_tagger_needs_and_assumes(dolma: Dolma) -> None:
     assert "[English]" in lines["c4_v1"]
 
 
-def test_the_manual_has_every_output_of_every_built_in_tagger(dolma: Dolma) -> None:
+def test_the_manual_has_every_output_of_every_built_in_tagger_but_of_176_languages_a_few(dolma: Dolma) -> None:
     manual = dolma("list", "--markdown").out
     for row in json.loads(dolma("list", "--json").out):
+        names = [output["name"] for output in row["outputs"]]
         assert f"\n### {row['name']}\n" in manual
-        assert all(f"| `{output['name']}` |" in manual for output in row["outputs"])
+        assert all(f"| `{name}` |" in manual for name in (names if len(names) < 100 else names[:3]))
+        assert len(names) < 100 or f"| {len(names) - 3} more, to `{names[-1]}` |" in manual
 
 
 def test_json_has_name_kind_unit_range_and_meaning_of_every_output(dolma: Dolma) -> None:
