@@ -17,7 +17,7 @@ from dolma.kernels.quality import slots_of
 from dolma.kernels.repetition import (
     LONGEST,
     count_keys,
-    marks_for,
+    ngram_arrays,
     pair_neighbours,
     pair_words,
     repeated,
@@ -42,13 +42,7 @@ def ngram_characters(tokens: Words) -> Int64:
     found = np.full((len(tokens.index) - 1, LONGEST - 1), -1, dtype=np.int64)
     most = int(tokens.per_document().max(initial=0))
     _ngram_characters(
-        read_only(tokens.hashes, np.uint64),
-        read_only(tokens.n_characters, np.int32),
-        read_only(tokens.index, np.int64),
-        *table_for(most),
-        marks_for(most),
-        np.empty(most, dtype=np.uint64),
-        np.empty((3, most), dtype=np.uint32),
+        *ngram_arrays(tokens),
         np.zeros(most, dtype=np.uint8),
         found,
     )

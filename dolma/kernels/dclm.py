@@ -17,12 +17,11 @@ from dolma.kernels.hashing import hash64
 from dolma.kernels.repetition import (
     LONGEST,
     covered,
-    marks_for,
     most_common,
+    ngram_arrays,
     pair_neighbours,
     pair_words,
     repeated,
-    table_for,
 )
 from dolma.kernels.unicode import ALNUM, character_classes, count_code_points, decode
 from dolma.kernels.views import Blocks, Int64, Words, line_spans
@@ -101,15 +100,8 @@ def ngram_shares(words: Words) -> npt.NDArray[np.float64]:
     that occur at least twice, each once. 0 where no n-gram occurs twice.
     """
     shares = np.zeros((len(words.index) - 1, LONGEST - 1), dtype=np.float64)
-    most = int(words.per_document().max(initial=0))
     _ngram_shares(
-        read_only(words.hashes, np.uint64),
-        read_only(words.n_characters, np.int32),
-        read_only(words.index, np.int64),
-        *table_for(most),
-        marks_for(most),
-        np.empty(most, dtype=np.uint64),
-        np.empty((3, most), dtype=np.uint32),
+        *ngram_arrays(words),
         shares,
     )
     return shares

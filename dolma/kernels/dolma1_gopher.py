@@ -15,7 +15,7 @@ from dolma.kernels.hashing import hash64
 from dolma.kernels.repetition import (
     LONGEST,
     count_keys,
-    marks_for,
+    ngram_arrays,
     pair_neighbours,
     pair_words,
     repeated,
@@ -36,15 +36,8 @@ def ngram_fractions(words: Words) -> npt.NDArray[np.float64]:
     5 to 10: code points of all n-grams that occur twice, with all occurrences, to those of all n-grams.
     """
     fractions = np.full((len(words.index) - 1, LONGEST - 1), np.nan)
-    most = int(words.per_document().max(initial=0))
     _ngram_fractions(
-        read_only(words.hashes, np.uint64),
-        read_only(words.n_characters, np.int32),
-        read_only(words.index, np.int64),
-        *table_for(most),
-        marks_for(most),
-        np.empty(most, dtype=np.uint64),
-        np.empty((3, most), dtype=np.uint32),
+        *ngram_arrays(words),
         fractions,
     )
     return fractions

@@ -8,13 +8,13 @@ few steps each and without a branch. Words and pairs are told apart by 64-bit ha
 their halves, exactly. One table is used again for each document.
 
 The readable twin is `dolma/kernels/reference/repetition.py`. N-grams: about 430 MB/s of mixed text whose words are
-known on one core of a 2-core cloud machine, 2026-11-26. A table that starts small and grows
-with the different keys halves the time of the worst case (115 MB of one text 17 times: 24 s) and doubles all others.
+known on one core of a 2-core cloud machine, 2026-11-26. A table that starts small and grows with the different keys
+halves the time of the worst case (115 MB of one text 17 times) and doubles all others.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,15 +40,8 @@ def ngram_fractions(words: Words) -> npt.NDArray[np.float64]:
     that occur at least twice. Code points in several occurrences count once. 0 where no n-gram occurs twice.
     """
     fractions = np.zeros((len(words.index) - 1, LONGEST - 1), dtype=np.float64)
-    most = int(words.per_document().max(initial=0))
     _ngram_fractions(
-        read_only(words.hashes, np.uint64),
-        read_only(words.n_characters, np.int32),
-        read_only(words.index, np.int64),
-        *table_for(most),
-        marks_for(most),
-        np.empty(most, dtype=np.uint64),
-        np.empty((3, most), dtype=np.uint32),
+        *ngram_arrays(words),
         fractions,
     )
     return fractions
@@ -75,13 +68,44 @@ def duplicate_fractions(utf8: npt.NDArray[np.uint8], blocks: Blocks) -> npt.NDAr
     return fractions
 
 
+class NgramArrays(NamedTuple):
+    """What the kernels of n-grams take of words, and their memory.
+
+    Document `i` has the words `bounds[i]:bounds[i + 1]`. `table` and `firsts` are the table of `count_keys`, `marks` the
+    slots of `repeated`; `scratch` has rows for counts, places and n-grams.
+    """
+
+    hashes: npt.NDArray[np.uint64]
+    n_characters: npt.NDArray[np.int32]
+    bounds: npt.NDArray[np.int64]
+    table: npt.NDArray[np.uint64]
+    firsts: npt.NDArray[np.uint32]
+    marks: npt.NDArray[np.uint8]
+    keys: npt.NDArray[np.uint64]
+    scratch: npt.NDArray[np.uint32]
+
+
+def ngram_arrays(words: Words) -> NgramArrays:
+    """Those of the words of a batch; memory for its longest document."""
+    most = int(words.per_document().max(initial=0))
+    return NgramArrays(
+        read_only(words.hashes, np.uint64),
+        read_only(words.n_characters, np.int32),
+        read_only(words.index, np.int64),
+        *table_for(most),
+        _marks_for(most),
+        np.empty(most, dtype=np.uint64),
+        np.empty((3, most), dtype=np.uint32),
+    )
+
+
 def table_for(n_items: int) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint32]]:
     """The memory of a hash table for `count_keys` of at most so many keys: uint64 and uint32, of one length."""
     capacity = 1 << int(_bits(n_items))
     return np.empty(capacity, dtype=np.uint64), np.empty(capacity, dtype=np.uint32)
 
 
-def marks_for(n_items: int) -> npt.NDArray[np.uint8]:
+def _marks_for(n_items: int) -> npt.NDArray[np.uint8]:
     """The memory of the slots that `repeated` needs for at most so many keys."""
     return np.empty(1 << int(_mark_bits(n_items)), dtype=np.uint8)
 
