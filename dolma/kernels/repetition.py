@@ -71,8 +71,8 @@ def duplicate_fractions(utf8: npt.NDArray[np.uint8], blocks: Blocks) -> npt.NDAr
 class NgramArrays(NamedTuple):
     """What the kernels of n-grams take of words, and their memory.
 
-    Document `i` has the words `bounds[i]:bounds[i + 1]`. `table` and `firsts` are the table of `count_keys`, `marks` the
-    slots of `repeated`; `scratch` has rows for counts, places and n-grams.
+    Document `i` has the words `bounds[i]:bounds[i + 1]`. `table` and `firsts` are the table of `count_keys`, `marks`
+    the slots of `repeated`; `scratch` has rows for counts, places and n-grams.
     """
 
     hashes: npt.NDArray[np.uint64]
