@@ -15,8 +15,8 @@ _EMAIL = re.compile(
     rb"@(?P<domain>(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+(?P<top>[A-Za-z]{2,24}))(?![A-Za-z0-9]|-[A-Za-z0-9])"
 )
 _NO_DOMAINS = frozenset(b"png jpg jpeg gif svg webp bmp ico pdf css js ts jsx tsx json html htm php py".split())
-# Domains that can belong to nobody (RFC 2606, RFC 6761).
-_RESERVED = re.compile(rb"(?:\A|\.)(?:example(?:\.(?:com|net|org))?|test|invalid|localhost|local)\Z", re.IGNORECASE)
+# Domains that can belong to nobody (RFC 2606, RFC 6761), and what is before and under them.
+_RESERVED = tuple(b".example .example.com .example.net .example.org .test .invalid .localhost .local".split())
 
 _EXTENSION = rb"(?: ?(?:x|ext\.?) ?[0-9]{1,5})?(?![A-Za-z0-9_])"
 _PHONE = re.compile(
@@ -85,6 +85,7 @@ _VERSION = re.compile(
     ).encode(),
     re.IGNORECASE,
 )
+_LONGEST_VERSION = 20  # bytes of a word for it, a full stop and two no-break spaces, with some to spare
 _NETWORK_BEFORE = re.compile(
     rb"(?:\b(?:ip|address|addr|dns|nameservers?|servers?|hosts?|ping|route|subnet|gateway|via|dev)\b|://|@)[^0-9\n]{0,12}\Z",
     re.IGNORECASE,
@@ -106,12 +107,13 @@ def email(window: bytes, start: int, end: int) -> Found | None:
     at = window.index(b"@", start)
     doubled = window.rfind(b"..", start, at)
     start = doubled + 2 if doubled >= 0 else start
-    while window[start : start + 1] in (b".", b"-", b"%", b"+"):
+    while window[start] in b".-%+":
         start += 1
     match = _EMAIL.match(window, start, end)
     if not match or match["top"].lower() in _NO_DOMAINS:
         return None
-    return "email", match.start(), match.end(), 0.6 if _RESERVED.search(match["domain"]) else 0.95
+    reserved = b".%b" % match["domain"].lower()
+    return "email", match.start(), match.end(), 0.6 if reserved.endswith(_RESERVED) else 0.95
 
 
 def north_american(window: bytes, start: int, end: int) -> Found | None:
@@ -178,19 +180,17 @@ def ipv4(window: bytes, start: int, end: int) -> Found | None:
     number a section or package.
     """
     match = _IP.match(window, start)
-    if not match or _VERSION.search(window, 0, start):
+    if not match or _VERSION.search(window, max(start - _LONGEST_VERSION, 0), start):
         return None
-    small = _SMALL.match(match[0])
-    heads = _HEADS_LINE.search(window, 0, start) and _HEADING.match(window, end)
+    shared = _SHARED.match(match[0])
+    if not _SMALL.match(match[0]):
+        return "ip", match.start(), match.end(), 0.6 if shared else 0.9
     numbered = window[max(start - 2, 0) : start] == b"\xc2\xa0"  # a no-break space, as behind "section" in any language
-    if small and (heads or numbered or _PACKAGE.match(window, end)):
+    heads = _HEADING.match(window, end) and _HEADS_LINE.search(window, 0, start)
+    if heads or numbered or _PACKAGE.match(window, end):
         return "ip", match.start(), match.end(), 0.3
-    if _SHARED.match(match[0]):
-        return "ip", match.start(), match.end(), 0.6
-    if small:
-        network = _NETWORK_BEFORE.search(window, 0, start) or _NETWORK_BEHIND.match(window, end)
-        return "ip", match.start(), match.end(), 0.6 if network else 0.4
-    return "ip", match.start(), match.end(), 0.9
+    network = shared or _NETWORK_BEHIND.match(window, end) or _NETWORK_BEFORE.search(window, 0, start)
+    return "ip", match.start(), match.end(), 0.6 if network else 0.4
 
 
 def colons(window: bytes, start: int, end: int) -> Found | None:

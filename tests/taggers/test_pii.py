@@ -522,6 +522,16 @@ def test_an_address_between_spaces_is_found_in_any_text(around):
     assert (len(before), len(before) + 20, 0.6) in spans(text)[0]["email"]
 
 
+@pytest.mark.parametrize("name", TYPES)
+def test_a_type_asked_for_alone_is_as_among_all(name):
+    text = (
+        "a@b.com, tel. 212-555-0100 +49 30 1234567, 81.2.3.4 fe80::1 00:1b:44:11:3a:b7, visa 4111 1111 1111 1111,"
+        " GB82 WEST 1234 5698 7654 32, SSN 531-21-7351, token = 'ghp_16C7e42F292c6912E7710c838347Ae178B4a',"
+        " DE89370400440532013000 call 212-555-0100"
+    )
+    assert spans(text, types=[name])[0][name] == spans(text)[0][name]
+
+
 @pytest.mark.property
 @settings(max_examples=80, deadline=None)
 @given(st.text(alphabet=st.sampled_from("0123456789+.-() @ab:"), max_size=200))

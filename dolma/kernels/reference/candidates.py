@@ -32,16 +32,19 @@ from dolma.kernels.candidates import (
 )
 
 _LOCAL = re.compile(rb"[A-Za-z0-9._%+-]*\Z")
+_LABEL = re.compile(rb"\.[A-Za-z]")
 _DOMAIN = re.compile(rb"@[A-Za-z0-9.-]{0,255}")
 _PLUS = re.compile(rb"\+(?=[0-9])[0-9 ()./-]{1,33}")
 _DIGITS = re.compile(rb"[0-9]+")
 _NUMBER = re.compile(rb"[0-9]+(?:[ ()./-]{1,2}[0-9]+)*")
+_JOINED, _DECIMAL = re.compile(rb"[A-Za-z0-9][-./,]\Z"), re.compile(rb"[0-9]+\.[0-9]+")
 _GROUPED = re.compile(rb"[0-9]{4}([ -])(?:[0-9]{6}\1[0-9]{4,5}(?![0-9])|[0-9]{4}\1[0-9]{4}\1[0-9]{4}(?![0-9]))")
 _IBAN = re.compile(rb"(?<![A-Za-z0-9])(?=([A-Z]{2}|[a-z]{2})[0-9]{2})")
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{20,}")
 _WIDE_TOKEN = re.compile(rb"[A-Za-z0-9_/+-]{20,}")
 _PAIRS = re.compile(rb"(?<![A-Za-z0-9_-])(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}(?![A-Za-z0-9_-])")
 _COLONS = re.compile(rb"[0-9A-Fa-f:]+")
+_ASSIGNMENT = re.compile(rb"[:=>][ \t]*[\"']?\Z")
 _WORD = re.compile(rb"[A-Za-z0-9_]")
 
 Candidate = tuple[int, int, int]
@@ -68,7 +71,7 @@ def _emails(data: bytes) -> list[tuple[int, int]]:
     for at in (i for i, byte in enumerate(data) if byte == ord("@")):
         local, domain = _LOCAL.search(data[:at]), _DOMAIN.match(data, at)
         assert local and domain
-        if 0 < len(local[0]) <= LONGEST_LOCAL and b"." in domain[0]:
+        if 0 < len(local[0]) <= LONGEST_LOCAL and _LABEL.search(data, at, domain.end() + 1):
             found.append((local.start(), domain.end()))
     return found
 
@@ -104,6 +107,8 @@ def _numbers(data: bytes) -> Iterator[Candidate]:
         start, end = match.span()
         runs = [len(run) for run in _DIGITS.findall(match[0])]
         if not 7 <= sum(runs) <= 12 or _is_word(data, start - 1) or data[max(start - 1, 0) : start] == b"+":
+            continue
+        if _JOINED.search(data[max(start - 2, 0) : start]) or _DECIMAL.fullmatch(match[0]):
             continue
         around = data[max(start - WORD_BEFORE, 0) : end + WORD_AFTER]
         if match[0][:1] == b"0" or runs == [3, 2, 4] or _signs(around) & (PHONE_WORDS | SSN_WORDS):
@@ -158,10 +163,12 @@ def _is_known(token: bytes) -> bool:
 
 def _is_assigned(data: bytes, match: re.Match[bytes]) -> bool:
     before = data[max(match.start() - WORD_BEFORE, 0) : match.start()]
-    return _is_mixed(match[0]) and _signs(before) & SECRET_WORDS != 0
+    assigned = _ASSIGNMENT.search(data[: match.start()])
+    return _is_mixed(match[0]) and assigned is not None and _signs(before) & SECRET_WORDS != 0
 
 
 def _is_chain(data: bytes, match: re.Match[bytes]) -> bool:
     n_colons = match[0].count(b":")
-    outline = n_colons >= 2 and (b"::" in match[0] or n_colons in (5, 7)) and len(match[0]) <= LONGEST_COLONS
-    return outline and not _is_word(data, match.start() - 1) and not _is_word(data, match.end())
+    neighbours = b"::" in match[0] and _DIGITS.search(match[0])
+    outline = (neighbours or n_colons in (5, 7)) and len(match[0]) <= LONGEST_COLONS
+    return bool(outline) and not _is_word(data, match.start() - 1) and not _is_word(data, match.end())
