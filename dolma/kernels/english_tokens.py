@@ -18,6 +18,7 @@ one core of a 2-core cloud machine, 2026-11-23.
 from __future__ import annotations
 
 import functools
+import string
 import unicodedata
 from typing import Any
 
@@ -29,25 +30,41 @@ from dolma.kernels.hashing import absorb64, finish64, hash64, start64
 from dolma.kernels.reference.english_tokens import AFTER_DIGIT, EDGES, MARKS, NO_SENTENCE_ENDS, NOT_LAST
 from dolma.kernels.sentences import terminal_punctuation
 from dolma.kernels.unicode import ALNUM, ALPHA, DIGIT, LOWER, SPACE, UPPER, character_classes, decode, skip_spaces
-from dolma.kernels.views import HAS_ALPHA, IS_PLAIN, IS_PLAIN_BUT_LAST, Int64, Words
+from dolma.kernels.views import ENDING_MARKS, HAS_ALPHA, IS_MARKED, IS_PLAIN, Int64, Words
 from dolma.kernels.words64 import (
+    ASCII_DIGITS,
+    ASCII_LETTERS,
     HIGHS,
     ONES,
     at_least,
+    bits_of,
     byte_at,
+    count_bits,
+    first_bit,
     first_bytes,
     first_mark,
+    last_bit,
     load,
+    load_eight,
     spaces_or_beyond_ascii,
 )
 
 IS_SOLID, IS_WORD, ENDS_SENTENCE = 2, 4, 8
 assert HAS_ALPHA == 1
+assert (IS_PLAIN, IS_MARKED) == (1 << 3, 1 << 4)
+assert frozenset(map(chr, ENDING_MARKS)) == frozenset(filter(str.isascii, EDGES)) - NOT_LAST
 
 _EDGE = 64
 _CASE = np.uint64(0x20) * ONES
 _A, _BEYOND_Z, _ZERO, _BEYOND_9, _LETTERS = (np.uint64(byte) * ONES for byte in (0x61, 0x7B, 0x30, 0x3A, 0x40))
 _7, _56 = np.uint64(7), np.uint64(56)
+_WWW = np.uint64(int.from_bytes(b"www.", "little"))
+_0, _1, _2, _3, _4, _ALL = *map(np.uint64, range(5)), np.uint64(0xFFFFFFFFFFFFFFFF)
+_edges = bits_of(ord(edge) for edge in EDGES if edge.isascii())
+_letters, _digits, _capitals = bits_of(ASCII_LETTERS), bits_of(ASCII_DIGITS), bits_of(string.ascii_uppercase.encode())
+_dots, _quotes, _ses, _equals, _signs = bits_of(b"."), bits_of(b"'"), bits_of(b"sS"), bits_of(b"="), bits_of(b"$%")
+_pluses, _minuses, _plus_or_minus, _operators = bits_of(b"+"), bits_of(b"-"), bits_of(b"+-"), bits_of(b"+-*^")
+_colons, _slashes, _between, _hyphens = bits_of(b":"), bits_of(b"/"), bits_of(b":<>=/"), bits_of(b"-~,")
 _PLUS, _MINUS, _DOT, _COMMA, _CARET, _QUOTE, _CURLY_QUOTE, _S = 0x2B, 0x2D, 0x2E, 0x2C, 0x5E, 0x27, 0x2019, 0x73
 _SECTION, _EQUALS, _DOLLAR, _POUND, _EURO, _PERCENT = 0xA7, 0x3D, 0x24, 0xA3, 0x20AC, 0x25
 assert frozenset(map(ord, AFTER_DIGIT)) == {_DOLLAR, _POUND, _EURO, _PERCENT}
@@ -127,23 +144,73 @@ def _english_tokens(
     utf8: Any, starts: Any, ends: Any, sizes: Any, kinds: Any, index: Any, classes: Any, points: Any, counts: Any
 ) -> None:
     for doc in range(len(counts)):
-        n = 0
-        for word in range(index[doc], index[doc + 1]):
-            start, end = starts[word], ends[word]
-            if kinds[word] & (IS_PLAIN | IS_PLAIN_BUT_LAST):
-                # Without a branch for the mark at the end: which words have one cannot be foreseen.
-                last = byte_at(utf8, end - 1)
-                before = classes[byte_at(utf8, max(end - 2, 0))] & (LOWER | DIGIT) != 0
-                dot = (last == _DOT) & before & (end - start >= 3)
-                mark = (classes[last] & _EDGE != 0) & (last != _EQUALS) & (last != _DOLLAR) & (last != _PERCENT)
-                if kinds[word] & IS_PLAIN or dot or mark:
-                    n += 1 + (dot | mark)
-                    continue
-            if sizes[word] == end - start:
-                n += _count(utf8, start, end, classes, points[:0])
-            else:
-                n += _tokens(utf8, start, end, classes, points)
+        first, last = index[doc], index[doc + 1]
+        n = last - first
+        for at in range(first, last, 8):
+            eight = first_bytes(load(kinds, at), last - at)
+            marked = eight >> _4 & ONES
+            n += count_bits(marked)
+            odd = first_bytes(ONES, last - at) & ~(marked | eight >> _3)
+            while odd != _0:
+                word = at + (first_bit(odd) >> 3)
+                odd &= odd - _1
+                n += _count_odd(utf8, starts[word], ends[word], sizes[word], classes, points) - 1
         counts[doc] = n
+
+
+@kernel
+def _count_odd(utf8: Any, start: int, end: int, size: int, classes: Any, points: Any) -> int:
+    if size < end - start:
+        return _tokens(utf8, start, end, classes, points)
+    n = 0
+    if size < 64 and start + 64 <= len(utf8):
+        n = _count_by_bits(utf8, start, size)
+    return n if n > 0 else _count(utf8, start, end, classes, points[:0])
+
+
+@inlined
+def _count_by_bits(utf8: Any, start: int, size: int) -> int:
+    """The tokens of a word of less than 64 characters, all ASCII; 0 for some that are rare: then see `_count`.
+
+    Those are words with a run of dots at an end or a "+" in front, and those in "'s" or from "www." on.
+    """
+    all_of_it = _ALL >> np.uint64(64 - size)
+    edges, dots, digits, letters, capitals = (
+        _edges(utf8, start) & all_of_it,
+        _dots(utf8, start) & all_of_it,
+        _digits(utf8, start),
+        _letters(utf8, start),
+        _capitals(utf8, start),
+    )
+    first = first_bit(~edges)
+    if first >= size:
+        return size
+    # A mark at the end is a token of its own, but these only after a digit or not at all; and a dot only sometimes.
+    signs, quotes = _signs(utf8, start), _quotes(utf8, start)
+    closing = edges & ~(signs | _equals(utf8, start)) | signs & digits << _1 & all_of_it
+    single = dots & ~(dots << _1) & ~(dots >> _1) & (_ALL << np.uint64(first)) << _1
+    ended = digits | edges | letters & ~capitals | _plus_or_minus(utf8, start)
+    closing |= single & (ended << _1 & ~(dots << _2) | capitals << _1 & capitals << _2)
+    end = last_bit(all_of_it & ~closing & _ALL << np.uint64(first)) + 1
+    at_first, at_last = _1 << np.uint64(first), _1 << np.uint64(end - 1)
+    odd = at_first & (_pluses(utf8, start) | dots & dots >> _1)
+    odd |= at_last & (_ses(utf8, start) & quotes << _1 | dots & dots << _1)
+    if odd != _0 or first_bytes(load_eight(utf8, start + first), 4) == _WWW:
+        return 0
+    n = first + size - end + 1
+    within = max(at_last, at_first << _1) - (at_first << _1)
+    if within & ~(letters | digits) == _0:
+        return n
+    colons, slashes = _colons(utf8, start), _slashes(utf8, start)
+    if colons & slashes >> _1 & slashes >> _2 & within & ~(at_last >> _1) != _0:
+        return n
+    after, minuses = letters >> _1, _minuses(utf8, start)
+    divides = _hyphens(utf8, start) & letters << _1 & after
+    divides |= _between(utf8, start) & (letters | digits) << _1 & after
+    divides |= dots & (letters & ~capitals) << _1 & capitals >> _1
+    divides |= _operators(utf8, start) & digits << _1 & (digits | minuses) >> _1
+    clitics = quotes & letters << _1 & after & (at_last | at_last >> _1 | at_last >> _2)
+    return n + 2 * count_bits(divides & within) + count_bits(clitics & within)
 
 
 @kernel

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
-from dolma.kernels.words64 import first_bytes, load
+from dolma.kernels.words64 import first_bytes, load, load_eight
 
 _C1, _C2 = np.uint64(0x87C37B91114253D5), np.uint64(0x4CF5AD432745937F)
 _N1, _N2, _5 = np.uint64(0x52DCE729), np.uint64(0x38495AB5), np.uint64(5)
@@ -130,17 +130,14 @@ def hash64(utf8: Any, start: int, end: int) -> Any:
 
 
 @inlined
-def hash64_of_word(utf8: Any, start: int, end: int) -> Any:
-    """`hash64` without a branch for the first 16 bytes: how long words are cannot be foreseen."""
-    n = end - start
-    state = absorb64(_START, first_bytes(load(utf8, start), n))
-    longer = absorb64(state, first_bytes(load(utf8, start + 8), max(n - 8, 0)))
-    state = longer if n > 8 else state
-    i = start + 16
-    while i < end:
-        state = absorb64(state, first_bytes(load(utf8, i), end - i))
-        i += 8
-    return finish64(state, n)
+def hash64_of_word(utf8: Any, start: int, size: int) -> Any:
+    """`hash64` without a branch for the first 16 bytes, which must be there: how long words are cannot be foreseen."""
+    state = absorb64(_START, first_bytes(load_eight(utf8, start), size))
+    longer = absorb64(state, first_bytes(load_eight(utf8, start + 8), max(size - 8, 0)))
+    state = longer if size > 8 else state
+    for k in range(16, size, 8):
+        state = absorb64(state, first_bytes(load(utf8, start + k), size - k))
+    return finish64(state, size)
 
 
 @inlined

@@ -7,7 +7,9 @@ byte `i` of the text is bits `8 * i` to `8 * i + 7`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import string
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -18,15 +20,17 @@ from dolma.kernels.compiled import inlined
 
 intrinsic: Any = extending.intrinsic
 
+ASCII_SPACES = frozenset(byte for byte in range(128) if chr(byte).isspace())
+ASCII_LETTERS, ASCII_DIGITS = frozenset(string.ascii_letters.encode()), frozenset(string.digits.encode())
 ONES = np.uint64(0x0101010101010101)
 HIGHS = np.uint64(0x8080808080808080)
 LOWS = np.uint64(0x7F7F7F7F7F7F7F7F)
-_1, _3 = np.uint64(1), np.uint64(3)
+_0, _1, _3 = np.uint64(0), np.uint64(1), np.uint64(3)
 _TAB, _SHIFT_OUT, _FILE_SEPARATOR, _BANG = (np.uint64(b) * ONES for b in (0x09, 0x0E, 0x1C, 0x21))
 
 
 @intrinsic
-def _load_unaligned(typing_context: Any, data: Any, index: Any) -> Any:
+def load_eight(typing_context: Any, data: Any, index: Any) -> Any:
     """The eight bytes `data[index:index + 8]` as a uint64. The caller has checked that there are eight."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -63,93 +67,54 @@ def byte_at(typing_context: Any, data: Any, index: Any) -> Any:
     return types.uint8(data, types.intp), generate
 
 
-def _bits_of_64(data: Any, index: Any, holds: Callable[[Any, Any, Any], Any]) -> Any:
-    """An intrinsic's answer: bit `k` of a uint64 is whether byte `data[index + k]` holds; `holds(builder, bytes, of)`.
+def bits_of(members: Iterable[int]) -> Any:
+    """A function `(data, index)` for kernels: bit `k` of a uint64 says whether byte `data[index + k]` is a member.
 
-    `of(n)` is 64 copies of `n`. One comparison of a vector register tests 16, 32 or 64 bytes, as the machine has them.
+    The caller of that function has checked that there are 64. One comparison of a vector register tests 16, 32 or 64
+    bytes, as the machine has them; each run of neighbours among the members takes one.
     """
+    ranges, folded = _ranges(frozenset(members))
     vector = ir.VectorType(ir.IntType(8), 64)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        value = builder.load(builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer()))
-        value.align = 1
-        bits = holds(builder, value, lambda n: ir.Constant(vector, [n] * 64))
-        return builder.bitcast(bits, ir.IntType(64))
+    def of(byte: int) -> Any:
+        return ir.Constant(vector, [byte] * 64)
 
-    return types.uint64(data, types.intp), generate
+    @intrinsic
+    def bits(typing_context: Any, data: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            array = context.make_array(signature.args[0])(context, builder, arguments[0])
+            value = builder.load(builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer()))
+            value.align = 1
+            if folded:
+                value = builder.or_(value, of(0x20))
+            found = [
+                builder.icmp_unsigned("==", value, of(first))
+                if first == last
+                else builder.icmp_unsigned("<=", builder.sub(value, of(first)), of(last - first))
+                for first, last in ranges
+            ]
+            return builder.bitcast(functools.reduce(builder.or_, found), ir.IntType(64))
 
+        return types.uint64(data, types.intp), generate
 
-@intrinsic
-def _64_spaces(typing_context: Any, data: Any, index: Any) -> Any:
-    """Bits of the bytes that are ASCII whitespace. The caller has checked that there are 64."""
-
-    def holds(builder: Any, value: Any, of: Any) -> Any:
-        control = builder.icmp_unsigned("<", builder.sub(value, of(0x09)), of(5))
-        return builder.or_(control, builder.icmp_unsigned("<", builder.sub(value, of(0x1C)), of(5)))
-
-    return _bits_of_64(data, index, holds)
-
-
-@intrinsic
-def _64_beyond_ascii(typing_context: Any, data: Any, index: Any) -> Any:
-    """Bits of the bytes beyond ASCII. The caller has checked that there are 64."""
-
-    def holds(builder: Any, value: Any, of: Any) -> Any:
-        return builder.icmp_signed("<", value, of(0))
-
-    return _bits_of_64(data, index, holds)
+    return bits
 
 
-@intrinsic
-def _64_letters(typing_context: Any, data: Any, index: Any) -> Any:
-    """Bits of the bytes that are ASCII letters. The caller has checked that there are 64."""
-
-    def holds(builder: Any, value: Any, of: Any) -> Any:
-        return builder.icmp_unsigned("<", builder.sub(builder.or_(value, of(0x20)), of(0x61)), of(26))
-
-    return _bits_of_64(data, index, holds)
+def _ranges(members: frozenset[int]) -> tuple[list[tuple[int, int]], bool]:
+    """First and last of each run of neighbours; and whether they are of bytes with 0x20 set, if that gives fewer."""
+    if members == {member ^ 0x20 for member in members}:
+        return _runs({member | 0x20 for member in members}), True
+    return _runs(members), False
 
 
-@intrinsic
-def _64_digits(typing_context: Any, data: Any, index: Any) -> Any:
-    """Bits of the bytes that are ASCII digits. The caller has checked that there are 64."""
-
-    def holds(builder: Any, value: Any, of: Any) -> Any:
-        return builder.icmp_unsigned("<", builder.sub(value, of(0x30)), of(10))
-
-    return _bits_of_64(data, index, holds)
-
-
-@intrinsic
-def _64_signs(typing_context: Any, data: Any, index: Any) -> Any:
-    """Bits of the bytes that are "#" or ".". The caller has checked that there are 64."""
-
-    def holds(builder: Any, value: Any, of: Any) -> Any:
-        return builder.or_(builder.icmp_unsigned("==", value, of(0x23)), builder.icmp_unsigned("==", value, of(0x2E)))
-
-    return _bits_of_64(data, index, holds)
-
-
-@inlined
-def bits_of_64(utf8: Any, i: int) -> tuple[Any, Any, Any, Any, Any]:
-    """Bit `k` of five uint64 says of byte `i + k`: ASCII whitespace; beyond ASCII; letter; digit; "#" or ".".
-
-    What lies beyond the buffer is whitespace. Whitespace is that of `str.isspace`, letters and digits are ASCII.
-    """
-    if i + 64 <= len(utf8):
-        beyond, signs = _64_beyond_ascii(utf8, i), _64_signs(utf8, i)
-        return _64_spaces(utf8, i), beyond, _64_letters(utf8, i), _64_digits(utf8, i), signs
-    spaces, beyond, letters, digits, signs = np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0), np.uint64(0)
-    for k in range(64):
-        byte = byte_at(utf8, i + k) if i + k < len(utf8) else np.uint8(0x20)
-        bit, small = _1 << np.uint64(k), byte | 0x20
-        spaces |= bit * np.uint64(((byte >= 0x09) & (byte <= 0x0D)) | ((byte >= 0x1C) & (byte <= 0x20)))
-        beyond |= bit * np.uint64(byte >= 0x80)
-        letters |= bit * np.uint64((small >= 0x61) & (small <= 0x7A))
-        digits |= bit * np.uint64((byte >= 0x30) & (byte <= 0x39))
-        signs |= bit * np.uint64((byte == 0x23) | (byte == 0x2E))
-    return spaces, beyond, letters, digits, signs
+def _runs(members: Iterable[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for member in sorted(members):
+        if runs and runs[-1][1] == member - 1:
+            runs[-1] = (runs[-1][0], member)
+        else:
+            runs.append((member, member))
+    return runs
 
 
 @intrinsic
@@ -162,11 +127,31 @@ def _trailing_zeros(typing_context: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+@intrinsic
+def _leading_zeros(typing_context: Any, word: Any) -> Any:
+    """How many high bits of a uint64 are zero: 0 to 64."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.uint64(types.uint64), generate
+
+
+@intrinsic
+def _population(typing_context: Any, word: Any) -> Any:
+    """How many bits of a uint64 are set."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.uint64(types.uint64), generate
+
+
 @inlined
 def load(utf8: Any, i: int) -> Any:
     """The bytes `utf8[i:i + 8]` as a uint64; those beyond the end of the buffer are zero."""
     if i + 8 <= len(utf8):
-        return _load_unaligned(utf8, i)
+        return load_eight(utf8, i)
     word = np.uint64(0)
     for j in range(len(utf8) - i):
         word |= np.uint64(utf8[i + j]) << np.uint64(8 * j)
@@ -185,6 +170,24 @@ def first_bytes(word: Any, n: int) -> Any:
 def first_bit(word: Any) -> Any:
     """The index of the lowest bit that is set; 64 if none is."""
     return np.int64(_trailing_zeros(word))
+
+
+@inlined
+def last_bit(word: Any) -> Any:
+    """The index of the highest bit that is set; -1 if none is."""
+    return 63 - np.int64(_leading_zeros(word))
+
+
+@inlined
+def count_bits(word: Any) -> Any:
+    """How many bits are set."""
+    return np.int64(_population(word))
+
+
+@inlined
+def lowest_bit(word: Any) -> Any:
+    """The word with only its lowest bit that is set; 0 if none is."""
+    return word & (~word + _1)
 
 
 @inlined

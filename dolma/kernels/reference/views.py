@@ -16,7 +16,7 @@ class Word(NamedTuple):
     has_hash: bool
     has_ellipsis: bool
     is_plain: bool
-    is_plain_but_last: bool
+    is_marked: bool
 
 
 class Block(NamedTuple):
@@ -41,9 +41,10 @@ def word_spans(text: str) -> list[Word]:
         start = n_bytes(text[:at])
         at += len(word)
         has_alpha, has_hash, has_ellipsis = any(map(str.isalpha, word)), "#" in word, "…" in word or "..." in word
-        plain = word.isascii() and word.isalnum()
-        but_last = word.isascii() and word[:-1].isalnum() and not plain
-        words.append(Word(start, start + n_bytes(word), word, has_alpha, has_hash, has_ellipsis, plain, but_last))
+        plain = word.isalnum()
+        stop = word[-1] == "." and len(word) > 2 and word[-2].isascii() and (word[-2].islower() or word[-2].isdecimal())
+        marked = word[:-1].isalnum() and (word[-1] in ",:;!?()[]{}<>_#*&`'\"" or stop)
+        words.append(Word(start, start + n_bytes(word), word, has_alpha, has_hash, has_ellipsis, plain, marked))
     return words
 
 
