@@ -14,7 +14,7 @@ import numpy.typing as npt
 from llvmlite import ir
 from numba import extending, types
 
-from dolma.kernels.compiled import inlined, read_only
+from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 
 intrinsic: Any = extending.intrinsic
 
@@ -143,3 +143,25 @@ def inside(i: int, first: int, end: int) -> Any:
     """Bits of the 64 bytes from `i` on that lie in `[first, end)`; `end > i` and `first < i + 64`."""
     above = _ALL << np.uint64(first - i) if first > i else _ALL
     return above & (_ALL >> np.uint64(64 - (end - i))) if end - i < 64 else above
+
+
+def byte_counts(utf8: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], byte: int) -> npt.NDArray[np.int64]:
+    """How often the byte is in each document; int64, shape `(n_docs,)`.
+
+    >>> byte_counts(np.frombuffer(b"to be or not", np.uint8), np.array([0, 5, 12]), ord("o")).tolist()
+    [1, 2]
+    """
+    text, bounds = flat_text(utf8, offsets)
+    counts = np.empty(len(bounds) - 1, dtype=np.int64)
+    _byte_counts(padded(text), bounds, np.uint8(byte), counts)
+    return counts
+
+
+@kernel
+def _byte_counts(utf8: Any, offsets: Any, byte: Any, counts: Any) -> None:
+    for doc in range(len(counts)):
+        first, end, n = offsets[doc], offsets[doc + 1], 0
+        for block in range(first, end, BLOCK):
+            at = fitting(utf8, block)
+            n += n_ones(moved(equal(utf8, at, byte), at, block) & inside(block, first, end))
+        counts[doc] = n

@@ -1,6 +1,6 @@
 """Pieces of a text that end after each "\\n", as the taggers of Dolma 1.x know paragraphs, and texts without margins.
 
-Views, meant for `TextBatch.view`. About 1.5 GB/s of English on one core of a 2-core cloud machine, 2026-11-23.
+Views, meant for `TextBatch.view`. About 2.4 GB/s of mixed text on one core of a 2-core cloud machine, 2026-11-26.
 """
 
 from __future__ import annotations
@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dolma.kernels.compiled import flat_text, kernel, read_only
+from dolma.kernels.bits64 import BLOCK, among, byte_counts, equal, fitting, inside, moved, n_ones, padded
+from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.unicode import character_classes, count_code_points, decode, skip_spaces, trim_spaces
-from dolma.kernels.views import Int64, code_points, code_points_at, line_spans
+from dolma.kernels.views import Int64
+
+_0, _1 = np.uint64(0), np.uint64(1)
+_TAB, _NEWLINE, _FILE_SEPARATOR, _CONTINUED = (np.uint8(byte) for byte in (0x09, 0x0A, 0x1C, 0x80))
+_5, _64, _128 = (np.uint8(n) for n in (5, 64, 128))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +39,14 @@ class Pieces:
 
     def of(self, chosen: npt.NDArray[np.bool_]) -> Pieces:
         """The chosen pieces alone."""
+        some = np.flatnonzero(chosen)
         return Pieces(
-            starts=self.starts[chosen],
-            ends=self.ends[chosen],
-            first_points=self.first_points[chosen],
-            last_points=self.last_points[chosen],
-            documents=self.documents[chosen],
-            blank=self.blank[chosen],
+            starts=self.starts[some],
+            ends=self.ends[some],
+            first_points=self.first_points[some],
+            last_points=self.last_points[some],
+            documents=self.documents[some],
+            blank=self.blank[some],
             n_docs=self.n_docs,
         )
 
@@ -74,20 +80,18 @@ def text_pieces(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Pieces:
     >>> pieces.first_points.tolist(), pieces.last_points.tolist(), pieces.blank.tolist()
     ([0, 2, 3], [2, 3, 4], [False, True, False])
     """
-    lines = line_spans(utf8, offsets)
-    bounds = np.asarray(offsets, dtype=np.int64)
-    documents = np.repeat(np.arange(len(bounds) - 1), lines.per_document())
-    first_points = code_points_at(utf8, bounds, documents, lines.starts)
-    ends, last_points = bounds[1:][documents], code_points(utf8, bounds)[documents]
-    follows = documents[1:] == documents[:-1]
-    ends[:-1][follows], last_points[:-1][follows] = lines.starts[1:][follows], first_points[1:][follows]
+    text, bounds = flat_text(utf8, offsets)
+    most = int(byte_counts(text, bounds, ord("\n")).sum()) + len(bounds)
+    found, blank = np.empty((5, most), dtype=np.int64), np.empty(most, dtype=np.bool_)
+    n = _pieces(padded(text), bounds, character_classes(), found, blank)
+    starts, ends, first_points, last_points, documents = found[:, :n]
     return Pieces(
-        starts=lines.starts,
+        starts=starts,
         ends=ends,
         first_points=first_points,
         last_points=last_points,
         documents=documents,
-        blank=lines.text_starts == lines.text_ends,
+        blank=blank[:n],
         n_docs=len(bounds) - 1,
     )
 
@@ -120,6 +124,57 @@ def are_all_of(
         answers,
     )
     return answers
+
+
+@kernel
+def _pieces(utf8: Any, offsets: Any, classes: Any, found: Any, blank: Any) -> int:
+    """Starts, ends, first and last code points and documents go into the rows of `found`; how many there are."""
+    n = 0
+    for doc in range(len(offsets) - 1):
+        first, end = offsets[doc], offsets[doc + 1]
+        # Where the piece at hand begins, in bytes and code points, and whether it has more than whitespace.
+        start, start_point, n_points, filled = first, 0, 0, False
+        for block in range(first, end, BLOCK):
+            at = fitting(utf8, block)
+            within = inside(block, first, end)
+            points = within & ~moved(among(utf8, at, _CONTINUED, _64), at, block)
+            newlines = moved(equal(utf8, at, _NEWLINE), at, block) & within
+            spaces = among(utf8, at, _TAB, _5) | among(utf8, at, _FILE_SEPARATOR, _5)
+            ink = within & ~moved(spaces | among(utf8, at, _CONTINUED, _128), at, block)
+            while newlines != _0:
+                upto = newlines ^ (newlines - _1)
+                newlines &= newlines - _1
+                stop, stop_point = block + n_ones(upto), n_points + n_ones(points & upto)
+                filled |= ink & upto != _0
+                ink &= ~upto
+                _put(utf8, classes, found, blank, n, doc, start, stop, start_point, stop_point, filled)
+                n += 1
+                start, start_point, filled = stop, stop_point, False
+            filled |= ink != _0
+            n_points += n_ones(points)
+        if start < end:
+            _put(utf8, classes, found, blank, n, doc, start, end, start_point, n_points, filled)
+            n += 1
+    return n
+
+
+@inlined
+def _put(
+    utf8: Any,
+    classes: Any,
+    found: Any,
+    blank: Any,
+    n: int,
+    doc: int,
+    start: int,
+    stop: int,
+    start_point: int,
+    stop_point: int,
+    filled: Any,
+) -> None:
+    """Keep a piece; `filled` says that it has an ASCII character that is no whitespace."""
+    found[0, n], found[1, n], found[2, n], found[3, n], found[4, n] = start, stop, start_point, stop_point, doc
+    blank[n] = not filled and (stop - start == 1 or skip_spaces(utf8, start, stop, classes) == stop)
 
 
 @kernel
