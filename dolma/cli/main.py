@@ -32,6 +32,9 @@ COMMANDS = {
     "verify": "check output folders against their manifests",
 }
 ALIASES = {"tokens": "tokenize"}
+# These have a journal or checkpoints; the rest writes its output at the end, wholly or not at all.
+GOING_ON = frozenset({"tag", "dedupe", "mix", "tokenize", "train", "run"})
+STARTING_OVER = frozenset({"plan", "export", "soup"})  # of `train`
 
 
 class Commands(click.Group):
@@ -89,7 +92,7 @@ def run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: finished work is kept; the same command goes on from there", err=True)
+        click.echo(f"interrupted: {_what_is_kept(arguments)}", err=True)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -98,3 +101,11 @@ def run(arguments: list[str]) -> int:
         click.echo(f"error: {error}", err=True)
         return error.exit_status
     return 0
+
+
+def _what_is_kept(arguments: list[str]) -> str:
+    names = [ALIASES.get(word, word) for word in arguments if not word.startswith("-")]
+    command = next((name for name in names if name in COMMANDS), "")
+    if command in GOING_ON and not (command == "train" and STARTING_OVER.intersection(names)):
+        return "finished work is kept; the same command goes on from there"
+    return "the same command starts from the beginning"

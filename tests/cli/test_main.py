@@ -114,14 +114,30 @@ def test_version(dolma: Dolma) -> None:
     assert dolma("--version").out == f"dolma, version {__version__}\n"
 
 
-def test_ctrl_c_is_status_130_and_says_that_nothing_is_lost(dolma: Dolma, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "goes_on"),
+    [
+        (["tag"], True),
+        (["tokens"], True),
+        (["-c", "recipe.yaml", "run"], True),
+        (["train", "--config", "recipe.yaml"], True),
+        (["train", "export", "step1"], False),
+        (["classifier", "train", "--output", "a.bin"], False),
+        (["stat", "documents"], False),
+        ([], False),
+    ],
+)
+def test_ctrl_c_is_status_130_and_says_what_is_kept(
+    dolma: Dolma, monkeypatch: pytest.MonkeyPatch, arguments: list[str], goes_on: bool
+) -> None:
     def interrupted(**_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(main.dolma, "main", interrupted)
-    ended = dolma("list")
+    ended = dolma(*arguments)
     assert ended.status == 130
-    assert "the same command goes on from there" in ended.err
+    kept = "finished work is kept; the same command goes on from there"
+    assert ended.err == f"interrupted: {kept if goes_on else 'the same command starts from the beginning'}\n"
 
 
 def test_an_error_of_ours_is_one_message_and_its_status(dolma: Dolma, monkeypatch: pytest.MonkeyPatch) -> None:
