@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,8 @@ from numba import types
 from numba.core import cgutils
 
 from dolma.kernels.compiled import inlined, kernel, read_only
-from dolma.kernels.hashing import absorb64, finish64, hash64, start64
-from dolma.kernels.words64 import HIGHS, LOWS, ONES, byte_at, first_bytes, first_mark, intrinsic, load
+from dolma.kernels.hashing import absorb64, finish64, start64
+from dolma.kernels.words64 import byte_at, first_bit, first_bytes, intrinsic, load, store
 
 Int64 = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -48,15 +48,16 @@ _BASIS, _PRIME = np.uint32(2166136261), np.uint32(16777619)
 _WORD_FACTOR = np.uint64(116049371)
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _TABLE_BITS = 40
-_ABOVE_SPACE = np.uint64(0x7F - 0x20) * ONES
 _LESS, _GREATER = 0x3C, 0x3E
 _FLOOR = 1e-5
 _SIGMOID_RANGE, _SIGMOID_STEPS = 8.0, 512
 _CENTROIDS = 256
 _WORDS_KEPT, _ROWS_KEPT, _MOST_ROWS = 1 << 17, 1 << 20, 64
+_PENDING = 4096
 _IS_LABEL, _LABEL_KEPT = -1, 255
 _8, _32, _24_BITS, _8_BITS = np.uint64(8), np.uint64(32), np.uint64((1 << 24) - 1), np.uint64(255)
 _1, _5, _31 = np.uint32(1), np.uint32(5), np.uint32(31)
+_BIT, _63 = np.uint64(1), np.uint64(63)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +90,6 @@ class Matrix:
             parts.append(self.centroids[at : at + width])
         row: npt.NDArray[np.float32] = np.concatenate(parts)
         return row * self.norms[i] if len(self.norms) else row
-
-    def _arrays(self) -> tuple[Any, Any, Any, Any, int, int]:
-        return self.floats, self.codes, self.centroids, self.norms, self.n_columns, self.group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +125,12 @@ class Model:
         return self.names[self.name_starts[i] : self.name_ends[i]].tobytes()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cache:
+class Cache(NamedTuple):
     """The rows of words met before. Answers do not depend on it.
 
     `table`: uint64, shape `(n_slots, 2)`, by hash; the last word in a slot stays. First the hash, then fastText's own
     hash (32 bits), where in `rows` the word's rows begin (24 bits) and how many they are (8 bits; `_LABEL_KEPT` for a
-    label). `rows`: int32, filled up to `used[0]`; when full, everything is forgotten.
+    label, which has none). `rows`: int32, filled up to `used[0]`; when full, everything is forgotten.
     """
 
     table: npt.NDArray[np.uint64]
@@ -150,23 +147,111 @@ class Cache:
         )
 
 
+class _Rows(NamedTuple):
+    """A `Matrix` as kernels take it."""
+
+    floats: Bytes
+    codes: Bytes
+    centroids: npt.NDArray[np.float32]
+    norms: npt.NDArray[np.float32]
+    dim: int
+    group: int
+
+    @classmethod
+    def of(cls, matrix: Matrix) -> _Rows:
+        return cls(matrix.floats, matrix.codes, matrix.centroids, matrix.norms, matrix.n_columns, matrix.group)
+
+
+class _Vocabulary(NamedTuple):
+    """The words of a model: entries by hash (`table`, open addressing, -1 where there is none), and which is `</s>`."""
+
+    names: Bytes
+    starts: Int64
+    ends: Int64
+    table: npt.NDArray[np.int32]
+    n_words: int
+    end_word: int
+
+    @classmethod
+    def of(cls, model: Model) -> _Vocabulary:
+        table, end = _word_table(model), _id_of_end(model)
+        return cls(model.names, model.name_starts, model.name_ends, table, model.n_words, end)
+
+
+class _Grams(NamedTuple):
+    """The n-grams of a model: which there are, and the rows of those that pruning left (`n_pruned`; -1 for all).
+
+    `pruned`: hash and row by hash, open addressing. `kept`: a bit per bucket.
+    """
+
+    pruned: npt.NDArray[np.int32]
+    kept: npt.NDArray[np.uint32]
+    n_pruned: int
+    n_words: int
+    bucket: int
+    min_chars: int
+    max_chars: int
+    word_ngrams: int
+
+    @classmethod
+    def of(cls, model: Model) -> _Grams:
+        return cls(
+            pruned=_pruned_table(model.pruned),
+            kept=_kept_bits(model),
+            n_pruned=-1 if model.pruned is None else len(model.pruned),
+            n_words=model.n_words,
+            bucket=model.bucket,
+            min_chars=model.min_chars,
+            max_chars=model.max_chars,
+            word_ngrams=model.word_ngrams,
+        )
+
+
+class _Room(NamedTuple):
+    """Where a span is worked on: where its words begin and end, their hashes, fastText's own hashes (uint32).
+
+    `frame` holds "<word>"; `pending` the rows that are to be added next (int32), `total` the sum of those before.
+    """
+
+    edges: Int64
+    hashes: npt.NDArray[np.uint64]
+    words: npt.NDArray[np.uint32]
+    frame: Bytes
+    pending: npt.NDArray[np.int32]
+    total: npt.NDArray[np.float32]
+
+    @classmethod
+    def for_spans(cls, longest: int, *, max_chars: int, dim: int) -> _Room:
+        """Enough for spans of up to `longest` bytes. Memory that is never written to is never given out."""
+        return cls(
+            edges=np.empty(longest + 2, dtype=np.int64),
+            hashes=np.empty(longest // 2 + 1, dtype=np.uint64),
+            words=np.empty(longest // 2 + 2, dtype=np.uint32),
+            frame=np.empty(longest + 16, dtype=np.uint8),
+            pending=np.empty(_PENDING + max_chars, dtype=np.int32),
+            total=np.empty(dim, dtype=np.float32),
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Classifier:
     """A model made ready: tables to look words and n-grams up in, the tree of labels, a cache. For one thread."""
 
     model: Model
-    _words: npt.NDArray[np.int32] = field(init=False, repr=False)
-    _pruned: npt.NDArray[np.int32] = field(init=False, repr=False)
-    _kept: npt.NDArray[np.uint32] = field(init=False, repr=False)
+    _vocabulary: _Vocabulary = field(init=False, repr=False)
+    _grams: _Grams = field(init=False, repr=False)
+    _inputs: _Rows = field(init=False, repr=False)
+    _outputs: _Rows = field(init=False, repr=False)
     _tree: npt.NDArray[np.int32] = field(init=False, repr=False)
     _sigmoid: npt.NDArray[np.float32] = field(init=False, repr=False)
     _cache: Cache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         model, put = self.model, object.__setattr__
-        put(self, "_words", _word_table(model))
-        put(self, "_pruned", _pruned_table(model.pruned))
-        put(self, "_kept", _kept_bits(model))
+        put(self, "_vocabulary", _Vocabulary.of(model))
+        put(self, "_grams", _Grams.of(model))
+        put(self, "_inputs", _Rows.of(model.inputs))
+        put(self, "_outputs", _Rows.of(model.outputs))
         put(self, "_tree", label_tree(model.label_counts) if model.loss == HIERARCHICAL else np.empty((0, 2), np.int32))
         put(self, "_sigmoid", _sigmoid_table())
         put(self, "_cache", Cache.of(_WORDS_KEPT, _ROWS_KEPT))
@@ -185,16 +270,15 @@ class Classifier:
         hidden, n_rows = self.means(text, starts, ends)
         chosen = read_only(range(len(self.model.labels)) if labels is None else labels, np.int64)
         found = np.zeros((len(hidden), len(chosen)), dtype=np.float32)
-        outputs = self.model.outputs._arrays()
         if self.model.loss == HIERARCHICAL:
             inner = read_only(_above(self._tree, chosen.tolist()), np.int64)
             scores = np.empty(2 * len(self.model.labels), dtype=np.float64)
-            _by_tree(hidden, n_rows, *outputs, self._tree, inner, chosen, scores, found)
+            _by_tree(hidden, n_rows, self._outputs, self._tree, inner, chosen, scores, found)
         elif self.model.loss == SOFTMAX:
             logits = np.empty(len(self.model.labels), dtype=np.float64)
-            _by_softmax(hidden, n_rows, *outputs, chosen, logits, found)
+            _by_softmax(hidden, n_rows, self._outputs, chosen, logits, found)
         else:
-            _by_steps(hidden, n_rows, *outputs, self._sigmoid, chosen, found)
+            _by_steps(hidden, n_rows, self._outputs, self._sigmoid, chosen, found)
         return found
 
     def means(self, text: Bytes, starts: Int64, ends: Int64) -> tuple[npt.NDArray[np.float32], Int64]:
@@ -206,33 +290,18 @@ class Classifier:
         text, starts, ends = read_only(text, np.uint8), read_only(starts, np.int64), read_only(ends, np.int64)
         if len(starts) != len(ends) or (starts < 0).any() or (ends < starts).any() or (ends > len(text)).any():
             raise ValueError(f"spans must lie in the {len(text)} bytes of the text and end at or after their beginning")
-        model, cache = self.model, self._cache
-        most_words = int((ends - starts).max(initial=0)) // 2 + 2
+        longest = int((ends - starts).max(initial=0))
         n_rows = np.zeros(len(starts), dtype=np.int64)
-        hidden = np.zeros((len(starts), model.dim), dtype=np.float32)
+        hidden = np.zeros((len(starts), self.model.dim), dtype=np.float32)
         _means(
             text,
             starts,
             ends,
-            model.names,
-            model.name_starts,
-            model.name_ends,
-            self._words,
-            self._pruned,
-            self._kept,
-            -1 if model.pruned is None else len(model.pruned),
-            model.n_words,
-            model.bucket,
-            model.min_chars,
-            model.max_chars,
-            _id_of_end(model),
-            *model.inputs._arrays(),
-            cache.table,
-            cache.rows,
-            cache.used,
-            model.word_ngrams,
-            np.empty(most_words if model.word_ngrams > 1 else 0, dtype=np.uint32),
-            np.zeros(model.dim, dtype=np.float32),
+            self._vocabulary,
+            self._grams,
+            self._inputs,
+            self._cache,
+            _Room.for_spans(longest, max_chars=self.model.max_chars, dim=self.model.dim),
             n_rows,
             hidden,
         )
@@ -334,29 +403,10 @@ def _float_at(typing_context: Any, data: Any, index: Any) -> Any:
 
 
 @intrinsic
-def _add_eight(typing_context: Any, total: Any, place: Any, data: Any, index: Any) -> Any:
-    """`total[place:place + 8] += ` the eight float32 whose bytes begin at `data[index]`. All are there."""
+def _add_sixteen(typing_context: Any, total: Any, place: Any, data: Any, dim: Any, rows: Any, n: Any) -> Any:
+    """`total[place:place + 16] += ` sixteen float32 of each of the rows `rows[:n]`, one after the other.
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        eight = ir.VectorType(ir.FloatType(), 8).as_pointer()
-        totals = context.make_array(signature.args[0])(context, builder, arguments[0])
-        floats = context.make_array(signature.args[2])(context, builder, arguments[2])
-        to = builder.bitcast(builder.gep(totals.data, [arguments[1]]), eight)
-        addends = builder.load(builder.bitcast(builder.gep(floats.data, [arguments[3]]), eight))
-        sums = builder.load(to)
-        sums.align, addends.align = 4, 1
-        builder.store(builder.fadd(sums, addends), to).align = 4
-        return context.get_dummy_value()
-
-    return types.void(total, types.intp, data, types.intp), generate
-
-
-@intrinsic
-def _add_rows(typing_context: Any, total: Any, place: Any, data: Any, dim: Any, rows: Any, first: Any, n: Any) -> Any:
-    """`total[place:place + 16] += ` sixteen float32 of each of the rows `rows[first:first + n]`, one after the other.
-
-    Row `r` is the `dim` float32 whose bytes begin at `data[4 * r * dim]`. All are there. The sums stay in registers:
-    through memory, as `_add_eight` has to take them, each addition waits for the one before to be stored.
+    Row `r` is the `dim` float32 whose bytes begin at `data[4 * r * dim]`. All are there. The sums stay in registers.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -374,8 +424,8 @@ def _add_rows(typing_context: Any, total: Any, place: Any, data: Any, dim: Any, 
             slots.append((address, cgutils.alloca_once_value(builder, value)))
         width = builder.mul(arguments[3], ir.Constant(size, 4))
         offset = builder.mul(place, ir.Constant(size, 4))
-        with cgutils.for_range(builder, arguments[6]) as loop:
-            row = builder.load(builder.gep(numbers.data, [builder.add(arguments[5], loop.index)]))
+        with cgutils.for_range(builder, arguments[5]) as loop:
+            row = builder.load(builder.gep(numbers.data, [loop.index]))
             at = builder.add(builder.mul(builder.sext(row, size), width), offset)
             for half, (_, slot) in enumerate(slots):
                 here = builder.gep(floats.data, [builder.add(at, ir.Constant(size, 32 * half))])
@@ -386,7 +436,40 @@ def _add_rows(typing_context: Any, total: Any, place: Any, data: Any, dim: Any, 
             builder.store(builder.load(slot), address).align = 4
         return context.get_dummy_value()
 
-    return types.void(total, types.intp, data, types.intp, rows, types.intp, types.intp), generate
+    return types.void(total, types.intp, data, types.intp, rows, types.intp), generate
+
+
+@intrinsic
+def _copy_eight(typing_context: Any, target: Any, place: Any, source: Any, index: Any) -> Any:
+    """`target[place:place + 8] = source[index:index + 8]`, all int32. All are there."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        eight = ir.VectorType(ir.IntType(32), 8).as_pointer()
+        targets, sources = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2))
+        value = builder.load(builder.bitcast(builder.gep(sources.data, [arguments[3]]), eight))
+        value.align = 4
+        builder.store(value, builder.bitcast(builder.gep(targets.data, [arguments[1]]), eight)).align = 4
+        return context.get_dummy_value()
+
+    return types.void(target, types.intp, source, types.intp), generate
+
+
+@intrinsic
+def _64_gaps(typing_context: Any, text: Any, index: Any) -> Any:
+    """Bit `k` of a uint64: whether `text[index + k]` stands between words. The caller has checked that all 64 exist."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        form = ir.VectorType(ir.IntType(8), 64)
+        array = context.make_array(signature.args[0])(context, builder, arguments[0])
+        value = builder.load(builder.bitcast(builder.gep(array.data, [arguments[1]]), form.as_pointer()))
+        value.align = 1
+        nul, space, tab, five = (ir.Constant(form, [byte] * 64) for byte in (0, 0x20, 0x09, 5))
+        bits = builder.icmp_unsigned("<", builder.sub(value, tab), five)
+        for byte in (nul, space):
+            bits = builder.or_(bits, builder.icmp_unsigned("==", value, byte))
+        return builder.bitcast(bits, ir.IntType(64))
+
+    return types.uint64(text, types.intp), generate
 
 
 @inlined
@@ -432,13 +515,19 @@ def _fill_pruned(entries: Any, table: Any) -> None:
 
 
 @inlined
-def _row_of(hashed: Any, pruned: Any, kept: Any, n_pruned: int, n_words: int) -> Any:
-    """The row of an n-gram's hash (below `bucket`); -1 if it has none."""
-    if n_pruned < 0:
-        return n_words + np.int64(hashed)
-    if n_pruned > 0 and (kept[hashed >> _5] >> (np.uint32(hashed) & _31)) & _1:
-        return n_words + _found(np.int64(hashed), pruned)
-    return np.int64(-1)
+def _is_kept(hashed: Any, grams: Any) -> Any:
+    """1 if an n-gram of this hash (below `bucket`) has a row, else 0."""
+    if grams.n_pruned < 0:
+        return np.int64(1)
+    return np.int64((grams.kept[hashed >> _5] >> (np.uint32(hashed) & _31)) & _1)
+
+
+@inlined
+def _to_rows(pending: Any, first: Any, end: Any, grams: Any) -> None:
+    """Rows instead of hashes, which all have one, in `pending[first:end]`."""
+    for k in range(first, end):
+        hashed = pending[k]
+        pending[k] = grams.n_words + (hashed if grams.n_pruned < 0 else _found(np.int64(hashed), grams.pruned))
 
 
 @kernel
@@ -451,72 +540,51 @@ def _found(hashed: Any, pruned: Any) -> Any:
 
 
 @inlined
-def _add(row: Any, floats: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, total: Any) -> None:
-    """`total += ` the row."""
+def _add_all(pending: Any, n: Any, rows: Any, total: Any) -> None:
+    """`total += ` each of the rows `pending[:n]`, in this order."""
+    floats, dim = rows.floats, rows.dim
     if len(floats) > 0:
-        at = 4 * row * dim
-        d = 0
-        while d + 8 <= dim:
-            _add_eight(total, d, floats, at + 4 * d)
-            d += 8
-        while d < dim:
-            total[d] += _float_at(floats, at + 4 * d)
-            d += 1
+        place = 0
+        while place + 16 <= dim:
+            _add_sixteen(total, place, floats, dim, pending, n)
+            place += 16
+        for k in range(n):
+            at = 4 * np.int64(pending[k]) * dim
+            for d in range(place, dim):
+                total[d] += _float_at(floats, at + 4 * d)
     else:
-        _add_quantised(row, codes, centroids, norms, dim, group, total)
-
-
-@inlined
-def _add_all(
-    rows: Any,
-    first: Any,
-    n: Any,
-    floats: Any,
-    codes: Any,
-    centroids: Any,
-    norms: Any,
-    dim: int,
-    group: int,
-    total: Any,
-) -> None:
-    """`total += ` each of `rows[first:first + n]`, in this order."""
-    if len(floats) > 0 and dim % 16 == 0:
-        for place in range(0, dim, 16):
-            _add_rows(total, place, floats, dim, rows, first, n)
-    else:
-        for k in range(first, first + n):
-            _add(np.int64(rows[k]), floats, codes, centroids, norms, dim, group, total)
+        for k in range(n):
+            _add_quantised(np.int64(pending[k]), rows, total)
 
 
 @kernel
-def _add_quantised(row: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, total: Any) -> None:
+def _add_quantised(row: Any, rows: Any, total: Any) -> None:
+    dim, group = rows.dim, rows.group
     n_groups = (dim + group - 1) // group
-    norm = norms[row] if len(norms) > 0 else np.float32(1)
+    norm = rows.norms[row] if len(rows.norms) > 0 else np.float32(1)
     for g in range(n_groups):
         width = min(group, dim - g * group)
-        at = g * _CENTROIDS * group + np.int64(codes[row * n_groups + g]) * width
+        at = g * _CENTROIDS * group + np.int64(rows.codes[row * n_groups + g]) * width
         for d in range(width):
-            total[g * group + d] += norm * centroids[at + d]
+            total[g * group + d] += norm * rows.centroids[at + d]
 
 
 @kernel
-def _dot(
-    row: Any, floats: Any, codes: Any, centroids: Any, norms: Any, dim: int, group: int, hidden: Any, span: int
-) -> Any:
+def _dot(row: Any, rows: Any, hidden: Any, span: int) -> Any:
     """The product of the row and `hidden[span]`, added up as floats from left to right."""
-    total = np.float32(0)
-    if len(floats) > 0:
+    dim, group, total = rows.dim, rows.group, np.float32(0)
+    if len(rows.floats) > 0:
         at = 4 * row * dim
         for d in range(dim):
-            total += _float_at(floats, at + 4 * d) * hidden[span, d]
+            total += _float_at(rows.floats, at + 4 * d) * hidden[span, d]
         return total
     n_groups = (dim + group - 1) // group
     for g in range(n_groups):
         width = min(group, dim - g * group)
-        at = g * _CENTROIDS * group + np.int64(codes[row * n_groups + g]) * width
+        at = g * _CENTROIDS * group + np.int64(rows.codes[row * n_groups + g]) * width
         for d in range(width):
-            total += centroids[at + d] * hidden[span, g * group + d]
-    return total * norms[row] if len(norms) > 0 else total
+            total += rows.centroids[at + d] * hidden[span, g * group + d]
+    return total * rows.norms[row] if len(rows.norms) > 0 else total
 
 
 @inlined
@@ -525,27 +593,46 @@ def _is_space(byte: Any) -> bool:
 
 
 @inlined
-def _word_at(text: Any, start: int, end: int) -> tuple[Any, int]:
-    """The 64-bit hash of the word that begins at `start`, and where it ends."""
-    state = start64()
-    i = start
-    while i < end:
-        chunk = load(text, i)
-        controls = ~(((chunk & LOWS) + _ABOVE_SPACE) | chunk) & HIGHS
-        n = min(first_mark(controls), end - i)
-        if n == 8:
-            state = absorb64(state, chunk)
-            i += 8
-            continue
-        if i + n < end and not _is_space(byte_at(text, i + n)):
-            while i < end and not _is_space(byte_at(text, i)):
-                i += 1
-            return hash64(text, start, i), i
-        if n > 0:
-            state = absorb64(state, first_bytes(chunk, n))
-        i += n
-        break
-    return finish64(state, i - start), i
+def _gaps(text: Any, at: int) -> Any:
+    """`_64_gaps` where perhaps fewer than 64 bytes are left; what is beyond is between words."""
+    if at + 64 <= len(text):
+        return _64_gaps(text, at)
+    words = np.uint64(0)
+    for k in range(len(text) - at):
+        words |= np.uint64(not _is_space(byte_at(text, at + k))) << np.uint64(k)
+    return ~words
+
+
+@inlined
+def _find_words(text: Any, start: int, end: int, edges: Any) -> int:
+    """How many words `text[start:end]` has; in `edges`, where each begins and where it ends."""
+    n, inside = 0, np.uint64(0)
+    for block in range(start, end, 64):
+        words = ~_gaps(text, block)
+        if end - block < 64:
+            words &= (_BIT << np.uint64(end - block)) - _BIT
+        changes = words ^ (words << _BIT | inside)
+        inside = words >> _63
+        while changes != 0:
+            edges[n] = block + first_bit(changes)
+            changes &= changes - _BIT
+            n += 1
+    if n % 2 == 1:
+        edges[n] = end
+        n += 1
+    return n // 2
+
+
+@inlined
+def _hash_of(text: Any, start: int, end: int) -> Any:
+    """A 64-bit hash of the word, without a branch for its first 16 bytes: how long words are cannot be foreseen."""
+    n = end - start
+    state = absorb64(start64(), first_bytes(load(text, start), n))
+    longer = absorb64(state, first_bytes(load(text, start + 8), max(n - 8, 0)))
+    state = longer if n > 8 else state
+    for k in range(start + 16, end, 8):
+        state = absorb64(state, first_bytes(load(text, k), end - k))
+    return finish64(state, n)
 
 
 @inlined
@@ -570,85 +657,96 @@ def _is_end(text: Any, start: int, end: int) -> bool:
 
 
 @inlined
-def _framed(text: Any, start: int, size: int, k: int) -> Any:
-    """Byte `k` of "<word>", which has `size` bytes."""
-    if k == 0:
-        return np.uint8(_LESS)
-    if k == size - 1:
-        return np.uint8(_GREATER)
-    return byte_at(text, start + k - 1)
+def _frame(text: Any, start: int, end: int, frame: Any) -> int:
+    """Write "<word>" to `frame`, and a 0; how many bytes it has without that."""
+    n = end - start
+    for k in range(0, n, 8):
+        store(frame, 1 + k, load(text, start + k))
+    frame[0], frame[n + 1], frame[n + 2] = _LESS, _GREATER, 0
+    return n + 2
+
+
+@inlined
+def _entry_of(text: Any, start: int, end: int, hashed: Any, vocabulary: Any) -> Any:
+    """The dictionary's number of the word; -1 if it is not there."""
+    starts, ends, table = vocabulary.starts, vocabulary.ends, vocabulary.table
+    mask = len(table) - 1
+    slot = np.int64(hashed) & mask
+    while table[slot] >= 0:
+        entry = np.int64(table[slot])
+        same_size = ends[entry] - starts[entry] == end - start
+        if same_size and _is_equal(text, start, end - start, vocabulary.names, starts[entry]):
+            return entry
+        slot = (slot + 1) & mask
+    return np.int64(-1)
+
+
+@inlined
+def _character_ngrams(frame: Any, size: int, first: int, grams: Any, pending: Any, n_pending: Any) -> tuple[Any, Any]:
+    """Add the rows of n-grams that begin at byte `first` or behind it to `pending`, while it has room.
+
+    Where those begin that are still to come (`size` if none are), and how many rows are pending.
+    """
+    bucket, begin = np.uint32(grams.bucket), n_pending
+    # The remainder without a division: the quotient so found is right or one too small.
+    shares = np.uint64((1 << 32) // max(grams.bucket, 1))
+    while first < size and n_pending + grams.max_chars <= len(pending):
+        if byte_at(frame, first) & 0xC0 != 0x80:
+            state, k, n = _BASIS, first, 1
+            while k < size and n <= grams.max_chars:
+                state = _absorb(state, byte_at(frame, k))
+                k += 1
+                while byte_at(frame, k) & 0xC0 == 0x80:
+                    state = _absorb(state, byte_at(frame, k))
+                    k += 1
+                if n >= grams.min_chars and not (n == 1 and (first == 0 or k == size)):
+                    hashed = state - bucket * np.uint32((np.uint64(state) * shares) >> _32)
+                    hashed = min(hashed, hashed - bucket)
+                    # Most have no row, and which do cannot be foreseen: so no branch.
+                    pending[n_pending] = hashed
+                    n_pending += _is_kept(hashed, grams)
+                n += 1
+        first += 1
+    _to_rows(pending, begin, n_pending, grams)
+    return first, n_pending
+
+
+@inlined
+def _word_ngrams(hashes: Any, first: int, end: int, grams: Any, pending: Any, n_pending: Any) -> Any:
+    """Add the rows of n-grams of words that begin with word `first` to `pending`; how many rows are pending."""
+    begin = n_pending
+    state = np.uint64(np.int64(np.int32(hashes[first])))
+    for k in range(first + 1, min(first + grams.word_ngrams, end)):
+        state = state * _WORD_FACTOR + np.uint64(np.int64(np.int32(hashes[k])))
+        hashed = state % np.uint64(grams.bucket)
+        pending[n_pending] = hashed
+        n_pending += _is_kept(hashed, grams)
+    _to_rows(pending, begin, n_pending, grams)
+    return n_pending
+
+
+@inlined
+def _keep(cache: Any, key: Any, hashed: Any, pending: Any, first: Any, n: Any) -> None:
+    """Keep the word's rows `pending[first:first + n]`."""
+    table, used = cache.table, cache.used
+    if used[0] + _MOST_ROWS > len(cache.rows):
+        used[0] = 0
+        for k in range(len(table)):
+            table[k, 0] = 0
+    slot = np.int64(key & np.uint64(len(table) - 1))
+    what = np.uint64(hashed) << _32 | np.uint64(used[0]) << _8
+    table[slot, 0], table[slot, 1] = key, what | np.uint64(n if n != _IS_LABEL else _LABEL_KEPT)
+    for k in range(n):
+        cache.rows[used[0] + k] = pending[first + k]
+    used[0] += max(n, 0)
 
 
 @kernel
-def _add_word(
-    text: Any,
-    start: int,
-    end: int,
-    names: Any,
-    name_starts: Any,
-    name_ends: Any,
-    words: Any,
-    pruned: Any,
-    with_row: Any,
-    n_pruned: int,
-    n_words: int,
-    bucket: int,
-    min_chars: int,
-    max_chars: int,
-    floats: Any,
-    codes: Any,
-    centroids: Any,
-    norms: Any,
-    dim: int,
-    group: int,
-    total: Any,
-    kept: Any,
-    place: Any,
-) -> tuple[Any, Any]:
-    """Add the word's rows to `total`, and write the first `_MOST_ROWS` of them to `kept` from `place` on.
-
-    How many rows there are (`_IS_LABEL` for a label), and the word's hash.
-    """
-    hashed = _BASIS
-    for k in range(start, end):
-        hashed = _absorb(hashed, byte_at(text, k))
-    mask = len(words) - 1
-    slot = np.int64(hashed) & mask
-    known = np.int64(-1)
-    while words[slot] >= 0:
-        entry = words[slot]
-        same_size = name_ends[entry] - name_starts[entry] == end - start
-        if same_size and _is_equal(text, start, end - start, names, name_starts[entry]):
-            known = np.int64(entry)
-            break
-        slot = (slot + 1) & mask
-    if known >= n_words or (known < 0 and _is_label(text, start, end)):
-        return np.int64(_IS_LABEL), hashed
-    count = np.int64(0)
-    if known >= 0:
-        _add(known, floats, codes, centroids, norms, dim, group, total)
-        kept[place] = known
-        count += 1
-    size = end - start + 2
-    for first in range(size if max_chars > 0 else 0):
-        if _framed(text, start, size, first) & 0xC0 == 0x80:
-            continue
-        state, k, n = _BASIS, first, 1
-        while k < size and n <= max_chars:
-            state = _absorb(state, _framed(text, start, size, k))
-            k += 1
-            while k < size and _framed(text, start, size, k) & 0xC0 == 0x80:
-                state = _absorb(state, _framed(text, start, size, k))
-                k += 1
-            if n >= min_chars and not (n == 1 and (first == 0 or k == size)):
-                row = _row_of(np.uint64(state) % np.uint64(bucket), pruned, with_row, n_pruned, n_words)
-                if row >= 0:
-                    _add(row, floats, codes, centroids, norms, dim, group, total)
-                    if count < _MOST_ROWS:
-                        kept[place + count] = row
-                    count += 1
-            n += 1
-    return count, hashed
+def _add_pending(n: Any, inputs: Any, room: Any, span: int, n_rows: Any) -> Any:
+    """Add the pending rows to the sum, and count them; how many are pending then."""
+    _add_all(room.pending, n, inputs, room.total)
+    n_rows[span] += n
+    return 0
 
 
 @kernel
@@ -656,127 +754,89 @@ def _means(
     text: Any,
     starts: Any,
     ends: Any,
-    names: Any,
-    name_starts: Any,
-    name_ends: Any,
-    words: Any,
-    pruned: Any,
-    with_row: Any,
-    n_pruned: int,
-    n_words: int,
-    bucket: int,
-    min_chars: int,
-    max_chars: int,
-    end_word: int,
-    floats: Any,
-    codes: Any,
-    centroids: Any,
-    norms: Any,
-    dim: int,
-    group: int,
+    vocabulary: Any,
+    grams: Any,
+    inputs: Any,
     cache: Any,
-    kept: Any,
-    used: Any,
-    word_ngrams: int,
-    in_order: Any,
-    total: Any,
+    room: Any,
     n_rows: Any,
     hidden: Any,
 ) -> None:
-    mask = np.uint64(len(cache) - 1)
+    table, pending, edges = cache.table, room.pending, room.edges
+    mask = np.uint64(len(table) - 1)
     for span in range(len(starts)):
-        for d in range(dim):
-            total[d] = 0
-        i, end = starts[span], ends[span]
-        count, n_in_order = np.int64(0), np.int64(0)
-        while True:
-            while i < end and _is_space(byte_at(text, i)):
-                i += 1
-            if i == end:
-                break
-            start = i
-            key, i = _word_at(text, start, end)
+        for d in range(inputs.dim):
+            room.total[d] = 0
+        n_words, n_hashed, n_pending = _find_words(text, starts[span], ends[span], edges), 0, 0
+        # All hashes before all visits to the cache: so many of these are under way at a time.
+        for w in range(n_words):
+            room.hashes[w] = _hash_of(text, edges[2 * w], edges[2 * w + 1])
+        for w in range(n_words):
+            if n_pending + _MOST_ROWS > len(pending):
+                n_pending = _add_pending(n_pending, inputs, room, span, n_rows)
+            key = room.hashes[w]
             slot = np.int64(key & mask)
-            if cache[slot, 0] == key and key != 0:
-                what = cache[slot, 1]
+            if table[slot, 0] == key and key != 0:
+                what = table[slot, 1]
                 hashed, n = np.uint32(what >> _32), np.int64(what & _8_BITS)
-                n = n if n != _LABEL_KEPT else np.int64(_IS_LABEL)
+                if n == _LABEL_KEPT:
+                    continue
                 first = np.int64((what >> _8) & _24_BITS)
-                _add_all(kept, first, n, floats, codes, centroids, norms, dim, group, total)
-            elif _is_end(text, start, i):
-                continue
+                _copy_eight(pending, n_pending, cache.rows, first)
+                for k in range(8, n, 8):
+                    _copy_eight(pending, n_pending + k, cache.rows, first + k)
+                n_pending += n
             else:
-                if used[0] + _MOST_ROWS > len(kept):
-                    used[0] = 0
-                    for k in range(len(cache)):
-                        cache[k, 0] = 0
-                n, hashed = _add_word(
-                    text,
-                    start,
-                    i,
-                    names,
-                    name_starts,
-                    name_ends,
-                    words,
-                    pruned,
-                    with_row,
-                    n_pruned,
-                    n_words,
-                    bucket,
-                    min_chars,
-                    max_chars,
-                    floats,
-                    codes,
-                    centroids,
-                    norms,
-                    dim,
-                    group,
-                    total,
-                    kept,
-                    used[0],
-                )
-                if n <= _MOST_ROWS:
+                start, end = edges[2 * w], edges[2 * w + 1]
+                if _is_end(text, start, end):
+                    continue
+                size = _frame(text, start, end, room.frame)
+                hashed = _BASIS
+                for k in range(1, size - 1):
+                    hashed = _absorb(hashed, byte_at(room.frame, k))
+                entry = _entry_of(text, start, end, hashed, vocabulary)
+                if entry >= vocabulary.n_words or (entry < 0 and _is_label(text, start, end)):
+                    _keep(cache, key, hashed, pending, n_pending, np.int64(_IS_LABEL))
+                    continue
+                begin, is_whole = n_pending, True
+                if entry >= 0:
+                    pending[n_pending] = entry
+                    n_pending += 1
+                at = 0 if grams.max_chars > 0 else size
+                while at < size:
+                    at, n_pending = _character_ngrams(room.frame, size, at, grams, pending, n_pending)
+                    if at < size:
+                        n_pending = _add_pending(n_pending, inputs, room, span, n_rows)
+                        is_whole = False
+                if is_whole and n_pending - begin <= _MOST_ROWS:
                     # To take one word for another, 64 bits of hash must be the same.
-                    what = np.uint64(hashed) << _32 | np.uint64(used[0]) << _8 | (np.uint64(n) & _8_BITS)
-                    cache[slot, 0], cache[slot, 1] = key, what
-                    used[0] += max(n, 0)
-            if n != _IS_LABEL:
-                count += n
-                if word_ngrams > 1:
-                    in_order[n_in_order] = hashed
-                    n_in_order += 1
-        if end_word >= 0:
-            _add(end_word, floats, codes, centroids, norms, dim, group, total)
-            count += 1
-        if word_ngrams > 1:
-            in_order[n_in_order] = _END_HASH
-            for begin in range(n_in_order):
-                state = np.uint64(np.int64(np.int32(in_order[begin])))
-                for k in range(begin + 1, n_in_order + 1):
-                    if k == begin + word_ngrams:
-                        break
-                    state = state * _WORD_FACTOR + np.uint64(np.int64(np.int32(in_order[k])))
-                    row = _row_of(state % np.uint64(bucket), pruned, with_row, n_pruned, n_words)
-                    if row >= 0:
-                        _add(row, floats, codes, centroids, norms, dim, group, total)
-                        count += 1
-        n_rows[span] = count
-        if count > 0:
-            share = np.float32(1 / count)
-            for d in range(dim):
-                hidden[span, d] = total[d] * share
+                    _keep(cache, key, hashed, pending, begin, n_pending - begin)
+            if grams.word_ngrams > 1:
+                room.words[n_hashed] = hashed
+                n_hashed += 1
+        if n_pending == len(pending):
+            n_pending = _add_pending(n_pending, inputs, room, span, n_rows)
+        if vocabulary.end_word >= 0:
+            pending[n_pending] = vocabulary.end_word
+            n_pending += 1
+        if grams.word_ngrams > 1:
+            room.words[n_hashed] = _END_HASH
+            for w in range(n_hashed):
+                if n_pending + grams.word_ngrams > len(pending):
+                    n_pending = _add_pending(n_pending, inputs, room, span, n_rows)
+                n_pending = _word_ngrams(room.words, w, n_hashed + 1, grams, pending, n_pending)
+        _add_pending(n_pending, inputs, room, span, n_rows)
+        if n_rows[span] > 0:
+            share = np.float32(1 / n_rows[span])
+            for d in range(inputs.dim):
+                hidden[span, d] = room.total[d] * share
 
 
 @kernel
 def _by_tree(
     hidden: Any,
     n_rows: Any,
-    floats: Any,
-    codes: Any,
-    centroids: Any,
-    norms: Any,
-    dim: int,
-    group: int,
+    outputs: Any,
     tree: Any,
     inner: Any,
     chosen: Any,
@@ -795,7 +855,7 @@ def _by_tree(
             score = scores[n_labels + i]
             if score < lowest:
                 continue
-            x = _dot(i, floats, codes, centroids, norms, dim, group, hidden, span)
+            x = _dot(i, outputs, hidden, span)
             # Rounded as there: next to 1e-5, what is left of 1 is mostly rounding.
             right = np.float32(1 / np.float64(np.float32(1) + np.float32(np.exp(np.float64(-x)))))
             scores[tree[i, 0]] = score + np.log(np.float64(np.float32(1 - np.float64(right))) + _FLOOR)
@@ -809,12 +869,7 @@ def _by_tree(
 def _by_softmax(
     hidden: Any,
     n_rows: Any,
-    floats: Any,
-    codes: Any,
-    centroids: Any,
-    norms: Any,
-    dim: int,
-    group: int,
+    outputs: Any,
     chosen: Any,
     logits: Any,
     found: Any,
@@ -824,7 +879,7 @@ def _by_softmax(
             continue
         most, total = -np.inf, 0.0
         for label in range(len(logits)):
-            logits[label] = _dot(label, floats, codes, centroids, norms, dim, group, hidden, span)
+            logits[label] = _dot(label, outputs, hidden, span)
             most = max(most, logits[label])
         for label in range(len(logits)):
             logits[label] = np.exp(logits[label] - most)
@@ -837,12 +892,7 @@ def _by_softmax(
 def _by_steps(
     hidden: Any,
     n_rows: Any,
-    floats: Any,
-    codes: Any,
-    centroids: Any,
-    norms: Any,
-    dim: int,
-    group: int,
+    outputs: Any,
     sigmoid: Any,
     chosen: Any,
     found: Any,
@@ -851,7 +901,7 @@ def _by_steps(
         if n_rows[span] == 0:
             continue
         for k in range(len(chosen)):
-            x = np.float64(_dot(chosen[k], floats, codes, centroids, norms, dim, group, hidden, span))
+            x = np.float64(_dot(chosen[k], outputs, hidden, span))
             if x < -_SIGMOID_RANGE:
                 found[span, k] = _FLOOR
             elif x > _SIGMOID_RANGE:
