@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -83,29 +83,26 @@ class FastText:
         if self.level == "document":
             return self._of_documents(batch)
         spans = paragraphs_of(batch) if self.level == "paragraph" else sentences_of(batch)
-        scores = self._scores(batch, spans.starts, spans.ends)[:, self._chosen]
+        text, starts, ends = self._shown(batch, spans.starts, spans.ends)
+        scores = scores_of(self.classifier, text, starts, ends, labels=self._chosen)
         return {
             name: spans_column(spans.counts, spans.first_points, spans.last_points, scores[:, k])
             for k, name in enumerate(self.outputs)
         }
 
     def _of_documents(self, batch: TextBatch) -> Columns:
-        scores = self._scores(batch, batch.offsets[:-1], batch.offsets[1:])
-        best, rows = scores.argmax(axis=1), np.arange(len(batch))
-        labels, top_scores = self.classifier.model.labels, scores[rows, best]
+        text, starts, ends = self._shown(batch, batch.offsets[:-1], batch.offsets[1:])
+        best, top_scores, scores = best_of(self.classifier, text, starts, ends, labels=self._chosen)
+        labels = self.classifier.model.labels
         top = [labels[k] if score > 0 else None for k, score in zip(best, top_scores, strict=True)]
-        chosen = zip(list(self.outputs)[2:], self._chosen, strict=True)
         return {
             "top": pa.array(top, pa.string()),
             "top_score": pa.array(top_scores),
-            **{name: pa.array(scores[:, k]) for name, k in chosen},
+            **{name: pa.array(scores[:, k]) for k, name in enumerate(list(self.outputs)[2:])},
         }
 
-    def _scores(self, batch: TextBatch, starts: Int64, ends: Int64) -> Scores:
-        text = batch.utf8
-        if self.lower:
-            text, starts, ends = lowered(text, starts, ends)
-        return scores_of(self.classifier, text, starts, ends)
+    def _shown(self, batch: TextBatch, starts: Int64, ends: Int64) -> tuple[npt.NDArray[np.uint8], Int64, Int64]:
+        return lowered(batch.utf8, starts, ends) if self.lower else (batch.utf8, starts, ends)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,15 +163,42 @@ def _classifier(path: str, _modified: int, _size: int) -> Classifier:
     return Classifier(read_model(path))
 
 
-def scores_of(classifier: Classifier, text: npt.NDArray[np.uint8], starts: Int64, ends: Int64) -> Scores:
-    """The score of each label for each span, 0 to 1, 0 where nothing is known; float64, shape `(n_spans, n_labels)`."""
-    step = max(1, _SCORES_AT_ONCE // len(classifier.model.labels))
-    scores = np.empty((len(starts), len(classifier.model.labels)))
-    for i in range(0, len(starts), step):
+def scores_of(
+    classifier: Classifier,
+    text: npt.NDArray[np.uint8],
+    starts: Int64,
+    ends: Int64,
+    *,
+    labels: Sequence[int] | None = None,
+) -> Scores:
+    """The score of each label, or of some, for each span; 0 to 1, 0 where nothing is known.
+
+    Float64, shape `(n_spans, n_labels)`.
+    """
+    scores = np.empty((len(starts), len(classifier.model.labels if labels is None else labels)))
+    for some in _parts(classifier, len(starts)):
         # Sums of rounded products exceed 1 by as much as 1e-4, and the library adds 1e-5.
-        found = classifier.probabilities(text, starts[i : i + step], ends[i : i + step])
-        np.minimum(found, 1, out=scores[i : i + step])
+        found = classifier.probabilities(text, starts[some], ends[some], labels=labels)
+        np.minimum(found, 1, out=scores[some])
     return scores
+
+
+def best_of(
+    classifier: Classifier, text: npt.NDArray[np.uint8], starts: Int64, ends: Int64, *, labels: Sequence[int]
+) -> tuple[Int64, Scores, Scores]:
+    """The label of the highest score of each span (int64), that score, and those of some labels as in `scores_of`."""
+    best, top_scores = np.empty(len(starts), dtype=np.int64), np.empty(len(starts))
+    scores = np.empty((len(starts), len(labels)))
+    for some in _parts(classifier, len(starts)):
+        found = classifier.best(text, starts[some], ends[some], labels=labels)
+        best[some], top_scores[some], scores[some] = found
+    return best, top_scores, scores
+
+
+def _parts(classifier: Classifier, n_spans: int) -> Iterator[slice]:
+    """Spans for which all scores together are not too many to hold."""
+    step = max(1, _SCORES_AT_ONCE // len(classifier.model.labels))
+    return (slice(i, i + step) for i in range(0, n_spans, step))
 
 
 def lowered(text: npt.NDArray[np.uint8], starts: Int64, ends: Int64) -> tuple[npt.NDArray[np.uint8], Int64, Int64]:

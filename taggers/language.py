@@ -31,7 +31,7 @@ from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError, did_you_mean
 from dolma.kernels.fasttext import Classifier
 from dolma.kernels.views import code_points
-from dolma.taggers.fasttext import classifier_at, output_name, scores_of
+from dolma.taggers.fasttext import best_of, classifier_at, output_name
 
 UNDETERMINED = "und"
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "pl", "ru", "zh", "ja", "ar")
@@ -91,6 +91,7 @@ class Language:
                     f"language: the model knows no language {language!r}; {did_you_mean(language, known)}"
                 )
         self.languages, self.outputs = tuple(languages), _outputs(languages)
+        self._chosen = [known.index(language) for language in languages]
         self.max_characters, self.min_letters, self.min_score = max_characters, min_letters, min_score
 
     def __call__(self, batch: TextBatch) -> Columns:
@@ -101,18 +102,15 @@ class Language:
         ]
         offsets = offsets_of(lines)
         text = np.frombuffer(b"".join(lines), dtype=np.uint8)
-        scores = scores_of(self.classifier, text, offsets[:-1], offsets[1:])
-        scores[offsets[:-1] == offsets[1:]] = 0  # they are those of the model's end mark
+        best, top_scores, scores = best_of(self.classifier, text, offsets[:-1], offsets[1:], labels=self._chosen)
+        empty = offsets[:-1] == offsets[1:]
+        top_scores[empty], scores[empty] = 0, 0  # they are those of the model's end mark
         labels = self.classifier.model.labels
-        best, rows = scores.argmax(axis=1), np.arange(len(lines))
-        top_scores = scores[rows, best]
         tops = [
             labels[i] if score >= self.min_score and score > 0 else UNDETERMINED
             for i, score in zip(best, top_scores, strict=True)
         ]
-        by_language = {
-            output_name(language): pa.array(scores[:, labels.index(language)]) for language in self.languages
-        }
+        by_language = {output_name(language): pa.array(scores[:, k]) for k, language in enumerate(self.languages)}
         return {"top": pa.array(tops, pa.string()), "top_score": pa.array(top_scores), **by_language}
 
     def _line(self, text: str) -> bytes:

@@ -271,15 +271,55 @@ class Classifier:
         chosen = read_only(range(len(self.model.labels)) if labels is None else labels, np.int64)
         found = np.zeros((len(hidden), len(chosen)), dtype=np.float32)
         if self.model.loss == HIERARCHICAL:
-            inner = read_only(_above(self._tree, chosen.tolist()), np.int64)
-            scores = np.empty(2 * len(self.model.labels), dtype=np.float64)
-            _by_tree(hidden, n_rows, self._outputs, self._tree, inner, chosen, scores, found)
+            self._by_tree(hidden, n_rows, chosen, found, margin=-np.inf)
         elif self.model.loss == SOFTMAX:
             logits = np.empty(len(self.model.labels), dtype=np.float64)
             _by_softmax(hidden, n_rows, self._outputs, chosen, logits, found)
         else:
             _by_steps(hidden, n_rows, self._outputs, self._sigmoid, chosen, found)
         return found
+
+    def best(
+        self, text: Bytes, starts: Int64, ends: Int64, *, labels: Sequence[int]
+    ) -> tuple[Int64, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The most probable label of each span (int64), its probability, and those of some labels, all cut at 1.
+
+        The first of labels that are equally probable; label 0 with probability 0 if none has one. The probabilities
+        are float32, of shape `(n_spans,)` and `(n_spans, n_labels)`. In a hierarchical softmax, labels that cannot be
+        the best cost nothing.
+
+        Raises:
+            ValueError: as `probabilities`.
+        """
+        if self.model.loss == HIERARCHICAL:
+            hidden, n_rows = self.means(text, starts, ends)
+            found = np.zeros((len(hidden), len(labels)), dtype=np.float32)
+            # From each branch to the next a score may rise by the 1e-5 that is added there.
+            margin = 2 * _FLOOR * len(self.model.labels)
+            best, top = self._by_tree(hidden, n_rows, read_only(labels, np.int64), found, margin=margin)
+        else:
+            everything = np.minimum(self.probabilities(text, starts, ends), 1)
+            best, found = everything.argmax(axis=1), everything[:, labels]
+            top = everything[np.arange(len(best)), best]
+        return best, np.minimum(top, 1), np.minimum(found, 1)
+
+    def _by_tree(
+        self,
+        hidden: npt.NDArray[np.float32],
+        n_rows: Int64,
+        chosen: Int64,
+        found: npt.NDArray[np.float32],
+        *,
+        margin: float,
+    ) -> tuple[Int64, npt.NDArray[np.float32]]:
+        """Fill `found`; the best label of each span, and its probability, unless the margin is `-inf`."""
+        wanted = np.zeros(len(self._tree), dtype=np.bool_)
+        wanted[_above(self._tree, chosen.tolist())] = True
+        scores = np.empty(2 * len(self.model.labels), dtype=np.float64)
+        todo = np.empty(len(scores), dtype=np.int64)
+        best, top = np.zeros(len(hidden), dtype=np.int64), np.zeros(len(hidden), dtype=np.float32)
+        _by_tree(hidden, n_rows, self._outputs, self._tree, wanted, chosen, margin, scores, todo, found, best, top)
+        return best, top
 
     def means(self, text: Bytes, starts: Int64, ends: Int64) -> tuple[npt.NDArray[np.float32], Int64]:
         """The mean of each span's rows (float32, shape `(n_spans, dim)`), and how many rows there are (int64).
@@ -767,7 +807,7 @@ def _means(
     for span in range(len(starts)):
         for d in range(inputs.dim):
             room.total[d] = 0
-        n_words, n_hashed, n_pending = _find_words(text, starts[span], ends[span], edges), 0, 0
+        n_words, n_hashed, n_pending = _find_words(text, starts[span], ends[span], edges), 0, np.int64(0)
         # All hashes before all visits to the cache: so many of these are under way at a time.
         for w in range(n_words):
             room.hashes[w] = _hash_of(text, edges[2 * w], edges[2 * w + 1])
@@ -838,28 +878,51 @@ def _by_tree(
     n_rows: Any,
     outputs: Any,
     tree: Any,
-    inner: Any,
+    wanted: Any,
     chosen: Any,
+    margin: float,
     scores: Any,
+    todo: Any,
     found: Any,
+    best: Any,
+    top: Any,
 ) -> None:
+    """Probabilities by way of all wanted inner nodes, and of those others below which may lie the best label."""
     n_labels = len(tree) + 1
     lowest = np.log(_FLOOR)
     for span in range(len(hidden)):
         if n_rows[span] == 0:
             continue
-        for node in range(2 * n_labels - 1):
+        for node in range(n_labels):
             scores[node] = -np.inf
-        scores[2 * n_labels - 2] = 0
-        for i in inner:
-            score = scores[n_labels + i]
+        highest = lowest
+        todo[0], n_todo = 2 * n_labels - 2, 1
+        scores[todo[0]] = 0
+        while n_todo > 0:
+            n_todo -= 1
+            node = todo[n_todo]
+            score = scores[node]
             if score < lowest:
+                continue
+            if node < n_labels:
+                if score >= highest - margin:
+                    highest = max(highest, score)
+                    probability = np.float32(np.exp(score))
+                    if probability > top[span] or (probability == top[span] and node < best[span]):
+                        best[span], top[span] = node, probability
+                continue
+            i = node - n_labels
+            if not wanted[i] and score < highest - margin:
                 continue
             x = _dot(i, outputs, hidden, span)
             # Rounded as there: next to 1e-5, what is left of 1 is mostly rounding.
             right = np.float32(1 / np.float64(np.float32(1) + np.float32(np.exp(np.float64(-x)))))
             scores[tree[i, 0]] = score + np.log(np.float64(np.float32(1 - np.float64(right))) + _FLOOR)
             scores[tree[i, 1]] = score + np.log(np.float64(right) + _FLOOR)
+            # The likelier one comes first: the sooner the best is found, the less is left to look at.
+            first = 1 if right > 0.5 else 0
+            todo[n_todo], todo[n_todo + 1] = tree[i, 1 - first], tree[i, first]
+            n_todo += 2
         for k in range(len(chosen)):
             if scores[chosen[k]] >= lowest:
                 found[span, k] = np.exp(scores[chosen[k]])
