@@ -201,14 +201,14 @@ def _candidates(utf8: Any, offsets: Any, hints: Any, lengths: Any, kinds: Any, p
             while ats != _0:
                 start, stop = _email_bounds(utf8, block + n_low_zeros(ats), first, end)
                 if stop > 0:
-                    n = _put(kinds, places, n, EMAIL, doc, start, stop)
+                    n = _put(kinds, places, n, np.uint8(EMAIL), doc, start, stop)
                 ats &= ats - _1
             while colons != _0:
                 i = block + n_low_zeros(colons)
                 if _may_chain(utf8, i, first, end) and i >= ends[_COLONS_END]:
                     start, ends[_COLONS_END], good = _colons(utf8, i, first, end)
                     if good:
-                        n = _put(kinds, places, n, COLONS, doc, start, ends[_COLONS_END])
+                        n = _put(kinds, places, n, np.uint8(COLONS), doc, start, ends[_COLONS_END])
                 colons &= colons - _1
             while starts != _0:
                 i = block + n_low_zeros(starts)
@@ -295,45 +295,45 @@ def _at_digits(
     if before == _PLUS_SIGN and reach >= FEWEST_PLUS_DIGITS:
         plus_end = _plus_end(utf8, i, end)
         if plus_end > 0:
-            n = _put(kinds, places, n, PLUS, doc, i - 1, plus_end)
+            n = _put(kinds, places, n, np.uint8(PLUS), doc, i - 1, plus_end)
     if length == 4 and gap <= 3:
         start = _third_before(recent, i)
         if start >= 0:
-            n = _put(kinds, places, n, PHONE, doc, start, stop)
+            n = _put(kinds, places, n, np.uint8(PHONE), doc, start, stop)
     if length <= 3 and gap == 1:
         start = _fourth_before(utf8, recent, i)
         if start >= 0:
-            n = _put(kinds, places, n, IPV4, doc, start, stop)
+            n = _put(kinds, places, n, np.uint8(IPV4), doc, start, stop)
     if not _is_word(before):
         # With one or two separators to the run of digits before it, this one is not the first of its chain.
         joined = gap <= 2 and n_high_zeros(~((digits | separators) << _AHEAD)) > gap
         if reach >= FEWEST_NUMBER_DIGITS and not joined and before != _PLUS_SIGN:
             number_end = _number_end(utf8, i, first, end, hints)
             if number_end > 0:
-                n = _put(kinds, places, n, NUMBER, doc, i, number_end)
+                n = _put(kinds, places, n, np.uint8(NUMBER), doc, i, number_end)
         if (length == 4 and reach >= 9) or 12 <= stop - i <= 19:
             card_end = _card_end(utf8, i, stop, end)
             if card_end > 0:
-                n = _put(kinds, places, n, CARD, doc, i, card_end)
+                n = _put(kinds, places, n, np.uint8(CARD), doc, i, card_end)
     elif length >= 2 and i - first >= 2 and _is_letter(before):
         iban_end = _iban_end(utf8, i - 2, first, end, lengths)
         if iban_end > 0:
-            n = _put(kinds, places, n, IBAN, doc, i - 2, iban_end)
+            n = _put(kinds, places, n, np.uint8(IBAN), doc, i - 2, iban_end)
     if _may_be_token(around, i, ends):
         if i >= ends[_TOKEN_END] and (_is_token(before) or _is_token(behind)):
-            start, ends[_TOKEN_END] = _token(utf8, i, first, end, 0)
+            start, ends[_TOKEN_END] = _token(utf8, i, first, end, _0)
             if ends[_TOKEN_END] - start >= SHORTEST_TOKEN and _is_known(utf8, start, hints):
-                n = _put(kinds, places, n, TOKEN, doc, start, ends[_TOKEN_END])
+                n = _put(kinds, places, n, np.uint8(TOKEN), doc, start, ends[_TOKEN_END])
         if i >= ends[_ASSIGNED_END] and (_is_base64(before) or _is_base64(behind)):
-            start, ends[_ASSIGNED_END] = _token(utf8, i, first, end, 1)
+            start, ends[_ASSIGNED_END] = _token(utf8, i, first, end, _1)
             named = _is_assigned(utf8, start, first)
             if named and _hints(utf8, max(start - WORD_BEFORE, first), start, hints) & SECRET_WORDS:
-                n = _put(kinds, places, n, ASSIGNED, doc, start, ends[_ASSIGNED_END])
+                n = _put(kinds, places, n, np.uint8(ASSIGNED), doc, start, ends[_ASSIGNED_END])
     if length <= 2 and i >= ends[_PAIRS_END]:
         start = _pairs_start(utf8, i, first, end)
         if start >= 0:
             ends[_PAIRS_END] = start + 17
-            n = _put(kinds, places, n, PAIRS, doc, start, start + 17)
+            n = _put(kinds, places, n, np.uint8(PAIRS), doc, start, start + 17)
     return n
 
 
@@ -590,7 +590,7 @@ def _hints(utf8: Any, start: int, stop: int, hints: Any) -> int:
 
 
 @kernel
-def _token(utf8: Any, i: int, first: int, end: int, wide: int) -> tuple[int, int]:
+def _token(utf8: Any, i: int, first: int, end: int, wide: Any) -> tuple[int, int]:
     """Start and end of the run of `[A-Za-z0-9_-]`, and `/+` if wide, around `i`."""
     start, stop, n = i, i, BLOCK
     while n == BLOCK and stop < end:
@@ -604,11 +604,11 @@ def _token(utf8: Any, i: int, first: int, end: int, wide: int) -> tuple[int, int
 
 
 @inlined
-def _token_bits(utf8: Any, i: int, first: int, end: int, wide: int) -> Any:
+def _token_bits(utf8: Any, i: int, first: int, end: int, wide: Any) -> Any:
     """Bits of the 64 bytes from `i` on that belong to a token."""
     at = fitting(utf8, i)
     bits = among(utf8, at, _ZERO, _10) | letters(utf8, at, _26) | equal(utf8, at, _DASH) | equal(utf8, at, _LINE)
-    if wide:
+    if wide != _0:
         bits |= equal(utf8, at, _SLASH) | equal(utf8, at, _PLUS_SIGN)
     return moved(bits, at, i) & inside(i, first, end)
 
