@@ -16,30 +16,22 @@ changes 0.2 % of the answers on multilingual text.
 from __future__ import annotations
 
 import importlib.resources
-import string
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import AnyStr
 
-import numpy as np
 import pyarrow as pa
 
-from dolma.data.batch import TextBatch, offsets_of
+from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocText, Output
 from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError, did_you_mean
 from dolma.kernels.fasttext import Classifier
+from dolma.kernels.samples import WINDOWS, sampled_lines
 from dolma.kernels.views import code_points
 from dolma.taggers.fasttext import best_of, classifier_at, output_name
 
 UNDETERMINED = "und"
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "pl", "ru", "zh", "ja", "ar")
-
-_WINDOWS = 4
-_AT_FIRST = 100
-_ASCII_LETTERS, _ASCII_SPACES = string.ascii_lowercase.encode(), b" \t\n\r\v\f\x1c\x1d\x1e\x1f"
-_END = "</s>"  # fastText's own end of a line; a word in no language
 
 
 def _outputs(languages: Sequence[str]) -> dict[str, Output]:
@@ -77,10 +69,10 @@ class Language:
         Raises:
             ConfigError: there is no model at `path`, the model knows no such language, or a limit is out of range.
         """
-        if max_characters < _WINDOWS or min_letters < 0 or not 0 <= min_score <= 1:
+        if max_characters < WINDOWS or min_letters < 0 or not 0 <= min_score <= 1:
             raise ConfigError(
                 f"language: max_characters={max_characters}, min_letters={min_letters}, min_score={min_score}; "
-                f"expected max_characters >= {_WINDOWS}, min_letters >= 0 and min_score from 0 to 1"
+                f"expected max_characters >= {WINDOWS}, min_letters >= 0 and min_score from 0 to 1"
             )
         self.classifier = identifier(path)
         self.files = () if path is None else (str(local_copy(path)),)
@@ -96,15 +88,15 @@ class Language:
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One value per document for each name in `outputs`, in batch order."""
-        lines = [
-            self._ascii_line(batch.encoded(i)) if whole else self._line(batch.text(i))
-            for i, whole in enumerate((batch.view(code_points) == batch.n_bytes).tolist())
-        ]
-        offsets = offsets_of(lines)
-        text = np.frombuffer(b"".join(lines), dtype=np.uint8)
-        best, top_scores, scores = best_of(self.classifier, text, offsets[:-1], offsets[1:], labels=self._chosen)
-        empty = offsets[:-1] == offsets[1:]
-        top_scores[empty], scores[empty] = 0, 0  # they are those of the model's end mark
+        text, starts, ends = sampled_lines(
+            batch.utf8,
+            batch.offsets,
+            batch.view(code_points),
+            max_characters=self.max_characters,
+            min_letters=self.min_letters,
+        )
+        best, top_scores, scores = best_of(self.classifier, text, starts, ends, labels=self._chosen)
+        top_scores[starts == ends], scores[starts == ends] = 0, 0  # they are those of the model's end mark
         labels = self.classifier.model.labels
         tops = [
             labels[i] if score >= self.min_score and score > 0 else UNDETERMINED
@@ -112,26 +104,6 @@ class Language:
         ]
         by_language = {output_name(language): pa.array(scores[:, k]) for k, language in enumerate(self.languages)}
         return {"top": pa.array(tops, pa.string()), "top_score": pa.array(top_scores), **by_language}
-
-    def _line(self, text: str) -> bytes:
-        """What the model sees of a text; nothing if that has too few letters."""
-        sample = _sample(text, max_characters=self.max_characters)
-        if sum(1 for _ in islice(filter(str.isalpha, sample), self.min_letters)) < self.min_letters:
-            return b""
-        return sample.lower().replace(_END, " ").strip().encode() or b" "
-
-    def _ascii_line(self, text: bytes) -> bytes:
-        """The same for ASCII, of which whole documents need not become strings."""
-        sample = _sample(text, max_characters=self.max_characters).lower()
-        # Most texts have enough of them at once.
-        if _n_letters(sample[:_AT_FIRST]) < self.min_letters and _n_letters(sample) < self.min_letters:
-            return b""
-        return sample.replace(_END.encode(), b" ").strip(_ASCII_SPACES) or b" "
-
-
-def _n_letters(text: bytes) -> int:
-    """The lower-case ASCII letters."""
-    return len(text) - len(text.translate(None, _ASCII_LETTERS))
 
 
 def identifier(path: str | Path | None = None) -> Classifier:
@@ -144,13 +116,3 @@ def identifier(path: str | Path | None = None) -> Classifier:
         return classifier_at(local_copy(path))
     with importlib.resources.as_file(importlib.resources.files("dolma.taggers") / "models/lid.176.ftz") as file:
         return classifier_at(file)
-
-
-def _sample(text: AnyStr, *, max_characters: int) -> AnyStr:
-    """The text, or four windows spread evenly over it, of `max_characters` in all or up to three less."""
-    if len(text) <= max_characters:
-        return text
-    size = max_characters // _WINDOWS
-    starts = [i * (len(text) - size) // (_WINDOWS - 1) for i in range(_WINDOWS)]
-    space = " " if isinstance(text, str) else b" "
-    return space.join(text[start : start + size] for start in starts)

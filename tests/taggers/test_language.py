@@ -153,11 +153,3 @@ def test_scores_are_the_librarys(tagger):
 def test_loading_the_model_prints_nothing(capfd):
     Language()
     assert capfd.readouterr() == ("", "")
-
-
-@pytest.mark.property
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.text(alphabet=st.characters(max_codepoint=127), max_size=30), max_size=9).map("</s>a ".join))
-def test_ascii_is_shown_to_the_model_as_any_text_is(text):
-    tagger = Language(max_characters=60)
-    assert tagger._ascii_line(text.encode()) == tagger._line(text)
