@@ -30,6 +30,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat
 from dolma.kernels.english_tokens import english_token_spans, english_tokens
 from dolma.kernels.line_quality import line_sums
+from dolma.kernels.repetition import line_copies
 from dolma.kernels.sentences import terminal_punctuation
 from dolma.kernels.views import Int64, code_points, line_spans, word_spans
 
@@ -57,7 +58,9 @@ class FineWeb:
     def __call__(self, batch: TextBatch) -> Columns:
         """One value per document for each name in `outputs`, null for texts of whitespace alone."""
         lines = batch.view(line_spans)
-        n_lines, ended, short, repeated = line_sums(batch.utf8, lines, endings=terminal_punctuation(), short=SHORT).T
+        copies = batch.view(line_copies, line_spans)
+        sums = line_sums(batch.utf8, lines, copies, endings=terminal_punctuation(), short=SHORT)
+        n_lines, ended, short, repeated = sums.T
         newlines = _newlines(batch, lines.per_document())
         return {
             "line_punct_ratio": _ratio(ended, n_lines),

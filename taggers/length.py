@@ -1,6 +1,6 @@
 """How long a document is, in the five units that rules ask for.
 
-Words, lines and paragraphs are counted without being found.
+Words, lines and paragraphs are counted without being found, unless another tagger has found them.
 
 Cost: about 1.4 GB/s of text on one core of a 2-core cloud machine, 2026-11-23.
 """
@@ -12,7 +12,7 @@ import pyarrow as pa
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocInt
 from dolma.kernels.counts import count_blocks, count_words
-from dolma.kernels.views import code_points, word_spans
+from dolma.kernels.views import code_points, line_spans, word_spans
 
 
 class Length:
@@ -35,8 +35,10 @@ class Length:
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One value per document for each name in `outputs`, in batch order."""
-        words = batch.found(word_spans)
-        lines, paragraphs = batch.view(count_blocks)
+        words, blocks = batch.found(word_spans), batch.found(line_spans)
+        lines, paragraphs = (
+            batch.view(count_blocks) if blocks is None else (blocks.per_document(), blocks.paragraphs_per_document())
+        )
         return {
             "characters": pa.array(batch.view(code_points)),
             "bytes": pa.array(batch.n_bytes),

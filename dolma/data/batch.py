@@ -81,16 +81,20 @@ class TextBatch:
         bounds = self.offsets.tolist()
         return [whole[start:end].decode() for start, end in itertools.pairwise(bounds)]
 
-    def view(self, compute: Callable[[npt.NDArray[np.uint8], npt.NDArray[np.int64]], View]) -> View:
-        """`compute(utf8, offsets)`, computed at most once per batch however many taggers ask for it."""
+    def view(self, compute: Callable[..., View], *needs: Callable[..., Any]) -> View:
+        """`compute(utf8, offsets)`, computed at most once per batch however many taggers ask for it.
+
+        `needs` are other views, which it takes behind these two; always the same ones.
+        """
         if compute not in self._views:
+            given = [self.view(need) for need in needs]
             began = time.perf_counter()
-            self._views[compute] = compute(self.utf8, self.offsets)
+            self._views[compute] = compute(self.utf8, self.offsets, *given)
             name = getattr(compute, "__name__", type(compute).__name__)
             self.view_seconds[name] = self.view_seconds.get(name, 0.0) + time.perf_counter() - began
         return self._views[compute]
 
-    def found(self, compute: Callable[[npt.NDArray[np.uint8], npt.NDArray[np.int64]], View]) -> View | None:
+    def found(self, compute: Callable[..., View]) -> View | None:
         """What `view(compute)` gave to somebody before, or None if nobody has asked."""
         return self._views.get(compute)
 

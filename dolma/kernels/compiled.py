@@ -71,7 +71,7 @@ def flat_text(utf8: npt.ArrayLike, offsets: npt.ArrayLike) -> tuple[npt.NDArray[
     bounds = read_only(offsets, np.int64)
     if text.ndim != 1 or bounds.ndim != 1 or len(bounds) == 0:
         raise ValueError(f"utf8 has shape {text.shape} and offsets {bounds.shape}; expected (n_bytes,), (n_docs + 1,)")
-    if bounds[0] != 0 or bounds[-1] != len(text) or (np.diff(bounds) < 0).any():
+    if bounds[0] != 0 or bounds[-1] != len(text) or (bounds[1:] < bounds[:-1]).any():
         raise ValueError(
             f"offsets must rise from 0 to the {len(text)} bytes of the text; they go from {bounds[0]} to {bounds[-1]}"
         )

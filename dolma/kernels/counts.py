@@ -17,11 +17,10 @@ import numpy.typing as npt
 
 from dolma.kernels.compiled import flat_text, inlined, kernel
 from dolma.kernels.unicode import SPACE, character_classes, decode, skip_spaces
-from dolma.kernels.words64 import HIGHS, ONES, byte_at, equal_to, first_mark, load
+from dolma.kernels.words64 import HIGHS, ONES, byte_at, equal_to, find_newline, first_mark, load
 
 Int64 = npt.NDArray[np.int64]
 
-_NEWLINES = np.uint64(0x0A) * ONES
 _C2, _E1, _E2, _E3 = (np.uint64(lead) * ONES for lead in (0xC2, 0xE1, 0xE2, 0xE3))
 _0 = np.uint64(0)
 
@@ -106,7 +105,7 @@ def _count_blocks(utf8: Any, offsets: Any, classes: Any, counts: Any) -> None:
             if byte <= 0x20 or byte >= 0x80:
                 text_start = skip_spaces(utf8, i, end, classes)
                 while i < text_start:
-                    newline = _find_newline(utf8, i, text_start)
+                    newline = find_newline(utf8, i, text_start)
                     if newline == text_start:
                         break
                     lines, open_paragraph, i = lines + 1, False, newline + 1
@@ -115,17 +114,6 @@ def _count_blocks(utf8: Any, offsets: Any, classes: Any, counts: Any) -> None:
                     break
             paragraphs += not open_paragraph
             open_paragraph = True
-            i = _find_newline(utf8, i, end) + 1
+            i = find_newline(utf8, i, end) + 1
             lines += 1
         counts[0, doc], counts[1, doc] = lines, paragraphs
-
-
-@inlined
-def _find_newline(utf8: Any, i: int, end: int) -> int:
-    """The position of the first "\\n" in `[i, end)`, or `end`."""
-    while i < end:
-        marks = equal_to(load(utf8, i), _NEWLINES)
-        if marks != _0:
-            return min(i + first_mark(marks), end)
-        i += 8
-    return end

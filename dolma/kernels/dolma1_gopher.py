@@ -11,21 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.kernels.compiled import flat_text, kernel, read_only
-from dolma.kernels.hashing import hash64
 from dolma.kernels.repetition import (
     LONGEST,
-    count_keys,
     ngram_arrays,
     pair_neighbours,
     pair_words,
     repeated,
-    table_for,
 )
 from dolma.kernels.unicode import count_code_points
 from dolma.kernels.views import HAS_ELLIPSIS, HAS_HASH, Blocks, Int64, Words
-from dolma.kernels.words64 import byte_at
+from dolma.kernels.words64 import ONES, byte_at, first_bit, first_bytes, load
 
 _LAST_MOST_COMMON = 4
+_0, _BYTE, _SYMBOLS = np.uint64(0), np.uint64(0xFF), np.uint64(HAS_HASH | HAS_ELLIPSIS) * ONES
 
 
 def ngram_fractions(words: Words) -> npt.NDArray[np.float64]:
@@ -43,25 +41,24 @@ def ngram_fractions(words: Words) -> npt.NDArray[np.float64]:
     return fractions
 
 
-def line_sums(utf8: npt.NDArray[np.uint8], offsets: Int64, lines: Blocks, *, runs: bool) -> Int64:
+def line_sums(
+    utf8: npt.NDArray[np.uint8], offsets: Int64, lines: Blocks, copies: npt.NDArray[np.uint8], *, runs: bool
+) -> Int64:
     """Lines; those that begin with "*" or "-", that end with "…", that occur twice; code points of the latter.
 
     int64, `(n_docs, 5)`. Lines are the pieces between newlines, the empty one at the end too; with `runs` those between
-    runs of newlines, an empty one where the text begins with one.
+    runs of newlines, an empty one where the text begins with one. `copies`: `dolma.kernels.repetition.line_copies`.
     """
     text, bounds = flat_text(utf8, offsets)
     sums = np.zeros((len(bounds) - 1, 5), dtype=np.int64)
-    most = int(lines.per_document().max(initial=0)) + 2
     _line_sums(
         text,
         bounds,
         read_only(lines.starts, np.int64),
         read_only(lines.ends, np.int64),
         read_only(lines.index, np.int64),
+        read_only(copies, np.uint8),
         int(runs),
-        *table_for(most),
-        np.empty(most, dtype=np.uint64),
-        np.empty((3, most), dtype=np.uint32),
         sums,
     )
     return sums
@@ -149,44 +146,28 @@ def _size_of_all(sizes: Any, n: int, total: Any) -> Any:
 
 
 @kernel
-def _line_sums(
-    utf8: Any,
-    offsets: Any,
-    starts: Any,
-    ends: Any,
-    index: Any,
-    runs: int,
-    table: Any,
-    firsts: Any,
-    hashes: Any,
-    scratch: Any,
-    sums: Any,
-) -> None:
-    counts, grams, sizes = scratch[0], scratch[1], scratch[2]
+def _line_sums(utf8: Any, offsets: Any, starts: Any, ends: Any, index: Any, copies: Any, runs: int, sums: Any) -> None:
     for doc in range(len(index) - 1):
         begin, end = offsets[doc], offsets[doc + 1]
-        n = 0
+        n, n_empty, n_bullets, n_ellipses, n_repeated, size = 0, 0, 0, 0, 0, np.int64(0)
         for line in range(index[doc], index[doc + 1]):
             start, stop = starts[line], ends[line]
-            if runs and start == stop:
+            if start == stop:
+                n_empty += 1
                 continue
-            hashes[n], sizes[n] = hash64(utf8, start, stop), count_code_points(utf8, start, stop)
             n += 1
-            if stop > start:
-                first = byte_at(utf8, start)
-                sums[doc, 1] += (first == 0x2A) | (first == 0x2D)
-                sums[doc, 2] += _ends_with_ellipsis(utf8, start, stop)
-        at_end = begin == end or byte_at(utf8, end - 1) == 0x0A
-        at_start = runs and begin < end and byte_at(utf8, begin) == 0x0A
-        for _ in range(int(at_end) + int(at_start)):
-            hashes[n], sizes[n] = hash64(utf8, end, end), 0
-            n += 1
-        sums[doc, 0] = n
-        count_keys(hashes[:n], table, firsts, counts, grams)
-        for i in range(n):
-            if counts[grams[i]] > 1:
-                sums[doc, 3] += 1
-                sums[doc, 4] += sizes[i]
+            first = byte_at(utf8, start)
+            n_bullets += (first == 0x2A) | (first == 0x2D)
+            n_ellipses += _ends_with_ellipsis(utf8, start, stop)
+            if copies[line] != 0:
+                n_repeated += 1
+                size += count_code_points(utf8, start, stop)
+        if runs:
+            n_empty = int(begin < end and byte_at(utf8, begin) == 0x0A)
+        n_empty += begin == end or byte_at(utf8, end - 1) == 0x0A
+        n_repeated += n_empty * (n_empty > 1)
+        sums[doc, 0], sums[doc, 1], sums[doc, 2] = n + n_empty, n_bullets, n_ellipses
+        sums[doc, 3], sums[doc, 4] = n_repeated, size
 
 
 @kernel
@@ -199,11 +180,13 @@ def _ends_with_ellipsis(utf8: Any, start: int, end: int) -> bool:
 @kernel
 def _symbol_words(utf8: Any, starts: Any, ends: Any, kinds: Any, index: Any, counts: Any) -> None:
     for doc in range(len(index) - 1):
-        for i in range(index[doc], index[doc + 1]):
-            if kinds[i] & HAS_HASH:
-                counts[doc] += 1
-            elif kinds[i] & HAS_ELLIPSIS:
-                counts[doc] += _has_ellipsis(utf8, starts[i], ends[i])
+        last = index[doc + 1]
+        for at in range(index[doc], last, 8):
+            marks = first_bytes(load(kinds, at) & _SYMBOLS, last - at)
+            while marks != _0:
+                word = at + (first_bit(marks) >> 3)
+                marks &= ~(_BYTE << np.uint64(8 * (word - at)))
+                counts[doc] += kinds[word] & HAS_HASH != 0 or _has_ellipsis(utf8, starts[word], ends[word])
 
 
 @kernel

@@ -12,11 +12,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolma.kernels.bits64 import equal
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
-from dolma.kernels.hashing import hash64
+from dolma.kernels.repetition import IS_COPY
 from dolma.kernels.unicode import SPACE, character_classes, count_code_points, decode, skip_spaces
 from dolma.kernels.views import Blocks, Int64
-from dolma.kernels.words64 import byte_at, first_mark, load, spaces_or_beyond_ascii
+from dolma.kernels.words64 import (
+    ASCII_SPACES,
+    bits_of,
+    byte_at,
+    count_bits,
+    first_bits,
+    first_mark,
+    load,
+    spaces_or_beyond_ascii,
+)
+
+_0, _1 = np.uint64(0), np.uint64(1)
+# All whitespace beyond ASCII begins with one of these bytes.
+_spaces, _leads = bits_of(ASCII_SPACES), bits_of(b"\xc2\xe1\xe2\xe3")
 
 
 def first_words(utf8: npt.NDArray[np.uint8], lines: Blocks, *, most: int) -> npt.NDArray[np.int32]:
@@ -83,15 +97,21 @@ def poor_lines(
     return unended, Lines(counts=counts[1], starts=spans[2, :n_few], ends=spans[3, :n_few])
 
 
-def line_sums(utf8: npt.NDArray[np.uint8], lines: Blocks, *, endings: npt.NDArray[np.uint8], short: int) -> Int64:
+def line_sums(
+    utf8: npt.NDArray[np.uint8],
+    lines: Blocks,
+    copies: npt.NDArray[np.uint8],
+    *,
+    endings: npt.NDArray[np.uint8],
+    short: int,
+) -> Int64:
     """Counts over the lines of each document that are not blank; int64, shape `(n_docs, 4)`.
 
     Columns: all of them; those whose very last code point `endings` marks (uint8, by code point, shape `(2 ** 21,)`);
     those of at most `short` code points; the code points of those that occurred before in the document. A line is
-    taken with the whitespace at its ends.
+    taken with the whitespace at its ends. `copies`: `dolma.kernels.repetition.line_copies`.
     """
     sums = np.zeros((len(lines.index) - 1, 4), dtype=np.int64)
-    most = int(lines.per_document().max(initial=0))
     _line_sums(
         read_only(utf8, np.uint8),
         read_only(lines.starts, np.int64),
@@ -99,9 +119,9 @@ def line_sums(utf8: npt.NDArray[np.uint8], lines: Blocks, *, endings: npt.NDArra
         read_only(lines.text_starts, np.int64),
         read_only(lines.text_ends, np.int64),
         read_only(lines.index, np.int64),
+        read_only(copies, np.uint8),
         read_only(endings, np.uint8),
         short,
-        np.empty(1 << (2 * most + 1).bit_length(), dtype=np.uint64),
         sums,
     )
     return sums
@@ -117,8 +137,8 @@ def has_bytes(utf8: npt.NDArray[np.uint8], offsets: Int64, *sequences: bytes) ->
     """
     text, bounds = flat_text(utf8, offsets)
     found = np.empty((len(sequences), len(bounds) - 1), dtype=np.bool_)
-    for k, (first, second) in enumerate(sequences):
-        _has_bytes(text, bounds, np.uint8(first), np.uint8(second), found[k])
+    firsts, seconds = np.array([tuple(sequence) for sequence in sequences], dtype=np.uint8).T
+    _has_bytes(text, bounds, read_only(firsts, np.uint8), read_only(seconds, np.uint8), found)
     return found.T
 
 
@@ -140,16 +160,21 @@ def skip_word(utf8: Any, i: int, end: int, classes: Any) -> int:
 
 
 @kernel
-def _has_bytes(utf8: Any, offsets: Any, first: Any, second: Any, found: Any) -> None:
-    for doc in range(len(found)):
-        n = 0
-        if first == second:
-            for i in range(offsets[doc], offsets[doc + 1]):
-                n += byte_at(utf8, i) == first
-        else:
-            for i in range(offsets[doc] + 1, offsets[doc + 1]):
-                n += (byte_at(utf8, i - 1) == first) & (byte_at(utf8, i) == second)
-        found[doc] = n > 0
+def _has_bytes(utf8: Any, offsets: Any, firsts: Any, seconds: Any, found: Any) -> None:
+    for doc in range(len(offsets) - 1):
+        start, end = offsets[doc], offsets[doc + 1]
+        for k in range(len(firsts)):
+            found[k, doc] = False
+        for at in range(start, end, 64):
+            for k in range(len(firsts)):
+                first, second = firsts[k], seconds[k]
+                step = int(first != second)
+                if at + step + 64 <= len(utf8):
+                    bits = equal(utf8, at, first) & equal(utf8, at + step, second)
+                    found[k, doc] |= first_bits(bits, end - step - at) != _0
+                else:
+                    for i in range(at, min(at + 64, end - step)):
+                        found[k, doc] |= (byte_at(utf8, i) == first) & (byte_at(utf8, i + step) == second)
 
 
 @kernel
@@ -175,25 +200,20 @@ def _poor_lines(
         here, point = offsets[doc], np.int64(0)
         for line in range(index[doc], index[doc + 1]):
             text_end = text_ends[line]
-            unended = True
-            if text_end > text_starts[line]:
-                last = byte_at(utf8, text_end - 1)
-                unended = last >= 0x80 or endings[last] == 0
+            last = byte_at(utf8, max(text_end - 1, 0))
+            unended = (text_end == text_starts[line]) | (last >= 0x80) | (endings[last & 0x7F] == 0)
             few = has_fewer_words(utf8, text_starts[line], text_end, words, classes)
-            if unended or few:
-                after = starts[line + 1] if line + 1 < index[doc + 1] else end
-                if ascii_only:
-                    first, last_point = starts[line] - offsets[doc], after - offsets[doc]
-                else:
-                    first = point + count_code_points(utf8, here, starts[line])
-                    last_point = first + count_code_points(utf8, starts[line], after)
-                    here, point = after, last_point
-                if unended:
-                    spans[0, n_unended], spans[1, n_unended] = first, last_point
-                    n_unended += 1
-                if few:
-                    spans[2, n_few], spans[3, n_few] = first, last_point
-                    n_few += 1
+            # Written in any case, and kept or not: which lines are poor cannot be foreseen.
+            after = starts[line + 1] if line + 1 < index[doc + 1] else end
+            first, last_point = starts[line] - offsets[doc], after - offsets[doc]
+            if not ascii_only and (unended or few):
+                first = point + count_code_points(utf8, here, starts[line])
+                last_point = first + count_code_points(utf8, starts[line], after)
+                here, point = after, last_point
+            spans[0, n_unended], spans[1, n_unended] = first, last_point
+            spans[2, n_few], spans[3, n_few] = first, last_point
+            n_unended += unended
+            n_few += few
         if end == offsets[doc] or byte_at(utf8, end - 1) == 0x0A:
             spans[0, n_unended], spans[1, n_unended] = n_points[doc], n_points[doc]
             spans[2, n_few], spans[3, n_few] = n_points[doc], n_points[doc]
@@ -211,42 +231,25 @@ def _line_sums(
     text_starts: Any,
     text_ends: Any,
     index: Any,
+    copies: Any,
     endings: Any,
     short: int,
-    table: Any,
     sums: Any,
 ) -> None:
     for doc in range(len(index) - 1):
-        bits = 2
-        while 1 << bits < 2 * (index[doc + 1] - index[doc]):
-            bits += 1
-        table[: 1 << bits] = 0
         n, n_ended, n_short, repeated = 0, 0, 0, np.int64(0)
         for line in range(index[doc], index[doc + 1]):
             start, end = starts[line], ends[line]
             if text_starts[line] == text_ends[line]:
                 continue
             n += 1
-            n_ended += endings[_last_code_point(utf8, start, end)] != 0
+            last = byte_at(utf8, end - 1)
+            n_ended += endings[last if last < 0x80 else _last_code_point(utf8, start, end)] != 0
             if end - start <= 4 * short:
                 n_short += end - start <= short or count_code_points(utf8, start, end) <= short
-            if _is_known(table, bits, hash64(utf8, start, end)):
+            if copies[line] == IS_COPY:
                 repeated += count_code_points(utf8, start, end)
         sums[doc, 0], sums[doc, 1], sums[doc, 2], sums[doc, 3] = n, n_ended, n_short, repeated
-
-
-@inlined
-def _is_known(table: Any, bits: int, hashed: Any) -> bool:
-    """Whether the hash is in the open-addressed table of `2 ** bits` slots, 0 for free ones; it is from now on."""
-    key = max(hashed, np.uint64(1))
-    last = np.uint64((1 << bits) - 1)
-    slot = key & last
-    while table[slot] != 0:
-        if table[slot] == key:
-            return True
-        slot = (slot + np.uint64(1)) & last
-    table[slot] = key
-    return False
 
 
 @inlined
@@ -261,6 +264,11 @@ def _last_code_point(utf8: Any, start: int, end: int) -> int:
 @inlined
 def has_fewer_words(utf8: Any, i: int, end: int, words: int, classes: Any) -> bool:
     """Whether a line has fewer words than that; `i` and `end` bound it without whitespace at both ends."""
+    if i + 64 <= len(utf8) and first_bits(_leads(utf8, i), end - i) == _0:
+        spaces = _spaces(utf8, i)
+        n = count_bits(first_bits(~spaces & (spaces << _1 | _1), end - i))
+        if n >= words or end - i <= 64:
+            return n < words
     for _ in range(words):
         if i >= end:
             return True

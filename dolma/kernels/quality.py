@@ -136,10 +136,29 @@ def _medians(lengths: Any, index: Any, counts: Any, medians: Any) -> None:
     for doc in range(len(index) - 1):
         mine = lengths[index[doc] : index[doc + 1]]
         n = len(mine)
-        if n > 0:
+        if n == 0:
+            continue
+        counts[:] = 0
+        n_counted = 0
+        for i in range(n):
+            counts[mine[i] & 255] += 1
+            n_counted += mine[i] < 256
+        if n_counted == n:
+            medians[doc] = (_at_rank(counts, (n - 1) // 2) + _at_rank(counts, n // 2)) / 2
+        else:
             lower = _smallest(mine, (n - 1) // 2, counts)
             upper = lower if n % 2 == 1 else _smallest(mine, n // 2, counts)
             medians[doc] = (lower + upper) / 2
+
+
+@kernel
+def _at_rank(counts: Any, rank: int) -> int:
+    """The value of this rank, given how often each value occurs."""
+    value = 0
+    while rank >= counts[value]:
+        rank -= counts[value]
+        value += 1
+    return value
 
 
 @kernel
@@ -157,10 +176,9 @@ def _smallest(values: Any, rank: int, counts: Any) -> Any:
         for i in range(len(values)):
             if np.int64(values[i]) >> (shift + 8) == prefix:
                 counts[(np.int64(values[i]) >> shift) & 255] += 1
-        digit = 0
-        while rank >= counts[digit]:
-            rank -= counts[digit]
-            digit += 1
+        digit = _at_rank(counts, rank)
+        for smaller in range(digit):
+            rank -= counts[smaller]
         prefix = prefix << 8 | digit
         shift -= 8
     return prefix

@@ -22,14 +22,15 @@ import numpy.typing as npt
 from dolma.kernels.compiled import kernel, read_only
 from dolma.kernels.hashing import hash64
 from dolma.kernels.unicode import count_code_points
-from dolma.kernels.views import Blocks, Words
+from dolma.kernels.views import Blocks, Int64, Words
 
 LONGEST = 10
 """The longest n-gram counted."""
+IS_FIRST, IS_COPY = 1, 2
 
 _LAST_MOST_COMMON = 4
 _SLOTS = 8
-_MULTIPLIER, _32 = np.uint64(0x9E3779B97F4A7C15), np.uint64(32)
+_MULTIPLIER, _0, _32 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0), np.uint64(32)
 
 
 def ngram_fractions(words: Words) -> npt.NDArray[np.float64]:
@@ -66,6 +67,26 @@ def duplicate_fractions(utf8: npt.NDArray[np.uint8], blocks: Blocks) -> npt.NDAr
         fractions,
     )
     return fractions
+
+
+def line_copies(utf8: npt.NDArray[np.uint8], offsets: Int64, lines: Blocks) -> npt.NDArray[np.uint8]:
+    """Of each line whether it occurs more than once in its document: `IS_FIRST`, `IS_COPY`, or 0; uint8, `(n_lines,)`.
+
+    Lines are compared with the whitespace at their ends; of blank lines too. For `TextBatch.view`.
+    """
+    copies = np.empty(len(lines.starts), dtype=np.uint8)
+    most = int(lines.per_document().max(initial=0))
+    _copies(
+        read_only(utf8, np.uint8),
+        read_only(lines.starts, np.int64),
+        read_only(lines.ends, np.int64),
+        read_only(lines.index, np.int64),
+        *table_for(most),
+        np.empty(most, dtype=np.uint64),
+        np.empty((2, most), dtype=np.uint32),
+        copies,
+    )
+    return copies
 
 
 class NgramArrays(NamedTuple):
@@ -174,9 +195,10 @@ def count_keys(keys: Any, table: Any, firsts: Any, counts: Any, grams: Any) -> N
     for i in range(len(keys)):
         key = max(keys[i], np.uint64(1))
         slot = (key * _MULTIPLIER) >> shift
-        while table[slot] != key and table[slot] != 0:
+        while (table[slot] != key) & (table[slot] != _0):
             slot = (slot + np.uint64(1)) & last
-        first = np.uint32(i) if table[slot] == 0 else firsts[slot]
+        held = firsts[slot]
+        first = np.uint32(i) if table[slot] == _0 else held
         table[slot], firsts[slot] = key, first
         counts[i] = 0
         counts[first] += np.uint32(1)
@@ -264,6 +286,21 @@ def covered(places: Any, grams: Any, n_places: int, chosen: Any, sizes: Any, n: 
                 n_points += sizes[i]
             until = place + n
     return n_points
+
+
+@kernel
+def _copies(
+    utf8: Any, starts: Any, ends: Any, index: Any, table: Any, firsts: Any, hashes: Any, scratch: Any, copies: Any
+) -> None:
+    counts, grams = scratch[0], scratch[1]
+    for doc in range(len(index) - 1):
+        begin = index[doc]
+        n = index[doc + 1] - begin
+        for i in range(n):
+            hashes[i] = hash64(utf8, starts[begin + i], ends[begin + i])
+        count_keys(hashes[:n], table, firsts, counts, grams)
+        for i in range(n):
+            copies[begin + i] = (counts[grams[i]] > 1) * (IS_FIRST if grams[i] == i else IS_COPY)
 
 
 @kernel

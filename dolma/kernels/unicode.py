@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.kernels.compiled import inlined, read_only
-from dolma.kernels.words64 import byte_at
+from dolma.kernels.words64 import bits_of, byte_at, count_bits, first_bits
 
 SPACE, ALPHA, ALNUM, UPPER, LOWER, DIGIT = 1, 2, 4, 8, 16, 32
 
+_continuations = bits_of(range(0x80, 0xC0))
 # Beyond the last code point, 0x10FFFF, so that even four malformed bytes decode to an index of the table.
 _TABLE_SIZE = 1 << 21
 _ASSIGNED = (range(0x40000), range(0xE0000, 0x110000))
@@ -100,7 +101,10 @@ def trim_spaces(utf8: Any, start: int, end: int, classes: Any) -> int:
 @inlined
 def count_code_points(utf8: Any, start: int, end: int) -> int:
     """Code points that begin in `[start, end)`: bytes that are not continuation bytes."""
-    n = 0
-    for i in range(start, end):
-        n += byte_at(utf8, i) & 0xC0 != 0x80
+    n, i = max(end - start, 0), start
+    while i < end and i + 64 <= len(utf8):
+        n -= count_bits(first_bits(_continuations(utf8, i), end - i))
+        i += 64
+    for k in range(i, end):
+        n -= byte_at(utf8, k) & 0xC0 == 0x80
     return n

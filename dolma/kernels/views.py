@@ -39,13 +39,11 @@ from dolma.kernels.words64 import (
     ASCII_DIGITS,
     ASCII_LETTERS,
     ASCII_SPACES,
-    ONES,
     bits_of,
     byte_at,
-    equal_to,
+    count_bits,
+    find_newline,
     first_bit,
-    first_mark,
-    load,
     lowest_bit,
 )
 
@@ -55,10 +53,9 @@ HAS_ALPHA, HAS_HASH, HAS_ELLIPSIS, IS_PLAIN, IS_MARKED = 1, 2, 4, 8, 16
 ENDING_MARKS = b",:;!?()[]{}<>_#*&`'\""
 
 _ELLIPSIS = 0x2026
-_NEWLINES = np.uint64(ord("\n")) * ONES
 _spaces, _beyond = bits_of(ASCII_SPACES), bits_of(range(0x80, 0x100))
 _letters, _digits, _capitals = bits_of(ASCII_LETTERS), bits_of(ASCII_DIGITS), bits_of(string.ascii_uppercase.encode())
-_dots, _crosses, _marks = bits_of(b"."), bits_of(b"#"), bits_of(ENDING_MARKS)
+_dots, _crosses, _marks, _newlines = bits_of(b"."), bits_of(b"#"), bits_of(ENDING_MARKS), bits_of(b"\n")
 _low_marks = np.uint64(sum(1 << mark for mark in ENDING_MARKS if mark < 64))
 _high_marks = np.uint64(sum(1 << (mark - 64) for mark in ENDING_MARKS if mark >= 64))
 _0, _1, _2, _ALL = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -105,6 +102,17 @@ class Blocks:
     def per_document(self) -> Int64:
         """How many lines or paragraphs each document has; int64, shape `(n_docs,)`."""
         return np.diff(self.index)
+
+    def paragraphs_per_document(self) -> Int64:
+        """Of lines, how many paragraphs they make in each document; int64, shape `(n_docs,)`."""
+        filled = self.text_ends > self.text_starts
+        begins = filled.copy()
+        begins[1:] &= ~filled[:-1]
+        firsts = self.index[:-1][np.diff(self.index) > 0]
+        begins[firsts] = filled[firsts]
+        totals = np.zeros(len(begins) + 1, dtype=np.int64)
+        np.cumsum(begins, out=totals[1:])
+        return np.diff(totals[self.index])
 
 
 def code_points(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Int64:
@@ -185,7 +193,7 @@ def paragraph_spans(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Blocks:
 
 def _blocks(utf8: npt.NDArray[np.uint8], offsets: Int64, *, paragraphs: bool) -> Blocks:
     text, bounds = flat_text(utf8, offsets)
-    most = _count_byte(text, ord("\n")) + len(bounds)
+    most = _count_newlines(text) + len(bounds)
     spans = np.empty((4, most), dtype=np.int64)
     index = np.empty(len(bounds), dtype=np.int64)
     n = _block_spans(text, bounds, character_classes(), int(paragraphs), spans, index)
@@ -211,10 +219,13 @@ def _code_points_at(utf8: Any, offsets: Any, documents: Any, positions: Any, poi
 
 
 @kernel
-def _count_byte(utf8: Any, byte: int) -> int:
-    n = 0
-    for i in range(len(utf8)):
-        n += byte_at(utf8, i) == byte
+def _count_newlines(utf8: Any) -> int:
+    n, i = 0, 0
+    while i + 64 <= len(utf8):
+        n += count_bits(_newlines(utf8, i))
+        i += 64
+    for k in range(i, len(utf8)):
+        n += byte_at(utf8, k) == 0x0A
     return n
 
 
@@ -325,7 +336,7 @@ def _block_spans(utf8: Any, offsets: Any, classes: Any, paragraphs: int, spans: 
         i, end = offsets[doc], offsets[doc + 1]
         open_paragraph = False
         while i < end:
-            line_end = _find_newline(utf8, i, end)
+            line_end = find_newline(utf8, i, end)
             text_start = skip_spaces(utf8, i, line_end, classes)
             blank = text_start == line_end
             if paragraphs and open_paragraph and not blank:
@@ -339,14 +350,3 @@ def _block_spans(utf8: Any, offsets: Any, classes: Any, paragraphs: int, spans: 
             i = line_end + 1
     index[len(offsets) - 1] = n
     return n
-
-
-@inlined
-def _find_newline(utf8: Any, i: int, end: int) -> int:
-    """The position of the first "\\n" in `[i, end)`, or `end`."""
-    while i < end:
-        marks = equal_to(load(utf8, i), _NEWLINES)
-        if marks != _0:
-            return min(i + first_mark(marks), end)
-        i += 8
-    return end

@@ -147,6 +147,22 @@ def _population(typing_context: Any, word: Any) -> Any:
     return types.uint64(types.uint64), generate
 
 
+_newlines = bits_of(b"\n")
+
+
+@inlined
+def find_newline(utf8: Any, i: int, end: int) -> int:
+    """The position of the first "\n" in `[i, end)`, or `end`."""
+    while i < end and i + 64 <= len(utf8):
+        bits = _newlines(utf8, i)
+        if bits != _0:
+            return min(i + first_bit(bits), end)
+        i += 64
+    while i < end and byte_at(utf8, i) != 0x0A:
+        i += 1
+    return min(i, end)
+
+
 @inlined
 def load(utf8: Any, i: int) -> Any:
     """The bytes `utf8[i:i + 8]` as a uint64; those beyond the end of the buffer are zero."""
@@ -164,6 +180,12 @@ def first_bytes(word: Any, n: int) -> Any:
     if n >= 8:
         return word
     return word & ((_1 << np.uint64(8 * n)) - _1)
+
+
+@inlined
+def first_bits(word: Any, n: int) -> Any:
+    """The word with all but its lowest `n` bits zeroed; all bits are kept if there are no more."""
+    return word if n >= 64 else word & ((_1 << np.uint64(n)) - _1)
 
 
 @inlined

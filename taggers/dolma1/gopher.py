@@ -26,6 +26,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocInt, Output
 from dolma.kernels.dolma1_gopher import line_sums, ngram_fractions, symbol_words
 from dolma.kernels.quality import median_word_length, word_sums
+from dolma.kernels.repetition import line_copies
 from dolma.kernels.views import code_points, line_spans, word_spans
 from dolma.taggers.gopher import REQUIRED_WORDS
 
@@ -72,7 +73,7 @@ class GopherV1:
         words, lines = batch.view(word_spans), batch.view(line_spans)
         characters, alpha, _, required, _ = word_sums(words, vocabulary=REQUIRED_WORDS).T
         n_lines, bullets, ellipses, repeated, repeated_characters = line_sums(
-            batch.utf8, batch.offsets, lines, runs=self.runs
+            batch.utf8, batch.offsets, lines, batch.view(line_copies, line_spans), runs=self.runs
         ).T
         fractions = ngram_fractions(words)
         n_words = np.maximum(words.per_document(), 1)

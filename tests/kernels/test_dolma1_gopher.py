@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from dolma.data.batch import TextBatch
 from dolma.kernels import dolma1_gopher
 from dolma.kernels.reference import dolma1_gopher as reference
+from dolma.kernels.repetition import line_copies
 from dolma.kernels.views import line_spans, word_spans
 
-TEXTS = st.lists(
+# Near the end of the buffer bytes are read one by one: what comes after a document decides how it is read.
+PADDING = "words behind it " * 8
+_SOME = st.lists(
     st.one_of(
         st.text(),
         st.text(alphabet="ab \n*-…#.é"),
@@ -20,6 +23,7 @@ TEXTS = st.lists(
     ),
     max_size=4,
 )
+TEXTS = st.tuples(_SOME, st.sampled_from([[], [PADDING]])).map(lambda both: both[0] + both[1])
 
 
 @pytest.mark.property
@@ -38,7 +42,9 @@ def test_ngrams(texts: list[str]) -> None:
 @pytest.mark.parametrize("runs", [False, True])
 def test_lines(runs: bool, texts: list[str]) -> None:
     batch = TextBatch.of(texts)
-    found = dolma1_gopher.line_sums(batch.utf8, batch.offsets, batch.view(line_spans), runs=runs)
+    found = dolma1_gopher.line_sums(
+        batch.utf8, batch.offsets, batch.view(line_spans), batch.view(line_copies, line_spans), runs=runs
+    )
     assert found.tolist() == [list(reference.line_sums(text, runs=runs)) for text in batch.texts()]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dolma.data.batch import TextBatch
 from dolma.kernels.reference import repetition as reference
-from dolma.kernels.repetition import LONGEST, duplicate_fractions, ngram_fractions
+from dolma.kernels.repetition import LONGEST, duplicate_fractions, line_copies, ngram_fractions
 from dolma.kernels.views import line_spans, paragraph_spans, word_spans
 
 # Few different words, so that long n-grams repeat.
@@ -44,6 +44,15 @@ def test_duplicate_lines_equal_those_of_counted_strings(documents):
     found = duplicate_fractions(batch.utf8, batch.view(line_spans))
     expected = [reference.duplicate_fractions(text.split("\n")) for text in documents]
     assert found == pytest.approx(np.array(expected).reshape(-1, 2), abs=1e-12)
+
+
+@pytest.mark.property
+@checked
+@given(st.lists(st.one_of(few_lines, anything), max_size=5))
+def test_copies_of_lines_equal_those_of_counted_strings(documents):
+    lines = [text.removesuffix("\n").split("\n") if text else [] for text in documents]
+    expected = [copies for of_document in lines for copies in reference.line_copies(of_document)]
+    assert TextBatch.of(documents).view(line_copies, line_spans).tolist() == expected
 
 
 def test_text_without_repetition_has_no_most_common_ngram():

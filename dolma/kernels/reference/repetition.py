@@ -36,3 +36,17 @@ def duplicate_fractions(blocks: Sequence[str]) -> tuple[float, float]:
     if not repeated:
         return 0.0, 0.0
     return len(repeated) / len(texts), sum(map(len, repeated)) / sum(map(len, texts))
+
+
+def line_copies(lines: Sequence[str]) -> list[int]:
+    """Of each line: 0 if it occurs once, 1 if it is the first of several, 2 if it has occurred before.
+
+    >>> line_copies(["a", "", "b", "a"])
+    [1, 0, 0, 2]
+    """
+    counts, seen = Counter(lines), set[str]()
+    copies = []
+    for line in lines:
+        copies.append(0 if counts[line] == 1 else 2 if line in seen else 1)
+        seen.add(line)
+    return copies
