@@ -31,7 +31,7 @@ from dolma.run.standing import standing
 from dolma.run.task import Task, TaskResult
 from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, measure, outputs_of, select
 from dolma.taggers.profile import READING, WRITING, Profile, Stopwatch, profile_of
-from dolma.taggers.registry import content_of, identity_of, is_built_in, make_taggers, normal, tagger_of_process
+from dolma.taggers.registry import content_of, find, identity_of, is_built_in, make_taggers, normal, tagger_of_process
 from dolma.taggers.tagger import Tagger, needs_of
 
 
@@ -80,6 +80,7 @@ def tag(
         )
         parts = dataset.pieces(shards)
         tasks = [Task(key=piece.key, size=piece.size, spec=piece, file=piece.shard.path) for piece in parts]
+        stage.start_workers(tasks, work)
         compile_kernels(work.specs, stage.reporter)
         began = time.perf_counter()
         try:
@@ -222,6 +223,12 @@ class TagWork:
     reading: Reading
     config: TagConfig
     work_folder: str
+
+    def prepare(self) -> None:
+        """Import the built-in taggers, and call none: kernels may not be compiled yet."""
+        for spec in self.specs:
+            if is_built_in(spec):
+                find(spec.use)
 
     def __call__(self, piece: Piece) -> TaskResult:
         taggers = [tagger_of_process(spec) for spec in self.specs]

@@ -380,7 +380,7 @@ def _may_chain(utf8: Any, i: int, first: int, end: int) -> Any:
 
 
 @inlined
-def _put(kinds: Any, places: Any, n: int, kind: int, doc: int, start: int, stop: int) -> int:
+def _put(kinds: Any, places: Any, n: int, kind: Any, doc: int, start: int, stop: int) -> int:
     if n < len(kinds):
         kinds[n], places[0, n], places[1, n], places[2, n] = kind, doc, start, stop
         n += 1

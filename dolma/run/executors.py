@@ -12,6 +12,9 @@ from dolma.run.task import OnProgress, OnResult, Task, Work
 class Executor(Protocol):
     """Runs phases one after the other; keeps what is dear to start in between."""
 
+    def start(self, work: Work, tasks: Sequence[Task]) -> None:
+        """Start what these tasks will need, so that it imports what the work needs while the caller goes on."""
+
     def run(self, work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progress: OnProgress) -> None:
         """Do all tasks, or raise the first error and leave none running.
 

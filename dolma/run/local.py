@@ -2,8 +2,8 @@
 
 Spawned, never forked: a fork of a process with threads (Arrow, tokenizers, OpenBLAS) may deadlock. The parent hands out
 one task at a time, so it knows which file each worker has, and a worker that is killed costs one task, which is tried
-once more. One worker means no process at all. Starting a worker costs its imports, about a second; they live as long
-as the stage.
+once more. One worker means no process at all. Starting a worker costs its imports, about a second, so a stage may start
+them while it still prepares; they live as long as the stage.
 """
 
 from __future__ import annotations
@@ -71,22 +71,34 @@ class LocalExecutor:
     def __init__(self, options: RunOptions, *, note: Callable[[str], None]) -> None:
         self._options, self._note = options, note
         self._workers: list[_Worker] = []
-        self._n_phases = 0
+
+    def start(self, work: Work, tasks: Sequence[Task]) -> None:
+        """Start the processes that `run` would; see `Executor`."""
+        n_workers = self._n_workers(tasks)
+        if n_workers > 1:
+            encoded = pickled(work, "the work")
+            while len(self._workers) < n_workers:
+                self._workers.append(_Worker(len(self._workers) + 1))
+                self._workers[-1].expect(encoded)
 
     def run(self, work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progress: OnProgress) -> None:
         """Do all tasks; see `Executor`."""
-        n_workers = worker_count(self._options, (task.size for task in tasks))
-        # A daemonic process may have no children, so a stage inside somebody's pool runs within it.
-        if n_workers == 1 or multiprocessing.current_process().daemon:
+        n_workers = self._n_workers(tasks)
+        if n_workers == 1:
             run_here(work, tasks, on_result=on_result, on_progress=on_progress)
             return
-        self._n_phases += 1
-        phase = _Phase(number=self._n_phases, work=pickled(work, "the work"), tasks=tasks)
+        phase = _Phase(work=pickled(work, "the work"), tasks=tasks)
         try:
             self._run_phase(phase, n_workers, on_result, on_progress)
         except BaseException:
             self.close()
             raise
+
+    def _n_workers(self, tasks: Sequence[Task]) -> int:
+        # A daemonic process may have no children, so a stage inside somebody's pool runs within it.
+        if multiprocessing.current_process().daemon:
+            return 1
+        return worker_count(self._options, (task.size for task in tasks))
 
     def _run_phase(self, phase: _Phase, n_workers: int, on_result: OnResult, on_progress: OnProgress) -> None:
         while phase.left:
@@ -179,19 +191,22 @@ def run_here(work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progr
 class _Phase:
     """What is left of one phase: task numbers still to hand out, the biggest last, where `pop` takes them."""
 
-    __slots__ = ("attempts", "left", "number", "queue", "tasks", "work")
+    __slots__ = ("attempts", "left", "queue", "tasks", "work")
 
-    def __init__(self, *, number: int, work: bytes, tasks: Sequence[Task]) -> None:
-        self.number, self.work, self.tasks = number, work, tasks
+    def __init__(self, *, work: bytes, tasks: Sequence[Task]) -> None:
+        self.work, self.tasks = work, tasks
         self.queue = sorted(range(len(tasks)), key=lambda i: (tasks[i].size, -i))
         self.attempts: Counter[int] = Counter()
         self.left = len(tasks)
 
 
 class _Worker:
-    """The parent's side of one process: `task` is the number of the task it has; `ready` once it has started up."""
+    """The parent's side of one process: `task` is the number of the task it has; `ready` once it has started up.
 
-    __slots__ = ("phase", "pipe", "process", "ready", "task")
+    `work` is what it was sent last, to be done with each task.
+    """
+
+    __slots__ = ("pipe", "process", "ready", "task", "work")
 
     def __init__(self, number: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -202,15 +217,21 @@ class _Worker:
             self.process.start()
         far_end.close()
         self.task: int | None = None
-        self.ready, self.phase = False, 0
+        self.ready, self.work = False, b""
+
+    def expect(self, work: bytes) -> None:
+        """Send the work alone, for the worker to import what it needs; that one is dead will be seen with a task."""
+        self.work = work
+        with contextlib.suppress(OSError):
+            self.pipe.send_bytes(pickle.dumps((work, None)))
 
     def give(self, phase: _Phase) -> bool:
         """Send the current task, and the phase's work first if this worker does not have it; False when it is dead."""
         assert self.task is not None
         task = phase.tasks[self.task]
         spec = pickled(task.spec, f"the spec of {task.key}")
-        message = pickle.dumps((phase.work if self.phase != phase.number else None, spec))
-        self.phase = phase.number
+        message = pickle.dumps((phase.work if self.work != phase.work else None, spec))
+        self.work = phase.work
         try:
             self.pipe.send_bytes(message)
         except OSError:
@@ -285,21 +306,35 @@ def serve(pipe: connection.Connection) -> None:
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     os.dup2(2, 1)  # standard output is the command's; what a library prints goes to standard error
     pipe.send(("ready", None))
+    encoded = b""
     work: Work | None = None
     while True:
         try:
             new_work, spec = pickle.loads(pipe.recv_bytes())
         except EOFError:
             return
+        if new_work is not None:
+            encoded, work = new_work, None
+        if spec is None:
+            with contextlib.suppress(Exception):  # the first task will say it
+                work = _prepared(pickle.loads(encoded))
+            continue
         try:
-            work = pickle.loads(new_work) if new_work is not None else work
-            assert work is not None
+            work = pickle.loads(encoded) if work is None else work
             with listening(lambda documents, n_bytes: pipe.send(("progress", (documents, n_bytes)))):
                 result = work(pickle.loads(spec))
             reply = pickle.dumps(("done", result))
         except Exception as error:  # noqa: BLE001 - all of them go to the parent, which raises them
             reply = pickle.dumps(("failed", sendable(error)))
         pipe.send_bytes(reply)
+
+
+def _prepared(work: Work) -> Work:
+    """The work, which may have a method `prepare` for what takes time before its first task."""
+    prepare = getattr(work, "prepare", None)
+    if prepare is not None:
+        prepare()
+    return work
 
 
 def _die_with_parent(parent: int) -> NoReturn:

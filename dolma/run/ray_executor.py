@@ -40,6 +40,9 @@ class RayExecutor:
         self._options, self._note = options, note
         self._joined = False
 
+    def start(self, work: Work, tasks: Sequence[Task]) -> None:
+        """Nothing: a cluster starts what it needs when there are tasks."""
+
     def run(self, work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progress: OnProgress) -> None:
         """Do all tasks; see `Executor`. Progress comes when a task ends."""
         self._join()

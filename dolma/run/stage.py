@@ -202,6 +202,13 @@ class Stage:
 
     # --- running --------------------------------------------------------------------------------------------------
 
+    def start_workers(self, tasks: Sequence[Task], work: Work) -> None:
+        """Start the workers that these tasks will need, before the caller does what `run` has to wait for."""
+        if self.complete or self._finished:
+            return
+        self._executor = self._executor or executor_for(self.options, note=self.reporter.note)
+        self._executor.start(work, tasks)
+
     def run(self, phase: str, tasks: Sequence[Task], work: Work) -> list[TaskResult]:
         """The results of these tasks, in their order; what an earlier run has finished is not done again.
 

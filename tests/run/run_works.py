@@ -43,6 +43,24 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WritePrepared(Write):
+    """`Write` that leaves the number of each process that was prepared for it."""
+
+    prepared: str
+
+    def prepare(self) -> None:
+        Path(self.prepared, str(os.getpid())).touch()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unprepared(Write):
+    """`Write` that cannot be prepared."""
+
+    def prepare(self) -> None:
+        raise OSError("not now")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Join:
     """Second phase: one file of what the first phase wrote in the work folder."""
 

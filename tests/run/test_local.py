@@ -92,6 +92,42 @@ def test_workers_are_other_processes_and_serve_every_phase(folder: str) -> None:
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
+def test_workers_started_before_are_prepared_and_do_the_tasks(
+    folder: str, tmp_path: Path, undisturbed: dict[str, bytes], n_workers: int
+) -> None:
+    prepared = tmp_path / "prepared"
+    prepared.mkdir()
+    work, tasks = works.WritePrepared(folder=folder, prepared=str(prepared)), works.tasks_of(works.names())
+    with open_stage([works.file_set(folder)], options=RunOptions(workers=n_workers)) as stage:
+        stage.start_workers(tasks, work)
+        started = {str(child.pid) for child in multiprocessing.active_children()}
+        results = stage.run("write", tasks, work)
+        stage.finish(results)
+    assert len(started) == (n_workers if n_workers > 1 else 0)
+    at_work = {str(result.payload["pid"]) for result in results}
+    if n_workers > 1:
+        assert at_work <= {path.name for path in prepared.iterdir()} <= started
+    else:
+        assert at_work == {str(os.getpid())}
+    assert works.contents(folder) == undisturbed
+
+
+def test_a_preparation_that_fails_is_none(folder: str, undisturbed: dict[str, bytes]) -> None:
+    work, tasks = works.Unprepared(folder=folder), works.tasks_of(works.names())
+    with open_stage([works.file_set(folder)], options=two()) as stage:
+        stage.start_workers(tasks, work)
+        stage.finish(stage.run("write", tasks, work))
+    assert works.contents(folder) == undisturbed
+
+
+def test_workers_started_for_nothing_end_with_the_stage(folder: str) -> None:
+    with open_stage([works.file_set(folder)], options=two()) as stage:
+        stage.start_workers(works.tasks_of(works.names()), works.Write(folder=folder))
+        assert len(multiprocessing.active_children()) == 2
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
 def test_an_error_of_ours_arrives_whole(folder: str, n_workers: int) -> None:
     work = works.Fail(write=works.Write(folder=folder), name="b-01", known=True)
     with open_stage([works.file_set(folder)], options=RunOptions(workers=n_workers)) as stage:
