@@ -8,7 +8,7 @@ PYTHON is an interpreter that has the package (`dolma==1.2.1`; `datatrove` and `
 - passes: the whole tag stage, reading and writing included, as a multiple of the floor, on all documents;
 - others: texts in memory, neither reading nor writing, on every n-th document (`--sample` MB of text);
 - every tagger alone: reading included, writing not, on `--alone` MB of text. These are the MB/s of `dolma list`;
-- workers: wall time of one worker and of two;
+- workers: whole commands, with one worker and with two, and two independent ones at once: what the machine gives;
 - start: wall time of `dolma tag` with every tagger on one document, kernels not yet compiled and then compiled.
 
 `--write DATE` leaves `benchmarks/results/DATE-taggers.md`, and the speeds of `dolma list` in `taggers/speeds.json`.
@@ -20,6 +20,7 @@ import argparse
 import functools
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -77,6 +78,7 @@ class Plan:
     repeats: int
     sample: float
     alone: float
+    copies: int = 1
     dolma1: str | None = None
     datatrove: str | None = None
     paths: list[str] = field(default_factory=list)
@@ -302,22 +304,75 @@ def usable() -> list[str]:
 
 
 def workers(plan: Plan) -> list[str]:
-    """Wall time of one worker against two, with the taggers of the second pass."""
+    """Whole commands with one worker and with two, and two commands at once, which is as much as the machine gives.
+
+    The documents are there several times over, so that what starts once weighs as little as in a real run.
+    """
     names = PASSES[1][0]
-    ratios = []
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(plan.repeats):
-            took = []
-            for count in (1, 2):
-                began = time.perf_counter()
-                _tag(plan.patterns, names, f"{folder}/workers", count)
-                took.append(time.perf_counter() - began)
-            ratios.append(took[0] / took[1])
-    ratio = statistics.median(ratios)
-    return [
-        f"Two workers are {ratio:.2f} times as fast as one, wall time, {plan.repeats} rounds"
-        f" ({min(ratios):.2f}-{max(ratios):.2f}); at least {met(ratio, TIMES_WORKERS)}. {os.cpu_count()} cores, shared."
+        for k in range(plan.copies):
+            for i, path in enumerate(plan.paths):
+                link = Path(folder, "documents", f"{k}-{i}-{Path(path).name}")
+                link.parent.mkdir(exist_ok=True)
+                link.symlink_to(os.path.abspath(path))
+        command = [sys.executable, "-m", "dolma", "tag", "--documents", f"{folder}/documents/*", "--overwrite"]
+        command += [part for name in names for part in ("-t", name)]
+
+        def run(*n_workers: int) -> Took:
+            shutil.rmtree(f"{folder}/attributes", ignore_errors=True)
+            return took(
+                *(
+                    [*command, "--workers", str(n), "--attributes", f"{folder}/attributes/{k}"]
+                    for k, n in enumerate(n_workers)
+                )
+            )
+
+        run(1)
+        rounds = [(run(1), run(2), run(1, 1)) for _ in range(plan.repeats)]
+    size = plan.copies * floor.read(plan.paths) / 1e6
+    two = [one.wall / both.wall for one, both, _ in rounds]
+    machine_gives = [2 * one.wall / pair.wall for one, _, pair in rounds]
+    rows = [
+        f"Workers: `dolma tag` with `{' '.join(names)}`, whole commands, {size:.0f} MB of text (the corpus"
+        f" {plan.copies} times), wall time, {plan.repeats} rounds in turns. {os.cpu_count()} cores, shared.",
+        "",
+        "| command | seconds | processor seconds | times one worker | spread |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
+    labels = ("one worker", "two workers", "one worker, two commands at once on as much text each")
+    for k, (label, ratios) in enumerate(zip(labels, ([1.0], two, machine_gives), strict=True)):
+        wall = statistics.median(some[k].wall for some in rounds)
+        processor = statistics.median(some[k].processor for some in rounds)
+        rows.append(
+            f"| {label} | {wall:.1f} | {processor:.1f} | {statistics.median(ratios):.2f} "
+            f"| {min(ratios):.2f}-{max(ratios):.2f} |"
+        )
+    ratio, limit = statistics.median(two), statistics.median(machine_gives)
+    return [
+        *rows,
+        "",
+        f"Two workers are {ratio:.2f} times as fast as one; at least {met(ratio, TIMES_WORKERS)}. Two commands at once"
+        f" get {limit:.2f} times as much done as one, and two workers {ratio / limit:.0%} of that.",
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Took:
+    """Seconds on the clock, and of the processor, child processes and all."""
+
+    wall: float
+    processor: float
+
+
+def took(*commands: Sequence[str]) -> Took:
+    """What the commands take, all started at once."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    running = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for command in commands]
+    statuses = [process.wait() for process in running]
+    if any(statuses):
+        raise SystemExit(f"a command failed: {commands}")
+    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Took(wall=wall, processor=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
 
 def start() -> list[str]:
@@ -370,6 +425,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sample", type=float, default=4, help="MB of text for comparisons with other tools")
     parser.add_argument("--alone", type=float, default=30, help="MB of text for each tagger alone")
+    parser.add_argument("--copies", type=int, default=4, help="how often two workers get the documents")
     parser.add_argument("--corpus", default="as given")
     parser.add_argument("--write", metavar="DATE")
     given = parser.parse_args()
@@ -378,6 +434,7 @@ def main() -> None:
         repeats=given.repeats,
         sample=given.sample,
         alone=given.alone,
+        copies=given.copies,
         dolma1=given.dolma1,
         datatrove=given.datatrove,
         paths=floor.paths_of(given.documents),
