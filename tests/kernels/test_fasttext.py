@@ -178,6 +178,21 @@ def test_some_labels_have_the_scores_that_they_have_among_all(pairs, name):
 
 
 @pytest.mark.property
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=30, deadline=None)
+@given(documents=st.lists(texts, max_size=4), chosen=st.sets(st.integers(0, 8)))
+def test_the_best_label_is_the_first_of_the_most_probable(pairs, name, documents, chosen):
+    classifier = pairs[name].ours
+    labels = sorted(label for label in chosen if label < len(classifier.model.labels))
+    everything = np.minimum(ours(classifier, *documents), 1)
+    batch = TextBatch.of(documents)
+    best, top, found = classifier.best(batch.utf8, batch.offsets[:-1], batch.offsets[1:], labels=labels)
+    assert best.tolist() == everything.argmax(axis=1).tolist()
+    assert top.tolist() == everything.max(axis=1).tolist()
+    assert (found == everything[:, labels]).all()
+
+
+@pytest.mark.property
 @settings(max_examples=40, deadline=None)
 @given(documents=st.lists(texts, max_size=5))
 def test_a_text_has_the_same_answer_in_any_batch(pairs, documents):
