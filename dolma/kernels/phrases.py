@@ -1,8 +1,9 @@
 """Where the words and phrases of a list occur in a text: all of the list in one pass, ASCII letters in either case.
 
-Every entry is given one of its trigrams of bytes, so that few and rare trigrams serve the whole list. The text is read
-trigram by trigram against a table of 32 kB; only where that answers are the entries that have the trigram compared.
-Work per byte is bounded by the entries that share a trigram, whatever the text.
+Every entry is given two of its trigrams of bytes, an odd number of bytes apart, so that few and rare trigrams serve the
+whole list; one of the two is at an even place of the document. The text is read at these places against a table of
+32 kB; only where that answers are the entries that have the trigram compared. Work per byte is bounded by the entries
+that share a trigram, whatever the text.
 
 Case: A-Z in the text equal a-z in the list, and other bytes only themselves. For other letters give `lowered` text,
 whose letters keep their place: see there.
@@ -25,7 +26,7 @@ import numpy.typing as npt
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.unicode import ALNUM, SPACE, character_classes, decode
 from dolma.kernels.views import Int64
-from dolma.kernels.words64 import HIGHS, ONES, byte_at, first_mark, load
+from dolma.kernels.words64 import HIGHS, ONES, byte_at, first_mark, load, load_eight
 
 ANYWHERE, BETWEEN_SPACES, BETWEEN_WORDS = 0, 1, 2
 """Where an entry counts: anywhere; between whitespace, as a word of `str.split()`; between characters that are neither
@@ -36,7 +37,7 @@ _MULTIPLIER = 0xFF51AFD7ED558CCD
 _MULTIPLY, _SHIFT = np.uint64(_MULTIPLIER), np.uint64(64 - _TABLE_BITS)
 _CASE = np.uint64(0x20) * ONES
 _TRIGRAM = np.uint64(0xFFFFFF)
-_0, _1, _7, _15, _23, _31, _39 = (np.uint64(n) for n in (0, 1, 7, 15, 23, 31, 39))
+_0, _1, _7, _23, _39 = (np.uint64(n) for n in (0, 1, 7, 23, 39))
 # How often the letters and the space occur in 10,000 characters of English: a guide to rare trigrams, no more.
 _FREQUENCIES = {
     ord(letter): frequency
@@ -61,9 +62,9 @@ class Phrases:
 
     `table`: uint8 by hash of a trigram; bit `b` tells that an entry may have it, and then a byte whose low three bits
     are `b`. `heads`: int32, by the same hash, the first place among `places`, -1 for none. `places`: int32, shape
-    `(n, 3)`: an entry, where in it the trigram is, the next place or -1. `windows`: uint64, shape `(n, 2)`: the first
-    eight bytes of that entry, each with bit 0x20 set, and a mask of them. `starts`: int64, shape `(n_entries + 1,)`, in
-    `letters`, the bytes of all entries. `borders`: int64, where each counts.
+    `(n, 3)`: an entry, where in it the trigram is (-1: one byte before it), the next place or -1. `windows`: uint64,
+    shape `(n, 2)`: the first eight bytes of that entry, each with bit 0x20 set, and a mask of them. `starts`: int64,
+    shape `(n_entries + 1,)`, in `letters`, the bytes of all entries. `borders`: int64, where each counts.
     """
 
     table: npt.NDArray[np.uint8]
@@ -77,7 +78,7 @@ class Phrases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occurrences:
-    """Occurrences of entries in a batch, in order of document; within it, of where they were found.
+    """Occurrences of entries in a batch, in order of document, start and end.
 
     `documents`, `starts`, `ends`, `entries`: int64; positions are bytes in the batch, ends exclusive.
     """
@@ -101,10 +102,10 @@ def phrases_of(entries: Sequence[tuple[str, int]]) -> Phrases:
     table = np.zeros(1 << _TABLE_BITS, dtype=np.uint8)
     heads = np.full(1 << _TABLE_BITS, -1, dtype=np.int32)
     places: list[tuple[int, int, int]] = []
-    for entry, trigram, offset in _anchors(encoded):
+    for entry, offset in _anchors(encoded):
         following = encoded[entry][offset + 3 : offset + 4]
-        for whole in [trigram] if len(trigram) == 3 else [trigram + bytes([byte]) for byte in range(256)]:
-            slot = _slot(whole)
+        for trigram in _trigrams_at(encoded[entry], offset, border=entries[entry][1]):
+            slot = _slot(trigram)
             table[slot] |= 1 << (following[0] & 7) if following else 255
             known = heads[slot]
             while known >= 0 and places[known][:2] != (entry, offset):
@@ -152,7 +153,8 @@ def occurrences(utf8: npt.NDArray[np.uint8], offsets: Int64, phrases: Phrases) -
         if n <= capacity:
             break
         capacity = n
-    documents, starts, ends, entries = found[:, :n]
+    found = found[:, :n]
+    documents, starts, ends, entries = found[:, np.lexsort((found[2], found[1], found[0]))]
     return Occurrences(documents=documents, starts=starts, ends=ends, entries=entries)
 
 
@@ -189,26 +191,56 @@ def _lower_case() -> npt.NDArray[np.int32]:
     return read_only(table, np.int32)
 
 
-def _anchors(entries: Sequence[bytes]) -> list[tuple[int, bytes, int]]:
-    """For each entry its number, a trigram of it, and where in it that is first; shorter entries have themselves."""
-    trigrams = [
-        sorted({text[at : at + 3] for at in range(len(text) - 2)} or {text}, key=lambda t: (_frequency(t), t))
-        for text in entries
-    ]
-    chosen: dict[int, bytes] = {}
+def _anchors(entries: Sequence[bytes]) -> list[tuple[int, int]]:
+    """For each entry, twice, its number and where in it one of its trigrams is: at an even place, and at an odd one.
+
+    Where an entry of two or three bytes has none, that is 0, with any third byte, or -1, with any first byte.
+    """
+    places = {
+        (i, parity): sorted(
+            range(parity, len(text) - 2, 2) or [-parity], key=lambda at, text=text: (_frequency(text, at), at)
+        )
+        for i, text in enumerate(entries)
+        for parity in (0, 1)
+    }
+    chosen: list[tuple[int, int]] = []
     used: set[bytes] = set()
     # Those with no rare trigram come first: what they cannot avoid serves others for nothing.
-    for i in sorted(range(len(entries)), key=lambda i: (-_frequency(trigrams[i][0]), i)):
-        chosen[i] = next((trigram for trigram in trigrams[i] if trigram in used), trigrams[i][0])
-        used.add(chosen[i])
-    return [(i, trigram, entries[i].index(trigram)) for i, trigram in chosen.items()]
+    for i, parity in sorted(places, key=lambda key: (-_frequency(entries[key[0]], places[key][0]), key)):
+        text = entries[i]
+        at = next((at for at in places[i, parity] if _known_of(text, at) in used), places[i, parity][0])
+        used.add(_known_of(text, at))
+        chosen.append((i, at))
+    return sorted(chosen)
 
 
-def _frequency(trigram: bytes) -> float:
-    frequency = 1.0
-    for byte in trigram:
+def _known_of(text: bytes, at: int) -> bytes:
+    """The bytes of the trigram at this place, without those before and behind the text."""
+    return text[max(at, 0) : at + 3]
+
+
+def _trigrams_at(text: bytes, at: int, *, border: int) -> list[bytes]:
+    """All trigrams that there can be at this place."""
+    known = _known_of(text, at)
+    if at < 0:
+        return [bytes([byte]) + known for byte in range(256) if _may_precede(byte, border)]
+    return [known] if len(known) == 3 else [known + bytes([byte]) for byte in range(256)]
+
+
+def _may_precede(byte: int, border: int) -> bool:
+    """Whether the byte may be the last before an entry that counts."""
+    if byte >= 0x80 or border == ANYWHERE:
+        return True
+    return chr(byte).isspace() if border == BETWEEN_SPACES else not (chr(byte).isalnum() or byte == 0x5F)
+
+
+def _frequency(text: bytes, at: int) -> float:
+    """About how often this trigram occurs in English, and the more often the fewer bytes of it are known."""
+    known = _known_of(text, at)
+    frequency = 10_000.0 ** (3 - len(known))
+    for byte in known:
         frequency *= _FREQUENCIES.get(byte, _OTHER_FREQUENCY)
-    return frequency * 4.0 ** sum(trigram[at : at + 2] in _PAIRS for at in (0, 1))
+    return frequency * 4.0 ** sum(known[k : k + 2] in _PAIRS for k in range(len(known) - 1))
 
 
 def _slot(trigram: bytes) -> int:
@@ -238,35 +270,42 @@ def _occurrences(
     n = 0
     for doc in range(len(offsets) - 1):
         i, end = offsets[doc], offsets[doc + 1]
+        i = _next_known(utf8, i, end, table)
         while i < end:
             word = load(utf8, i) | _CASE
-            # Five places of one load at once: text has few that the table knows.
-            known = _known(word, 0, table) | _known(word, 8, table) | _known(word, 16, table)
-            known |= _known(word, 24, table) | _known(word, 32, table)
-            if known & _1:
-                known = (_known(word, 0, table) & _1) << _7 | (_known(word, 8, table) & _1) << _15
-                known |= (_known(word, 16, table) & _1) << _23 | (_known(word, 24, table) & _1) << _31
-                known |= (_known(word, 32, table) & _1) << _39
-                while known != _0:
-                    k = first_mark(known)
-                    known &= known - _1
-                    place = heads[_slot_at(word, 8 * k)]
-                    while place >= 0:
-                        at = i + k - places[place, 1]
-                        if at >= offsets[doc] and (load(utf8, at) | _CASE) & windows[place, 1] == windows[place, 0]:
-                            entry = places[place, 0]
-                            to = at + starts[entry + 1] - starts[entry]
-                            if (
-                                to <= end
-                                and _is_equal(utf8, at, letters, starts[entry], starts[entry + 1])
-                                and _is_bordered(utf8, offsets[doc], at, to, end, borders[entry], classes)
-                            ):
-                                if n < found.shape[1]:
-                                    found[0, n], found[1, n], found[2, n], found[3, n] = doc, at, to, entry
-                                n += 1
-                        place = places[place, 2]
-            i += 5
+            known = (_known(word, 0, table) & _1) << _7 | (_known(word, 16, table) & _1) << _23
+            known |= (_known(word, 32, table) & _1) << _39
+            while known != _0:
+                k = first_mark(known)
+                known &= known - _1
+                place = heads[_slot_at(word, 8 * k)]
+                while place >= 0:
+                    at = i + k - places[place, 1]
+                    if at >= offsets[doc] and (load(utf8, at) | _CASE) & windows[place, 1] == windows[place, 0]:
+                        entry = places[place, 0]
+                        to = at + starts[entry + 1] - starts[entry]
+                        if (
+                            to <= end
+                            and _is_equal(utf8, at, letters, starts[entry], starts[entry + 1])
+                            and _is_bordered(utf8, offsets[doc], at, to, end, borders[entry], classes)
+                        ):
+                            if n < found.shape[1]:
+                                found[0, n], found[1, n], found[2, n], found[3, n] = doc, at, to, entry
+                            n += 1
+                    place = places[place, 2]
+            i = _next_known(utf8, i + 6, end, table)
     return n
+
+
+@kernel
+def _next_known(utf8: Any, i: int, end: int, table: Any) -> int:
+    """Where, in steps of 6 from `i`, the table knows one of three places; beyond `end` if nowhere. Text has few."""
+    while i < end:
+        word = (load_eight(utf8, i) if i + 8 <= len(utf8) else load(utf8, i)) | _CASE
+        if (_known(word, 0, table) | _known(word, 16, table) | _known(word, 32, table)) & _1:
+            break
+        i += 6
+    return i
 
 
 @inlined
