@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.kernels.compiled import inlined, kernel, read_only
-from dolma.kernels.words64 import HIGHS, ONES, at_least, byte_at, equal_to, first_mark, load, store
+from dolma.kernels.words64 import bits_of, byte_at, copy_64, first_bit
 
-_BACKSLASHES, _QUOTES, _SPACES = (np.uint64(byte) * ONES for byte in (0x5C, 0x22, 0x20))
-_ROOM = 8
+_ROOM = 64
+# What does not stand for itself, and what may not stand in a string.
+_marks = bits_of([*range(0x20), 0x22, 0x5C])
 _BAD = -1
 
 
@@ -63,14 +64,16 @@ def _unescape(data: Any, bounds: Any, short: Any, utf8: Any, offsets: Any) -> bo
             return False
         i += 1
         while i < end:
-            word = load(data, i)
-            store(utf8, n, word)
-            controls = HIGHS & ~at_least(word, _SPACES) & ~word
-            marks = equal_to(word, _BACKSLASHES) | equal_to(word, _QUOTES) | controls
-            plain = min(first_mark(marks), end - i)
+            if i + 64 <= len(data):
+                copy_64(data, i, utf8, n)
+                size, plain = 64, first_bit(_marks(data, i))
+            else:
+                size, plain = 1, int(_is_plain(byte_at(data, i)))
+                utf8[n] = byte_at(data, i)
+            plain = min(plain, end - i)
             n += plain
             i += plain
-            if plain == 8 or i == end:
+            if plain == size or i == end:
                 continue
             if byte_at(data, i) != 0x5C or i + 1 >= end:
                 return False
@@ -86,6 +89,11 @@ def _unescape(data: Any, bounds: Any, short: Any, utf8: Any, offsets: Any) -> bo
                 i, n = i + 2, n + 1
         offsets[k + 1] = n
     return True
+
+
+@inlined
+def _is_plain(byte: Any) -> bool:
+    return byte >= 0x20 and byte != 0x22 and byte != 0x5C
 
 
 @kernel

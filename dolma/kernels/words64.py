@@ -57,6 +57,22 @@ def store(typing_context: Any, data: Any, index: Any, word: Any) -> Any:
 
 
 @intrinsic
+def copy_64(typing_context: Any, source: Any, i: Any, target: Any, n: Any) -> Any:
+    """`target[n:n + 64] = source[i:i + 64]`. The caller has made sure that both have so many."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        vector = ir.VectorType(ir.IntType(8), 64).as_pointer()
+        read = context.make_array(signature.args[0])(context, builder, arguments[0])
+        written = context.make_array(signature.args[2])(context, builder, arguments[2])
+        value = builder.load(builder.bitcast(builder.gep(read.data, [arguments[1]]), vector))
+        value.align = 1
+        builder.store(value, builder.bitcast(builder.gep(written.data, [arguments[3]]), vector)).align = 1
+        return context.get_dummy_value()
+
+    return types.void(source, types.intp, target, types.intp), generate
+
+
+@intrinsic
 def byte_at(typing_context: Any, data: Any, index: Any) -> Any:
     """`data[index]` of a uint8 array, for an index that is never negative: there is no test for that."""
 

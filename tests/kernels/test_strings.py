@@ -37,7 +37,18 @@ PIECES = st.sampled_from(
 )
 
 
+# Near the end of the buffer bytes are read one by one: what comes after a string decides how it is read.
+PADDING = b'"' + b"x" * 64 + b'"'
+
+
 def unescaped(strings: list[bytes]) -> list[bytes] | None:
+    found = _unescaped(strings)
+    padded = _unescaped([*strings, PADDING])
+    assert padded == (None if found is None else [*found, PADDING[1:-1]])
+    return found
+
+
+def _unescaped(strings: list[bytes]) -> list[bytes] | None:
     found = unescape(np.frombuffer(b"".join(strings), np.uint8), offsets_of(strings))
     if found is None:
         return None
