@@ -7,10 +7,10 @@ that leaves accuracy at 75 %, where text all in capitals falls to 33 %. Scores a
 `top` is `und` (undetermined) for fewer than `min_letters` letters in what the model sees, when all scores are 0, and
 for a top score below `min_score`, where most answers are wrong: fastText says "en" at 0.12 to what it knows nothing of.
 
-Inference is ours (`dolma/kernels/fasttext.py`), the probabilities are those of the fastText library. About 120 MB/s of
-documents of 16 kB on average on one core of a 2-core cloud machine, 2026-11-24: eleven times as fast as the library's
-`predict` of whole texts, 3.5 times as fast as on the same part of them. To show the model up to 100,000 characters
-changes 0.2 % of the answers on multilingual text.
+Inference is ours (`dolma/kernels/fasttext.py`), the probabilities are those of the fastText library. About 210 MB/s of
+documents of 12 kB on average on one core of a 2-core cloud machine, 2026-11-26: 25 times as fast as the library's
+`predict` of whole texts, six times as fast as on the same part of them. To show the model up to 100,000
+characters changes 0.2 % of the answers on multilingual text.
 """
 
 from __future__ import annotations

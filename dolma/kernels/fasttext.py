@@ -273,7 +273,7 @@ class Classifier:
         chosen = read_only(range(len(self.model.labels)) if labels is None else labels, np.int64)
         found = np.zeros((len(hidden), len(chosen)), dtype=np.float32)
         if self.model.loss == HIERARCHICAL:
-            self._by_tree(hidden, n_rows, chosen, found, margin=-np.inf)
+            self._by_tree(hidden, n_rows, chosen, found, margin=-1)
         elif self.model.loss == SOFTMAX:
             logits = np.empty(len(self.model.labels), dtype=np.float64)
             _by_softmax(hidden, n_rows, self._outputs, chosen, logits, found)
@@ -314,13 +314,16 @@ class Classifier:
         *,
         margin: float,
     ) -> tuple[Int64, npt.NDArray[np.float32]]:
-        """Fill `found`; the best label of each span, and its probability, unless the margin is `-inf`."""
-        wanted = np.zeros(len(self._tree), dtype=np.bool_)
-        wanted[_above(self._tree, chosen.tolist())] = True
+        """Fill `found`; the best label of each span, and its probability, unless the margin is negative."""
+        inner = read_only(_above(self._tree, chosen.tolist()), np.int64)
+        is_inner = np.zeros(len(self._tree), dtype=np.bool_)
+        is_inner[inner] = True
         scores = np.empty(2 * len(self.model.labels), dtype=np.float64)
         todo = np.empty(len(scores), dtype=np.int64)
         best, top = np.zeros(len(hidden), dtype=np.int64), np.zeros(len(hidden), dtype=np.float32)
-        _by_tree(hidden, n_rows, self._outputs, self._tree, wanted, chosen, margin, scores, todo, found, best, top)
+        _by_tree(
+            hidden, n_rows, self._outputs, self._tree, inner, is_inner, chosen, margin, scores, todo, found, best, top
+        )
         return best, top
 
     def means(self, text: Bytes, starts: Int64, ends: Int64) -> tuple[npt.NDArray[np.float32], Int64]:
@@ -856,13 +859,25 @@ def _means(
                 hidden[span, d] = room.total[d] * share
 
 
+@inlined
+def _branch(i: Any, outputs: Any, tree: Any, hidden: Any, span: int, scores: Any) -> None:
+    """The scores of the children of inner node `i`, logarithms of probabilities, from its own."""
+    score = scores[len(tree) + 1 + i]
+    x = _dot(i, outputs, hidden, span)
+    # Rounded as there: next to 1e-5, what is left of 1 is mostly rounding.
+    right = np.float32(1 / np.float64(np.float32(1) + np.float32(np.exp(np.float64(-x)))))
+    scores[tree[i, 0]] = score + np.log(np.float64(np.float32(1 - np.float64(right))) + _FLOOR)
+    scores[tree[i, 1]] = score + np.log(np.float64(right) + _FLOOR)
+
+
 @kernel
 def _by_tree(
     hidden: Any,
     n_rows: Any,
     outputs: Any,
     tree: Any,
-    wanted: Any,
+    inner: Any,
+    is_inner: Any,
     chosen: Any,
     margin: float,
     scores: Any,
@@ -871,45 +886,43 @@ def _by_tree(
     best: Any,
     top: Any,
 ) -> None:
-    """Probabilities by way of all wanted inner nodes, and of those others below which may lie the best label."""
     n_labels = len(tree) + 1
     lowest = np.log(_FLOOR)
     for span in range(len(hidden)):
         if n_rows[span] == 0:
             continue
-        for node in range(n_labels):
+        for node in range(2 * n_labels - 1):
             scores[node] = -np.inf
+        scores[2 * n_labels - 2] = 0
+        for i in inner:
+            if scores[n_labels + i] >= lowest:
+                _branch(i, outputs, tree, hidden, span, scores)
         highest = lowest
-        todo[0], n_todo = 2 * n_labels - 2, 1
-        scores[todo[0]] = 0
+        for k in range(len(chosen)):
+            score = scores[chosen[k]]
+            highest = max(highest, score)
+            if score >= lowest:
+                found[span, k] = np.exp(score)
+        # What lies below a node that is less probable than the best label so far need not be looked at.
+        todo[0], n_todo = 2 * n_labels - 2, 1 if margin >= 0 else 0
         while n_todo > 0:
             n_todo -= 1
             node = todo[n_todo]
-            score = scores[node]
-            if score < lowest:
+            if scores[node] < max(lowest, highest - margin):
                 continue
             if node < n_labels:
-                if score >= highest - margin:
-                    highest = max(highest, score)
-                    probability = np.float32(np.exp(score))
-                    if probability > top[span] or (probability == top[span] and node < best[span]):
-                        best[span], top[span] = node, probability
+                highest = max(highest, scores[node])
+                probability = np.float32(np.exp(scores[node]))
+                if probability > top[span] or (probability == top[span] and node < best[span]):
+                    best[span], top[span] = node, probability
                 continue
             i = node - n_labels
-            if not wanted[i] and score < highest - margin:
-                continue
-            x = _dot(i, outputs, hidden, span)
-            # Rounded as there: next to 1e-5, what is left of 1 is mostly rounding.
-            right = np.float32(1 / np.float64(np.float32(1) + np.float32(np.exp(np.float64(-x)))))
-            scores[tree[i, 0]] = score + np.log(np.float64(np.float32(1 - np.float64(right))) + _FLOOR)
-            scores[tree[i, 1]] = score + np.log(np.float64(right) + _FLOOR)
-            # The likelier one comes first: the sooner the best is found, the less is left to look at.
-            first = 1 if right > 0.5 else 0
+            if not is_inner[i]:
+                _branch(i, outputs, tree, hidden, span, scores)
+            # The likelier child is looked at first.
+            first = 1 if scores[tree[i, 1]] > scores[tree[i, 0]] else 0
             todo[n_todo], todo[n_todo + 1] = tree[i, 1 - first], tree[i, first]
             n_todo += 2
-        for k in range(len(chosen)):
-            if scores[chosen[k]] >= lowest:
-                found[span, k] = np.exp(scores[chosen[k]])
 
 
 @kernel
