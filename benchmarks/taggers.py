@@ -312,9 +312,9 @@ def workers(plan: Plan) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         for k in range(plan.copies):
             for i, path in enumerate(plan.paths):
-                link = Path(folder, "documents", f"{k}-{i}-{Path(path).name}")
-                link.parent.mkdir(exist_ok=True)
-                link.symlink_to(os.path.abspath(path))
+                copy = Path(folder, "documents", f"{k}-{i}-{Path(path).name}")
+                copy.parent.mkdir(exist_ok=True)
+                shutil.copyfile(path, copy)
         command = [sys.executable, "-m", "dolma", "tag", "--documents", f"{folder}/documents/*", "--overwrite"]
         command += [part for name in names for part in ("-t", name)]
 

@@ -23,9 +23,10 @@ from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
 from dolma.errors import UnmeasuredError
 from dolma.run.compiling import compile_by_calling
+from dolma.run.executors import Executor, executor_for
 from dolma.run.ledger import Ledger
 from dolma.run.options import RunOptions
-from dolma.run.progress import Reporter, advance
+from dolma.run.progress import NullReporter, Reporter, advance
 from dolma.run.stage import StageReport, Unfinished, open_stage
 from dolma.run.standing import standing
 from dolma.run.task import Task, TaskResult
@@ -50,9 +51,56 @@ def tag(
         DataError: a file or, unless `reading.on_error` says otherwise, a record cannot be used.
     """
     reading = reading or Reading()
-    taggers = make_taggers(config.taggers)
     specs = [normal(spec) for spec in config.taggers]
     shards = dataset.shards()
+    with ExitStack() as leaving:
+        executor = _started(dataset, shards, specs, options or RunOptions(), reporter or NullReporter())
+        if executor is not None:
+            leaving.callback(executor.close)
+        return _tag(dataset, shards, specs, config, reading, options=options, reporter=reporter, executor=executor)
+
+
+def _started(
+    dataset: Dataset, shards: list[Shard], specs: list[TaggerSpec], options: RunOptions, reporter: Reporter
+) -> Executor | None:
+    """Workers that import taggers while this process does too, if it seems that there is work for them.
+
+    Seems: what is left to do is only known when taggers are made, which takes as long as the workers' imports. Where
+    there are no attributes yet, all is left.
+    """
+    folders = [dataset.attribute_folder(spec.name or spec.use, shard) for spec in specs for shard in shards[:1]]
+    if options.executor != "local" or any(map(os.path.isdir, folders)):
+        return None
+    executor = executor_for(options, note=reporter.note)
+    tasks = [Task(key=shard.name, size=shard.size, spec=None) for shard in shards]
+    executor.start(tasks, _Imports(specs=tuple(specs)))
+    return executor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Imports:
+    """Imports the built-in taggers, and calls none: kernels may not be compiled yet."""
+
+    specs: tuple[TaggerSpec, ...]
+
+    def __call__(self) -> None:
+        for spec in self.specs:
+            if is_built_in(spec):
+                find(spec.use)
+
+
+def _tag(
+    dataset: Dataset,
+    shards: list[Shard],
+    specs: list[TaggerSpec],
+    config: TagConfig,
+    reading: Reading,
+    *,
+    options: RunOptions | None,
+    reporter: Reporter | None,
+    executor: Executor | None,
+) -> TagReport:
+    taggers = make_taggers(config.taggers)
     inputs = {shard.name: input_file(shard.path, shard.name) for shard in shards}
     plans = [
         _Plan(spec, tagger, _file_sets(dataset, shards, inputs, config, spec, tagger, reading))
@@ -68,7 +116,7 @@ def tag(
     if not todo:
         return _joined(reports)
     sets = [file_set for plan in todo for file_set in plan.sets]
-    with open_stage(sets, options=options, reporter=reporter) as stage:
+    with open_stage(sets, options=options, reporter=reporter, executor=executor) as stage:
         if stage.complete:
             return _joined([*reports, stage.report()])
         work = TagWork(
@@ -80,7 +128,6 @@ def tag(
         )
         parts = dataset.pieces(shards)
         tasks = [Task(key=piece.key, size=piece.size, spec=piece, file=piece.shard.path) for piece in parts]
-        stage.start_workers(tasks, work)
         compile_kernels(work.specs, stage.reporter)
         began = time.perf_counter()
         try:
@@ -223,12 +270,6 @@ class TagWork:
     reading: Reading
     config: TagConfig
     work_folder: str
-
-    def prepare(self) -> None:
-        """Import the built-in taggers, and call none: kernels may not be compiled yet."""
-        for spec in self.specs:
-            if is_built_in(spec):
-                find(spec.use)
 
     def __call__(self, piece: Piece) -> TaskResult:
         taggers = [tagger_of_process(spec) for spec in self.specs]

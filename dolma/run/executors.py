@@ -12,8 +12,8 @@ from dolma.run.task import OnProgress, OnResult, Task, Work
 class Executor(Protocol):
     """Runs phases one after the other; keeps what is dear to start in between."""
 
-    def start(self, work: Work, tasks: Sequence[Task]) -> None:
-        """Start what these tasks will need, so that it imports what the work needs while the caller goes on."""
+    def start(self, tasks: Sequence[Task], prepare: Callable[[], object]) -> None:
+        """Start what these tasks will need while the caller goes on, and call `prepare`, picklable, in each process."""
 
     def run(self, work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progress: OnProgress) -> None:
         """Do all tasks, or raise the first error and leave none running.

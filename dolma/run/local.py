@@ -72,14 +72,15 @@ class LocalExecutor:
         self._options, self._note = options, note
         self._workers: list[_Worker] = []
 
-    def start(self, work: Work, tasks: Sequence[Task]) -> None:
+    def start(self, tasks: Sequence[Task], prepare: Callable[[], object]) -> None:
         """Start the processes that `run` would; see `Executor`."""
+        refuse_while_starting_up()
         n_workers = self._n_workers(tasks)
         if n_workers > 1:
-            encoded = pickled(work, "the work")
+            encoded = pickled(prepare, "the preparation")
             while len(self._workers) < n_workers:
                 self._workers.append(_Worker(len(self._workers) + 1))
-                self._workers[-1].expect(encoded)
+                self._workers[-1].prepare(encoded)
 
     def run(self, work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progress: OnProgress) -> None:
         """Do all tasks; see `Executor`."""
@@ -219,11 +220,10 @@ class _Worker:
         self.task: int | None = None
         self.ready, self.work = False, b""
 
-    def expect(self, work: bytes) -> None:
-        """Send the work alone, for the worker to import what it needs; that one is dead will be seen with a task."""
-        self.work = work
+    def prepare(self, prepare: bytes) -> None:
+        """Send what to call before the first task; a worker that is dead will be noticed with that."""
         with contextlib.suppress(OSError):
-            self.pipe.send_bytes(pickle.dumps((work, None)))
+            self.pipe.send_bytes(pickle.dumps((prepare, None)))
 
     def give(self, phase: _Phase) -> bool:
         """Send the current task, and the phase's work first if this worker does not have it; False when it is dead."""
@@ -306,35 +306,25 @@ def serve(pipe: connection.Connection) -> None:
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     os.dup2(2, 1)  # standard output is the command's; what a library prints goes to standard error
     pipe.send(("ready", None))
-    encoded = b""
     work: Work | None = None
     while True:
         try:
             new_work, spec = pickle.loads(pipe.recv_bytes())
         except EOFError:
             return
-        if new_work is not None:
-            encoded, work = new_work, None
         if spec is None:
-            with contextlib.suppress(Exception):  # the first task will say it
-                work = _prepared(pickle.loads(encoded))
+            with contextlib.suppress(Exception):  # the first task will meet it again, and say so
+                pickle.loads(new_work)()
             continue
         try:
-            work = pickle.loads(encoded) if work is None else work
+            work = pickle.loads(new_work) if new_work is not None else work
+            assert work is not None
             with listening(lambda documents, n_bytes: pipe.send(("progress", (documents, n_bytes)))):
                 result = work(pickle.loads(spec))
             reply = pickle.dumps(("done", result))
         except Exception as error:  # noqa: BLE001 - all of them go to the parent, which raises them
             reply = pickle.dumps(("failed", sendable(error)))
         pipe.send_bytes(reply)
-
-
-def _prepared(work: Work) -> Work:
-    """The work, which may have a method `prepare` for what takes time before its first task."""
-    prepare = getattr(work, "prepare", None)
-    if prepare is not None:
-        prepare()
-    return work
 
 
 def _die_with_parent(parent: int) -> NoReturn:

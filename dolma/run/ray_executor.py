@@ -40,7 +40,7 @@ class RayExecutor:
         self._options, self._note = options, note
         self._joined = False
 
-    def start(self, work: Work, tasks: Sequence[Task]) -> None:
+    def start(self, tasks: Sequence[Task], prepare: Callable[[], object]) -> None:
         """Nothing: a cluster starts what it needs when there are tasks."""
 
     def run(self, work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progress: OnProgress) -> None:

@@ -71,15 +71,21 @@ class Unfinished(DolmaError):
 
 
 def open_stage(
-    sets: Sequence[FileSet], *, options: RunOptions | None = None, reporter: Reporter | None = None
+    sets: Sequence[FileSet],
+    *,
+    options: RunOptions | None = None,
+    reporter: Reporter | None = None,
+    executor: Executor | None = None,
 ) -> Stage:
     """The stage that makes these file sets, ready to run, or `complete` when they are there already.
+
+    `executor` is one that has been started already; leaving the stage closes it.
 
     Raises:
         OutputExistsError: a folder holds something that this stage would not have written.
     """
     refuse_while_starting_up()
-    return Stage(list(sets), options=options or RunOptions(), reporter=reporter or NullReporter())
+    return Stage(list(sets), options=options or RunOptions(), reporter=reporter or NullReporter(), executor=executor)
 
 
 class Stage:
@@ -88,7 +94,9 @@ class Stage:
     `complete`: everything is there already, and nothing is left to run; `report` says what.
     """
 
-    def __init__(self, sets: list[FileSet], *, options: RunOptions, reporter: Reporter) -> None:
+    def __init__(
+        self, sets: list[FileSet], *, options: RunOptions, reporter: Reporter, executor: Executor | None = None
+    ) -> None:
         if not sets:
             raise ValueError("a stage makes at least one file set")
         self.sets, self.options, self.reporter = sets, options, reporter
@@ -97,7 +105,7 @@ class Stage:
         self._journal = Journal(sets)
         self._header = header_of(sets)
         self._lock = RunLock([streams.join(file_set.folder, JOURNAL) for file_set in sets])
-        self._executor: Executor | None = None
+        self._executor = executor
         self._phases = 0
         self._finished = False
         self.complete = self._settle_complete() or self._begin()
@@ -201,13 +209,6 @@ class Stage:
         streams.remove_tree(streams.join(folder, WORK))
 
     # --- running --------------------------------------------------------------------------------------------------
-
-    def start_workers(self, tasks: Sequence[Task], work: Work) -> None:
-        """Start the workers that these tasks will need, before the caller does what `run` has to wait for."""
-        if self.complete or self._finished:
-            return
-        self._executor = self._executor or executor_for(self.options, note=self.reporter.note)
-        self._executor.start(work, tasks)
 
     def run(self, phase: str, tasks: Sequence[Task], work: Work) -> list[TaskResult]:
         """The results of these tasks, in their order; what an earlier run has finished is not done again.

@@ -43,21 +43,13 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WritePrepared(Write):
-    """`Write` that leaves the number of each process that was prepared for it."""
+class Prepare:
+    """Leaves the number of this process in a folder, which may not be there."""
 
-    prepared: str
+    folder: str
 
-    def prepare(self) -> None:
-        Path(self.prepared, str(os.getpid())).touch()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Unprepared(Write):
-    """`Write` that cannot be prepared."""
-
-    def prepare(self) -> None:
-        raise OSError("not now")
+    def __call__(self) -> None:
+        Path(self.folder, str(os.getpid())).touch()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import run_works as works
 from dolma.data.manifest import read_manifest
 from dolma.errors import DataError, WorkerError
 from dolma.run import local
+from dolma.run.executors import executor_for
 from dolma.run.options import RunOptions
 from dolma.run.stage import open_stage
 from dolma.run.task import Task, TaskResult
@@ -95,36 +96,29 @@ def test_workers_are_other_processes_and_serve_every_phase(folder: str) -> None:
 def test_workers_started_before_are_prepared_and_do_the_tasks(
     folder: str, tmp_path: Path, undisturbed: dict[str, bytes], n_workers: int
 ) -> None:
-    prepared = tmp_path / "prepared"
+    prepared, tasks, options = tmp_path / "prepared", works.tasks_of(works.names()), RunOptions(workers=n_workers)
     prepared.mkdir()
-    work, tasks = works.WritePrepared(folder=folder, prepared=str(prepared)), works.tasks_of(works.names())
-    with open_stage([works.file_set(folder)], options=RunOptions(workers=n_workers)) as stage:
-        stage.start_workers(tasks, work)
-        started = {str(child.pid) for child in multiprocessing.active_children()}
-        results = stage.run("write", tasks, work)
+    executor = executor_for(options, note=print)
+    executor.start(tasks, works.Prepare(folder=str(prepared)))
+    started = {str(child.pid) for child in multiprocessing.active_children()}
+    with open_stage([works.file_set(folder)], options=options, executor=executor) as stage:
+        results = stage.run("write", tasks, works.Write(folder=folder))
         stage.finish(results)
-    assert len(started) == (n_workers if n_workers > 1 else 0)
     at_work = {str(result.payload["pid"]) for result in results}
     if n_workers > 1:
         assert at_work <= {path.name for path in prepared.iterdir()} <= started
     else:
-        assert at_work == {str(os.getpid())}
+        assert (at_work, started) == ({str(os.getpid())}, set())
     assert works.contents(folder) == undisturbed
-
-
-def test_a_preparation_that_fails_is_none(folder: str, undisturbed: dict[str, bytes]) -> None:
-    work, tasks = works.Unprepared(folder=folder), works.tasks_of(works.names())
-    with open_stage([works.file_set(folder)], options=two()) as stage:
-        stage.start_workers(tasks, work)
-        stage.finish(stage.run("write", tasks, work))
-    assert works.contents(folder) == undisturbed
-
-
-def test_workers_started_for_nothing_end_with_the_stage(folder: str) -> None:
-    with open_stage([works.file_set(folder)], options=two()) as stage:
-        stage.start_workers(works.tasks_of(works.names()), works.Write(folder=folder))
-        assert len(multiprocessing.active_children()) == 2
     assert not multiprocessing.active_children()
+
+
+def test_a_preparation_that_fails_is_none(folder: str, tmp_path: Path, undisturbed: dict[str, bytes]) -> None:
+    tasks, executor = works.tasks_of(works.names()), executor_for(two(), note=print)
+    executor.start(tasks, works.Prepare(folder=str(tmp_path / "nowhere")))
+    with open_stage([works.file_set(folder)], options=two(), executor=executor) as stage:
+        stage.finish(stage.run("write", tasks, works.Write(folder=folder)))
+    assert works.contents(folder) == undisturbed
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
