@@ -74,9 +74,10 @@ class AttributeWriter:
 class _ParquetSink:
     def __init__(self, path: str, schema: pa.Schema) -> None:
         self._schema = schema
-        spans = [field for field in schema if field.type == SPANS]
-        positions = [leaf for leaf in leaves(spans) if not leaf.endswith(".score")]
-        self._file = ParquetOutput(path, schema, level=1, rising=positions)
+        spans = leaves(field for field in schema if field.type == SPANS)
+        scores = [leaf for leaf in spans if leaf.endswith(".score")]
+        positions = [leaf for leaf in spans if leaf not in scores]
+        self._file = ParquetOutput(path, schema, level=1, rising=positions, plain=["id", *scores])
         self._held: list[pa.RecordBatch] = []
         self._held_rows = self._held_bytes = 0
 

@@ -244,16 +244,10 @@ def _jsonl_batches(
     block_of = _Blocks(reading, piece, faults, records=records, metadata=metadata)
     line, offset = piece.first_line, piece.first_offset
     for block in _blocks(piece, reading.batch_bytes):
-        ends = _line_ends(block)
+        ends = block_of.line_ends(block)
         yield block_of(block, ends=ends, line=line, offset=offset)
         line += len(ends)
         offset += len(block)
-
-
-def _line_ends(block: bytes) -> npt.NDArray[np.int64]:
-    """Where each line ends: at its newline, or at the end of the block. NumPy finds them 5 times as fast as `count`."""
-    ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
-    return ends if block.endswith(b"\n") else np.append(ends, len(block))
 
 
 def _blocks(piece: Piece, block_bytes: int) -> Iterator[bytes]:
@@ -302,6 +296,16 @@ class _Blocks:
         quick = _worth_a_kernel(reading, piece)
         self.quick = _decoder(reading, text=msgspec.Raw, metadata=metadata) if quick else None
         self.piece, self.faults, self.records, self.metadata = piece, faults, records, metadata
+
+    def line_ends(self, block: bytes) -> npt.NDArray[np.int64]:
+        """Where each line ends: at its newline, or at the end of the block."""
+        if self.quick:
+            from dolma.kernels.strings import newlines
+
+            ends = newlines(block)
+        else:
+            ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
+        return ends if block.endswith(b"\n") else np.append(ends, len(block))
 
     def __call__(self, block: bytes, *, ends: npt.NDArray[np.int64], line: int, offset: int | None) -> TextBatch:
         try:
@@ -480,7 +484,7 @@ def _parquet_batches(
                 lines = _rows_as_json(table, text=text, ours=ours)
                 for some in _by_bytes(lines, reading.batch_bytes):
                     block = b"\n".join(some)
-                    yield block_of(block, ends=_line_ends(block), line=row, offset=None)
+                    yield block_of(block, ends=block_of.line_ends(block), line=row, offset=None)
                     row += len(some)
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"corrupt parquet near row {row}: {error}", file=path) from error

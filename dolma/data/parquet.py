@@ -36,24 +36,29 @@ class ParquetOutput:
 
     `rising` names leaves of integers that mostly rise, as positions do: their differences are written, without a
     dictionary. Of 2.8 million spans that takes 55 % of the time and 63 % of the room (one core, 2026-11-24). To
-    compress those as well takes a fifth more time and saves 2 %.
+    compress those as well takes a fifth more time and saves 2 %. `plain` names leaves that a dictionary does not help.
+    Neither gets statistics. Of the same spans that saves an eighth of the time.
     """
 
-    def __init__(self, path: str, schema: pa.Schema, *, level: int = 3, rising: Sequence[str] = ()) -> None:
-        self.path, self.schema, self.level, self.rising = path, schema, level, rising
+    def __init__(
+        self, path: str, schema: pa.Schema, *, level: int = 3, rising: Sequence[str] = (), plain: Sequence[str] = ()
+    ) -> None:
+        self.path, self.schema, self.level, self.rising, self.plain = path, schema, level, rising, plain
         self.written: streams.Written | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> ParquetOutput:
         self._temporary = self._stack.enter_context(streams.atomic_path(self.path))
         others = [leaf for leaf in leaves(self.schema) if leaf not in self.rising]
+        repeating = [leaf for leaf in others if leaf not in self.plain]
         self._writer = pq.ParquetWriter(
             self._temporary,
             self.schema,
             compression=dict.fromkeys(others, "zstd") | dict.fromkeys(self.rising, "none"),
             compression_level=dict.fromkeys(others, self.level),
             write_page_checksum=True,
-            use_dictionary=others,
+            use_dictionary=repeating,
+            write_statistics=repeating,
             column_encoding=dict.fromkeys(self.rising, "DELTA_BINARY_PACKED"),
         )
         return self

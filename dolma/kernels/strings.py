@@ -20,7 +20,8 @@ from dolma.kernels.words64 import bits_of, byte_at, copy_64, first_bit
 
 _ROOM = 64
 # What does not stand for itself, and what may not stand in a string.
-_marks = bits_of([*range(0x20), 0x22, 0x5C])
+_marks, _newlines = bits_of([*range(0x20), 0x22, 0x5C]), bits_of(b"\n")
+_0, _1 = np.uint64(0), np.uint64(1)
 _BAD = -1
 
 
@@ -52,6 +53,36 @@ def unescape(
     if not _unescape(data, ends, _SHORT, utf8, offsets):
         return None
     return utf8[: offsets[-1]], offsets
+
+
+def newlines(data: bytes) -> npt.NDArray[np.int64]:
+    """Where each "\\n" is; int64.
+
+    >>> newlines(b"a\\n\\nb").tolist()
+    [1, 2]
+    """
+    text = read_only(np.frombuffer(data, dtype=np.uint8), np.uint8)
+    # Memory that is never written to is never given out by the system: the bound may be generous.
+    found = np.empty(len(text), dtype=np.int64)
+    return found[: _newlines_at(text, found)]
+
+
+@kernel
+def _newlines_at(text: Any, found: Any) -> int:
+    n = 0
+    for at in range(0, len(text), 64):
+        if at + 64 <= len(text):
+            bits = _newlines(text, at)
+            while bits != _0:
+                found[n] = at + first_bit(bits)
+                n += 1
+                bits &= bits - _1
+        else:
+            for i in range(at, len(text)):
+                if byte_at(text, i) == 0x0A:
+                    found[n] = i
+                    n += 1
+    return n
 
 
 @kernel

@@ -305,17 +305,19 @@ def _odd_word(utf8: Any, start: int, end: int, classes: Any) -> tuple[int, Any, 
         of = classes[code_point]
         if of & SPACE:
             break
-        n_dots = n_dots + 1 if code_point == 0x2E else 0
-        n_plain += of & ALNUM != 0
+        i += width
+        n += 1
         before, last = last, code_point
-        if of & ALPHA:
-            kinds |= HAS_ALPHA
-        elif code_point == 0x23:
+        if of & ALNUM:
+            n_plain += 1
+            n_dots = 0
+            kinds |= HAS_ALPHA * (of & ALPHA != 0)
+            continue
+        n_dots = n_dots + 1 if code_point == 0x2E else 0
+        if code_point == 0x23:
             kinds |= HAS_HASH
         elif code_point == _ELLIPSIS or n_dots == 3:
             kinds |= HAS_ELLIPSIS
-        i += width
-        n += 1
     mark = _is_mark(last) or (last == 0x2E and n > 2 and before < 0x80 and classes[before] & (LOWER | DIGIT) != 0)
     marked = n > 1 and n_plain == n - 1 and mark
     return i, hash64(utf8, start, i), n, kinds | IS_PLAIN * (n_plain == n) | IS_MARKED * marked

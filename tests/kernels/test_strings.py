@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from dolma.data.batch import offsets_of
 from dolma.kernels.reference import strings as reference
-from dolma.kernels.strings import unescape
+from dolma.kernels.strings import newlines, unescape
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\n"\\/\x00\x1f\x7fé中\U0001f600'))
 PIECES = st.sampled_from(
@@ -78,3 +78,10 @@ def test_what_is_no_string_is_none(inside: str, quoted: bool) -> None:
 def test_other_values_and_cut_strings_are_none(string: bytes) -> None:
     assert unescaped([string]) is None
     assert unescaped([b'"x"', string]) is None
+
+
+@pytest.mark.property
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([b"\n", b"a" * 63, b"b", b"\x0b" * 7, b"\n" * 65])).map(b"".join))
+def test_newlines_are_where_find_finds_them(data: bytes) -> None:
+    assert newlines(data).tolist() == [i for i, byte in enumerate(data) if byte == 0x0A]
