@@ -32,8 +32,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 def available() -> dict[str, str]:
     """Every tagger that has a name, and where it is (`module:attribute`); built-ins win."""
-    found = {point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
-    return dict(sorted((found | BUILT_IN).items()))
+    return dict(sorted((_installed() | BUILT_IN).items()))
+
+
+@functools.cache
+def _installed() -> dict[str, str]:
+    """Those of other packages; every name asks for them, and to read the metadata of all packages takes some time."""
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
 def make_tagger(spec: TaggerSpec) -> Tagger:

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from dolma.config import TagConfig, TaggerSpec
 from dolma.data import streams
@@ -22,7 +20,6 @@ from dolma.data.dataset import Dataset, Piece, Shard
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
 from dolma.errors import UnmeasuredError
-from dolma.run.compiling import compile_by_calling
 from dolma.run.executors import Executor, executor_for
 from dolma.run.ledger import Ledger
 from dolma.run.options import RunOptions
@@ -30,6 +27,7 @@ from dolma.run.progress import NullReporter, Reporter, advance
 from dolma.run.stage import StageReport, Unfinished, open_stage
 from dolma.run.standing import standing
 from dolma.run.task import Task, TaskResult
+from dolma.taggers.compiling import characters_of, compile_kernels
 from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, measure, outputs_of, select
 from dolma.taggers.profile import READING, WRITING, Profile, Stopwatch, profile_of
 from dolma.taggers.registry import content_of, find, identity_of, is_built_in, make_taggers, normal, tagger_of_process
@@ -139,17 +137,6 @@ def _tag(
         joined = stage.run("join", joins, JoinWork(tag=work)) if joins else []
         profile = profile_of([result.payload for result in results], elapsed=elapsed)
         return _joined([*reports, stage.finish([*results, *joined])], profile)
-
-
-def compile_kernels(specs: Sequence[TaggerSpec], reporter: Reporter | None = None) -> None:
-    """Compile what these taggers need, before workers do; a line to the reporter if there is anything to compile.
-
-    Of built-in taggers only: one's own may do anything when called. Nor of those whose work is done by a package of an
-    extra, which may have a large model to load, and compiles nothing.
-    """
-    ours = [tagger_of_process(spec) for spec in specs if is_built_in(spec)]
-    called = [tagger for tagger in ours if all(need.kind != "extra" for need in needs_of(tagger))]
-    compile_by_calling(reporter, _characters, *called)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,7 +314,7 @@ class TagWork:
         ledger: Ledger,
         watch: Stopwatch,
     ) -> None:
-        characters = _characters(batch).tolist() if self.config.attributes_format == "dolma1" else None
+        characters = characters_of(batch).tolist() if self.config.attributes_format == "dolma1" else None
         limits = Limits.of(self.config)
         rows = limits.within(batch)
         within = None if rows is None else select(batch, rows)
@@ -364,12 +351,6 @@ def output_file(home: str, written: streams.Written, *, rows: int) -> OutputFile
     """A finished file as an output of the file set at `home`."""
     below = written.path.removeprefix(home.rstrip("/") + "/")
     return OutputFile(set=home, path=below, bytes=written.bytes, checksum=written.checksum, rows=rows)
-
-
-def _characters(batch: TextBatch) -> npt.NDArray[np.int64]:
-    from dolma.kernels.views import code_points
-
-    return batch.view(code_points)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

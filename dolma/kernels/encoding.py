@@ -74,10 +74,13 @@ def _kinds() -> npt.NDArray[np.uint8]:
     """The number of each code point's kind, `_DAMAGED_KIND` added where that is damage; uint8, `(2 ** 21,)`."""
     codes = {kind: i | (_DAMAGED_KIND if kind in DAMAGED else 0) for i, kind in enumerate(KINDS)}
     table = np.zeros(1 << 21, dtype=np.uint8)
-    # Planes 4 to 13 have no character but two noncharacters each; 15 and 16 are for private use.
-    table[0x40000:0xE0000] = codes["unassigned"]
+    # Planes 2 and 3 have ideographs only; 4 to 13 have no character but two noncharacters each, nor has the most of 14;
+    # 15 and 16 are for private use.
+    ideographs = np.strings.isalpha(np.arange(0x20000, 0x40000, dtype=np.uint32).view("U1"))
+    table[0x20000:0x40000] = np.where(ideographs, codes["ordinary"], codes["unassigned"])
+    table[0x40000:0xF0000] = codes["unassigned"]
     table[0xF0000:0x110000] = codes["private_use"]
-    for code_point in (*range(0x40000), *range(0xE0000, 0xF0000)):
+    for code_point in (*range(0x20000), *range(0xE0000, 0xE0200)):
         table[code_point] = codes[kind_of(chr(code_point))]
     for plane in range(0x11):
         table[(plane << 16) + 0xFFFE : (plane + 1) << 16] = codes["noncharacters"]

@@ -160,12 +160,10 @@ def _english_tokens(
 
 @kernel
 def _count_odd(utf8: Any, start: int, end: int, size: int, classes: Any, points: Any) -> int:
-    if size < end - start:
-        return _tokens(utf8, start, end, classes, points)
     n = 0
-    if size < 64 and start + 64 <= len(utf8):
+    if size == end - start and size < 64 and start + 64 <= len(utf8):
         n = _count_by_bits(utf8, start, size)
-    return n if n > 0 else _count(utf8, start, end, classes, points[:0])
+    return n if n > 0 else _tokens(utf8, start, end, classes, points)
 
 
 @inlined

@@ -69,8 +69,8 @@ def sample_batch() -> TextBatch:
 
 
 @contextmanager
-def noting_compilation(reporter: Reporter | None) -> Iterator[None]:
-    """While entered, the first kernel that is compiled, not loaded, is noted in one line."""
+def noting_compilation(reporter: Reporter | None, at_first: Callable[[], object] | None = None) -> Iterator[None]:
+    """While entered, the first kernel that is compiled, not loaded, is noted in one line; `at_first` is called then."""
     from numba.core import event
 
     class Noting(event.Listener):
@@ -81,6 +81,8 @@ def noting_compilation(reporter: Reporter | None) -> Iterator[None]:
                 self.noted = True
                 if reporter is not None:
                     reporter.note(NOTE)
+                if at_first is not None:
+                    at_first()
 
         def on_end(self, event: Any) -> None: ...
 
@@ -90,19 +92,22 @@ def noting_compilation(reporter: Reporter | None) -> Iterator[None]:
 
 
 def _reading(batch: TextBatch) -> None:
-    from dolma.kernels.strings import unescape
+    from dolma.kernels.strings import newlines, unescape
 
     strings = [msgspec.json.encode(text) for text in batch.texts()]
     unescape(np.frombuffer(b"".join(strings), dtype=np.uint8), offsets_of(strings))
+    newlines(b"".join(strings))
 
 
-def compile_by_calling(reporter: Reporter | None, *works: Callable[[TextBatch], object]) -> None:
+def compile_by_calling(
+    reporter: Reporter | None, *works: Callable[[TextBatch], object], at_first: Callable[[], object] | None = None
+) -> None:
     """Call each work on `sample_batch()`, so that what it compiles is compiled; what it answers is dropped.
 
-    The kernel that every stage reads with is compiled too. A work that raises an error is left to raise it again on a
-    document of the corpus, which then has a name.
+    The kernels that every stage reads with are compiled too. A work that raises an error is left to raise it again on a
+    document of the corpus, which then has a name. `at_first` is called once, before the first kernel is compiled.
     """
-    with noting_compilation(reporter):
+    with noting_compilation(reporter, at_first):
         for work in (_reading, *works):
             try:
                 work(sample_batch())  # one of its own: in a shared one it would find the views of others

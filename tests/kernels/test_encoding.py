@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dolma.data.batch import TextBatch
+from dolma.kernels import encoding
 from dolma.kernels.encoding import encoding_damage
 from dolma.kernels.reference import encoding as reference
 
@@ -69,3 +70,9 @@ def test_a_million_leads_are_looked_at_once():
     batch = TextBatch.of(["Ã" * 1_000_000, "Ã©" * 500_000])
     found = encoding_damage(batch.utf8, batch.offsets)
     assert (found.runs.tolist(), found.sequences.tolist()) == ([0, 1], [500_000])
+
+
+def test_every_code_point_is_of_the_kind_of_the_twin():
+    kinds = encoding._kinds() % encoding._DAMAGED_KIND
+    named = [reference.KINDS[kind] for kind in kinds[:0x110000].tolist()]
+    assert named == [reference.kind_of(chr(code_point)) for code_point in range(0x110000)]

@@ -11,9 +11,10 @@ import pytest
 from dolma.config import TaggerSpec
 from dolma.run.compiling import sample_batch
 from dolma.run.progress import NullReporter
+from dolma.taggers import compiling
+from dolma.taggers.compiling import compile_kernels
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.registry import find, make_tagger
-from dolma.taggers.stage import compile_kernels
 from dolma.taggers.tagger import needs_of
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +29,8 @@ from dolma.kernels import compiled
 from dolma.run.compiling import METADATA, TEXTS
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.registry import find, tagger_of_process
-from dolma.taggers.stage import compile_kernels
+from dolma.taggers import compiling
+from dolma.taggers.compiling import compile_kernels
 from dolma.taggers.tagger import needs_of
 import msgspec
 
@@ -89,3 +91,17 @@ def test_a_built_in_tagger_answers_the_sample(name):
         pytest.skip("needs a model, a list or an extra")
     tagger = make_tagger(TaggerSpec(use=name))
     assert tagger(sample_batch()).keys() == tagger.outputs.keys()
+
+
+def test_many_taggers_are_compiled_by_two_processes(monkeypatch):
+    monkeypatch.setattr(compiling, "cpu_count", lambda: 2)
+    specs = [TaggerSpec(use=name) for name in ("length", "gopher", "fineweb", "script", "madlad", "structure")]
+    second = compiling._SecondProcess(specs)
+    second.start()
+    assert second._process is not None
+    assert second._process.wait(timeout=300) == 0
+    second.end()
+    few = compiling._SecondProcess(specs[:-1])
+    few.start()
+    assert few._process is None
+    few.end()
