@@ -7,20 +7,24 @@ bytes: `padded` sees to that. 64 bytes that would reach beyond it are read from 
 
 from __future__ import annotations
 
+import functools
+import string
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import extending, types
+from numba import types
 
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
-
-intrinsic: Any = extending.intrinsic
+from dolma.kernels.words64 import byte_at, first_bit, intrinsic
 
 BLOCK = 64
+ASCII_SPACES = frozenset(byte for byte in range(128) if chr(byte).isspace())
+ASCII_LETTERS, ASCII_DIGITS = frozenset(string.ascii_letters.encode()), frozenset(string.digits.encode())
 _BYTES, _INDICES = ir.VectorType(ir.IntType(8), BLOCK), ir.VectorType(ir.IntType(32), BLOCK)
-_ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
+_0, _1, _ALL = np.uint64(0), np.uint64(1), np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 def padded(text: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -45,6 +49,53 @@ def _loaded(context: Any, builder: Any, array_type: Any, arguments: Any) -> Any:
     return value
 
 
+def bits_of(members: Iterable[int]) -> Any:
+    """A function `(data, index)` for kernels: bit `k` of a uint64 says whether byte `data[index + k]` is a member.
+
+    The caller of that function has checked that there are 64. One comparison of a vector register tests 16, 32 or 64
+    bytes, as the machine has them; each run of neighbours among the members takes one.
+    """
+    ranges, folded = _ranges(frozenset(members))
+
+    def of(byte: int) -> Any:
+        return ir.Constant(_BYTES, [byte] * BLOCK)
+
+    @intrinsic
+    def bits(typing_context: Any, data: Any, index: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            value = _loaded(context, builder, signature.args[0], arguments)
+            if folded:
+                value = builder.or_(value, of(0x20))
+            found = [
+                builder.icmp_unsigned("==", value, of(first))
+                if first == last
+                else builder.icmp_unsigned("<=", builder.sub(value, of(first)), of(last - first))
+                for first, last in ranges
+            ]
+            return builder.bitcast(functools.reduce(builder.or_, found), ir.IntType(64))
+
+        return types.uint64(data, types.intp), generate
+
+    return bits
+
+
+def _ranges(members: frozenset[int]) -> tuple[list[tuple[int, int]], bool]:
+    """First and last of each run of neighbours; and whether they are of bytes with 0x20 set, if that gives fewer."""
+    if members == {member ^ 0x20 for member in members}:
+        return _runs({member | 0x20 for member in members}), True
+    return _runs(members), False
+
+
+def _runs(members: Iterable[int]) -> list[tuple[int, int]]:
+    runs: list[tuple[int, int]] = []
+    for member in sorted(members):
+        if runs and runs[-1][1] == member - 1:
+            runs[-1] = (runs[-1][0], member)
+        else:
+            runs.append((member, member))
+    return runs
+
+
 @intrinsic
 def equal(typing_context: Any, data: Any, index: Any, byte: Any) -> Any:
     """Bits of the bytes `data[index:index + 64]` that are `byte`. The caller has checked that there are 64."""
@@ -58,44 +109,23 @@ def equal(typing_context: Any, data: Any, index: Any, byte: Any) -> Any:
 
 
 @intrinsic
-def among(typing_context: Any, data: Any, index: Any, least: Any, n: Any) -> Any:
-    """Bits of the bytes `data[index:index + 64]` from `least` up to but not `least + n`, as `equal`."""
+def copy_64(typing_context: Any, source: Any, i: Any, target: Any, n: Any) -> Any:
+    """`target[n:n + 64] = source[i:i + 64]`. The caller has made sure that both have so many."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         value = _loaded(context, builder, signature.args[0], arguments)
-        above = builder.sub(value, _copies(builder, arguments[2]))
-        bits = builder.icmp_unsigned("<", above, _copies(builder, arguments[3]))
-        return builder.bitcast(bits, ir.IntType(64))
+        written = context.make_array(signature.args[2])(context, builder, arguments[2])
+        address = builder.bitcast(builder.gep(written.data, [arguments[3]]), _BYTES.as_pointer())
+        builder.store(value, address).align = 1
+        return context.get_dummy_value()
 
-    return types.uint64(data, types.intp, types.uint8, types.uint8), generate
-
-
-@intrinsic
-def letters(typing_context: Any, data: Any, index: Any, n: Any) -> Any:
-    """Bits of the bytes `data[index:index + 64]` that are among the first `n` letters of ASCII, as `equal`."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _loaded(context, builder, signature.args[0], arguments)
-        lower = builder.or_(value, _copies(builder, ir.IntType(8)(0x20)))
-        above = builder.sub(lower, _copies(builder, ir.IntType(8)(0x61)))
-        bits = builder.icmp_unsigned("<", above, _copies(builder, arguments[2]))
-        return builder.bitcast(bits, ir.IntType(64))
-
-    return types.uint64(data, types.intp, types.uint8), generate
+    return types.void(source, types.intp, target, types.intp), generate
 
 
 @intrinsic
 def _leading_zeros(typing_context: Any, word: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def _trailing_zeros(typing_context: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), generate
 
@@ -109,21 +139,33 @@ def _ones(typing_context: Any, word: Any) -> Any:
 
 
 @inlined
-def n_low_zeros(word: Any) -> Any:
-    """How many low bits are zero, which is the index of the lowest that is set; 64 if none is."""
-    return np.int64(_trailing_zeros(word))
-
-
-@inlined
 def n_high_zeros(word: Any) -> Any:
     """How many high bits are zero; 64 if none is set."""
     return np.int64(_leading_zeros(word))
 
 
 @inlined
-def n_ones(word: Any) -> Any:
+def count_bits(word: Any) -> Any:
     """How many bits are set."""
     return np.int64(_ones(word))
+
+
+@inlined
+def last_bit(word: Any) -> Any:
+    """The index of the highest bit that is set; -1 if none is."""
+    return 63 - n_high_zeros(word)
+
+
+@inlined
+def lowest_bit(word: Any) -> Any:
+    """The word with only its lowest bit that is set; 0 if none is."""
+    return word & (~word + _1)
+
+
+@inlined
+def first_bits(word: Any, n: int) -> Any:
+    """The word with all but its lowest `n` bits zeroed; all bits are kept if there are no more."""
+    return word if n >= 64 else word & ((_1 << np.uint64(n)) - _1)
 
 
 @inlined
@@ -145,6 +187,22 @@ def inside(i: int, first: int, end: int) -> Any:
     return above & (_ALL >> np.uint64(64 - (end - i))) if end - i < 64 else above
 
 
+_newlines = bits_of(b"\n")
+
+
+@inlined
+def find_newline(utf8: Any, i: int, end: int) -> int:
+    """The position of the first "\n" in `[i, end)`, or `end`."""
+    while i < end and i + 64 <= len(utf8):
+        bits = _newlines(utf8, i)
+        if bits != _0:
+            return min(i + first_bit(bits), end)
+        i += 64
+    while i < end and byte_at(utf8, i) != 0x0A:
+        i += 1
+    return min(i, end)
+
+
 def byte_counts(utf8: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64], byte: int) -> npt.NDArray[np.int64]:
     """How often the byte is in each document; int64, shape `(n_docs,)`.
 
@@ -163,5 +221,5 @@ def _byte_counts(utf8: Any, offsets: Any, byte: Any, counts: Any) -> None:
         first, end, n = offsets[doc], offsets[doc + 1], 0
         for block in range(first, end, BLOCK):
             at = fitting(utf8, block)
-            n += n_ones(moved(equal(utf8, at, byte), at, block) & inside(block, first, end))
+            n += count_bits(moved(equal(utf8, at, byte), at, block) & inside(block, first, end))
         counts[doc] = n

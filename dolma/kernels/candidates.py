@@ -20,21 +20,21 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.kernels.bits64 import (
+    ASCII_DIGITS,
+    ASCII_LETTERS,
     BLOCK,
-    among,
+    bits_of,
+    count_bits,
     equal,
     fitting,
     inside,
-    letters,
     moved,
     n_high_zeros,
-    n_low_zeros,
-    n_ones,
     padded,
 )
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.views import Int64
-from dolma.kernels.words64 import byte_at
+from dolma.kernels.words64 import byte_at, first_bit
 
 EMAIL, PHONE, PLUS, IPV4, NUMBER, CARD, IBAN, TOKEN, ASSIGNED, PAIRS, COLONS = range(11)
 LONGEST_LOCAL, LONGEST_DOMAIN, LONGEST_PLUS, FEWEST_PLUS_DIGITS = 64, 255, 34, 8
@@ -64,8 +64,9 @@ _IBAN_FORMS = (
 )
 IBAN_FORMS = {form[:2]: form[2:] for form in _IBAN_FORMS.split()}
 
-_AT, _COLON, _ZERO, _SPACE, _OPEN, _DASH, _DOT, _SLASH, _PLUS_SIGN, _LINE = (np.uint8(ord(c)) for c in "@:0 (-./+_")
-_2, _3, _6, _10, _11, _26 = (np.uint8(n) for n in (2, 3, 6, 10, 11, 26))
+_AT, _COLON, _ZERO, _DASH, _DOT, _SLASH, _PLUS_SIGN, _LINE = (np.uint8(ord(c)) for c in "@:0-./+_")
+_digits, _letters, _blanks = bits_of(ASCII_DIGITS), bits_of(ASCII_LETTERS), bits_of(b" ()")
+_of_address = bits_of(b":0123456789ABCDEFabcdef")
 _0, _1, _3_bits, _6_bits, _9_bits, _12_bits, _61, _62, _63 = (np.uint64(n) for n in (0, 1, 3, 6, 9, 12, 61, 62, 63))
 # How many of the 64 bytes around a run of digits stand before it: more than there are in any chain of short runs.
 _N_BACK = 20
@@ -192,26 +193,26 @@ def _candidates(utf8: Any, offsets: Any, hints: Any, lengths: Any, kinds: Any, p
         for block in range(first, end, BLOCK):
             at = fitting(utf8, block)
             within = inside(block, first, end)
-            digits = moved(among(utf8, at, _ZERO, _10), at, block) & within
+            digits = moved(_digits(utf8, at), at, block) & within
             starts = digits & ~(digits << _1 | digit_before)
             digit_before = digits >> _63
             ats = moved(equal(utf8, at, _AT), at, block) & within
             colons = moved(equal(utf8, at, _COLON), at, block) & within
             # One kind of mark after the other: which kind comes next is nothing that a processor can guess.
             while ats != _0:
-                start, stop = _email_bounds(utf8, block + n_low_zeros(ats), first, end)
+                start, stop = _email_bounds(utf8, block + first_bit(ats), first, end)
                 if stop > 0:
                     n = _put(kinds, places, n, np.uint8(EMAIL), doc, start, stop)
                 ats &= ats - _1
             while colons != _0:
-                i = block + n_low_zeros(colons)
+                i = block + first_bit(colons)
                 if _may_chain(utf8, i, first, end) and i >= ends[_COLONS_END]:
                     start, ends[_COLONS_END], good = _colons(utf8, i, first, end)
                     if good:
                         n = _put(kinds, places, n, np.uint8(COLONS), doc, start, ends[_COLONS_END])
                 colons &= colons - _1
             while starts != _0:
-                i = block + n_low_zeros(starts)
+                i = block + first_bit(starts)
                 around = _around(utf8, i, first, end)
                 if _may_be_number(around) or _may_be_token(around, i, ends):
                     n = _at_digits(utf8, i, doc, first, end, around, hints, lengths, kinds, places, ends, n)
@@ -229,10 +230,10 @@ def _around(utf8: Any, i: int, first: int, end: int) -> tuple[Any, Any, Any, Any
     at = fitting(utf8, start)
     within = inside(start, first, end)
     dots, dashes, slashes = equal(utf8, at, _DOT), equal(utf8, at, _DASH), equal(utf8, at, _SLASH)
-    separators = equal(utf8, at, _SPACE) | among(utf8, at, _OPEN, _2) | dots | dashes | slashes
+    separators = _blanks(utf8, at) | dots | dashes | slashes
     return (
-        moved(among(utf8, at, _ZERO, _10), at, start) & within,
-        moved(letters(utf8, at, _26), at, start) & within,
+        moved(_digits(utf8, at), at, start) & within,
+        moved(_letters(utf8, at), at, start) & within,
         moved(separators, at, start) & within,
         moved(dots, at, start) & within,
         moved(dashes | equal(utf8, at, _LINE), at, start) & within,
@@ -245,10 +246,10 @@ def _may_be_number(around: Any) -> Any:
     """Whether a run of digits may decide a candidate that is no token. All tests at once, as hardly any run passes."""
     digits, letters_, separators, dots, dashes, _ = around
     ahead, recent = digits >> _BACK, digits << _AHEAD
-    length = n_low_zeros(~ahead)
+    length = first_bit(~ahead)
     chain = (digits | separators) >> _BACK
     chain &= ~(chain + _1)
-    enough = n_ones(ahead & chain) >= FEWEST_NUMBER_DIGITS
+    enough = count_bits(ahead & chain) >= FEWEST_NUMBER_DIGITS
     ends_phone = (length == 4) & (n_high_zeros(recent) <= 3)
     ends_address = (length <= 3) & (n_high_zeros(~((digits | dots) << _AHEAD)) >= 6)
     # Two letters of a country and, before them, neither letter nor digit.
@@ -263,8 +264,8 @@ def _may_be_token(around: Any, i: int, ends: Any) -> Any:
     digits, letters_, _, _, dashes, slashes = around
     narrow = digits | letters_ | dashes
     wide = narrow | slashes
-    n_narrow = n_low_zeros(~(narrow >> _BACK)) + n_high_zeros(~(narrow << _AHEAD))
-    n_wide = n_low_zeros(~(wide >> _BACK)) + n_high_zeros(~(wide << _AHEAD))
+    n_narrow = first_bit(~(narrow >> _BACK)) + n_high_zeros(~(narrow << _AHEAD))
+    n_wide = first_bit(~(wide >> _BACK)) + n_high_zeros(~(wide << _AHEAD))
     return ((n_narrow >= SHORTEST_TOKEN) & (i >= ends[_TOKEN_END])) | (
         (n_wide >= SHORTEST_TOKEN) & (i >= ends[_ASSIGNED_END])
     )
@@ -288,10 +289,10 @@ def _at_digits(
     """Put down the candidates that a run of digits at `i` decides; how many there are now."""
     digits, _, separators, _, _, _ = around
     recent = digits << _AHEAD
-    length, gap = n_low_zeros(~(digits >> _BACK)), n_high_zeros(recent)
+    length, gap = first_bit(~(digits >> _BACK)), n_high_zeros(recent)
     stop = i + length if length < 64 - _N_BACK else _digits_end(utf8, i, end)
     before, behind = _byte(utf8, i - 1, first, end), _byte(utf8, stop, first, end)
-    reach = n_low_zeros(~((digits | separators) >> _BACK))
+    reach = first_bit(~((digits | separators) >> _BACK))
     if before == _PLUS_SIGN and reach >= FEWEST_PLUS_DIGITS:
         plus_end = _plus_end(utf8, i, end)
         if plus_end > 0:
@@ -373,9 +374,9 @@ def _may_chain(utf8: Any, i: int, first: int, end: int) -> Any:
     at = fitting(utf8, i)
     within = inside(i, first, end)
     colons = moved(equal(utf8, at, _COLON), at, i) & within
-    chain = moved(among(utf8, at, _ZERO, _11) | letters(utf8, at, _6), at, i) & within
+    chain = moved(_of_address(utf8, at), at, i) & within
     colons &= chain & ~(chain + _1)  # up to the first byte that is neither
-    n_colons = n_ones(colons)
+    n_colons = count_bits(colons)
     return (colons & colons >> _1 != _0) | (n_colons == 5) | (n_colons == 7)
 
 
@@ -594,7 +595,7 @@ def _token(utf8: Any, i: int, first: int, end: int, wide: Any) -> tuple[int, int
     """Start and end of the run of `[A-Za-z0-9_-]`, and `/+` if wide, around `i`."""
     start, stop, n = i, i, BLOCK
     while n == BLOCK and stop < end:
-        n = n_low_zeros(~_token_bits(utf8, stop, first, end, wide))
+        n = first_bit(~_token_bits(utf8, stop, first, end, wide))
         stop += n
     n = BLOCK
     while n == BLOCK and start > first:
@@ -607,7 +608,7 @@ def _token(utf8: Any, i: int, first: int, end: int, wide: Any) -> tuple[int, int
 def _token_bits(utf8: Any, i: int, first: int, end: int, wide: Any) -> Any:
     """Bits of the 64 bytes from `i` on that belong to a token."""
     at = fitting(utf8, i)
-    bits = among(utf8, at, _ZERO, _10) | letters(utf8, at, _26) | equal(utf8, at, _DASH) | equal(utf8, at, _LINE)
+    bits = _digits(utf8, at) | _letters(utf8, at) | equal(utf8, at, _DASH) | equal(utf8, at, _LINE)
     if wide != _0:
         bits |= equal(utf8, at, _SLASH) | equal(utf8, at, _PLUS_SIGN)
     return moved(bits, at, i) & inside(i, first, end)

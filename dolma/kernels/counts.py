@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolma.kernels.bits64 import find_newline
 from dolma.kernels.compiled import flat_text, inlined, kernel
 from dolma.kernels.unicode import SPACE, character_classes, decode, skip_spaces
-from dolma.kernels.words64 import HIGHS, ONES, byte_at, equal_to, find_newline, first_mark, load
+from dolma.kernels.words64 import HIGHS, ONES, byte_at, equal_to, first_mark, load
 
 Int64 = npt.NDArray[np.int64]
 

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolma.kernels.bits64 import ASCII_DIGITS, ASCII_LETTERS, bits_of, count_bits, last_bit
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.hashing import absorb64, finish64, hash64, start64
 from dolma.kernels.reference.english_tokens import AFTER_DIGIT, EDGES, MARKS, NO_SENTENCE_ENDS, NOT_LAST
@@ -32,18 +33,13 @@ from dolma.kernels.sentences import terminal_punctuation
 from dolma.kernels.unicode import ALNUM, ALPHA, DIGIT, LOWER, SPACE, UPPER, character_classes, decode, skip_spaces
 from dolma.kernels.views import ENDING_MARKS, HAS_ALPHA, IS_MARKED, IS_PLAIN, Int64, Words
 from dolma.kernels.words64 import (
-    ASCII_DIGITS,
-    ASCII_LETTERS,
     HIGHS,
     ONES,
     at_least,
-    bits_of,
     byte_at,
-    count_bits,
     first_bit,
     first_bytes,
     first_mark,
-    last_bit,
     load,
     load_eight,
     spaces_or_beyond_ascii,

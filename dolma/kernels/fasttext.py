@@ -33,9 +33,10 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
+from dolma.kernels.bits64 import bits_of
 from dolma.kernels.compiled import inlined, kernel, read_only
 from dolma.kernels.hashing import absorb64, finish64, start64
-from dolma.kernels.words64 import bits_of, byte_at, first_bit, first_bytes, intrinsic, load, store
+from dolma.kernels.words64 import byte_at, first_bit, first_bytes, intrinsic, load, store
 
 Int64 = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]

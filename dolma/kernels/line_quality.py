@@ -12,21 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dolma.kernels.bits64 import equal
+from dolma.kernels.bits64 import ASCII_SPACES, bits_of, count_bits, equal, first_bits
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.repetition import IS_COPY
 from dolma.kernels.unicode import SPACE, character_classes, count_code_points, decode, skip_spaces
 from dolma.kernels.views import Blocks, Int64
-from dolma.kernels.words64 import (
-    ASCII_SPACES,
-    bits_of,
-    byte_at,
-    count_bits,
-    first_bits,
-    first_mark,
-    load,
-    spaces_or_beyond_ascii,
-)
+from dolma.kernels.words64 import byte_at, first_mark, load, spaces_or_beyond_ascii
 
 _0, _1 = np.uint64(0), np.uint64(1)
 # All whitespace beyond ASCII begins with one of these bytes.

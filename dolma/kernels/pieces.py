@@ -11,14 +11,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dolma.kernels.bits64 import BLOCK, among, byte_counts, equal, fitting, inside, moved, n_ones, padded
+from dolma.kernels.bits64 import (
+    ASCII_SPACES,
+    BLOCK,
+    bits_of,
+    byte_counts,
+    count_bits,
+    equal,
+    fitting,
+    inside,
+    moved,
+    padded,
+)
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.unicode import character_classes, count_code_points, decode, skip_spaces, trim_spaces
 from dolma.kernels.views import Int64
 
 _0, _1 = np.uint64(0), np.uint64(1)
-_TAB, _NEWLINE, _FILE_SEPARATOR, _CONTINUED = (np.uint8(byte) for byte in (0x09, 0x0A, 0x1C, 0x80))
-_5, _64, _128 = (np.uint8(n) for n in (5, 64, 128))
+_NEWLINE = np.uint8(0x0A)
+_spaces, _continued, _beyond = bits_of(ASCII_SPACES), bits_of(range(0x80, 0xC0)), bits_of(range(0x80, 0x100))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,21 +148,20 @@ def _pieces(utf8: Any, offsets: Any, classes: Any, found: Any, blank: Any) -> in
         for block in range(first, end, BLOCK):
             at = fitting(utf8, block)
             within = inside(block, first, end)
-            points = within & ~moved(among(utf8, at, _CONTINUED, _64), at, block)
+            points = within & ~moved(_continued(utf8, at), at, block)
             newlines = moved(equal(utf8, at, _NEWLINE), at, block) & within
-            spaces = among(utf8, at, _TAB, _5) | among(utf8, at, _FILE_SEPARATOR, _5)
-            ink = within & ~moved(spaces | among(utf8, at, _CONTINUED, _128), at, block)
+            ink = within & ~moved(_spaces(utf8, at) | _beyond(utf8, at), at, block)
             while newlines != _0:
                 upto = newlines ^ (newlines - _1)
                 newlines &= newlines - _1
-                stop, stop_point = block + n_ones(upto), n_points + n_ones(points & upto)
+                stop, stop_point = block + count_bits(upto), n_points + count_bits(points & upto)
                 filled |= ink & upto != _0
                 ink &= ~upto
                 _put(utf8, classes, found, blank, n, doc, start, stop, start_point, stop_point, filled)
                 n += 1
                 start, start_point, filled = stop, stop_point, False
             filled |= ink != _0
-            n_points += n_ones(points)
+            n_points += count_bits(points)
         if start < end:
             _put(utf8, classes, found, blank, n, doc, start, end, start_point, n_points, filled)
             n += 1

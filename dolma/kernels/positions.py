@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dolma.kernels.bits64 import BLOCK, equal, fitting, inside, moved, n_low_zeros, padded
+from dolma.kernels.bits64 import BLOCK, equal, fitting, inside, moved, padded
 from dolma.kernels.compiled import kernel, read_only
 from dolma.kernels.views import Int64
-from dolma.kernels.words64 import byte_at
+from dolma.kernels.words64 import byte_at, first_bit
 
 _0, _1 = np.uint64(0), np.uint64(1)
 
@@ -50,7 +50,7 @@ def _positions_of(utf8: Any, end: int, needle: Any, places: Any) -> int:
             at = fitting(utf8, block + k)
             bits &= moved(equal(utf8, at, needle[k]), at, block + k)
         while bits != _0:
-            start = block + n_low_zeros(bits)
+            start = block + first_bit(bits)
             bits &= bits - _1
             k = 1
             while k < last and byte_at(utf8, start + k) == byte_at(needle, k):

@@ -17,21 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolma.kernels.bits64 import bits_of, count_bits
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.unicode import ALPHA, character_classes, decode, skip_spaces, trim_spaces
-from dolma.kernels.words64 import (
-    HIGHS,
-    ONES,
-    at_least,
-    bits_of,
-    byte_at,
-    count_bits,
-    equal_to,
-    first_bytes,
-    first_mark,
-    load,
-    store,
-)
+from dolma.kernels.words64 import HIGHS, ONES, at_least, byte_at, equal_to, first_bytes, first_mark, load, store
 
 Int64 = npt.NDArray[np.int64]
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolma.kernels.bits64 import bits_of, copy_64
 from dolma.kernels.compiled import inlined, kernel, read_only
-from dolma.kernels.words64 import bits_of, byte_at, copy_64, first_bit
+from dolma.kernels.words64 import byte_at, first_bit
 
 _ROOM = 64
 # What does not stand for itself, and what may not stand in a string.

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolma.kernels.bits64 import bits_of, count_bits, first_bits
 from dolma.kernels.compiled import inlined, read_only
-from dolma.kernels.words64 import bits_of, byte_at, count_bits, first_bits
+from dolma.kernels.words64 import byte_at
 
 SPACE, ALPHA, ALNUM, UPPER, LOWER, DIGIT = 1, 2, 4, 8, 16, 32
 

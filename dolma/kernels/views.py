@@ -21,6 +21,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolma.kernels.bits64 import (
+    ASCII_DIGITS,
+    ASCII_LETTERS,
+    ASCII_SPACES,
+    bits_of,
+    count_bits,
+    find_newline,
+    lowest_bit,
+)
 from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
 from dolma.kernels.hashing import hash64, hash64_of_word
 from dolma.kernels.unicode import (
@@ -35,17 +44,7 @@ from dolma.kernels.unicode import (
     skip_spaces,
     trim_spaces,
 )
-from dolma.kernels.words64 import (
-    ASCII_DIGITS,
-    ASCII_LETTERS,
-    ASCII_SPACES,
-    bits_of,
-    byte_at,
-    count_bits,
-    find_newline,
-    first_bit,
-    lowest_bit,
-)
+from dolma.kernels.words64 import byte_at, first_bit
 
 Int64 = npt.NDArray[np.int64]
 

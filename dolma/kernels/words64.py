@@ -7,9 +7,6 @@ byte `i` of the text is bits `8 * i` to `8 * i + 7`.
 
 from __future__ import annotations
 
-import functools
-import string
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,8 +17,6 @@ from dolma.kernels.compiled import inlined
 
 intrinsic: Any = extending.intrinsic
 
-ASCII_SPACES = frozenset(byte for byte in range(128) if chr(byte).isspace())
-ASCII_LETTERS, ASCII_DIGITS = frozenset(string.ascii_letters.encode()), frozenset(string.digits.encode())
 ONES = np.uint64(0x0101010101010101)
 HIGHS = np.uint64(0x8080808080808080)
 LOWS = np.uint64(0x7F7F7F7F7F7F7F7F)
@@ -57,22 +52,6 @@ def store(typing_context: Any, data: Any, index: Any, word: Any) -> Any:
 
 
 @intrinsic
-def copy_64(typing_context: Any, source: Any, i: Any, target: Any, n: Any) -> Any:
-    """`target[n:n + 64] = source[i:i + 64]`. The caller has made sure that both have so many."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        vector = ir.VectorType(ir.IntType(8), 64).as_pointer()
-        read = context.make_array(signature.args[0])(context, builder, arguments[0])
-        written = context.make_array(signature.args[2])(context, builder, arguments[2])
-        value = builder.load(builder.bitcast(builder.gep(read.data, [arguments[1]]), vector))
-        value.align = 1
-        builder.store(value, builder.bitcast(builder.gep(written.data, [arguments[3]]), vector)).align = 1
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, target, types.intp), generate
-
-
-@intrinsic
 def byte_at(typing_context: Any, data: Any, index: Any) -> Any:
     """`data[index]` of a uint8 array, for an index that is never negative: there is no test for that."""
 
@@ -83,56 +62,6 @@ def byte_at(typing_context: Any, data: Any, index: Any) -> Any:
     return types.uint8(data, types.intp), generate
 
 
-def bits_of(members: Iterable[int]) -> Any:
-    """A function `(data, index)` for kernels: bit `k` of a uint64 says whether byte `data[index + k]` is a member.
-
-    The caller of that function has checked that there are 64. One comparison of a vector register tests 16, 32 or 64
-    bytes, as the machine has them; each run of neighbours among the members takes one.
-    """
-    ranges, folded = _ranges(frozenset(members))
-    vector = ir.VectorType(ir.IntType(8), 64)
-
-    def of(byte: int) -> Any:
-        return ir.Constant(vector, [byte] * 64)
-
-    @intrinsic
-    def bits(typing_context: Any, data: Any, index: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            array = context.make_array(signature.args[0])(context, builder, arguments[0])
-            value = builder.load(builder.bitcast(builder.gep(array.data, [arguments[1]]), vector.as_pointer()))
-            value.align = 1
-            if folded:
-                value = builder.or_(value, of(0x20))
-            found = [
-                builder.icmp_unsigned("==", value, of(first))
-                if first == last
-                else builder.icmp_unsigned("<=", builder.sub(value, of(first)), of(last - first))
-                for first, last in ranges
-            ]
-            return builder.bitcast(functools.reduce(builder.or_, found), ir.IntType(64))
-
-        return types.uint64(data, types.intp), generate
-
-    return bits
-
-
-def _ranges(members: frozenset[int]) -> tuple[list[tuple[int, int]], bool]:
-    """First and last of each run of neighbours; and whether they are of bytes with 0x20 set, if that gives fewer."""
-    if members == {member ^ 0x20 for member in members}:
-        return _runs({member | 0x20 for member in members}), True
-    return _runs(members), False
-
-
-def _runs(members: Iterable[int]) -> list[tuple[int, int]]:
-    runs: list[tuple[int, int]] = []
-    for member in sorted(members):
-        if runs and runs[-1][1] == member - 1:
-            runs[-1] = (runs[-1][0], member)
-        else:
-            runs.append((member, member))
-    return runs
-
-
 @intrinsic
 def _trailing_zeros(typing_context: Any, word: Any) -> Any:
     """How many low bits of a uint64 are zero: 0 to 64."""
@@ -141,42 +70,6 @@ def _trailing_zeros(typing_context: Any, word: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def _leading_zeros(typing_context: Any, word: Any) -> Any:
-    """How many high bits of a uint64 are zero: 0 to 64."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), generate
-
-
-@intrinsic
-def _population(typing_context: Any, word: Any) -> Any:
-    """How many bits of a uint64 are set."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
-
-
-_newlines = bits_of(b"\n")
-
-
-@inlined
-def find_newline(utf8: Any, i: int, end: int) -> int:
-    """The position of the first "\n" in `[i, end)`, or `end`."""
-    while i < end and i + 64 <= len(utf8):
-        bits = _newlines(utf8, i)
-        if bits != _0:
-            return min(i + first_bit(bits), end)
-        i += 64
-    while i < end and byte_at(utf8, i) != 0x0A:
-        i += 1
-    return min(i, end)
 
 
 @inlined
@@ -199,33 +92,9 @@ def first_bytes(word: Any, n: int) -> Any:
 
 
 @inlined
-def first_bits(word: Any, n: int) -> Any:
-    """The word with all but its lowest `n` bits zeroed; all bits are kept if there are no more."""
-    return word if n >= 64 else word & ((_1 << np.uint64(n)) - _1)
-
-
-@inlined
 def first_bit(word: Any) -> Any:
     """The index of the lowest bit that is set; 64 if none is."""
     return np.int64(_trailing_zeros(word))
-
-
-@inlined
-def last_bit(word: Any) -> Any:
-    """The index of the highest bit that is set; -1 if none is."""
-    return 63 - np.int64(_leading_zeros(word))
-
-
-@inlined
-def count_bits(word: Any) -> Any:
-    """How many bits are set."""
-    return np.int64(_population(word))
-
-
-@inlined
-def lowest_bit(word: Any) -> Any:
-    """The word with only its lowest bit that is set; 0 if none is."""
-    return word & (~word + _1)
 
 
 @inlined
