@@ -87,7 +87,7 @@ def spans_column(
         [pa.array(starts, pa.int64()), pa.array(ends, pa.int64()), pa.array(scores, pa.float64())],
         names=["start", "end", "score"],
     )
-    return pa.ListArray.from_arrays(pa.array(offsets), values).cast(SPANS)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=SPANS)
 
 
 def spans_of(documents: Sequence[Sequence[tuple[int, int, float]]]) -> pa.ListArray:
@@ -118,7 +118,7 @@ def check_columns(columns: Columns, *, outputs: Mapping[str, Output], n_docs: in
         if len(array) != n_docs:
             raise ValueError(f"tagger {tagger!r}: {name!r} has {len(array)} values for {n_docs} documents")
         try:
-            checked[name] = array.cast(output.arrow_type)
+            checked[name] = array if array.type == output.arrow_type else array.cast(output.arrow_type)
         except pa.ArrowInvalid as error:
             raise ValueError(f"tagger {tagger!r}: {name!r} is declared {output.kind}: {error}") from error
     return checked

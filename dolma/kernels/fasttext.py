@@ -35,7 +35,7 @@ from numba.core import cgutils
 
 from dolma.kernels.bits64 import bits_of
 from dolma.kernels.compiled import inlined, kernel, read_only
-from dolma.kernels.hashing import absorb64, finish64, start64
+from dolma.kernels.hashing import hash64, hash64_of_word
 from dolma.kernels.words64 import byte_at, first_bit, first_bytes, intrinsic, load, store
 
 Int64 = npt.NDArray[np.int64]
@@ -653,14 +653,7 @@ def _find_words(text: Any, start: int, end: int, edges: Any) -> int:
 
 @inlined
 def _hash_of(text: Any, start: int, end: int) -> Any:
-    """A 64-bit hash of the word, without a branch for its first 16 bytes: how long words are cannot be foreseen."""
-    n = end - start
-    state = absorb64(start64(), first_bytes(load(text, start), n))
-    longer = absorb64(state, first_bytes(load(text, start + 8), max(n - 8, 0)))
-    state = longer if n > 8 else state
-    for k in range(start + 16, end, 8):
-        state = absorb64(state, first_bytes(load(text, k), end - k))
-    return finish64(state, n)
+    return hash64_of_word(text, start, end - start) if start + 16 <= len(text) else hash64(text, start, end)
 
 
 @inlined
