@@ -65,12 +65,12 @@ class _SecondProcess:
         if len(self._specs) < WORTH_A_PROCESS or cpu_count() < 2 or not sys.executable:
             return
         # Not a child of `multiprocessing`: that would import the main program again.
-        none = subprocess.DEVNULL
-        command = [sys.executable, "-c", _PROGRAM]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none)
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError), self._process.stdin as stdin:
-            stdin.write(msgspec.json.encode({"path": sys.path, "specs": self._specs}))
+        command, none = [sys.executable, "-c", _PROGRAM], subprocess.DEVNULL
+        with contextlib.suppress(OSError):  # where there can be no process, this one compiles all
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=none, stderr=none)
+            assert self._process.stdin is not None
+            with self._process.stdin as stdin:
+                stdin.write(msgspec.json.encode({"path": sys.path, "specs": self._specs}))
 
     def end(self) -> None:
         if self._process is not None:
