@@ -35,7 +35,14 @@ CLASSES = [
     frozenset(range(0x40, 0x80)),
     frozenset({0x00, 0xFF}),
 ]
-KERNELS = [numba.njit(lambda data, i, bits=bits_of(members): bits(data, i)) for members in CLASSES]
+
+
+def kernel_of(members: frozenset[int]):
+    bits = bits_of(members)
+    return numba.njit(lambda data, i: bits(data, i))
+
+
+KERNELS = [kernel_of(members) for members in CLASSES]
 
 
 @numba.njit
