@@ -12,25 +12,21 @@ shown the same.
 
 from __future__ import annotations
 
-import argparse
 import glob
 import importlib.resources
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.accuracy import keep
+from benchmarks.accuracy import arguments, keep, write_result
 from dolma.data import streams
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.taggers.catalogue import Accuracy
 from dolma.taggers.fasttext import scores_of
 from dolma.taggers.language import UNDETERMINED, Language, identifier
-
-HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,20 +105,14 @@ def figures(found: Sequence[Outcome], date: str) -> list[Accuracy]:
 
 def main() -> None:
     """Print the table, and keep it where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("documents", nargs="+")
-    parser.add_argument("--write", metavar="DATE")
-    parser.add_argument("--corpus", default="", help="what the documents are, for the result file")
-    given = parser.parse_args()
+    given = arguments(__doc__).parse_args()
     paths = sorted(path for pattern in given.documents for path in glob.glob(pattern))
     if not paths:
         raise SystemExit(f"no file matches {given.documents}")
     found = [outcome(path) for path in paths]
     print(report(found))
     if given.write:
-        title = f"# Language, {given.write}\n\n`python -m benchmarks.language`, Python {platform.python_version()}\n\n"
-        text = "\n\n".join(filter(None, (given.corpus, report(found))))
-        (HERE / "results" / f"{given.write}-language.md").write_text(title + text, encoding="utf-8")
+        write_result("language", "Language", report(found), date=given.write, corpus=given.corpus)
         keep(figures(found, given.write))
 
 

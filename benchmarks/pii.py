@@ -11,16 +11,13 @@ recall among all that is labelled. `pii_regex_v2`, which Dolma 1.x has, is shown
 
 from __future__ import annotations
 
-import argparse
 import bisect
 import glob
 import json
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.accuracy import keep
+from benchmarks.accuracy import arguments, keep, write_result
 from dolma.config import TaggerSpec
 from dolma.data import streams
 from dolma.data.batch import TextBatch
@@ -28,7 +25,6 @@ from dolma.taggers.catalogue import Accuracy
 from dolma.taggers.pii import TYPES
 from dolma.taggers.registry import make_tagger
 
-HERE = Path(__file__).parent
 # Presidio's name of each type, and what the two taggers call it.
 NAMES: Mapping[str, Mapping[str, str]] = {
     "pii": {
@@ -145,17 +141,11 @@ def report(patterns: Sequence[str]) -> str:
 
 def main() -> None:
     """Print the table, and keep it where asked to."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("documents", nargs="+")
-    parser.add_argument("--write", metavar="DATE")
-    parser.add_argument("--corpus", default="", help="what the documents are, for the result file")
-    given = parser.parse_args()
+    given = arguments(__doc__).parse_args()
     found = report(given.documents)
     print(found)
     if given.write:
-        title = f"# Personal data, {given.write}\n\n`python -m benchmarks.pii`, Python {platform.python_version()}\n\n"
-        text = f"{title}{given.corpus}\n\n{found}" if given.corpus else title + found
-        (HERE / "results" / f"{given.write}-pii.md").write_text(text, encoding="utf-8")
+        write_result("pii", "Personal data", found, date=given.write, corpus=given.corpus)
         keep(figures(given.documents, given.write))
 
 

@@ -38,7 +38,7 @@ measured probability. Measured precision and recall: `benchmarks/pii.py` and its
 - `private_key` (0.95): a PEM block (RFC 7468) or OpenPGP's, from its first line to its last; 0.6 without a last line,
   then as far as base64 goes.
 
-Cost: about 900 MB/s of mixed text on one core of a 2-core cloud machine, 2026-11-26.
+Cost: about 500 MB/s of mixed text on one core of a 2-core cloud machine, 2026-11-26.
 """
 
 from __future__ import annotations

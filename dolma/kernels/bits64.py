@@ -192,7 +192,7 @@ _newlines = bits_of(b"\n")
 
 @inlined
 def find_newline(utf8: Any, i: int, end: int) -> int:
-    """The position of the first "\n" in `[i, end)`, or `end`."""
+    """The position of the first "\\n" in `[i, end)`, or `end`."""
     while i < end and i + 64 <= len(utf8):
         bits = _newlines(utf8, i)
         if bits != _0:

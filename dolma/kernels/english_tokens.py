@@ -164,7 +164,7 @@ def _count_odd(utf8: Any, start: int, end: int, size: int, classes: Any, points:
 
 @inlined
 def _count_by_bits(utf8: Any, start: int, size: int) -> int:
-    """The tokens of a word of less than 64 characters, all ASCII; 0 for some that are rare: then see `_count`.
+    """The tokens of a word of less than 64 characters, all ASCII; 0 for some that are rare: then see `_tokens`.
 
     Those are words with a run of dots at an end or a "+" in front, and those in "'s" or from "www." on.
     """
@@ -411,13 +411,13 @@ def _tokens(utf8: Any, i: int, last: int, classes: Any, points: Any) -> int:
             points[end], width = decode(utf8, i, last)
         i += width
         end += 1
-    return _count(points, 0, end, classes, points[:0])
+    return _count(points, end, classes)
 
 
 @kernel
-def _count(points: Any, start: int, end: int, classes: Any, no_marks: Any) -> int:
-    """The tokens of a word, given its code points, or its bytes if they are ASCII."""
-    n = 0
+def _count(points: Any, end: int, classes: Any) -> int:
+    """The tokens of a word, given its code points."""
+    start, n = 0, 0
     while start < end:
         width = _edge_after(points, start, end, classes)
         if width == 0:
@@ -434,7 +434,7 @@ def _count(points: Any, start: int, end: int, classes: Any, no_marks: Any) -> in
         return n
     if end - start >= 4 and points[start + 3] == _DOT and _is_www(points, start):
         return n + 1
-    return n + _inner(points, start, end, classes, no_marks)
+    return n + _inner(points, start, end, classes, points[:0])
 
 
 @inlined

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolma.kernels.bits64 import find_newline
 from dolma.kernels.compiled import flat_text, inlined, kernel
 from dolma.kernels.unicode import SPACE, character_classes, decode
 from dolma.kernels.views import Int64, code_points_at
@@ -91,11 +92,11 @@ def _collect(utf8: Any, offsets: Any, classes: Any, by_line: Any, units: Any, fo
     for doc in range(len(offsets) - 1):
         index[doc] = n
         i, doc_end = offsets[doc], offsets[doc + 1]
-        end = _newline(utf8, i, doc_end) if by_line else doc_end
+        end = find_newline(utf8, i, doc_end) if by_line else doc_end
         while i < doc_end:
             if i >= end:
                 i = end + 1
-                end = _newline(utf8, i, doc_end)
+                end = find_newline(utf8, i, doc_end)
                 continue
             unit = _near_unit(utf8, i, end, classes)
             if units[i] > 0 and (unit == 0 or units[i] < unit):
@@ -210,7 +211,7 @@ def _find_far(utf8: Any, offsets: Any, classes: Any, by_line: Any, units: Any, b
     for doc in range(len(offsets) - 1):
         start, doc_end = offsets[doc], offsets[doc + 1]
         while start < doc_end:
-            line_end = _newline(utf8, start, doc_end)
+            line_end = find_newline(utf8, start, doc_end)
             size = line_end - start
             if size >= _SHORT:
                 n_runs = _find_in_line(
@@ -219,16 +220,6 @@ def _find_far(utf8: Any, offsets: Any, classes: Any, by_line: Any, units: Any, b
             if not by_line and size >= _NEAR and line_end + 1 < doc_end:
                 _find_over_newline(utf8, start, line_end, doc_end, classes, units, blocks, runs)
             start = line_end + 1
-
-
-@kernel
-def _newline(utf8: Any, i: int, end: int) -> int:
-    while i < end:
-        marks = equal_to(load(utf8, i), _NEWLINES)
-        if marks != _0:
-            return min(i + first_mark(marks), end)
-        i += 8
-    return end
 
 
 @kernel
@@ -395,7 +386,7 @@ def _find_over_newline(
     utf8: Any, start: int, newline: int, end: int, classes: Any, units: Any, blocks: Any, runs: Any
 ) -> None:
     """Units that end a line and begin the next."""
-    longest = min(newline - start, _newline(utf8, newline + 1, end) - newline - 1)
+    longest = min(newline - start, find_newline(utf8, newline + 1, end) - newline - 1)
     if longest < _NEAR:
         return
     tail = load(utf8, newline - 8)

@@ -54,16 +54,14 @@ def duplicate_fractions(utf8: npt.NDArray[np.uint8], blocks: Blocks) -> npt.NDAr
     float64 0-1, shape `(n_docs, 2)`. All occurrences count, the first too. Blocks are compared, and their code points
     counted, without the whitespace at both ends; blank ones count nowhere. 0 for a document without blocks.
     """
+    copies = _copies_among(utf8, blocks.text_starts, blocks.text_ends, blocks.index)
     fractions = np.zeros((len(blocks.index) - 1, 2), dtype=np.float64)
-    most = int(blocks.per_document().max(initial=0))
     _duplicate_fractions(
         read_only(utf8, np.uint8),
         read_only(blocks.text_starts, np.int64),
         read_only(blocks.text_ends, np.int64),
         read_only(blocks.index, np.int64),
-        *table_for(most),
-        np.empty(most, dtype=np.uint64),
-        np.empty((3, most), dtype=np.uint32),
+        copies,
         fractions,
     )
     return fractions
@@ -74,19 +72,24 @@ def line_copies(utf8: npt.NDArray[np.uint8], offsets: Int64, lines: Blocks) -> n
 
     Lines are compared with the whitespace at their ends; of blank lines too. For `TextBatch.view`.
     """
-    copies = np.empty(len(lines.starts), dtype=np.uint8)
-    most = int(lines.per_document().max(initial=0))
+    return _copies_among(utf8, lines.starts, lines.ends, lines.index)
+
+
+def _copies_among(utf8: npt.NDArray[np.uint8], starts: Int64, ends: Int64, index: Int64) -> npt.NDArray[np.uint8]:
+    """The same of any spans of bytes; document `i` has the spans `index[i]:index[i + 1]`."""
+    copies = np.empty(len(starts), dtype=np.uint8)
+    most = int(np.diff(index).max(initial=0))
     _copies(
         read_only(utf8, np.uint8),
-        read_only(lines.starts, np.int64),
-        read_only(lines.ends, np.int64),
-        read_only(lines.index, np.int64),
+        read_only(starts, np.int64),
+        read_only(ends, np.int64),
+        read_only(index, np.int64),
         *table_for(most),
         np.empty(most, dtype=np.uint64),
         np.empty((2, most), dtype=np.uint32),
         copies,
     )
-    return copies
+    return read_only(copies, np.uint8)
 
 
 class NgramArrays(NamedTuple):
@@ -304,31 +307,16 @@ def _copies(
 
 
 @kernel
-def _duplicate_fractions(
-    utf8: Any,
-    starts: Any,
-    ends: Any,
-    index: Any,
-    table: Any,
-    firsts: Any,
-    hashes: Any,
-    scratch: Any,
-    fractions: Any,
-) -> None:
-    counts, grams, sizes = scratch[0], scratch[1], scratch[2]
+def _duplicate_fractions(utf8: Any, starts: Any, ends: Any, index: Any, copies: Any, fractions: Any) -> None:
     for doc in range(len(index) - 1):
-        n = 0
+        n, n_repeated, covered, total = 0, 0, np.int64(0), np.int64(0)
         for block in range(index[doc], index[doc + 1]):
             if ends[block] > starts[block]:
-                hashes[n] = hash64(utf8, starts[block], ends[block])
-                sizes[n] = count_code_points(utf8, starts[block], ends[block])
+                size = count_code_points(utf8, starts[block], ends[block])
                 n += 1
-        count_keys(hashes[:n], table, firsts, counts, grams)
-        n_repeated, covered, total = 0, np.int64(0), np.int64(0)
-        for i in range(n):
-            total += sizes[i]
-            if counts[grams[i]] > 1:
-                n_repeated += 1
-                covered += sizes[i]
+                total += size
+                if copies[block] != 0:
+                    n_repeated += 1
+                    covered += size
         if n > 0:
             fractions[doc, 0], fractions[doc, 1] = n_repeated / n, covered / total

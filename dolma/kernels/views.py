@@ -26,7 +26,7 @@ from dolma.kernels.bits64 import (
     ASCII_LETTERS,
     ASCII_SPACES,
     bits_of,
-    count_bits,
+    byte_counts,
     find_newline,
     lowest_bit,
 )
@@ -44,7 +44,7 @@ from dolma.kernels.unicode import (
     skip_spaces,
     trim_spaces,
 )
-from dolma.kernels.words64 import byte_at, first_bit
+from dolma.kernels.words64 import first_bit
 
 Int64 = npt.NDArray[np.int64]
 
@@ -54,7 +54,7 @@ ENDING_MARKS = b",:;!?()[]{}<>_#*&`'\""
 _ELLIPSIS = 0x2026
 _spaces, _beyond = bits_of(ASCII_SPACES), bits_of(range(0x80, 0x100))
 _letters, _digits, _capitals = bits_of(ASCII_LETTERS), bits_of(ASCII_DIGITS), bits_of(string.ascii_uppercase.encode())
-_dots, _crosses, _marks, _newlines = bits_of(b"."), bits_of(b"#"), bits_of(ENDING_MARKS), bits_of(b"\n")
+_dots, _crosses, _marks = bits_of(b"."), bits_of(b"#"), bits_of(ENDING_MARKS)
 _low_marks = np.uint64(sum(1 << mark for mark in ENDING_MARKS if mark < 64))
 _high_marks = np.uint64(sum(1 << (mark - 64) for mark in ENDING_MARKS if mark >= 64))
 _0, _1, _2, _ALL = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(0xFFFFFFFFFFFFFFFF)
@@ -192,7 +192,7 @@ def paragraph_spans(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Blocks:
 
 def _blocks(utf8: npt.NDArray[np.uint8], offsets: Int64, *, paragraphs: bool) -> Blocks:
     text, bounds = flat_text(utf8, offsets)
-    most = _count_newlines(text) + len(bounds)
+    most = int(byte_counts(text, bounds, ord("\n")).sum()) + len(bounds)
     spans = np.empty((4, most), dtype=np.int64)
     index = np.empty(len(bounds), dtype=np.int64)
     n = _block_spans(text, bounds, character_classes(), int(paragraphs), spans, index)
@@ -215,17 +215,6 @@ def _code_points_at(utf8: Any, offsets: Any, documents: Any, positions: Any, poi
         n += count_code_points(utf8, here, positions[k])
         here = positions[k]
         points[k] = n
-
-
-@kernel
-def _count_newlines(utf8: Any) -> int:
-    n, i = 0, 0
-    while i + 64 <= len(utf8):
-        n += count_bits(_newlines(utf8, i))
-        i += 64
-    for k in range(i, len(utf8)):
-        n += byte_at(utf8, k) == 0x0A
-    return n
 
 
 @kernel
