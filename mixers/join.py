@@ -66,7 +66,7 @@ class JoinedRows:
             found = reader.take(len(batch))
             check_alignment(batch.ids, found, documents=self.piece.shard.path, attributes=file.path, lines=batch.lines)
             arrays.setdefault(file.set, {}).update(
-                {name: column_of(found, name, output) for name, output in file.outputs.items()}
+                {name: column_of(found, name, output, path=file.path) for name, output in file.outputs.items()}
             )
         self.rows += len(batch)
         return arrays
@@ -100,7 +100,7 @@ class JoinedRows:
             check_exhausted(reader, documents=self.piece.shard.path)
 
 
-def column_of(found: pa.Table, name: str, output: Output) -> pa.Array:
+def column_of(found: pa.Table, name: str, output: Output, *, path: str) -> pa.Array:
     """An output of some attribute rows in its declared type; what a Dolma 1.x file does not have is empty or NULL.
 
     Raises:
@@ -109,8 +109,8 @@ def column_of(found: pa.Table, name: str, output: Output) -> pa.Array:
     if name in found.column_names:
         try:
             return typed(found.column(name), output)
-        except pa.ArrowInvalid as error:
-            raise DataError(f"the column {name!r} is not {output.kind}: {error}") from error
+        except ValueError as error:
+            raise DataError(f"the column {name!r} is not {output.kind}: {error}", file=path) from error
     if output.kind == "spans":  # Dolma 1.x: a key that is absent has no span
         return pa.array([[]] * len(found), output.arrow_type)
     return pa.nulls(len(found), output.arrow_type)

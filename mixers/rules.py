@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 
 from dolma.config import MixConfig
 from dolma.data.batch import TextBatch
-from dolma.data.columns import Output
+from dolma.data.columns import Output, as_declared
 from dolma.errors import ConfigError, DataError
 from dolma.mixers.catalogue import DOCUMENT, Catalogue, Column
 from dolma.mixers.sql import ExpressionError, bound_type, evaluate, first_lines, parse, quoted
@@ -222,11 +222,12 @@ def relation(arrays: Arrays, n_rows: int) -> pa.Table:
 
 
 def typed(column: pa.ChunkedArray | pa.Array, output: Output) -> pa.Array:
-    """The column in its declared type, NaN as NULL."""
-    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
-    array = array if array.type == output.arrow_type else array.cast(output.arrow_type)
+    """The column in its declared type, NaN as NULL.
+
+    Raises:
+        ValueError: it is of another type.
+    """
+    array = as_declared(column, output)
     if output.kind == "float" and pc.any(pc.is_nan(array)).as_py():
         array = pc.if_else(pc.is_nan(array), pa.scalar(None, pa.float64()), array)
     return array

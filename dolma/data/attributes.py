@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from dolma.data import dolma1, streams
-from dolma.data.columns import SPANS, Columns, Output, schema_of
+from dolma.data.columns import SPANS, Columns, Output, kind_of, schema_of
 from dolma.data.dataset import AttributesFormat
 from dolma.data.parquet import ParquetOutput, leaves, open_parquet
 from dolma.errors import AlignmentError, DataError, did_you_mean
@@ -116,27 +116,29 @@ class _ParquetSink:
 
 
 def attribute_schema(path: str) -> dict[str, Output]:
-    """The outputs that an attribute file holds, in its own order. Reads only the footer (1.x: the whole file)."""
+    """The outputs that an attribute file holds, in its own order. Reads only the footer (1.x: the whole file).
+
+    Raises:
+        DataError: the file is missing or corrupt, or a column has another type than it is declared, or none of ours.
+    """
     if not path.endswith(".parquet"):
         return dolma1.outputs_of(path)
     with open_parquet(path, what="attribute") as file:
-        return {field.name: _output_of(field) for field in file.schema_arrow if field.name != "id"}
+        return {field.name: _output_of(field, path) for field in file.schema_arrow if field.name != "id"}
 
 
-def _output_of(field: pa.Field) -> Output:
+def _output_of(field: pa.Field, path: str) -> Output:
     notes = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    kind: Any = notes.get("kind") or _kind_of(field.type)
+    kind = kind_of(field.type)
+    declared = notes.get("kind", kind)
+    if kind is None or declared != kind:
+        expected = f"it is declared {declared}" if declared else "attributes are int, float, bool, text or spans"
+        raise DataError(
+            f"the column {field.name!r} is {field.type}; {expected}\n"
+            "  write the file again with the types of docs/formats.md, or without the column",
+            file=path,
+        )
     return Output(kind=kind, meaning=notes.get("meaning", ""), unit=notes.get("unit", ""), range=notes.get("range", ""))
-
-
-def _kind_of(type: pa.DataType) -> str:
-    if pa.types.is_boolean(type):
-        return "bool"
-    if pa.types.is_integer(type):
-        return "int"
-    if pa.types.is_floating(type):
-        return "float"
-    return "spans" if pa.types.is_list(type) or pa.types.is_large_list(type) else "text"
 
 
 def read_attributes(path: str, columns: Sequence[str] | None = None) -> pa.Table:

@@ -21,6 +21,7 @@ _ARROW: dict[Kind, pa.DataType] = {
     "text": pa.string(),
     "spans": SPANS,
 }
+_LOSSLESS = {("int", "float"), ("bool", "int"), ("float", "int")}  # where no value changes; Arrow looks at each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +61,58 @@ def DocText(meaning: str) -> Output:
 def Spans(meaning: str, *, range: str = "") -> Output:
     """A list of `[start, end)` in code points per document, each with a score; `range` is the score's."""
     return Output(kind="spans", meaning=meaning, unit="code points", range=range)
+
+
+def kind_of(type: pa.DataType) -> Kind | None:
+    """The kind of output that a column of this Arrow type holds; None if it is none of them.
+
+    >>> kind_of(pa.int8()), kind_of(SPANS), kind_of(pa.timestamp("us"))
+    ('int', 'spans', None)
+    """
+    types = pa.types
+    if types.is_integer(type):
+        return "int"
+    if types.is_floating(type):
+        return "float"
+    if types.is_boolean(type):
+        return "bool"
+    if types.is_dictionary(type):
+        return "text" if kind_of(type.value_type) == "text" else None
+    if types.is_string(type) or types.is_large_string(type) or types.is_string_view(type):
+        return "text"
+    if (types.is_list(type) or types.is_large_list(type)) and types.is_struct(type.value_type):
+        fields = {field.name: kind_of(field.type) for field in type.value_type}
+        positions = fields.get("start") == fields.get("end") == "int"
+        return "spans" if positions and len(fields) == 3 and fields.get("score") in ("int", "float") else None
+    return None
+
+
+def as_declared(column: pa.Array | pa.ChunkedArray, output: Output) -> pa.Array:
+    """The column in the output's Arrow type. Only what keeps every value as it is: integers of another width,
+    integers as floats, truth values as 0 and 1, whole floats as integers.
+
+    Raises:
+        ValueError: it is of another kind, or a value would not be the same.
+    """
+    array = _one_chunk(column)
+    if array.type == output.arrow_type:
+        return array
+    kind = "null" if pa.types.is_null(array.type) else kind_of(array.type)
+    if kind not in ("null", output.kind) and (kind, output.kind) not in _LOSSLESS:
+        raise ValueError(f"{array.type}, expected {output.arrow_type}")
+    try:
+        return array.cast(output.arrow_type)
+    except pa.ArrowInvalid as error:
+        raise ValueError(str(error)) from error
+
+
+def _one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    if isinstance(column, pa.Array):
+        return column
+    array = column.combine_chunks()
+    if isinstance(array, pa.Array):
+        return array
+    return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)
 
 
 def schema_of(outputs: Mapping[str, Output]) -> pa.Schema:
@@ -118,7 +171,7 @@ def check_columns(columns: Columns, *, outputs: Mapping[str, Output], n_docs: in
         if len(array) != n_docs:
             raise ValueError(f"tagger {tagger!r}: {name!r} has {len(array)} values for {n_docs} documents")
         try:
-            checked[name] = array if array.type == output.arrow_type else array.cast(output.arrow_type)
-        except pa.ArrowInvalid as error:
+            checked[name] = as_declared(array, output)
+        except ValueError as error:
             raise ValueError(f"tagger {tagger!r}: {name!r} is declared {output.kind}: {error}") from error
     return checked

@@ -18,7 +18,8 @@ def open_parquet(path: str, *, what: str = "parquet") -> Iterator[pq.ParquetFile
     """The file, its footer read.
 
     Raises:
-        DataError: it is missing or no parquet file; what Arrow says of its pages is left to the caller.
+        DataError: it is missing or no parquet file, or two of its columns have one name; what Arrow says of its pages
+            is left to the caller.
     """
     with ExitStack() as stack:
         local = stack.enter_context(streams.local_copy(path))
@@ -28,7 +29,34 @@ def open_parquet(path: str, *, what: str = "parquet") -> Iterator[pq.ParquetFile
             raise DataError("no such file", file=path) from error
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"not a readable {what} file: {error}", file=path) from error
+        if (twice := _twice(file.schema_arrow)) is not None:
+            raise DataError(
+                f"two columns are called {twice!r}\n  rename one of them, or write the file again", file=path
+            )
         yield file
+
+
+def _twice(fields: Iterable[pa.Field], above: str = "") -> str | None:
+    """The first name that two columns, or two fields of a struct at any depth, have; None if each has its own.
+
+    >>> _twice(pa.schema([("a", pa.int64()), ("b", pa.list_(pa.struct([("c", pa.int8()), ("c", pa.int8())])))]))
+    'b.c'
+    """
+    names: set[str] = set()
+    for field in fields:
+        if field.name in names:
+            return above + field.name
+        names.add(field.name)
+        if (inner := _twice(_fields(field.type), f"{above}{field.name}.")) is not None:
+            return inner
+    return None
+
+
+def _fields(kind: pa.DataType) -> list[pa.Field]:
+    """The fields of a struct, also of one in lists, maps and dictionaries."""
+    if pa.types.is_struct(kind):
+        return list(kind)
+    return [inner for i in range(kind.num_fields) for inner in _fields(kind.field(i).type)]
 
 
 class ParquetOutput:

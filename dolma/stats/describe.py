@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 
 from dolma.data import streams
 from dolma.data.attributes import AttributeReader
-from dolma.data.columns import Output
-from dolma.errors import AlignmentError
+from dolma.data.columns import Output, as_declared
+from dolma.errors import AlignmentError, DataError
 from dolma.stats.numbers import NumberSummary, Series, summarise
 from dolma.stats.report import OutputSummary, SpansSummary, Summary, TextSummary, TruthSummary
 
@@ -77,7 +77,13 @@ class Column:
                     file=shard.documents,
                 )
             while table := reader.take(_ROWS):
-                yield table.column(self.name).cast(self.output.arrow_type).combine_chunks()
+                yield self._declared(table.column(self.name), shard.attributes)
+
+    def _declared(self, column: pa.ChunkedArray, path: str) -> pa.Array:
+        try:
+            return as_declared(column, self.output)
+        except ValueError as error:
+            raise DataError(f"the column {self.name!r} is not {self.output.kind}: {error}", file=path) from error
 
 
 def _codes(shard: ShardRows) -> npt.NDArray[np.int64]:

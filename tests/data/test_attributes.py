@@ -97,6 +97,24 @@ def test_a_file_of_other_programs_is_read_by_its_types(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("column", "kind", "message"),
+    [
+        (pa.array([0], pa.timestamp("us")), b"int", r"'words' is timestamp\[us\]; it is declared int"),
+        (pa.array(["5"]), b"int", "'words' is string; it is declared int"),
+        (pa.array([0], pa.timestamp("us")), None, r"'words' is timestamp\[us\]; attributes are int, float"),
+        (pa.array([[1]]), None, r"'words' is list<.*>; attributes are int, float"),
+    ],
+)
+def test_a_column_of_another_type_is_refused(tmp_path: Path, column: pa.Array, kind: bytes, message: str) -> None:
+    path = str(tmp_path / "a.parquet")
+    notes = None if kind is None else {b"kind": kind}
+    schema = pa.schema([("id", pa.string()), pa.field("words", column.type, metadata=notes)])
+    pq.write_table(pa.table([pa.array(["a"]), column], schema=schema), path)
+    with pytest.raises(DataError, match=rf"a\.parquet: the column {message}.*\n  write the file again"):
+        attribute_schema(path)
+
+
 def test_how_rows_are_cut_into_writes_leaves_the_same_rows(tmp_path: Path) -> None:
     one, other = write(tmp_path / "a.parquet", 250, batch=250), write(tmp_path / "b.parquet", 250, batch=7)
     assert read_attributes(one).equals(read_attributes(other))

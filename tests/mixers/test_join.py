@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dolma.data.attributes import attribute_schema
@@ -84,6 +86,18 @@ def test_a_truncated_attribute_file_is_refused(corpus: Any) -> None:
     path = corpus.tag("d", n=[1] * 4)
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match="not a readable attribute file"):
+        corpus.mix(keep=["my.n > 0"])
+
+
+@pytest.mark.parametrize("kind", [None, "int"])
+def test_times_in_place_of_numbers_are_refused(corpus: Any, kind: str | None) -> None:
+    for name in ("a", "b"):
+        corpus.write_texts(name, TEXTS)
+        path = corpus.tag(name, n=[1] * 4)
+    notes = {"kind": kind} if kind else None
+    schema = pa.schema([("id", pa.string()), pa.field("n", pa.timestamp("us"), metadata=notes)])
+    pq.write_table(pa.table([pq.read_table(path)["id"], pa.array([0] * 4, pa.timestamp("us"))], schema=schema), path)
+    with pytest.raises(DataError, match=r"/b/attributes/my/a\.jsonl\.parquet: the column 'n' is timestamp\[us\]"):
         corpus.mix(keep=["my.n > 0"])
 
 
