@@ -32,6 +32,7 @@ from dolma.classifier.report import Settings, TrainReport
 from dolma.classifier.training import train
 from dolma.data import streams
 from dolma.data.batch import TextBatch
+from dolma.data.formats.table import strip_suffixes
 from dolma.taggers.catalogue import Accuracy
 
 HERE = Path(__file__).parent
@@ -112,7 +113,7 @@ def report(given: Sequence[str], date: str = "") -> tuple[str, list[Accuracy]]:
         field, equals, path = one.partition("=")
         if not equals:
             raise SystemExit(f"{one}: expected FIELD=FILE, such as label=quality.jsonl.gz")
-        documents, name = ByField.of(path, field), streams.strip_suffixes(Path(path).name)
+        documents, name = ByField.of(path, field), strip_suffixes(Path(path).name)
         counts.append(f"{name}: {len(documents.texts):,} documents")
         for settings_name, settings in SETTINGS.items():
             reports = splits(documents, settings)

@@ -24,6 +24,7 @@ import numpy as np
 from benchmarks.accuracy import arguments, keep, write_result
 from dolma.data import streams
 from dolma.data.batch import TextBatch, offsets_of
+from dolma.data.formats.table import strip_suffixes
 from dolma.taggers.catalogue import Accuracy
 from dolma.taggers.fasttext import scores_of
 from dolma.taggers.language import UNDETERMINED, Language, identifier
@@ -69,7 +70,7 @@ def outcome(path: str) -> Outcome:
     mine = scores[np.arange(len(lines)), [known.index(label) for label in labels]]
     told = tops != UNDETERMINED
     return Outcome(
-        name=streams.strip_suffixes(Path(path).name),
+        name=strip_suffixes(Path(path).name),
         documents=len(records),
         languages=len(set(truth)),
         right=float((tops == truth).mean()),

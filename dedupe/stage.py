@@ -30,6 +30,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_column
 from dolma.data.dataset import AttributesFormat, Dataset, Piece, Shard, pieces
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.formats.table import format_of
 from dolma.data.manifest import FileSet, OutputFile, input_file
 from dolma.dedupe.blocks import BlockFile, write_blocks
 from dolma.dedupe.chunks import MARKS, ROWS, Chunk, MarkedChunk, group_bucket, keys_path, mark_chunk, marks_path
@@ -201,7 +202,7 @@ class _Count:
 
 def bucket_count(shards: Sequence[Shard], *, bytes_per_key: float) -> int:
     """How many buckets the hashes are cut into: a power of two, from the inputs and nothing else."""
-    plain = [shard for shard in shards if shard.path.endswith(streams.JSONL_SUFFIXES)]
+    plain = [shard for shard in shards if format_of(shard.path).is_text(shard.path)]
     others = sum(shard.size for shard in shards) - sum(shard.size for shard in plain)
     n_bytes = sum(shard.size for shard in plain) + _EXPANSION * others
     return min(_MOST_BUCKETS, 1 << int(n_bytes / bytes_per_key / BUCKET_KEYS).bit_length())

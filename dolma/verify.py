@@ -13,6 +13,7 @@ from dolma.data import streams
 from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted
 from dolma.data.dataset import Dataset, Shard
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.formats.table import format_of
 from dolma.data.manifest import NAME, Manifest, OutputFile, read_manifest
 from dolma.errors import ConfigError, DataError
 from dolma.pipeline import dataset_of, reading_of
@@ -112,18 +113,7 @@ def _rows_of(path: str, *, attributes: bool) -> int:
     if attributes:
         with AttributeReader(path, []) as reader:
             return reader.rows
-    shard = Shard(path=path, name=path, root="", inner="", size=0)
-    return (
-        sum(chunk.count(b"\n") for chunk in streams.read_chunks(path)) if not _parquet(path) else _parquet_rows(shard)
-    )
-
-
-def _parquet(path: str) -> bool:
-    return streams.document_format(path) == "parquet"
-
-
-def _parquet_rows(shard: Shard) -> int:
-    return sum(len(batch) for batch in read_batches(shard, Reading(), intake=Intake()))
+    return format_of(path).count(path)
 
 
 def _check_tokens(folder: str) -> list[str]:

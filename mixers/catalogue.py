@@ -11,7 +11,7 @@ from dolma.config import MixConfig
 from dolma.data import streams
 from dolma.data.attributes import attribute_schema
 from dolma.data.columns import Output
-from dolma.data.dataset import Dataset, Shard
+from dolma.data.dataset import Dataset, Shard, is_native
 from dolma.errors import AlignmentError, ConfigError, did_you_mean
 
 DOCUMENT = "document"
@@ -74,7 +74,7 @@ class Catalogue:
             paths = [path for shard in self.shards if (path := self.dataset.find_attribute(name, shard)) is not None]
             outputs = attribute_schema(paths[0]) if paths else {}
             for path in paths[1:]:
-                if not path.endswith(".parquet"):
+                if not is_native(path):
                     outputs = attribute_schema(path) | outputs
             self._known[name] = outputs
         return self._known[name]
@@ -123,7 +123,7 @@ class Catalogue:
                     file=shard.path,
                     line=1,
                 )
-            if path.endswith(".parquet"):
+            if is_native(path):
                 there = attribute_schema(path)
                 for output in outputs:
                     if output not in there or there[output].kind != self.outputs(name)[output].kind:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted, read_attributes
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
-from dolma.data.dataset import Piece
+from dolma.data.dataset import Piece, is_native
 from dolma.errors import AlignmentError, DataError
 from dolma.mixers.rules import typed
 
@@ -28,7 +28,7 @@ class AttributeFile:
     @property
     def columns(self) -> list[str] | None:
         """What to ask of the reader; None, everything, of a Dolma 1.x file, which may lack what no document has."""
-        return list(self.outputs) if self.path.endswith(".parquet") else None
+        return list(self.outputs) if is_native(self.path) else None
 
 
 class JoinedRows:

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from dolma.config import MixConfig
-from dolma.data import streams
 from dolma.data.dataset import Dataset, Shard, pieces
 from dolma.data.documents import Reading
+from dolma.data.formats.table import EXPECTED, format_of, is_document, strip_suffixes
 from dolma.data.manifest import InputFile, input_file, read_manifest
 from dolma.errors import AlignmentError, ConfigError, DataError
 from dolma.mixers.catalogue import Catalogue
@@ -70,18 +70,15 @@ def check_names(config: MixConfig, shards: Sequence[Shard]) -> None:
     Raises:
         ConfigError: the format is none, or two shards would become one file.
     """
-    if streams.document_format("x" + config.format) is None:
-        raise ConfigError(
-            f"is {config.format!r}, expected .jsonl, .jsonl.gz, .jsonl.zst, .jsonl.bz2, .jsonl.xz or .parquet",
-            path="$.mix.format",
-        )
+    if not is_document("x" + config.format):
+        raise ConfigError(f"is {config.format!r}, expected {EXPECTED}", path="$.mix.format")
     names: dict[str, Shard] = {}
     for shard in shards:
-        first = names.setdefault(streams.strip_suffixes(shard.name), shard)
+        first = names.setdefault(strip_suffixes(shard.name), shard)
         if first is not shard:
             raise ConfigError(
                 f"{first.path} and {shard.path} would both become documents/"
-                f"{streams.strip_suffixes(shard.name)}{config.format}\n  mix them one after the other"
+                f"{strip_suffixes(shard.name)}{config.format}\n  mix them one after the other"
             )
 
 
@@ -132,9 +129,7 @@ def _refuse_equal(shards: Sequence[Shard], inputs: Sequence[InputFile]) -> None:
 
 
 def _is_empty(shard: Shard) -> bool:
-    return shard.size <= _EMPTY_BYTES and not any(
-        chunk.strip() for chunk in (() if shard.path.endswith(".parquet") else streams.read_chunks(shard.path))
-    )
+    return shard.size <= _EMPTY_BYTES and not format_of(shard.path).count(shard.path)
 
 
 def _refuse_stale(subject: Subject, documents: Sequence[InputFile]) -> None:
@@ -156,9 +151,7 @@ def _refuse_stale(subject: Subject, documents: Sequence[InputFile]) -> None:
 
 def _read_through(shard: Shard) -> None:
     """Read a document file to its end: that it is truncated or corrupt is the better thing to say about it."""
-    if not shard.path.endswith(".parquet"):
-        for _ in streams.read_chunks(shard.path):
-            pass
+    format_of(shard.path).count(shard.path)
 
 
 def _made_from(folder: str) -> set[str]:

@@ -24,6 +24,7 @@ from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece, Shard
 from dolma.data.documents import DocumentWriter, Intake, Reading, concatenate_documents, read_batches
+from dolma.data.formats.table import strip_suffixes
 from dolma.data.manifest import OutputFile
 from dolma.mixers.join import JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
@@ -58,17 +59,17 @@ class Layout:
 
     def document_path(self, shard: Shard) -> str:
         """Below `output`: the documents of an input shard."""
-        return f"{DOCUMENTS}/{streams.strip_suffixes(shard.name)}{self.format}"
+        return f"{DOCUMENTS}/{strip_suffixes(shard.name)}{self.format}"
 
     def rows_path(self, shard: Shard) -> str:
         """Below `output`: the provenance of those documents."""
-        return f"{ROWS}/{streams.strip_suffixes(shard.name)}.parquet"
+        return f"{ROWS}/{strip_suffixes(shard.name)}.parquet"
 
     def place(self, piece: Piece) -> tuple[str, str, str]:
         """Of what a task writes: the file set, and documents and rows below it."""
         if piece.parts == 1:
             return self.output, self.document_path(piece.shard), self.rows_path(piece.shard)
-        part = f"parts/{streams.strip_suffixes(piece.shard.name)}.{piece.part:05d}"
+        part = f"parts/{strip_suffixes(piece.shard.name)}.{piece.part:05d}"
         return self.work, f"{part}{self.format}", f"{part}.rows.parquet"
 
     def decisions_path(self, index: int) -> str:
@@ -356,7 +357,7 @@ class JoinParts:
             for _, _, path in places:
                 with streams.local_copy(streams.join(work, path)) as local:
                     rows.write_table(pq.read_table(local, use_threads=False).cast(ROWS_SCHEMA))
-        documents, _ = concatenate_documents(
+        documents = concatenate_documents(
             [streams.join(work, path) for _, path, _ in places], streams.join(output, self.layout.document_path(shard))
         )
         assert rows.written is not None

@@ -16,7 +16,7 @@ from dolma.config import TagConfig, TaggerSpec
 from dolma.data import streams
 from dolma.data.attributes import AttributeWriter, concatenate_attributes
 from dolma.data.batch import TextBatch
-from dolma.data.dataset import Dataset, Piece, Shard
+from dolma.data.dataset import Dataset, Piece, Shard, is_native
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
 from dolma.errors import UnmeasuredError
@@ -287,7 +287,7 @@ class TagWork:
         if piece.parts == 1:
             return target
         compression = os.path.splitext(target)[1] if streams.compression_of(target) else ""
-        suffix = ".parquet" if self.config.attributes_format == "parquet" else f".jsonl{compression}"
+        suffix = ".parquet" if is_native(target) else f".jsonl{compression}"
         return streams.join(self.work_folder, tagger, piece.key + suffix)
 
     def _writer(self, tagger: Tagger, spec: TaggerSpec, piece: Piece) -> AttributeWriter:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from dolma.data import dolma1, streams
 from dolma.data.columns import SPANS, Columns, Output, kind_of, schema_of
-from dolma.data.dataset import AttributesFormat
+from dolma.data.dataset import AttributesFormat, is_native
 from dolma.data.parquet import ParquetOutput, leaves, open_parquet
 from dolma.errors import AlignmentError, DataError, did_you_mean
 
@@ -121,7 +121,7 @@ def attribute_schema(path: str) -> dict[str, Output]:
     Raises:
         DataError: the file is missing or corrupt, or a column has another type than it is declared, or none of ours.
     """
-    if not path.endswith(".parquet"):
+    if not is_native(path):
         return dolma1.outputs_of(path)
     with open_parquet(path, what="attribute") as file:
         return {field.name: _output_of(field, path) for field in file.schema_arrow if field.name != "id"}
@@ -147,7 +147,7 @@ def read_attributes(path: str, columns: Sequence[str] | None = None) -> pa.Table
     Raises:
         DataError: the file is missing, corrupt, or has no such output.
     """
-    if not path.endswith(".parquet"):
+    if not is_native(path):
         table = dolma1.read_table(path)
         return table.select(_names(columns, table.schema, path))
     with open_parquet(path, what="attribute") as file:
@@ -184,7 +184,7 @@ class AttributeReader:
             self._stack = opening.pop_all()
 
     def _open(self, columns: Sequence[str] | None, opening: ExitStack) -> None:
-        if not self.path.endswith(".parquet"):
+        if not is_native(self.path):
             table = read_attributes(self.path, columns)
             self.rows, self._schema = len(table), table.schema
             self._batches = iter(table.to_batches())
@@ -267,7 +267,7 @@ def check_exhausted(reader: AttributeReader, *, documents: str) -> None:
 
 def concatenate_attributes(parts: Sequence[str], path: str) -> tuple[streams.Written, int]:
     """One attribute file of finished parts, in order; the file and its rows."""
-    if not path.endswith(".parquet"):
+    if not is_native(path):
         written = streams.concatenate(parts, path)
         return written, sum(chunk.count(b"\n") for part in parts for chunk in streams.read_chunks(part))
     with open_parquet(parts[0]) as first:

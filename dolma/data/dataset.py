@@ -13,60 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dolma.data import streams
+from dolma.data import discovery, streams
+from dolma.data.formats.jsonl import Jsonl
+from dolma.data.formats.table import EXPECTED, format_of, is_document
 from dolma.data.manifest import NAME, RECIPE
+from dolma.data.shards import Piece, Shard
 from dolma.errors import ConfigError, DataError
+
+__all__ = ["AttributesFormat", "Dataset", "Piece", "Shard", "is_native", "pieces"]
 
 AttributesFormat = Literal["parquet", "dolma1"]
 PIECE_BYTES = 256 << 20
 _DOCUMENTS = "documents"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shard:
-    """One file of documents.
-
-    `name` is unique in its dataset; corpus order is shards sorted by name, then line. `root` is the folder that holds
-    `documents` ("" when no part of the path is called so); `inner` the path below `documents`. `size` is bytes on disk.
-    """
-
-    path: str
-    name: str
-    root: str
-    inner: str
-    size: int
-
-    @property
-    def source(self) -> str:
-        """The source of a document that names none: the folder that holds `documents`, else the shard's own folder."""
-        home = self.root or os.path.dirname(self.path)
-        return os.path.basename(home if streams.is_url(home) else os.path.abspath(home)) or "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Piece:
-    """A part of a shard that one task reads: bytes of a plain file, frames of a zstd file, row groups of parquet.
-
-    `start` and `end` are offsets on disk (row groups for parquet; `end` None: to the end). Except in part 0, what
-    precedes the first newline belongs to the part before. `first_line` is the 1-based line of the piece's first
-    document and `first_offset` its byte in the decompressed file.
-    """
-
-    shard: Shard
-    part: int = 0
-    parts: int = 1
-    start: int = 0
-    end: int | None = None
-    first_line: int = 1
-    first_offset: int = 0
-
-    @property
-    def key(self) -> str:
-        return self.shard.name if self.parts == 1 else f"{self.shard.name}#{self.part:05d}"
-
-    @property
-    def size(self) -> int:
-        return self.shard.size // self.parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +50,7 @@ class Dataset:
         twice = [path for path, n in Counter(map(_identity, paths)).items() if n > 1]
         if twice:
             raise ConfigError(f"listed twice: {twice[0]}\n  each document file may match one pattern only")
-        base = os.path.commonpath([_bare(streams.fixed_prefix(pattern)) or "." for pattern in self.documents])
+        base = os.path.commonpath([_bare(discovery.fixed_prefix(pattern)) or "." for pattern in self.documents])
         shards = sorted((self._shard(path, base) for path in paths), key=lambda shard: shard.name)
         names = Counter(shard.name for shard in shards)
         clash = next((name for name, n in names.items() if n > 1), None)
@@ -151,10 +109,22 @@ class Dataset:
         return sorted({name for home in homes for name in _folders(home)})
 
 
+_NATIVE = ".parquet"
+
+
+def is_native(path: str) -> bool:
+    """Whether an attribute file is in our own form; else it is in that of Dolma 1.x.
+
+    >>> is_native("length/a.jsonl.gz.parquet"), is_native("length/a.jsonl.gz")
+    (True, False)
+    """
+    return path.endswith(_NATIVE)
+
+
 def _attribute_suffix(documents: str, format: AttributesFormat) -> str:
     if format == "parquet":
-        return ".parquet"
-    return ".jsonl.gz" if streams.document_format(documents) == "parquet" else ""  # 1.x: named as the documents are
+        return _NATIVE
+    return "" if isinstance(format_of(documents), Jsonl) else ".jsonl.gz"  # 1.x: named as the documents are
 
 
 def _folders(home: str) -> set[str]:
@@ -163,16 +133,14 @@ def _folders(home: str) -> set[str]:
 
 
 def _matches(pattern: str) -> list[str]:
-    found = streams.glob(pattern)
+    found = discovery.glob(pattern)
     paths = [path for path in found if os.path.basename(path) not in (NAME, RECIPE)]
     if not paths:
-        raise ConfigError(
-            f"no document file matches {pattern!r}\n  expected .jsonl, .jsonl.gz, .zst, .bz2, .xz or .parquet"
-        )
-    odd = next((path for path in paths if streams.document_format(path) is None), None)
+        raise ConfigError(f"no document file matches {pattern!r}\n  expected {EXPECTED}")
+    odd = next((path for path in paths if not is_document(path)), None)
     if odd:
         raise ConfigError(
-            f"{odd} is no document file (.jsonl, .jsonl.gz, .zst, .bz2, .xz, .parquet), but matches {pattern!r}\n"
+            f"{odd} is no document file ({EXPECTED}), but matches {pattern!r}\n"
             "  narrow the pattern, e.g. 'documents/*.jsonl.gz'"
         )
     return paths
@@ -205,79 +173,9 @@ def _split_documents(path: str) -> tuple[str, str]:
     return home[1:] or ("/" if path.startswith("/") else "."), inner
 
 
-# --- pieces ----------------------------------------------------------------------------------------------------------
-
-
 def pieces(shard: Shard, *, piece_bytes: int = PIECE_BYTES) -> list[Piece]:
     """The parts of a shard that separate tasks may read; one where the format cannot be entered in the middle.
 
     A function of the file and `piece_bytes` alone. A long file is read once to count its lines.
     """
-    if shard.size <= piece_bytes:
-        return [Piece(shard=shard)]
-    if streams.document_format(shard.path) == "parquet":
-        return _row_group_pieces(shard, piece_bytes)
-    compression = streams.compression_of(shard.path)
-    if streams.is_url(shard.path) or compression not in ("", "zstd"):
-        return [Piece(shard=shard)]
-    if compression == "zstd":
-        starts = _group(streams.zstd_frame_offsets(shard.path), shard.size, piece_bytes)
-    else:
-        starts = list(range(0, shard.size, piece_bytes))
-    return _counted(shard, starts)
-
-
-def _group(offsets: list[int], size: int, piece_bytes: int) -> list[int]:
-    starts = [0]
-    for offset in offsets[1:]:
-        if offset - starts[-1] >= piece_bytes and size - offset > 0:
-            starts.append(offset)
-    return starts
-
-
-def _counted(shard: Shard, starts: list[int]) -> list[Piece]:
-    ends: list[int | None] = [*starts[1:], None]
-    found, newlines, offset = [], 0, 0
-    for part, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        skipped = 0
-        chunks = streams.read_chunks(shard.path, start=start, end=end)
-        n_newlines, n_bytes, looking = 0, 0, part > 0
-        for chunk in chunks:
-            n_newlines += chunk.count(b"\n")
-            if looking:
-                at = chunk.find(b"\n")
-                skipped, looking = (n_bytes + at + 1, False) if at >= 0 else (n_bytes + len(chunk), True)
-            n_bytes += len(chunk)
-        found.append(
-            Piece(
-                shard=shard,
-                part=part,
-                parts=len(starts),
-                start=start,
-                end=end,
-                first_line=newlines + (2 if part else 1),
-                first_offset=offset + skipped,
-            )
-        )
-        newlines, offset = newlines + n_newlines, offset + n_bytes
-    return found
-
-
-def _row_group_pieces(shard: Shard, piece_bytes: int) -> list[Piece]:
-    from dolma.data.parquet import open_parquet
-
-    with open_parquet(shard.path) as file:
-        groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-    starts, first_lines, filled, rows = [0], [1], 0, 0
-    for i, group in enumerate(groups):
-        n_bytes = sum(group.column(c).total_compressed_size for c in range(group.num_columns))
-        if filled and filled + n_bytes > piece_bytes:
-            starts.append(i)
-            first_lines.append(rows + 1)
-            filled = 0
-        filled, rows = filled + n_bytes, rows + group.num_rows
-    ends: list[int | None] = [*starts[1:], None]
-    return [
-        Piece(shard=shard, part=part, parts=len(starts), start=start, end=end, first_line=line, first_offset=0)
-        for part, (start, end, line) in enumerate(zip(starts, ends, first_lines, strict=True))
-    ]
+    return [Piece(shard=shard)] if shard.size <= piece_bytes else format_of(shard.path).pieces(shard, piece_bytes)

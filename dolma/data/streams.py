@@ -1,4 +1,4 @@
-"""Bytes in and out: one suffix table, local paths and URLs, whole files or nothing.
+"""Bytes in and out: one table of compressions, local paths and URLs, whole files or nothing.
 
 Reading decompresses by suffix and never ends early: a truncated or corrupt file is a `DataError` that names the file
 and the decompressed byte at which it breaks. Writing goes to a temporary file that is flushed and renamed (local) or
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import bz2
 import functools
-import glob as local_globbing
 import io
 import itertools
 import lzma
@@ -43,7 +42,6 @@ COMPRESSION_SUFFIXES: dict[str, Compression] = {
     ".bz2": "bzip2",
     ".xz": "xz",
 }
-JSONL_SUFFIXES = (".jsonl", ".json", ".ndjson")
 
 CHUNK_BYTES = 1 << 20
 _COMPRESSED_CHUNK_BYTES = 1 << 16  # so that a chunk of well-compressed text stays some megabytes
@@ -100,40 +98,21 @@ def compression_of(path: str) -> Compression:
     return COMPRESSION_SUFFIXES.get(os.path.splitext(path)[1].lower(), "")
 
 
-def document_format(path: str) -> Literal["jsonl", "parquet"] | None:
-    """What kind of document file this is, by its suffixes; None when it is none.
+def local_path(path: str) -> str:
+    """A path as the file system takes it.
 
-    >>> document_format("a.json.gz"), document_format("a.parquet"), document_format("a.md")
-    ('jsonl', 'parquet', None)
+    >>> local_path("file:///data/a.jsonl"), local_path("a.jsonl")
+    ('/data/a.jsonl', 'a.jsonl')
     """
-    name = path.lower()
-    if name.endswith(".parquet"):
-        return "parquet"
-    if compression_of(name):
-        name = os.path.splitext(name)[0]
-    return "jsonl" if name.endswith(JSONL_SUFFIXES) else None
-
-
-def strip_suffixes(path: str) -> str:
-    """The path without its document and compression suffixes.
-
-    >>> strip_suffixes("books/a.b.jsonl.gz"), strip_suffixes("a.parquet")
-    ('books/a.b', 'a')
-    """
-    stem = os.path.splitext(path)[0] if compression_of(path) else path
-    return os.path.splitext(stem)[0] if document_format(path) else stem
+    return path.removeprefix("file://")
 
 
 # --- raw files -------------------------------------------------------------------------------------------------------
 
 
-def _local(path: str) -> str:
-    return path.removeprefix("file://")
-
-
 def _open_raw(path: str, mode: Literal["rb", "wb"]) -> BinaryIO:
     if not is_url(path):
-        return open(_local(path), mode)
+        return open(local_path(path), mode)
     scheme = path.split("://", 1)[0]
     try:
         import smart_open
@@ -174,7 +153,7 @@ def exists(path: str) -> bool:
 def size(path: str) -> int | None:
     """Bytes on disk, or None when there is no such file."""
     if not is_url(path):
-        return os.path.getsize(_local(path)) if os.path.isfile(_local(path)) else None
+        return os.path.getsize(local_path(path)) if os.path.isfile(local_path(path)) else None
     if path.startswith("s3://"):
         return _s3_sizes(path, exact=True).get(path)
     try:
@@ -189,7 +168,7 @@ def size(path: str) -> int | None:
 def remove(path: str) -> None:
     """Delete a file; a missing one is fine."""
     if not is_url(path):
-        Path(_local(path)).unlink(missing_ok=True)
+        Path(local_path(path)).unlink(missing_ok=True)
     elif path.startswith("s3://"):
         bucket, key = _s3_parts(path)
         with _s3_errors(path):
@@ -203,17 +182,22 @@ def remove_tree(folder: str) -> None:
     if is_url(folder):
         for path in list_files(folder):
             remove(path)
-    elif os.path.isdir(_local(folder)):
-        shutil.rmtree(_local(folder))
+    elif os.path.isdir(local_path(folder)):
+        shutil.rmtree(local_path(folder))
 
 
 def list_files(folder: str) -> list[str]:
     """All files below a folder, sorted; hidden ones and temporary ones included, an absent folder is empty."""
     if folder.startswith("s3://"):
-        return sorted(_s3_sizes(folder.rstrip("/") + "/"))
+        return list_prefix(folder.rstrip("/") + "/")
     if is_url(folder):
         raise ConfigError(f"{folder}: cannot list there; name each file, or use a local path or s3://")
-    return sorted(join(parent, name) for parent, _folders, names in os.walk(_local(folder)) for name in names)
+    return sorted(join(parent, name) for parent, _folders, names in os.walk(local_path(folder)) for name in names)
+
+
+def list_prefix(prefix: str) -> list[str]:
+    """All objects whose s3:// URL begins so, sorted; the prefix may end within a name."""
+    return sorted(_s3_sizes(prefix))
 
 
 def remove_temporaries(folder: str) -> None:
@@ -222,70 +206,6 @@ def remove_temporaries(folder: str) -> None:
         for path in list_files(folder):
             if _TEMPORARY.match(os.path.basename(path)):
                 remove(path)
-
-
-def glob(pattern: str) -> list[str]:
-    """The files that match, sorted; `**` crosses folders; a wildcard matches no hidden file or folder.
-
-    A folder stands for every document file below it. A URL without a wildcard is taken as it is.
-    """
-    wild = any(c in pattern for c in "*?[")
-    if pattern.startswith("s3://") and wild:
-        fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-        matcher = re.compile(_glob_regex(pattern))
-        return sorted(path for path in _s3_sizes(fixed) if matcher.match(path))
-    if pattern.startswith("s3://") and document_format(pattern) is None:
-        return _documents_below(pattern)
-    if is_url(pattern):
-        if any(c in pattern for c in "*["):
-            raise ConfigError(f"{pattern}: wildcards work for local paths and s3://; name each file")
-        return [pattern]
-    pattern = _local(pattern)
-    if os.path.isdir(pattern):
-        return _documents_below(pattern)
-    if os.path.isfile(pattern):  # also a name that holds a bracket
-        return [pattern]
-    return sorted(path for path in local_globbing.glob(pattern, recursive=True) if os.path.isfile(path))
-
-
-def _documents_below(folder: str) -> list[str]:
-    base = folder.rstrip("/") + "/"
-    below = [path.removeprefix(base) for path in list_files(folder)]
-    return [base + path for path in below if document_format(path) and not re.search(r"(^|/)\.", path)]
-
-
-def fixed_prefix(pattern: str) -> str:
-    """The folder of a pattern that holds no wildcard: what all its matches have in common.
-
-    >>> fixed_prefix("data/*/documents/*.gz"), fixed_prefix("data/books/documents/a.jsonl")
-    ('data', 'data/books/documents')
-    """
-    if not any(c in pattern for c in "*?[") and document_format(pattern) is None:
-        return pattern.rstrip("/")
-    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    return fixed.rpartition("/")[0]
-
-
-def _glob_regex(pattern: str) -> str:
-    out, i = "", 0
-    while i < len(pattern):
-        hidden = r"(?!\.)" if pattern[i - 1] == "/" else ""  # a wildcard does not match a leading dot
-        if pattern.startswith("**/", i):
-            out, i = out + r"(?:(?!\.)[^/]+/)*", i + 3
-        elif pattern.startswith("**", i):
-            out, i = out + r"(?:(?!\.)[^/]+/)*(?!\.)[^/]*", i + 2
-        elif pattern[i] == "*":
-            out, i = out + hidden + "[^/]*", i + 1
-        elif pattern[i] == "?":
-            out, i = out + hidden + "[^/]", i + 1
-        elif pattern[i] == "[" and "]" in pattern[i + 2 :]:
-            end = pattern.index("]", i + 2)
-            negated = pattern[i + 1] == "!"
-            inside = re.escape(pattern[i + 1 + negated : end]).replace(r"\-", "-")
-            out, i = out + hidden + f"[{'^/' if negated else ''}{inside}]", end + 1
-        else:
-            out, i = out + re.escape(pattern[i]), i + 1
-    return out + r"\Z"
 
 
 def _s3_client() -> Any:
@@ -489,7 +409,7 @@ def local_copy(path: str) -> Iterator[str]:
         DataError: it cannot be downloaded.
     """
     if not is_url(path):
-        yield _local(path)
+        yield local_path(path)
         return
     with tempfile.TemporaryDirectory(prefix="dolma-") as folder:
         target = os.path.join(folder, "download")
@@ -550,7 +470,7 @@ def atomic_path(path: str) -> Iterator[str]:
             yield local
             _upload(local, path)
         return
-    path = _local(path)
+    path = local_path(path)
     parent, name = os.path.split(path)
     os.makedirs(parent or ".", exist_ok=True)
     temporary = os.path.join(parent, f".{name[:200]}.{os.getpid()}-{next(_counter)}.tmp")

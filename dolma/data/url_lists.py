@@ -28,6 +28,7 @@ import numpy.typing as npt
 import xxhash
 
 from dolma.data import streams
+from dolma.data.formats.table import strip_suffixes
 from dolma.data.urls import is_address, parse_host, parse_url
 from dolma.errors import ConfigError, DataError, did_you_mean
 
@@ -63,7 +64,7 @@ def _text(path: str | Path) -> str:
 
 
 def _is_table(path: str) -> bool:
-    return streams.strip_suffixes(path).lower().endswith((".csv", ".tsv"))
+    return strip_suffixes(path).lower().endswith((".csv", ".tsv"))
 
 
 def _entries(text: str, path: str, column: str | None) -> Iterator[tuple[int, str]]:

@@ -20,7 +20,7 @@ from dolma.config import StatConfig
 from dolma.data import streams
 from dolma.data.attributes import attribute_schema, read_attributes
 from dolma.data.columns import Output
-from dolma.data.dataset import Dataset, Piece, Shard, pieces
+from dolma.data.dataset import Dataset, Piece, Shard, is_native, pieces
 from dolma.data.documents import Reading
 from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
 from dolma.errors import ConfigError, did_you_mean
@@ -277,7 +277,7 @@ def _describe(
 
 def _outputs(stage: Stage, name: str, files: dict[str, str]) -> list[_Output]:
     """The outputs of an attribute set. Native files of one set all hold the same; those of Dolma 1.x what occurs."""
-    native = {shard: path for shard, path in files.items() if path.endswith(".parquet")}
+    native = {shard: path for shard, path in files.items() if is_native(path)}
     others = {shard: path for shard, path in files.items() if shard not in native}
     kinds = attribute_schema(next(iter(native.values()))) if native else {}
     holders = {output: dict(native) for output in kinds}

@@ -12,10 +12,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from dolma.data import documents, streams
+from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, Shard, pieces
 from dolma.data.documents import LISTED_FAILURES, DocumentWriter, Intake, Reading, read_batches
+from dolma.data.formats import records as decoding
 from dolma.errors import DataError, RecordError
 
 
@@ -46,8 +47,8 @@ def texts(shard: Shard, **reading: Any) -> list[str]:
 @pytest.fixture(autouse=True, params=[True, False], ids=["kernel", "decoder"])
 def worth_a_kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test is of both ways of reading a text."""
-    worth = documents._worth_a_kernel
-    monkeypatch.setattr(documents, "_worth_a_kernel", lambda reading, piece: request.param and worth(reading, piece))
+    worth = decoding._worth_a_kernel
+    monkeypatch.setattr(decoding, "_worth_a_kernel", lambda reading, piece: request.param and worth(reading, piece))
 
 
 def test_a_batch_holds_every_field(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dolma.config import TagConfig
-from dolma.data import streams
+from dolma.data import discovery, streams
 from dolma.data.attributes import AttributeReader, attribute_schema, read_attributes
 from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import DocumentWriter, Intake, Reading, read_batches
@@ -113,8 +113,8 @@ def test_files_are_listed_by_pattern(bucket: str, tmp_path: Path) -> None:
         "x/*/*",
         "z*",
     ):
-        found = [path.removeprefix(bucket) for path in streams.glob(f"{bucket}/{pattern}")]
-        assert found == [path.removeprefix(str(tmp_path)) for path in streams.glob(f"{tmp_path}/{pattern}")], pattern
+        found = [path.removeprefix(bucket) for path in discovery.glob(f"{bucket}/{pattern}")]
+        assert found == [path.removeprefix(str(tmp_path)) for path in discovery.glob(f"{tmp_path}/{pattern}")], pattern
 
 
 def test_one_name_is_not_the_beginning_of_another(bucket: str) -> None:
@@ -134,7 +134,7 @@ def test_what_is_not_there(bucket: str) -> None:
 
 def test_a_bucket_that_is_not_there(bucket: str) -> None:
     with pytest.raises(DataError, match=r"s3://nobody-has-this/a\*: cannot reach it|NoSuchBucket"):
-        streams.glob("s3://nobody-has-this/a*")
+        discovery.glob("s3://nobody-has-this/a*")
 
 
 def test_a_server_that_is_not_there(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:

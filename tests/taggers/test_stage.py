@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from dolma.config import TagConfig, TaggerSpec
-from dolma.data import streams
+from dolma.data import discovery, streams
 from dolma.data.attributes import read_attributes
 from dolma.data.columns import DocInt
 from dolma.data.dataset import Dataset
@@ -228,8 +228,8 @@ def test_workers_and_listing_order_leave_no_trace(tmp_path: Path, count: str, mo
             put(tmp_path / copy, f"web/documents/{i}.jsonl", [f"{i} a" * n for n in range(20)])
     run(Dataset(documents=(f"{tmp_path}/x/*/documents/*",)), "length", count)
     run(Dataset(documents=(f"{tmp_path}/y/*/documents/*",)), "length", count, options=RunOptions(workers=2))
-    glob = streams.glob
-    monkeypatch.setattr(streams, "glob", lambda pattern: glob(pattern)[::-1])
+    glob = discovery.glob
+    monkeypatch.setattr(discovery, "glob", lambda pattern: glob(pattern)[::-1])
     run(Dataset(documents=(f"{tmp_path}/z/*/documents/*",)), "length", count)
     made = [files(tmp_path / copy) for copy in "xyz"]
     assert len(made[0]) == 12
@@ -242,7 +242,7 @@ def test_a_file_in_pieces_has_the_attributes_of_the_whole(tmp_path: Path, suffix
     lines = [json.dumps({"text": "ab " * n}).encode() for n in range(200)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "_ZSTD_FRAME_BYTES", 500)
-        patch.setattr("dolma.data.documents._ROW_GROUP_BYTES", 5_000)
+        patch.setattr("dolma.data.formats.parquet._ROW_GROUP_BYTES", 5_000)
         for copy in "xy":
             with DocumentWriter(str(tmp_path / copy / "web/documents" / f"a{suffix}")) as writer:
                 for line in lines:

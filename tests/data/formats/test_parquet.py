@@ -80,8 +80,7 @@ def test_numbers_keep_their_digits(tmp_path: Path) -> None:
 def test_parts_are_put_together(tmp_path: Path) -> None:
     lines = [b'{"content":"%d"}' % n for n in range(10)]
     parts = [write(tmp_path / f"{n}.parquet", lines[n : n + 5]) for n in (0, 5)]
-    _, rows = concatenate_documents(list(map(str, parts)), str(tmp_path / "all.parquet"))
-    assert rows == 10
+    concatenate_documents(list(map(str, parts)), str(tmp_path / "all.parquet"))
     assert records(tmp_path / "all.parquet", text="content") == lines
 
 

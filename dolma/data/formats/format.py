@@ -1,0 +1,67 @@
+"""What a format of documents has to say: one module of this package each, and a line in `table.py`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, Protocol
+
+from dolma.data.batch import TextBatch
+from dolma.data.intake import Faults, Reading
+from dolma.data.shards import Piece, Shard
+from dolma.data.streams import Written
+
+
+class RecordSink(Protocol):
+    """A document file being written. A context manager; `written` afterwards."""
+
+    @property
+    def written(self) -> Written | None: ...
+
+    def __enter__(self) -> Any: ...
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None: ...
+
+    def write_records(self, records: Sequence[bytes]) -> None:
+        """Append records, each one JSON object without a newline."""
+
+
+class DocumentFormat(ABC):
+    """How files of documents are told by their names, read, cut, counted and written.
+
+    `suffixes` are in lower case; with `compressible`, a suffix of compression may follow them.
+    """
+
+    name: ClassVar[str]
+    suffixes: ClassVar[tuple[str, ...]]
+    compressible: ClassVar[bool]
+
+    @abstractmethod
+    def is_text(self, path: str) -> bool:
+        """Whether the bytes on disk are the documents' JSON, neither compressed nor binary."""
+
+    @abstractmethod
+    def batches(
+        self, piece: Piece, reading: Reading, faults: Faults, *, records: bool, metadata: bool
+    ) -> Iterator[TextBatch]:
+        """The documents of a piece, in order; a batch may be empty. Bad records go to `faults`."""
+
+    @abstractmethod
+    def pieces(self, shard: Shard, piece_bytes: int) -> list[Piece]:
+        """The parts of a shard, about `piece_bytes` on disk each; one where a file cannot be entered in the middle."""
+
+    @abstractmethod
+    def count(self, path: str) -> int:
+        """Records in the file, good and bad.
+
+        Raises:
+            DataError: it is missing, truncated or corrupt.
+        """
+
+    @abstractmethod
+    def sink(self, path: str) -> RecordSink:
+        """A file to be written."""
+
+    @abstractmethod
+    def concatenate(self, parts: Sequence[str], path: str) -> Written:
+        """One file of finished parts in this format, in order."""

@@ -1,0 +1,276 @@
+"""Records, which are JSON objects, decoded to `TextBatch`: what the readers of all formats share."""
+
+from __future__ import annotations
+
+import operator
+import re
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dolma.data.batch import TextBatch, offsets_of
+from dolma.data.intake import Faults, Reading
+from dolma.data.shards import Piece
+
+_Texts = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]  # UTF-8, and where each text begins and the last ends
+_WORTH_A_KERNEL = 8 << 20  # bytes on disk
+
+
+class _Columns(NamedTuple):
+    """One list per field of some decoded records."""
+
+    ids: list[Any]
+    texts: list[Any]
+    sources: list[str | None]
+    metadata: list[msgspec.Raw] | None
+
+
+class _RawMetadata(msgspec.Struct, gc=False):
+    metadata: msgspec.Raw = msgspec.Raw(b"")
+
+
+_metadata_decoder = msgspec.json.Decoder(_RawMetadata)
+
+
+def _decoder(
+    reading: Reading, *, text: type = str, metadata: bool = False
+) -> tuple[msgspec.json.Decoder, Callable[[list[Any]], _Columns]]:
+    """A decoder of only the fields needed, and a function from what it returns to columns.
+
+    With `metadata`, they have that field as it stands, unless one of the others is to be found in it.
+    """
+    wanted = {"id": reading.id, "text": reading.text, "source": reading.source}
+    kinds = {"id": str | int | None, "text": text, "source": str | None}
+    tree: dict[str, Any] = {}
+    for role, path in wanted.items():
+        node = tree
+        *parents, leaf = path.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = kinds[role] if role == "text" else (kinds[role], None)
+    whole = metadata and "metadata" not in tree
+    if whole:
+        tree["metadata"] = (msgspec.Raw, msgspec.Raw())
+    struct = _struct(tree, "Record")
+    getters = [_getter(struct, path) for path in wanted.values()]
+
+    def columns(docs: list[Any]) -> _Columns:
+        ids, texts, sources = ([get(doc) for doc in docs] for get in getters)
+        return _Columns(ids, texts, sources, [doc.metadata for doc in docs] if whole else None)
+
+    return msgspec.json.Decoder(struct), columns
+
+
+def _getter(struct: type, path: str) -> Callable[[Any], Any]:
+    keys = path.split(".")
+    if len(keys) == 1:
+        return operator.attrgetter(struct.__dolma_names__.get(path, path))  # type: ignore[attr-defined]
+    return lambda doc: _dig(doc, keys)
+
+
+def _struct(tree: dict[str, Any], name: str) -> type:
+    fields: list[Any] = []
+    renamed = {f"f{i}": key for i, key in enumerate(tree) if not key.isidentifier()}
+    python_names = {key: name for name, key in renamed.items()}
+    for key, kind in tree.items():
+        attribute = python_names.get(key, key)
+        if isinstance(kind, dict):
+            nested = _struct(kind, f"{name}_{attribute}")
+            fields.append((attribute, nested) if _requires(kind) else (attribute, nested | None, None))
+        elif isinstance(kind, tuple):
+            fields.append((attribute, *kind))
+        else:
+            fields.append((attribute, kind))
+    fields.sort(key=len)  # required fields first
+    struct = msgspec.defstruct(name, fields, rename=renamed or None, gc=False)
+    struct.__dolma_names__ = python_names  # type: ignore[attr-defined]
+    return struct
+
+
+def _requires(tree: dict[str, Any]) -> bool:
+    return any(_requires(kind) if isinstance(kind, dict) else not isinstance(kind, tuple) for kind in tree.values())
+
+
+def _dig(doc: Any, path: list[str]) -> Any:
+    for key in path:
+        if doc is None:
+            return None
+        doc = getattr(doc, type(doc).__dolma_names__.get(key, key))
+    return doc
+
+
+class RecordBlocks:
+    """Decodes blocks of lines: all at once, and line by line where that fails."""
+
+    def __init__(self, reading: Reading, piece: Piece, faults: Faults, *, records: bool, metadata: bool) -> None:
+        self.decoder, self.columns = _decoder(reading, metadata=metadata)
+        quick = _worth_a_kernel(reading, piece)
+        self.quick = _decoder(reading, text=msgspec.Raw, metadata=metadata) if quick else None
+        self.piece, self.faults, self.records, self.metadata = piece, faults, records, metadata
+
+    def line_ends(self, block: bytes) -> npt.NDArray[np.int64]:
+        """Where each line ends: at its newline, or at the end of the block."""
+        if self.quick:
+            from dolma.kernels.strings import newlines
+
+            ends = newlines(block)
+        else:
+            ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
+        return ends if block.endswith(b"\n") else np.append(ends, len(block))
+
+    def __call__(self, block: bytes, *, ends: npt.NDArray[np.int64], line: int, offset: int | None) -> TextBatch:
+        try:
+            _check_utf8(block)
+            decoder, columns = self.quick or (self.decoder, self.columns)
+            docs = decoder.decode_lines(block)
+            if len(docs) != len(ends) or not _one_a_line(block, ends):
+                raise msgspec.DecodeError("not one document a line")
+            found = columns(docs)
+            texts = _encoded(found.texts) if self.quick is None else _unescaped(found.texts)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return self._line_by_line(block, line=line, offset=offset)
+        lines = np.arange(line, line + len(ends), dtype=np.int64)
+        split = self.records or (self.metadata and found.metadata is None)
+        raws = block.replace(b"\r\n", b"\n").strip().split(b"\n") if split else []
+        return self._batch(found, texts, lines, raws)
+
+    def _line_by_line(self, block: bytes, *, line: int, offset: int | None) -> TextBatch:
+        docs, lines, used = [], [], []
+        for number, raw in enumerate(block.split(b"\n"), start=line):
+            if raw.strip() and (found := self._one(raw, line=number, offset=offset)) is not None:
+                docs.append(found[0])
+                used.append(found[1].strip())
+                lines.append(number)
+            offset = None if offset is None else offset + len(raw) + 1
+        columns = self.columns(docs)
+        return self._batch(columns, _encoded(columns.texts), np.array(lines, dtype=np.int64), used)
+
+    def _one(self, raw: bytes, *, line: int, offset: int | None) -> tuple[Any, bytes] | None:
+        """The decoded record and its JSON, repaired where needed; None when it is left out."""
+        repaired, n_invalid = _as_utf8(raw)
+        counts = {"invalid_utf8": n_invalid} if n_invalid else {}
+        try:
+            try:
+                doc = self.decoder.decode(repaired)
+            except msgspec.DecodeError:
+                repaired, n_lone = _without_lone_surrogates(repaired)
+                if not n_lone:
+                    raise
+                counts["lone_surrogate"] = n_lone
+                doc = self.decoder.decode(repaired)
+        except (msgspec.DecodeError, RecursionError) as error:
+            self.faults.bad(raw, line=line, offset=offset, reason=_explain(error, repaired))
+            return None
+        if counts and self.faults.reading.invalid_unicode == "error":
+            said = " and ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in counts.items())
+            self.faults.bad(raw, line=line, offset=offset, reason=f"damaged text: {said}")
+            return None
+        for kind, n in counts.items():
+            self.faults.intake.repair(kind, n)
+        return doc, repaired
+
+    def _batch(self, found: _Columns, texts: _Texts, lines: np.ndarray, raws: list[bytes]) -> TextBatch:
+        shard, unnamed = self.piece.shard, self.piece.shard.source
+        ids, sources = found.ids, found.sources
+        if set(map(type, ids)) - {str}:
+            ids = [f"{shard.name}:{lines[i]}" if id is None else str(id) for i, id in enumerate(ids)]
+        return TextBatch(
+            utf8=texts[0],
+            offsets=texts[1],
+            ids=ids,
+            sources=[source or unnamed for source in sources],
+            lines=lines,
+            path=shard.path,
+            records=raws if self.records else None,
+            metadata=_metadata(found, raws) if self.metadata else None,
+        )
+
+
+def _metadata(found: _Columns, raws: list[bytes]) -> list[bytes | None]:
+    fields = found.metadata
+    if fields is None:
+        fields = [_metadata_decoder.decode(raw).metadata for raw in raws]
+    return [bytes(field) or None for field in fields]
+
+
+def _worth_a_kernel(reading: Reading, piece: Piece) -> bool:
+    """Whether texts are unescaped by a kernel, which takes Numba half a second to be loaded unless it is there."""
+    distinct = len({reading.text, reading.id, reading.source}) == 3
+    return distinct and ("numba" in sys.modules or piece.size >= _WORTH_A_KERNEL)
+
+
+def _encoded(texts: list[str]) -> _Texts:
+    encoded = [text.encode() for text in texts]
+    return np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets_of(encoded)
+
+
+def _unescaped(strings: list[msgspec.Raw]) -> _Texts:
+    """The texts that these JSON strings stand for; DecodeError when one is something else."""
+    from dolma.kernels.strings import unescape
+
+    joined = b"".join(strings)  # type: ignore[arg-type]
+    found = unescape(np.frombuffer(joined, dtype=np.uint8), offsets_of(strings))  # type: ignore[arg-type]
+    if found is None:
+        raise msgspec.DecodeError("a text that is no string")
+    return found
+
+
+def _one_a_line(block: bytes, ends: npt.NDArray[np.int64]) -> bool:
+    """Whether every line begins with `{` and ends with `}`, so that as many documents as lines is one each."""
+    found = np.frombuffer(block, dtype=np.uint8)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    if np.any(ends <= starts):
+        return False
+    return bool(np.all(found[starts] == ord("{")) and np.all(found[ends - 1] == ord("}")))
+
+
+def _check_utf8(block: bytes) -> None:
+    """Raises UnicodeError unless the bytes are UTF-8. Arrow checks 5 times faster than `bytes.decode`."""
+    if not block.isascii():
+        bounds = pa.py_buffer(np.array([0, len(block)], dtype=np.int64))
+        try:
+            pa.LargeStringArray.from_buffers(1, bounds, pa.py_buffer(block)).validate(full=True)
+        except pa.ArrowInvalid as error:
+            raise UnicodeError(str(error)) from error
+
+
+_ESCAPE = re.compile(
+    rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+
+
+def _as_utf8(raw: bytes) -> tuple[bytes, int]:
+    """The record with U+FFFD for bytes that are not UTF-8, and how many of them it got."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        text = raw.decode(errors="replace")
+        return text.encode(), text.count("\ufffd") - raw.count("\ufffd".encode())
+    return raw, 0
+
+
+def _without_lone_surrogates(record: bytes) -> tuple[bytes, int]:
+    """The record with an escaped U+FFFD for each escaped lone surrogate, and how many there were."""
+    n_lone = sum(match[1] is not None for match in _ESCAPE.finditer(record))
+    return (_ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], record) if n_lone else record), n_lone
+
+
+def _explain(error: Exception, raw: bytes) -> str:
+    if isinstance(error, RecursionError):
+        return "JSON nested too deeply"
+    if not isinstance(error, msgspec.ValidationError):
+        return f"not valid JSON: {error}"
+    reason = str(error)
+    if "missing required field" not in reason:
+        return reason
+    try:
+        keys = sorted(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
+    except msgspec.DecodeError:
+        return reason
+    has = ", ".join(keys) or "nothing"
+    return f"{reason}; it has: {has}\n  name another field with `--text-field`, such as `--text-field metadata.body`"
