@@ -16,10 +16,13 @@ class YarnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     original_length: int = 8192  # the context trained on so far
     beta_fast: float = 32.0  # rotations within it from which a frequency stays as it is
     beta_slow: float = 1.0  # rotations up to which it is divided by `factor`
+    attention_factor: float | None = None  # of cosines and sines; default: 0.1 ln(factor) + 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.factor < math.inf:
             raise ValueError(f"`factor` is {self.factor}, expected 1 or more")
+        if self.attention_factor is not None:
+            _check_positive("attention_factor", self.attention_factor)
         if self.original_length < 1:
             raise ValueError(f"`original_length` is {self.original_length}, expected at least 1")
         if not 0 < self.beta_slow < self.beta_fast < math.inf:
@@ -47,7 +50,7 @@ class ExpertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes and kind of an OLMo transformer; the defaults are those of OLMo 2.
 
-    The vocabulary is the tokenizer's, padded to a multiple of 128.
+    The vocabulary is the tokenizer's, padded to a multiple of `vocabulary_multiple`.
     """
 
     d_model: int  # width of the residual stream
@@ -66,6 +69,7 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sliding_window: int | None = None  # tokens, itself included, that three layers of four see; the fourth sees all
     experts: ExpertsConfig | None = None
     tied_embeddings: bool = False  # the head is the embedding
+    vocabulary_multiple: int = 128  # rows of embedding and head are a multiple of this; 1: as many as there are tokens
     init: Literal["normal", "mitchell"] = "normal"
 
     def __post_init__(self) -> None:
@@ -77,13 +81,16 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "kv_heads",
             "context_length",
             "sliding_window",
+            "vocabulary_multiple",
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` is {value}, expected at least 1")
-        for name in ("rope_theta", "norm_eps", "clip_qkv"):
+        for name in ("norm_eps", "clip_qkv"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))
+        if not 1 < self.rope_theta < math.inf:
+            raise ValueError(f"`rope_theta` is {self.rope_theta}, expected a finite number above 1")
         if self.d_model % self.heads or (self.d_model // self.heads) % 2:
             raise ValueError(f"`d_model` {self.d_model} over {self.heads} `heads` must be an even number")
         if self.heads % (self.kv_heads or self.heads):
@@ -218,6 +225,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     decay_fraction: float = 0.1  # of all steps, for the linear decay to zero that ends `wsd`
     rope_scaling: YarnConfig | None = None  # in place of the model's
     context_length: int | None = None  # in place of the model's
+    vocabulary_multiple: int | None = None  # in place of the model's
     betas: tuple[float, float] = (0.9, 0.95)
     eps: float = 1e-8
     weight_decay: float = 0.1
@@ -258,6 +266,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "horizon_steps",
             "permanent_every",
             "context_length",
+            "vocabulary_multiple",
             "hsdp_replicas",
         ):
             value = getattr(self, name)

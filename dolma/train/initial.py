@@ -9,8 +9,8 @@ import torch
 from dolma.data import streams
 from dolma.errors import DataError
 from dolma.train import dcp
-from dolma.train.checkpoint import WEIGHTS
-from dolma.train.config import TrainConfig
+from dolma.train.checkpoint import STATE, WEIGHTS, read_state
+from dolma.train.config import ModelConfig, TrainConfig
 from dolma.train.interop import hf
 from dolma.train.model.init import initialise
 from dolma.train.model.transformer import Transformer
@@ -28,6 +28,8 @@ def fill(model: Transformer, config: TrainConfig) -> None:
     if source is None:
         initialise(model, seed=config.seed)
     elif os.path.isdir(streams.join(source, WEIGHTS)):
+        if os.path.isfile(streams.join(source, STATE)):  # OLMo-core's have none
+            _check_same(read_state(source).model, model.config, source)
         dcp.read_into(streams.join(source, WEIGHTS), dict(dcp.model_entries(model)))
     elif os.path.isfile(streams.join(source, hf.CONFIG)):
         _fill_from_hf(model, source)
@@ -50,9 +52,27 @@ def load_initial_moments(model: Transformer, optimizer: torch.optim.AdamW, confi
     dcp.load_optimizer(folder, model, optimizer)
 
 
+def _check_same(found: ModelConfig, wanted: ModelConfig, source: str) -> None:
+    """Refuse what computes something else with weights of the same shapes, as far as no stage changes it on purpose."""
+    for name in ("heads", "kv_heads", "norm", "norm_eps", "norm_position", "qk_norm", "clip_qkv", "tied_embeddings"):
+        there, here = getattr(found, name), getattr(wanted, name)
+        if there != here:
+            raise DataError(
+                f"is another model than the recipe's: `{name}` is {there} there and {here} in the recipe", file=source
+            )
+
+
 @torch.no_grad()
 def _fill_from_hf(model: Transformer, folder: str) -> None:
     found, rows, weights, _ = hf.read_folder(folder)
+    _check_same(found, model.config, folder)
+    mine = len(model.embeddings.weight)
+    if rows != mine and found.d_model == model.config.d_model:
+        raise DataError(
+            f"has {rows:,} rows of embedding, the recipe's model {mine:,} for a vocabulary of {model.vocab_size:,}\n"
+            "  set `vocabulary_multiple`: rows are a multiple of it, and with 1 the vocabulary is not padded",
+            file=folder,
+        )
     for name, parameter in model.named_parameters():
         given = weights.pop(name, None)
         if given is None or given.shape != parameter.shape:

@@ -1,8 +1,8 @@
 """Models by name: the public ones, OLMo-core's ladder of small sizes, and one for the quickstart.
 
-Sizes are those of the papers and of OLMo-core's presets: OLMo 1 (arXiv:2402.00838, table 1; 0724: context 4,096,
-`clip_qkv` 8), OLMo 2 (arXiv:2501.00656, table 1), OLMo 3 (2025: OLMo 2 with sliding windows), OLMoE (arXiv:2409.02060,
-table 10).
+Sizes are those of the papers and of OLMo-core's presets: OLMo 1 (arXiv:2402.00838, table 1; 0424 and 0724: context
+4,096, `clip_qkv` 8; the 1B model of February 2024 has tied embeddings, that of 0724 has not), OLMo 2 (arXiv:2501.00656,
+table 1), OLMo 3 (2025: OLMo 2 with sliding windows), OLMoE (arXiv:2409.02060, table 10).
 """
 
 from __future__ import annotations
@@ -64,14 +64,16 @@ _OLMO2: dict[str, ModelConfig] = {
     "olmo2_32b": ModelConfig(d_model=5120, layers=64, heads=40, kv_heads=8, mlp_hidden=27648),
 }
 
+# The two differ in data and learning rates only.
+_OLMO1_7B_2024 = _olmo1(d_model=4096, layers=32, heads=32, mlp_hidden=11008, context_length=4096, clip_qkv=8.0)
+
 PRESETS: dict[str, ModelConfig] = {
     "olmo2_quickstart": ModelConfig(d_model=128, layers=4, heads=4, mlp_hidden=512),
     "olmo1_1b": _olmo1(d_model=2048, layers=16, heads=16, mlp_hidden=8192, tied_embeddings=True),
-    "olmo1_1b_0724": _olmo1(
-        d_model=2048, layers=16, heads=16, mlp_hidden=8192, tied_embeddings=True, context_length=4096, clip_qkv=8.0
-    ),
+    "olmo1_1b_0724": _olmo1(d_model=2048, layers=16, heads=16, mlp_hidden=8192, context_length=4096, clip_qkv=8.0),
     "olmo1_7b": _olmo1(d_model=4096, layers=32, heads=32, mlp_hidden=11008),
-    "olmo1_7b_0724": _olmo1(d_model=4096, layers=32, heads=32, mlp_hidden=11008, context_length=4096, clip_qkv=8.0),
+    "olmo1_7b_0424": _OLMO1_7B_2024,
+    "olmo1_7b_0724": _OLMO1_7B_2024,
     **_OLMO2,
     **{name.replace("olmo2", "olmo3"): _olmo3(model) for name, model in _OLMO2.items()},
     "olmoe_1b_7b": ModelConfig(
@@ -100,13 +102,13 @@ def resolve_model(model: str | ModelConfig) -> ModelConfig:
     return PRESETS[model]
 
 
-def padded_vocabulary(vocab_size: int) -> int:
-    """The rows of embedding and head: the vocabulary rounded up to a multiple of 128; the rest are never targets.
+def padded_vocabulary(vocab_size: int, *, multiple: int = 128) -> int:
+    """The rows of embedding and head: the vocabulary rounded up to a multiple; those that pad it are never targets.
 
     >>> padded_vocabulary(100_278)
     100352
     """
-    return 128 * -(-vocab_size // 128)
+    return multiple * -(-vocab_size // multiple)
 
 
 def count_parameters(model: ModelConfig, *, vocab_size: int, embeddings: bool = True, active: bool = False) -> int:
@@ -124,6 +126,6 @@ def count_parameters(model: ModelConfig, *, vocab_size: int, embeddings: bool = 
     if model.experts is not None:
         passed = model.experts.active if active else model.experts.count
         mlp = passed * mlp + model.experts.count * model.d_model
-    rows = padded_vocabulary(vocab_size) * model.d_model
+    rows = padded_vocabulary(vocab_size, multiple=model.vocabulary_multiple) * model.d_model
     matrices = 1 if model.tied_embeddings or not embeddings else 2
     return model.layers * (attention + mlp + 2 * norm) + norm + matrices * rows

@@ -186,8 +186,9 @@ def model_of_stage(settings: TrainConfig, *, path: str = "$.train") -> ModelConf
         ConfigError: no preset of that name, or windows longer than its context.
     """
     model = resolve_model(settings.model)
-    changed = {"rope_scaling": settings.rope_scaling, "context_length": settings.context_length}
-    model = msgspec.structs.replace(model, **{name: value for name, value in changed.items() if value is not None})
+    names = ("rope_scaling", "context_length", "vocabulary_multiple")
+    changed = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
+    model = msgspec.structs.replace(model, **changed)
     if settings.sequence_length > model.context_length:
         raise ConfigError(
             f"`sequence_length` {settings.sequence_length:,} is longer than the model's `context_length` "

@@ -38,7 +38,7 @@ def test_training_settings(settings, message):
         ({"kv_heads": 0}, "`kv_heads` is 0, expected at least 1"),
         ({"heads": 3}, "`d_model` 32 over 3 `heads` must be an even number"),
         ({"kv_heads": 3}, "`heads` 4 must be a multiple of `kv_heads` 3"),
-        ({"rope_theta": 0.0}, "`rope_theta` is 0.0, expected a finite number above 0"),
+        ({"rope_theta": 0.0}, "`rope_theta` is 0.0, expected a finite number above 1"),
     ],
 )
 def test_model_sizes(sizes, message):

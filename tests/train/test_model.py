@@ -114,16 +114,31 @@ def test_parameters_have_the_names_of_olmo_core():
 
 
 @pytest.mark.parametrize(
-    ("name", "parameters"),
+    ("name", "vocab_size", "parameters"),
     [
-        ("olmo2_1b", 1_484_916_736),
-        ("olmo2_7b", 7_298_617_344),
-        ("olmo2_13b", 13_716_198_400),
-        ("olmo2_32b", 32_234_279_936),
+        ("olmo1_1b", 50_280, 1_176_764_416),
+        ("olmo1_1b_0724", 50_280, 1_279_787_008),
+        ("olmo1_7b", 50_280, 6_888_095_744),
+        ("olmo1_7b_0424", 50_280, 6_888_095_744),
+        ("olmo1_7b_0724", 50_280, 6_888_095_744),
+        ("olmo2_1b", 100_278, 1_484_916_736),
+        ("olmo2_7b", 100_278, 7_298_617_344),
+        ("olmo2_13b", 100_278, 13_716_198_400),
+        ("olmo2_32b", 100_278, 32_234_279_936),
+        ("olmo3_7b", 100_278, 7_298_617_344),
+        ("olmo3_32b", 100_278, 32_234_279_936),
+        ("olmoe_1b_7b", 50_280, 6_919_161_856),
+        ("olmo2_30m", 100_278, 54_792_448),
+        ("olmo2_60m", 100_278, 95_957_376),
+        ("olmo2_3b", 100_278, 3_503_508_736),
     ],
 )
-def test_public_sizes_have_their_public_number_of_parameters(name, parameters):
-    assert count_parameters(PRESETS[name], vocab_size=100_278) == parameters
+def test_public_models_have_their_published_number_of_parameters(name, vocab_size, parameters):
+    assert count_parameters(PRESETS[name], vocab_size=vocab_size) == parameters
+
+
+def test_the_ladder_has_the_published_number_without_the_input_embedding():
+    assert count_parameters(PRESETS["olmo2_190m"], vocab_size=100_278, embeddings=False) == 190_354_176
 
 
 def test_counted_parameters_are_those_of_the_model():

@@ -1,8 +1,4 @@
-"""Hugging Face model folders, both ways: `config.json` and safetensors of the classes Olmo, Olmo2, Olmo3 and Olmoe.
-
-Names and fields are those that transformers 4.50 to 5.23 reads. Rotary settings are written in the nested form of
-version 5, and in the old one as well where old readers give them the same meaning.
-"""
+"""Hugging Face model folders, both ways: `config.json` and safetensors of the classes Olmo, Olmo2, Olmo3 and Olmoe."""
 
 from __future__ import annotations
 
@@ -18,7 +14,9 @@ from safetensors.torch import save_file
 
 from dolma.data import streams
 from dolma.errors import DataError
-from dolma.train.config import ExpertsConfig, ModelConfig, YarnConfig
+from dolma.train.config import ModelConfig
+from dolma.train.interop.hf_config import hf_config, model_of
+from dolma.train.model.transformer import Transformer
 from dolma.train.presets import padded_vocabulary
 
 CONFIG = "config.json"
@@ -26,12 +24,6 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _BYTES_PER_FILE = 5_000_000_000
 
-_ARCHITECTURES = {
-    "olmo": "OlmoForCausalLM",
-    "olmo2": "Olmo2ForCausalLM",
-    "olmo3": "Olmo3ForCausalLM",
-    "olmoe": "OlmoeForCausalLM",
-}
 _OUTER = {
     "embeddings.weight": "model.embed_tokens.weight",
     "lm_head.norm.weight": "model.norm.weight",
@@ -56,177 +48,6 @@ _NORMS = {
 _EXPERTS = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
 
 Weights = dict[str, torch.Tensor]
-
-
-def family_of(model: ModelConfig) -> str:
-    """The `model_type` whose class computes what this model computes.
-
-    Raises:
-        ValueError: there is none.
-    """
-    kind = (model.norm, model.norm_position, model.qk_norm, model.experts is not None)
-    families = {
-        ("layer", "pre", False, False): "olmo",
-        ("rms", "post", True, False): "olmo3" if model.sliding_window or model.rope_scaling else "olmo2",
-        ("rms", "pre", True, True): "olmoe",
-    }
-    family = families.get(kind)
-    if family is None or (model.clip_qkv and family not in ("olmo", "olmoe")):
-        raise ValueError(
-            f"no model class of transformers has `norm` {model.norm}, `norm_position` {model.norm_position}, `qk_norm` "
-            f"{model.qk_norm}, `clip_qkv` {model.clip_qkv} and {'' if model.experts else 'no '}experts together"
-        )
-    return family
-
-
-def hf_config(
-    model: ModelConfig, *, vocab_size: int, eos_id: int | None, pad_id: int | None = None, dtype: str = "float32"
-) -> dict[str, Any]:
-    """The `config.json` of a model. `vocab_size` is the number of rows that the exported embedding has.
-
-    Raises:
-        ValueError: no class of transformers computes this model.
-    """
-    family = family_of(model)
-    fields: dict[str, Any] = {
-        "architectures": [_ARCHITECTURES[family]],
-        "model_type": family,
-        "vocab_size": vocab_size,
-        "hidden_size": model.d_model,
-        "intermediate_size": model.mlp_hidden,
-        "num_hidden_layers": model.layers,
-        "num_attention_heads": model.heads,
-        "num_key_value_heads": model.kv_heads or model.heads,
-        "hidden_act": "silu",
-        "max_position_embeddings": model.context_length,
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "tie_word_embeddings": model.tied_embeddings,
-        "initializer_range": 0.02,
-        "use_cache": True,
-        "bos_token_id": None,
-        "eos_token_id": eos_id,
-        "pad_token_id": pad_id,
-        "dtype": dtype,
-        "torch_dtype": dtype,
-        "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
-        "rope_theta": model.rope_theta,
-    }
-    if family != "olmo":
-        fields["rms_norm_eps"] = model.norm_eps
-    if family in ("olmo", "olmoe"):
-        fields["clip_qkv"] = model.clip_qkv
-    if family == "olmo3":
-        fields |= _olmo3_fields(model)
-    if model.experts is not None:
-        fields |= {
-            "num_experts": model.experts.count,
-            "num_experts_per_tok": model.experts.active,
-            "norm_topk_prob": False,
-            "router_aux_loss_coef": model.experts.load_balance_loss,
-            "output_router_logits": False,
-        }
-    return fields
-
-
-def _olmo3_fields(model: ModelConfig) -> dict[str, Any]:
-    plain = {"rope_type": "default", "rope_theta": model.rope_theta}
-    windowed = [model.window_of(layer) is not None for layer in range(model.layers)]
-    fields: dict[str, Any] = {
-        "sliding_window": model.sliding_window or model.context_length,
-        "layer_types": ["sliding_attention" if is_windowed else "full_attention" for is_windowed in windowed],
-        "rope_parameters": {"full_attention": plain, "sliding_attention": plain},
-    }
-    if model.rope_scaling is not None:
-        yarn = model.rope_scaling
-        scaling = {
-            "rope_type": "yarn",
-            "factor": yarn.factor,
-            "original_max_position_embeddings": yarn.original_length,
-            "beta_fast": yarn.beta_fast,
-            "beta_slow": yarn.beta_slow,
-        }
-        fields["rope_parameters"] = {
-            "full_attention": scaling | {"rope_theta": model.rope_theta},
-            "sliding_attention": plain,
-        }
-        fields["rope_scaling"] = scaling
-    return fields
-
-
-def model_of(fields: Mapping[str, Any]) -> ModelConfig:
-    """The model that a `config.json` describes.
-
-    Raises:
-        ValueError: it is of another class, or has a setting that no OLMo has.
-    """
-    family = fields.get("model_type")
-    if family not in _ARCHITECTURES:
-        raise ValueError(f"`model_type` is {family!r}, expected one of {', '.join(_ARCHITECTURES)}")
-    for name, only in (("hidden_act", "silu"), ("attention_bias", False), ("norm_topk_prob", False)):
-        if fields.get(name, only) != only:
-            raise ValueError(f"`{name}` is {fields[name]!r}, expected {only!r}")
-    theta, scaling = _rope_of(fields, default=10_000.0 if family in ("olmo", "olmoe") else 500_000.0)
-    window = _window_of(fields)
-    experts = None
-    if family == "olmoe":
-        experts = ExpertsConfig(
-            count=fields.get("num_experts", 64),
-            active=fields.get("num_experts_per_tok", 8),
-            load_balance_loss=fields.get("router_aux_loss_coef", 0.01),
-        )
-    model = ModelConfig(
-        d_model=fields["hidden_size"],
-        layers=fields["num_hidden_layers"],
-        heads=fields["num_attention_heads"],
-        kv_heads=None
-        if fields.get("num_key_value_heads") in (None, fields["num_attention_heads"])
-        else fields["num_key_value_heads"],
-        mlp_hidden=fields["intermediate_size"],
-        context_length=fields.get("max_position_embeddings") or 2048,
-        rope_theta=theta,
-        rope_scaling=scaling,
-        norm="layer" if family == "olmo" else "rms",
-        norm_eps=1e-5 if family == "olmo" else fields.get("rms_norm_eps", 1e-5),
-        norm_position="pre" if family in ("olmo", "olmoe") else "post",
-        qk_norm=family != "olmo",
-        clip_qkv=fields.get("clip_qkv"),
-        sliding_window=window,
-        experts=experts,
-        tied_embeddings=bool(fields.get("tie_word_embeddings", False)),
-        init="mitchell" if family == "olmo" else "normal",
-    )
-    wanted = [model.window_of(layer) is not None for layer in range(model.layers)]
-    given = [kind == "sliding_attention" for kind in fields.get("layer_types") or ()]
-    if window is not None and given and given != wanted:
-        raise ValueError(f"`layer_types` is {fields['layer_types']}: expected three with a window, then one without")
-    return model
-
-
-def _window_of(fields: Mapping[str, Any]) -> int | None:
-    if fields["model_type"] != "olmo3" or "sliding_attention" not in (
-        fields.get("layer_types") or ["sliding_attention"]
-    ):
-        return None
-    return fields.get("sliding_window", 4096)
-
-
-def _rope_of(fields: Mapping[str, Any], *, default: float) -> tuple[float, YarnConfig | None]:
-    nested = fields.get("rope_parameters") or {}
-    found = dict(nested.get("full_attention") or nested)
-    found = {**(fields.get("rope_scaling") or {}), **found}
-    theta = float(found.get("rope_theta") or fields.get("rope_theta") or default)
-    kind = found.get("rope_type", found.get("type", "default"))
-    if kind == "default":
-        return theta, None
-    if kind != "yarn":
-        raise ValueError(f"`rope_type` is {kind!r}, expected default or yarn")
-    return theta, YarnConfig(
-        factor=float(found["factor"]),
-        original_length=found["original_max_position_embeddings"],
-        beta_fast=float(found.get("beta_fast") or 32.0),
-        beta_slow=float(found.get("beta_slow") or 1.0),
-    )
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -257,8 +78,8 @@ def to_hf(
             yield f"{prefix}{inner[part.removesuffix('.weight')]}.weight", weight
 
 
-def from_hf(weights: Mapping[str, torch.Tensor], model: ModelConfig, *, vocab_size: int) -> Weights:
-    """The weights under our names; embedding and head padded with zeros to a multiple of 128 rows.
+def from_hf(weights: Mapping[str, torch.Tensor], model: ModelConfig) -> Weights:
+    """The weights under our names.
 
     Raises:
         ValueError: a weight is missing, or there is one that the model does not have.
@@ -266,12 +87,11 @@ def from_hf(weights: Mapping[str, torch.Tensor], model: ModelConfig, *, vocab_si
     left = dict(weights)
     found: Weights = {}
     for name, theirs in _OUTER.items():
-        if (name == "lm_head.w_out.weight" and model.tied_embeddings) or (
-            name == "lm_head.norm.weight" and model.norm == "layer"
-        ):
-            continue
-        weight = _taken(left, theirs)
-        found[name] = weight if name == "lm_head.norm.weight" else _padded(weight, padded_vocabulary(vocab_size))
+        is_there = (name != "lm_head.w_out.weight" or not model.tied_embeddings) and (
+            name != "lm_head.norm.weight" or model.norm == "rms"
+        )
+        if is_there:
+            found[name] = _taken(left, theirs)
     if model.tied_embeddings:
         left.pop("lm_head.weight", None)
     for layer in range(model.layers):
@@ -321,10 +141,12 @@ def _taken(left: Weights, name: str) -> torch.Tensor:
     return left.pop(name)
 
 
-def _padded(weight: torch.Tensor, rows: int) -> torch.Tensor:
-    if len(weight) >= rows:
-        return weight
-    return torch.cat([weight, weight.new_zeros(rows - len(weight), weight.shape[1])])
+def _check_shapes(weights: Weights, model: ModelConfig, rows: int) -> None:
+    with torch.device("meta"):
+        expected = {name: p.shape for name, p in Transformer(model, vocab_size=rows).named_parameters()}
+    for name, shape in expected.items():
+        if weights[name].shape != shape:
+            raise ValueError(f"the weight {name} has the shape {list(weights[name].shape)}, expected {list(shape)}")
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -344,12 +166,13 @@ def write_folder(
 ) -> None:
     """A folder that `AutoModelForCausalLM.from_pretrained` reads, with the tokenizer where one is given.
 
-    `trim_vocabulary` cuts the rows of embedding and head that pad the vocabulary to a multiple of 128.
+    `trim_vocabulary` cuts the rows of embedding and head that pad the vocabulary: the logits of tokens stay, and their
+    probabilities are then over tokens alone.
 
     Raises:
         ValueError: no class of transformers computes this model.
     """
-    rows = vocab_size if trim_vocabulary else padded_vocabulary(vocab_size)
+    rows = vocab_size if trim_vocabulary else padded_vocabulary(vocab_size, multiple=model.vocabulary_multiple)
     type_name = str(dtype).removeprefix("torch.")
     fields = hf_config(model, vocab_size=rows, eos_id=eos_id, pad_id=pad_id, dtype=type_name)
     os.makedirs(folder, exist_ok=True)
@@ -418,11 +241,13 @@ def read_folder(folder: str) -> tuple[ModelConfig, int, Weights, dict[str, Any]]
     try:
         fields = msgspec.json.decode(streams.read_bytes(path), type=dict)
         model = model_of(fields)
-        weights = from_hf(_read_weights(folder), model, vocab_size=fields["vocab_size"])
+        weights = from_hf(_read_weights(folder), model)
+        rows = int(fields["vocab_size"])
+        _check_shapes(weights, model, rows)
     except (ValueError, KeyError, msgspec.DecodeError) as error:
         said = f"`{error.args[0]}` is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f"is no model that can be read here: {said}", file=path) from error
-    return model, fields["vocab_size"], weights, fields
+    return model, rows, weights, fields
 
 
 def _read_weights(folder: str) -> Weights:

@@ -42,15 +42,26 @@ def _stretched(frequencies: torch.Tensor, *, theta: float, scaling: YarnConfig) 
     """YaRN's frequencies, and the factor of cosines and sines (arXiv:2309.00071, sections 3.2 and 3.4).
 
     Frequencies of many rotations within the original context stay, those of few are divided by the factor, and
-    between the two there is a ramp over the index of the pair.
+    between the two there is a ramp over the index of the pair. Its bounds are kept within 0 and the width of a head, as
+    transformers does: for a tiny model and a short original context that may turn the ramp around.
     """
     pairs = len(frequencies)
     low = max(math.floor(_pair_of(scaling.beta_fast, pairs, theta, scaling.original_length)), 0)
     high = min(math.ceil(_pair_of(scaling.beta_slow, pairs, theta, scaling.original_length)), 2 * pairs - 1)
     index = torch.arange(pairs, dtype=torch.float32, device=frequencies.device)
-    ramp = ((index - low) / max(high - low, 0.001)).clamp(0, 1)
+    ramp = ((index - low) / (high - low or 0.001)).clamp(0, 1)
     stretched = frequencies / scaling.factor * ramp + frequencies * (1 - ramp)
-    return stretched, 0.1 * math.log(scaling.factor) + 1.0
+    return stretched, attention_factor(scaling)
+
+
+def attention_factor(scaling: YarnConfig) -> float:
+    """What YaRN multiplies cosines and sines with: as given, else by the paper's formula.
+
+    >>> attention_factor(YarnConfig(factor=8.0))
+    1.2079441541679836
+    """
+    given = scaling.attention_factor
+    return 0.1 * math.log(scaling.factor) + 1.0 if given is None else given
 
 
 def _pair_of(rotations: float, pairs: int, theta: float, length: int) -> float:

@@ -103,7 +103,7 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig, *, vocab_size: int) -> None:
         super().__init__()
         self.config, self.vocab_size = config, vocab_size
-        rows = padded_vocabulary(vocab_size)
+        rows = padded_vocabulary(vocab_size, multiple=config.vocabulary_multiple)
         self.embeddings = nn.Embedding(rows, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.lm_head = Head(config, rows)

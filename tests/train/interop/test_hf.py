@@ -12,18 +12,22 @@ import torch
 
 from dolma.errors import ConfigError, DataError, OutputExistsError
 from dolma.train import train
-from dolma.train.config import ModelConfig
 from dolma.train.interop import hf
 from dolma.train.interop.export import export_checkpoint
-from dolma.train.presets import PRESETS
+from dolma.train.model.transformer import unfilled
 from tests.train.conftest import CONFIG, TINY, log_of, replaced
-from tests.train.model.variants import VARIANTS, VOCABULARY, given_model
+from tests.train.model.variants import VARIANTS, VOCABULARY, given_ids, given_model
 
 
 def written(variant: str, folder: Path, **options: Any) -> str:
     weights = dict(given_model(variant).named_parameters())
     hf.write_folder(str(folder), weights, VARIANTS[variant], vocab_size=VOCABULARY, eos_id=0, **options)
     return str(folder)
+
+
+def changed(folder: Path, **fields: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | fields))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -36,13 +40,6 @@ def test_a_model_written_and_read_is_the_same(variant: str, tmp_path: Path) -> N
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-@pytest.mark.parametrize("name", sorted(PRESETS))
-def test_every_preset_has_a_class_and_comes_back(name: str) -> None:
-    model = PRESETS[name]
-    fields = json.loads(json.dumps(hf.hf_config(model, vocab_size=100_352, eos_id=1)))
-    assert hf.model_of(fields) == model
-
-
 def test_large_models_are_written_in_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hf, "_BYTES_PER_FILE", 40_000)
     folder = written("olmo2", tmp_path / "hf")
@@ -52,14 +49,19 @@ def test_large_models_are_written_in_several_files(tmp_path: Path, monkeypatch: 
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
-def test_a_vocabulary_cut_on_export_is_padded_again(tmp_path: Path) -> None:
-    weights = dict(given_model("olmo2").named_parameters())
+def test_a_vocabulary_cut_on_export_is_not_padded_again(tmp_path: Path) -> None:
+    ours = given_model("olmo2")
+    weights = dict(ours.named_parameters())
     hf.write_folder(str(tmp_path / "hf"), weights, VARIANTS["olmo2"], vocab_size=100, eos_id=0, trim_vocabulary=True)
     assert json.loads((tmp_path / "hf" / "config.json").read_bytes())["vocab_size"] == 100
-    _, rows, found, _ = hf.read_folder(str(tmp_path / "hf"))
-    assert rows == 100
-    assert torch.equal(found["lm_head.w_out.weight"][:100], weights["lm_head.w_out.weight"][:100])
-    assert not found["lm_head.w_out.weight"][100:].any()
+    model, rows, found, _ = hf.read_folder(str(tmp_path / "hf"))
+    assert (rows, model.vocabulary_multiple) == (100, 1)
+    again = unfilled(model, vocab_size=rows)
+    again.load_state_dict(found)
+    ids = given_ids() % 100
+    with torch.no_grad():
+        expected = torch.log_softmax(ours(ids)[..., :100], dim=-1)
+        assert torch.equal(torch.log_softmax(again(ids), dim=-1), expected)
 
 
 def test_experts_fused_as_transformers_5_holds_them_are_read() -> None:
@@ -74,25 +76,22 @@ def test_experts_fused_as_transformers_5_holds_them_are_read() -> None:
         }
         named[f"{prefix}gate_up_proj"] = torch.cat([parts["gate_proj"], parts["up_proj"]], dim=1)
         named[f"{prefix}down_proj"] = parts["down_proj"]
-    found = hf.from_hf(named, model, vocab_size=VOCABULARY)
+    found = hf.from_hf(named, model)
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"model_type": "llama"}, "`model_type` is 'llama', expected one of olmo, olmo2, olmo3, olmoe"),
-        ({"hidden_act": "gelu"}, "`hidden_act` is 'gelu', expected 'silu'"),
-        ({"rope_parameters": {"rope_type": "linear", "rope_theta": 1e4}}, "`rope_type` is 'linear'"),
-    ],
-)
-def test_a_model_that_no_olmo_is_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_a_setting_that_is_not_honoured_is_refused_with_the_file(tmp_path: Path) -> None:
     folder = Path(written("olmo2", tmp_path / "hf"))
-    fields = json.loads((folder / "config.json").read_bytes()) | changes
-    (folder / "config.json").write_text(json.dumps(fields))
-    with pytest.raises(DataError) as caught:
+    changed(folder, hidden_act="gelu")
+    with pytest.raises(DataError, match=r"config.json: is no model that can be read here: `hidden_act` is 'gelu'"):
         hf.read_folder(str(folder))
-    assert message in str(caught.value)
+
+
+def test_weights_of_another_shape_than_the_configuration_says_are_refused(tmp_path: Path) -> None:
+    folder = Path(written("olmo2", tmp_path / "hf"))
+    changed(folder, intermediate_size=64)
+    with pytest.raises(DataError, match=r"w1.weight has the shape \[48, 64\], expected \[64, 64\]"):
+        hf.read_folder(str(folder))
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
@@ -100,12 +99,6 @@ def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(DataError, match="is missing: only safetensors are read"):
         hf.read_folder(str(folder))
-
-
-def test_a_model_that_no_class_computes_is_refused() -> None:
-    odd = ModelConfig(d_model=16, layers=2, heads=2, mlp_hidden=32, norm_position="pre")
-    with pytest.raises(ValueError, match="no model class of transformers has"):
-        hf.family_of(odd)
 
 
 def test_a_run_begins_with_weights_of_transformers_or_of_another_run(tokens: str, tmp_path: Path) -> None:
@@ -125,6 +118,36 @@ def test_weights_of_another_model_are_refused(tokens: str, tmp_path: Path) -> No
     for source in (result.checkpoint, str(tmp_path / "hf")):
         config = replaced(CONFIG, model=wider, init_from=source)
         with pytest.raises(DataError, match=r"feed_forward\.w1\.weight"):
+            train(config, tokens=tokens, output=str(tmp_path / "second"), overwrite=True)
+
+
+def test_a_run_begins_with_a_vocabulary_that_is_not_padded(tokens: str, tmp_path: Path) -> None:
+    result = train(CONFIG, tokens=tokens, output=str(tmp_path / "first"))
+    export_checkpoint(result.checkpoint, str(tmp_path / "hf"), trim_vocabulary=True)
+    source = str(tmp_path / "hf")
+    with pytest.raises(DataError, match=r"has 64 rows of embedding, the recipe's model 128 for"):
+        train(replaced(CONFIG, init_from=source, steps=2), tokens=tokens, output=str(tmp_path / "padded"))
+    config = replaced(CONFIG, init_from=source, steps=2, vocabulary_multiple=1)
+    train(config, tokens=tokens, output=str(tmp_path / "second"))
+    assert log_of(tmp_path / "second")[0]["loss"] < log_of(tmp_path / "first")[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"heads": 4}, "`heads` is 2 there and 4 in the recipe"),
+        ({"norm_eps": 1e-3}, "`norm_eps` is 1e-06 there and 0.001 in the recipe"),
+        ({"clip_qkv": 1.0}, "`clip_qkv` is None there and 1.0 in the recipe"),
+    ],
+)
+def test_weights_of_a_model_that_computes_otherwise_are_refused(
+    other: dict[str, Any], message: str, tokens: str, tmp_path: Path
+) -> None:
+    result = train(CONFIG, tokens=tokens, output=str(tmp_path / "first"))
+    export_checkpoint(result.checkpoint, str(tmp_path / "hf"))
+    for source in (result.checkpoint, str(tmp_path / "hf")):
+        config = replaced(CONFIG, model=msgspec.structs.replace(TINY, **other), init_from=source)
+        with pytest.raises(DataError, match=message):
             train(config, tokens=tokens, output=str(tmp_path / "second"), overwrite=True)
 
 
