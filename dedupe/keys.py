@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from dolma.data.batch import TextBatch, offsets_of
+from dolma.data.fields import JsonField
 from dolma.dedupe.paragraphs import split_paragraphs, takes_part
 from dolma.errors import ConfigError
 from dolma.kernels.hashing import hash128_spans
@@ -20,7 +21,6 @@ Ints = npt.NDArray[np.int64]
 Mode = Literal["text", "field", "paragraphs"]
 
 _STRING_SEED, _VALUE_SEED = 0, 1
-_KEYS_LISTED = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,56 +131,16 @@ def field_values(records: Iterable[bytes], field: tuple[str, ...]) -> Iterator[t
     >>> list(field_values([b'{"a": {"b": "x"}}', b'{"a": {"b": {"d": 1, "c": 2}}}', b'{"a": 3}'], ("a", "b")))
     [(b'x', True), (b'{"c":2,"d":1}', False), None]
     """
-    decoder: msgspec.json.Decoder = msgspec.json.Decoder(_shape(field))
+    wanted = JsonField(field, kind=msgspec.Raw)
     for record in records:
-        raw = _raw(decoder, record, depth=len(field))
-        value = msgspec.json.decode(raw) if raw else None
+        raw = wanted.of(record)
+        value = None if raw is None else msgspec.json.decode(raw)
         if value is None:
             yield None
         elif isinstance(value, str):
             yield value.encode(errors="surrogatepass"), True
         else:
             yield msgspec.json.encode(value, order="deterministic"), False
-
-
-def field_names(records: Iterable[bytes]) -> list[str]:
-    """The dotted names of the fields that hold values in these records, sorted; at most 40.
-
-    >>> field_names([b'{"id": "1", "metadata": {"url": "u"}}'])
-    ['id', 'metadata.url']
-    """
-    names: set[str] = set()
-    for record in records:
-        names.update(_names(msgspec.json.decode(record), ""))
-    return sorted(names)[:_KEYS_LISTED]
-
-
-def _names(value: Any, prefix: str) -> Iterator[str]:
-    if isinstance(value, dict) and (value or not prefix):
-        for name, inner in value.items():
-            yield from _names(inner, f"{prefix}.{name}" if prefix else name)
-    elif prefix:
-        yield prefix
-
-
-def _shape(field: tuple[str, ...]) -> Any:
-    """A struct that decodes one field and skips all others."""
-    kind: Any = msgspec.Raw
-    default: Any = msgspec.Raw()
-    for name in reversed(field):
-        shape = msgspec.defstruct("Record", [("value", kind, default)], rename={"value": name})
-        kind, default = shape | None, None
-    return shape
-
-
-def _raw(decoder: msgspec.json.Decoder, record: bytes, *, depth: int) -> bytes:
-    try:
-        value = decoder.decode(record)
-    except msgspec.ValidationError:  # something else than an object on the way: the field is not there
-        return b""
-    for _ in range(depth):
-        value = value.value if value is not None else msgspec.Raw()
-    return bytes(value)
 
 
 def _of_documents(

@@ -30,11 +30,12 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_column
 from dolma.data.dataset import AttributesFormat, Dataset, Piece, Shard, pieces
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.fields import field_names
 from dolma.data.formats.table import format_of
 from dolma.data.manifest import FileSet, OutputFile, input_file
 from dolma.dedupe.blocks import BlockFile, write_blocks
 from dolma.dedupe.chunks import MARKS, ROWS, Chunk, MarkedChunk, group_bucket, keys_path, mark_chunk, marks_path
-from dolma.dedupe.keys import Gate, KeyOf, Keys, field_names, key_of
+from dolma.dedupe.keys import Gate, KeyOf, Keys, key_of
 from dolma.errors import DataError
 from dolma.run.compiling import compile_by_calling
 from dolma.run.runner import (

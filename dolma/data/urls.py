@@ -11,12 +11,13 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
 
 from dolma.data.batch import TextBatch, clean_text
+from dolma.data.fields import JsonField
 from dolma.errors import ConfigError
 
 # Nearly all URLs of crawls, in one step: the same parts as by the steps after it, at a quarter of their time.
@@ -151,29 +152,18 @@ class UrlField:
         first, *rest = field.split(".") if isinstance(field, str) else [""]
         if first != "metadata" or not rest or not all(rest):
             raise ConfigError(f"field {field!r}: expected one of the document's metadata, like 'metadata.url'")
-        record: Any = Any
-        for name in reversed(rest):
-            record = msgspec.defstruct("Record", [("value", record, None)], rename={"value": name})
-        self.field, self._depth, self._decoder = field, len(rest), msgspec.json.Decoder(record)
+        self._field = JsonField(rest)
 
     def of(self, batch: TextBatch) -> list[str | None]:
         """The text of the field in each document; None where there is none, or something that is no text."""
         if batch.metadata is None:
             return [None] * len(batch)
-        return [None if encoded is None else self._value(encoded) for encoded in batch.metadata]
+        return [None if encoded is None else self._text(encoded) for encoded in batch.metadata]
 
-    def _value(self, encoded: bytes) -> str | None:
+    def _text(self, encoded: bytes) -> str | None:
         try:
-            value = self._decoder.decode(encoded)
-        except msgspec.ValidationError:  # something on the way is no object
-            return None
+            value = self._field.of(encoded)
         except msgspec.DecodeError:  # an escape that is half of a character; the standard library reads it
-            value = json.loads(encoded)
-            for name in self.field.split(".")[1:]:
-                value = value.get(name) if isinstance(value, dict) else None
-            return clean_text(value)[0] if isinstance(value, str) else None
-        for _ in range(self._depth):
-            if value is None:
-                return None
-            value = value.value
+            whole = clean_text(json.dumps(json.loads(encoded), ensure_ascii=False))[0]
+            value = self._field.of(whole.encode())
         return value if isinstance(value, str) else None

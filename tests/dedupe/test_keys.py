@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dolma.data.batch import TextBatch
-from dolma.dedupe.keys import Gate, field_names, field_values, key_of
+from dolma.dedupe.keys import Gate, field_values, key_of
 from dolma.errors import ConfigError
 
 
@@ -44,8 +44,9 @@ def test_values_are_their_text_or_canonical_json(value: bytes, expected: tuple[b
     assert list(field_values([b'{"a":' + value + b"}"], ("a",))) == [expected]
 
 
-def test_field_names_are_dotted() -> None:
-    assert field_names([b'{"a":{"b":{"c":1}},"d":[{"e":1}]}', b'{"f":{}}']) == ["a.b.c", "d", "f"]
+def test_a_field_in_json_that_is_a_string_is_found() -> None:
+    record = json.dumps({"metadata": json.dumps({"url": "u"})}).encode()
+    assert list(field_values([record, b'{"metadata":"{url}"}'], ("metadata", "url"))) == [(b"u", True), None]
 
 
 @pytest.mark.parametrize("by", ["", "$", ".", "a..b", "a."])
