@@ -11,7 +11,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch.distributed.checkpoint.metadata import TensorStorageMetadata  # noqa: E402
 
 from dolma.data import streams  # noqa: E402
 from dolma.data.tokens import TokenManifest, TokenShardInfo, write_token_manifest  # noqa: E402
@@ -93,12 +92,8 @@ def log_of(folder: Path) -> list[dict]:
 def weights(folder: Path, step: int) -> dict[str, bytes]:
     """The weights and moments of a checkpoint, byte for byte."""
     stored = str(folder / f"step{step}" / "model_and_optim")
-    sizes = {
-        key: kept.size
-        for key, kept in dcp.read_metadata(stored).state_dict_metadata.items()
-        if isinstance(kept, TensorStorageMetadata)
-    }
-    entries = {key: torch.zeros(size) for key, size in sizes.items()}
+    metadata = dcp.read_metadata(stored)
+    entries = {key: torch.zeros(kept.shape) for key, kept in metadata.items() if isinstance(kept, dcp.StoredTensor)}
     dcp.read_into(stored, entries)
     return {key: value.numpy().tobytes() for key, value in entries.items()}
 
