@@ -3,8 +3,8 @@
 A rule names outputs as `tagger.output`; of the document itself it may use `document.id`, `document.source` and
 `document.bytes` (UTF-8 bytes of the text as read, before span edits). Span lists are lists of structs:
 `len(pii.email) = 0`, `list_sum([s.score for s in pii.email]) < 2`. One rule is one expression of type BOOLEAN that
-looks at one document; functions whose value does not follow from it (`random()`, `now()`), subqueries, aggregates and
-windows are refused, files cannot be reached.
+looks at one document and says only what is known to follow from it (`dolma.mixers.expressions`); files cannot be
+reached.
 
 NULL is what a measurement is that was not made; an output that is NaN counts as one, and so does a division by zero
 (the scores of spans are taken as they are: to DuckDB NaN is the largest number). Comparisons with
@@ -36,7 +36,8 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Output, as_declared
 from dolma.errors import ConfigError, DataError
 from dolma.mixers.catalogue import DOCUMENT, Catalogue, Column
-from dolma.mixers.sql import ExpressionError, bound_type, evaluate, first_lines, parse, quoted
+from dolma.mixers.expressions import check_operands, parse
+from dolma.mixers.sql import ExpressionError, bound_type, evaluate, first_lines, quoted
 
 Missing = Literal["error", "keep", "drop"]
 Arrays = Mapping[str, Mapping[str, pa.Array]]
@@ -114,6 +115,8 @@ class RuleSet:
             found = evaluate([rule.holds for rule in self.rules], rows)
         except duckdb.Error:
             self._locate(batch, rows)
+        except ExpressionError as error:
+            raise DataError(f"a rule {error}; no document was decided on", file=batch.path) from error
         for rule, (_, nulls) in zip(self.rules, found, strict=True):
             if self.missing == "error" and nulls.any():
                 raise _is_null(rule, batch, arrays, int(nulls.argmax()))
@@ -160,18 +163,22 @@ def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
 
 def _compile(kind: Literal["keep", "drop"], path: str, sql: str, catalogue: Catalogue) -> Rule:
     try:
-        parts = parse(sql).columns
-        columns = tuple(dict.fromkeys(_resolve(names, path, catalogue) for names in parts))
+        expression = parse(sql)
+        columns = tuple(dict.fromkeys(_resolve(names, path, catalogue) for names in expression.columns))
         if not columns:
             raise ExpressionError("names no attribute, so it says the same of every document")
-        kind_of_value = bound_type(sql, _schema(columns, catalogue))
+        schema = _schema(columns, catalogue)
+        kind_of_value = bound_type(sql, schema)
+        check_operands(expression, schema, text=" ".join(sql.split()))
+        rule = Rule(path=path, kind=kind, sql=sql, columns=columns)
+        bound_type(rule.holds, schema)
     except ExpressionError as error:
         raise ConfigError(f"`{sql}`: {error}", path=path) from error
     if kind_of_value != "BOOLEAN":
         raise ConfigError(
             f"`{sql}` is {kind_of_value}, expected BOOLEAN\n  compare it with something, such as `{sql} > 0`", path=path
         )
-    return Rule(path=path, kind=kind, sql=sql, columns=columns)
+    return rule
 
 
 def _resolve(parts: Sequence[str], path: str, catalogue: Catalogue) -> Column:

@@ -1,7 +1,7 @@
-"""The DuckDB side of rules: one closed connection per process, an expression's tree, its type, its values.
+"""The DuckDB side of rules: one closed connection per process, syntax trees, types, values.
 
 The connection reads no file, loads no extension and runs one thread, so a rule has nothing to act on but the rows it
-is given. Division by zero gives NULL.
+is given. Division by zero gives NULL. What a rule may say at all is for `dolma.mixers.expressions`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
 from typing import Any
 
 import duckdb
@@ -20,8 +20,17 @@ import pyarrow as pa
 ROWS = "the rows of this batch"
 """The relation that rules are evaluated over; a name that no attribute set has, so that it hides none."""
 
+MAX_DEPTH = 100
+"""Levels of operators and calls in a rule."""
+
+MAX_BYTES = 2 << 30
+"""How much memory evaluating rules over one batch may take, where the system can tell (Linux)."""
+
 SETTINGS = {
     "threads": "1",
+    "memory_limit": "'2GiB'",
+    "temp_directory": "''",
+    "max_expression_depth": str(MAX_DEPTH),
     "python_enable_replacements": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -31,39 +40,27 @@ SETTINGS = {
     "enable_external_access": "false",
     "lock_configuration": "true",
 }
-_VALUES = frozenset({"BETWEEN", "CASE", "CAST", "COLLATE", "COMPARISON", "CONJUNCTION", "CONSTANT", "OPERATOR", "TYPE"})
-_EXPRESSIONS = _VALUES | {"COLUMN_REF", "FUNCTION", "LAMBDA"}
-_REFUSED = {
-    "SUBQUERY": "has a subquery; a rule sees one document at a time",
-    "WINDOW": "has a window function, which looks at other documents; a rule sees one document at a time",
-    "STAR": "has a `*`; name one output",
-    "PARAMETER": "has a parameter; write the value",
-    "POSITIONAL_REFERENCE": "has a positional reference; name the output",
-}
-_MACROS = ("list_", "array_", "map_contains", "md5_number", "days_in_month", "json")
-_UNSTABLE = frozenset({"ago", "current_setting", "getenv", "getvariable"})  # not marked as such by every version
-_MORE_MACROS = frozenset({"fdiv", "fmod", "nullif", "split_part", "date_add", "if"})
+_SINCE_DUCKDB_2 = frozenset({"error_on_division_by_zero"})  # before, `ieee_floating_point_ops` alone decides it
 
 
 class ExpressionError(ValueError):
     """The text is no expression that a rule may be; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
-    """What an expression refers to: each column as its dotted parts, in order of appearance, without repeats."""
-
-    columns: tuple[tuple[str, ...], ...]
-
-
 @functools.cache
 def connection() -> duckdb.DuckDBPyConnection:
-    """The connection of this process."""
+    """The connection of this process.
+
+    Raises:
+        RuntimeError: this DuckDB lacks a setting that closes it.
+    """
     con = duckdb.connect(":memory:")
     known = {name.lower() for (name,) in con.execute("SELECT name FROM duckdb_settings()").fetchall()}
     for name, value in SETTINGS.items():
         if name.lower() in known:
             con.execute(f"SET {name} = {value}")
+        elif name not in _SINCE_DUCKDB_2:
+            raise RuntimeError(f"DuckDB {duckdb.__version__} has no setting {name!r}, which keeps rules from files")
     return con
 
 
@@ -76,77 +73,27 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def parse(text: str) -> Expression:
-    """The one expression in `text`, looked through but not bound.
+def tree_of(statement: str) -> dict[str, Any]:
+    """The statement as DuckDB parses it, or a dictionary with `error` and `error_message`.
 
     Raises:
-        ExpressionError: it is no single expression, looks at more than one document, or has a function whose value
-            does not follow from its arguments.
+        ExpressionError: it is nested more deeply than `MAX_DEPTH`.
     """
-    if not text.strip():
-        raise ExpressionError("no SQL expression: it is empty")
-    found = _serialized(f"SELECT (\n{text}\n)")
-    if found.get("error"):
-        plain = _serialized(f"SELECT {text}")
-        raise ExpressionError(f"no SQL expression: {(plain if plain.get('error') else found)['error_message']}")
-    frame = _serialized("SELECT (true)")
-    expressions = found["statements"][0]["node"].pop("select_list")
-    frame["statements"][0]["node"].pop("select_list")
-    columns = tuple(dict.fromkeys(_columns(expressions, frozenset())))
-    if _bare(found) != _bare(frame) or len(expressions) != 1:
-        raise ExpressionError("more than one SQL expression; a rule is one")
-    return Expression(columns=columns)
-
-
-def _serialized(statement: str) -> dict[str, Any]:
     # fetchall, not fetchone: DuckDB 2 takes no further statement while a result has rows left.
-    return json.loads(connection().execute("SELECT json_serialize_sql(?)", [statement]).fetchall()[0][0])
+    text = connection().execute("SELECT json_serialize_sql(?)", [statement]).fetchall()[0][0]
+    if "Max expression depth" in text:
+        raise ExpressionError(f"is nested too deeply: more than {MAX_DEPTH} levels")
+    return json.loads(text)
 
 
-def _bare(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _bare(value) for key, value in tree.items() if not key.startswith("query_location")}
-    return [_bare(item) for item in tree] if isinstance(tree, list) else tree
-
-
-def _columns(tree: Any, names: frozenset[str]) -> Iterator[tuple[str, ...]]:
-    """The columns below this node; `names` are the parameters of the lambdas around it."""
-    if isinstance(tree, list):
-        for item in tree:
-            yield from _columns(item, names)
-    if not isinstance(tree, dict):
-        return
-    kind = tree.get("class")
-    if kind is not None and kind not in _EXPRESSIONS:
-        raise ExpressionError(_REFUSED.get(kind, f"has a {kind.lower()}, which a rule cannot have"))
-    if kind == "COLUMN_REF":
-        if tree["column_names"][0].lower() not in names:
-            yield tuple(tree["column_names"])
-        return
-    if kind == "FUNCTION":
-        _check_function(tree["function_name"].lower())
-    if kind == "LAMBDA":
-        parameters = _parameters(tree["lhs"])
-        names |= parameters
-        yield from () if parameters else _columns(tree["lhs"], names)
-        yield from _columns(tree["expr"], names)
-        return
-    for value in tree.values():
-        yield from _columns(value, names)
-
-
-def _parameters(side: dict[str, Any]) -> frozenset[str]:
-    """The names that a lambda binds; none where `->` is the operator on JSON."""
-    if side.get("class") == "COLUMN_REF" and len(side["column_names"]) == 1:
-        return frozenset({side["column_names"][0].lower()})
-    if side.get("class") != "FUNCTION" or side["function_name"].lower() != "row":
-        return frozenset()
-    items = side.get("children") or [argument["expression"] for argument in side.get("arguments", [])]
-    return frozenset().union(*map(_parameters, items))
+def text_of(tree: dict[str, Any]) -> str:
+    """The statement of a tree, as DuckDB writes it."""
+    return connection().execute("SELECT json_deserialize_sql(?)", [json.dumps(tree)]).fetchall()[0][0]
 
 
 @functools.cache
-def _functions() -> dict[str, set[tuple[str, str | None]]]:
+def known_functions() -> dict[str, set[tuple[str, str | None]]]:
+    """The functions of this DuckDB: kinds (scalar, aggregate, ...) and stabilities, by name in lower case."""
     kinds: dict[str, set[tuple[str, str | None]]] = {}
     found = connection().execute("SELECT lower(function_name), function_type, stability FROM duckdb_functions()")
     for name, kind, stability in found.fetchall():
@@ -154,18 +101,56 @@ def _functions() -> dict[str, set[tuple[str, str | None]]]:
     return kinds
 
 
-def _check_function(name: str) -> None:
-    kinds = _functions().get(name, set())
-    callable_kinds = {kind for kind, _ in kinds} & {"scalar", "macro"}
-    if not callable_kinds and any(kind in ("aggregate", "window") for kind, _ in kinds):
-        instead = f"; over the spans of one document use list_{name}(...)" if f"list_{name}" in _functions() else ""
-        raise ExpressionError(
-            f"has {name}(...), which adds up over documents; a rule sees one document at a time{instead}"
-        )
-    unstable = name in _UNSTABLE or any(stability not in (None, "CONSISTENT") for _, stability in kinds)
-    macro = callable_kinds == {"macro"} and not (name.startswith(_MACROS) or name in _MORE_MACROS)
-    if unstable or macro:
-        raise ExpressionError(f"has {name}(...), whose value does not follow from the document")
+@contextmanager
+def _over(rows: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The connection with `ROWS` in it, and `MAX_BYTES` to use. What breaks it inside costs the connection."""
+    con = connection()
+    con.register(ROWS, rows)
+    try:
+        with _bounded_memory():
+            yield con
+    except MemoryError as error:
+        raise duckdb.OutOfMemoryException(f"Out of Memory Error: more than {MAX_BYTES:,} bytes") from error
+    except (duckdb.InternalException, duckdb.FatalException):
+        connection.cache_clear()
+        raise
+    finally:
+        con.unregister(ROWS)
+
+
+@contextmanager
+def _bounded_memory() -> Iterator[None]:
+    # DuckDB's own limit does not count the texts that functions make.
+    try:
+        import resource
+
+        with open("/proc/self/statm") as statm:
+            used = int(statm.read().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    unlimited = resource.RLIM_INFINITY
+    bound = min(limit for limit in (soft, hard, used + MAX_BYTES) if limit != unlimited)
+    resource.setrlimit(resource.RLIMIT_AS, (bound, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def types_of(select: str, schema: pa.Schema) -> list[str]:
+    """The SQL types of what follows SELECT, over rows of this schema; no row is read.
+
+    Raises:
+        ExpressionError: DuckDB cannot bind it.
+    """
+    try:
+        with _over(schema.empty_table()) as con:
+            found = con.execute(f"DESCRIBE SELECT {select} FROM {quoted(ROWS)}").fetchall()
+    except duckdb.Error as error:
+        raise ExpressionError(first_lines(error)) from error
+    return [str(row[1]) for row in found]
 
 
 def bound_type(text: str, schema: pa.Schema) -> str:
@@ -174,19 +159,17 @@ def bound_type(text: str, schema: pa.Schema) -> str:
     Raises:
         ExpressionError: DuckDB cannot bind it.
     """
-    con = connection()
-    con.register(ROWS, schema.empty_table())
-    try:
-        found = con.execute(f"DESCRIBE SELECT (\n{text}\n) AS value FROM {quoted(ROWS)}").fetchall()
-    except duckdb.Error as error:
-        raise ExpressionError(first_lines(error)) from error
-    finally:
-        con.unregister(ROWS)
-    return str(found[0][1])
+    return types_of(f"(\n{text}\n) AS value", schema)[0]
+
+
+def converts(text: str, kind: str) -> bool:
+    """Whether a text is a value of an SQL type."""
+    found = connection().execute(f"SELECT TRY_CAST(? AS {kind}) IS NOT NULL", [text]).fetchall()
+    return bool(found[0][0])
 
 
 def first_lines(error: Exception) -> str:
-    """DuckDB's message without its class, its picture of the query and its list of candidates."""
+    """DuckDB's message without its class, its picture of the query, its advice and its list of candidates."""
     text = str(error).split("\n\n")[0].split("\n\tCandidate functions")[0].strip()
     return text.partition(": ")[2] or text
 
@@ -195,15 +178,15 @@ def evaluate(texts: Sequence[str], rows: pa.Table) -> list[tuple[npt.NDArray[np.
     """For each expression its truth (False where NULL) and where it is NULL; bool, shape `(len(rows),)` each.
 
     Raises:
-        duckdb.Error: an expression cannot be evaluated on some row.
+        duckdb.Error: an expression cannot be evaluated on some row, or takes more than `MAX_BYTES`.
+        ExpressionError: an expression has not one value per row.
     """
-    con = connection()
-    con.register(ROWS, rows)
-    try:
-        select = ", ".join(f"(\n{text}\n) AS c{i}" for i, text in enumerate(texts))
+    select = ", ".join(f"(\n{text}\n) AS c{i}" for i, text in enumerate(texts))
+    with _over(rows) as con:
         found = con.execute(f"SELECT {select} FROM {quoted(ROWS)}").fetchnumpy()
-    finally:
-        con.unregister(ROWS)
     values = [found[f"c{i}"] for i in range(len(texts))]
+    for text, value in zip(texts, values, strict=True):
+        if value.shape != (len(rows),):
+            raise ExpressionError(f"has {value.size} values for {len(rows)} rows: `{text}`")
     nulls = [np.ma.getmaskarray(value) for value in values]
     return [(np.ma.getdata(value).astype(bool) & ~null, null) for value, null in zip(values, nulls, strict=True)]

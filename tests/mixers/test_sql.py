@@ -1,87 +1,13 @@
-"""Which texts are rules at all. Run: pytest tests/mixers/test_sql.py"""
+"""Types and values of expressions. Run: pytest tests/mixers/test_sql.py"""
 
 from __future__ import annotations
 
+import duckdb
 import pyarrow as pa
 import pytest
 
-from dolma.mixers.sql import ExpressionError, bound_type, evaluate, parse
-
-
-@pytest.mark.parametrize(
-    ("text", "columns"),
-    [
-        ("a.b > 1", [("a", "b")]),
-        ("a.b BETWEEN 5 AND a.c AND NOT d.e", [("a", "b"), ("a", "c"), ("d", "e")]),
-        ("len(pii.email) = 0 -- none", [("pii", "email")]),
-        ("list_sum([s.score for s in pii.email]) < 2", [("pii", "email")]),
-        ("len([s for s in pii.email if s.score > a.b]) = 0", [("pii", "email"), ("a", "b")]),
-        ("pii.email[1].score > 0.5", [("pii", "email")]),
-        ("CASE WHEN a.b THEN c.d ELSE e.f END", [("a", "b"), ("c", "d"), ("e", "f")]),
-        ("a.b IN (1, 2) OR a.b IS NULL", [("a", "b")]),
-        ("a.b::INTEGER > try_cast(c.d AS INTEGER)", [("a", "b"), ("c", "d")]),
-        ('"my set"."a ""b""" = \'x\'', [("my set", 'a "b"')]),
-        ("word_count > 1", [("word_count",)]),
-        ("coalesce(a.b, 0) > 1", [("a", "b")]),
-    ],
-)
-def test_the_columns_of_an_expression(text: str, columns: list[tuple[str, ...]]) -> None:
-    assert list(parse(text).columns) == columns
-
-
-@pytest.mark.parametrize("text", ["a.b >", "a.b > > 1", "", "(a.b", "a.b)", "SELECT a.b", "a.b > 1 extra"])
-def test_a_syntax_error_is_said(text: str) -> None:
-    with pytest.raises(ExpressionError, match=r"no SQL expression: |subquery"):
-        parse(text)
-
-
-def test_a_syntax_error_quotes_the_place() -> None:
-    with pytest.raises(ExpressionError, match=r'syntax error at or near ">"'):
-        parse("a.b > > 1")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "true); SELECT (true",
-        "true), (false",
-        "true) FROM read_csv('/etc/passwd') WHERE (true",
-        "true) LIMIT (1",
-        "true) ORDER BY (a.b",
-        "true; DROP TABLE x",
-        "1); COPY (SELECT 1) TO '/tmp/x'; SELECT (1",
-    ],
-)
-def test_more_than_one_expression_is_refused(text: str) -> None:
-    with pytest.raises(ExpressionError, match=r"no SQL expression|more than one SQL expression"):
-        parse(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("a.b > (SELECT 1)", "subquery"),
-        ("EXISTS (SELECT 1 FROM read_csv('x'))", "subquery"),
-        ("a.b IN (SELECT 1)", "subquery"),
-        ("sum(a.b) OVER () > 1", "window function"),
-        ("count(*) > 1", r"count_star\(\.\.\.\), which adds up over documents"),
-        ("sum(a.b) > 1", r"over the spans of one document use list_sum\(\.\.\.\)"),
-        ("a.* > 1", r"a `\*`"),
-        ("a.b > $1", "parameter"),
-        ("a.b > ?", "parameter"),
-        ("#1 > 1", "positional reference"),
-        ("random() < 0.5", r"random\(\.\.\.\), whose value does not follow from the document"),
-        ("now() > a.b", r"now\(\.\.\.\), whose value"),
-        ("ago(a.b) > 1", r"ago\(\.\.\.\), whose value"),
-        ("nextval('s') > 1", "whose value"),
-        ("current_setting('threads') = 'x'", "whose value"),
-        ("error('stop')", "whose value"),
-    ],
-)
-def test_what_a_rule_cannot_have_is_refused(text: str, why: str) -> None:
-    with pytest.raises(ExpressionError, match=why):
-        parse(text)
-
+from dolma.mixers import sql
+from dolma.mixers.sql import ExpressionError, bound_type, evaluate
 
 SCHEMA = pa.schema([("a", pa.struct([("b", pa.int64()), ("s", pa.string())]))])
 
@@ -127,3 +53,41 @@ def test_order_is_kept_over_many_rows() -> None:
 def test_files_cannot_be_reached() -> None:
     with pytest.raises(ExpressionError, match=r"does not exist|is a table function"):
         bound_type("read_text('/etc/passwd') IS NOT NULL", SCHEMA)
+
+
+# --- what no expression may do ---------------------------------------------------------------------------------------
+
+
+def test_another_number_of_rows_is_an_error() -> None:
+    with pytest.raises(ExpressionError, match=r"has 4 values for 2 rows: `unnest\(\[a.b > 1, true\]\)`"):
+        evaluate(["unnest([a.b > 1, true])"], pa.table({"a": pa.array([{"b": 1}, {"b": 2}])}))
+
+
+def test_a_value_too_large_for_memory_is_an_error_and_the_next_one_is_fine() -> None:
+    rows = pa.table({"a": pa.array([{"b": 1}])})
+    with pytest.raises(duckdb.Error, match=r"memory|allocat|string of size"):
+        evaluate(["len(range(a.b * 1000000000)) > 1"], rows)
+    assert evaluate(["a.b = 1"], rows)[0][0].tolist() == [True]
+
+
+def test_an_engine_that_cannot_be_closed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sql.SETTINGS, "a_setting_of_the_past", "true")
+    with pytest.raises(RuntimeError, match="has no setting 'a_setting_of_the_past'"):
+        sql.connection.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET threads = 4",
+        "SET enable_external_access = true",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "COPY (SELECT 1) TO 'x.csv'",
+        "ATTACH 'x.db'",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+    ],
+)
+def test_the_engine_is_closed(statement: str) -> None:
+    with pytest.raises(duckdb.Error):
+        sql.connection().execute(statement)

@@ -1,0 +1,313 @@
+"""What a rule may say: one SQL expression over one document, and nothing that is not listed.
+
+Kinds of syntax, functions, types and collations are allowed by name; whatever a version of DuckDB has beyond them is
+refused. Operands that are compared must be of one kind, which is known before any data is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from dolma.errors import did_you_mean
+from dolma.mixers.functions import ALLOWED, COLLATIONS, TYPES, nearest
+from dolma.mixers.sql import ExpressionError, converts, known_functions, text_of, tree_of, types_of
+
+Tree = dict[str, Any]
+
+_COMPARISONS = {
+    "COMPARE_EQUAL": "=",
+    "COMPARE_NOTEQUAL": "<>",
+    "COMPARE_LESSTHAN": "<",
+    "COMPARE_GREATERTHAN": ">",
+    "COMPARE_LESSTHANOREQUALTO": "<=",
+    "COMPARE_GREATERTHANOREQUALTO": ">=",
+    "COMPARE_DISTINCT_FROM": "IS DISTINCT FROM",
+    "COMPARE_NOT_DISTINCT_FROM": "IS NOT DISTINCT FROM",
+}
+_SYNTAX: dict[str, frozenset[str]] = {
+    "BETWEEN": frozenset({"COMPARE_BETWEEN", "COMPARE_NOT_BETWEEN"}),
+    "CASE": frozenset({"CASE_EXPR"}),
+    "CAST": frozenset({"OPERATOR_CAST"}),
+    "COLLATE": frozenset({"COLLATE"}),
+    "COLUMN_REF": frozenset({"COLUMN_REF"}),
+    "COMPARISON": frozenset(_COMPARISONS),
+    "CONJUNCTION": frozenset({"CONJUNCTION_AND", "CONJUNCTION_OR"}),
+    "CONSTANT": frozenset({"VALUE_CONSTANT"}),
+    "FUNCTION": frozenset({"FUNCTION"}),
+    "LAMBDA": frozenset({"LAMBDA"}),
+    "OPERATOR": frozenset(
+        {"OPERATOR_NOT", "OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL", "OPERATOR_COALESCE", "OPERATOR_TRY"}
+        | {"COMPARE_IN", "COMPARE_NOT_IN", "ARRAY_EXTRACT", "ARRAY_SLICE", "ARRAY_CONSTRUCTOR", "STRUCT_EXTRACT"}
+        | {"ARROW"}
+    ),
+    "TYPE": frozenset({"TYPE"}),
+}
+_REFUSED = {
+    "SUBQUERY": "has a subquery; a rule sees one document at a time",
+    "WINDOW": "has a window function, which looks at other documents; a rule sees one document at a time",
+    "STAR": "has a `*`; name one output",
+    "PARAMETER": "has a parameter; write the value",
+    "POSITIONAL_REFERENCE": "has a positional reference; name the output",
+}
+# DuckDB 2 says what was written, DuckDB 1 the type of it.
+_CONSTANTS = frozenset({"INTEGER", "NUMERIC", "STRING", "BOOLEAN", "NULL_LITERAL"}) | frozenset(
+    {"VARCHAR", "BIGINT", "HUGEINT", "DECIMAL", "DOUBLE", "NULL"}
+)
+_ALIKE = frozenset({"nullif", "greatest", "least"})
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """An expression: each column as its dotted parts, in order of appearance, without repeats; and its syntax tree."""
+
+    columns: tuple[tuple[str, ...], ...]
+    tree: Tree
+
+
+def parse(text: str) -> Expression:
+    """The one expression in `text`, looked through but not bound.
+
+    Raises:
+        ExpressionError: it is no single expression, looks at more than one document, or has something that is not
+            known to follow from the document.
+    """
+    if not text.strip():
+        raise ExpressionError("no SQL expression: it is empty")
+    odd = next((character for character in text if ord(character) < 32 and not character.isspace()), None)
+    if odd is not None:
+        raise ExpressionError(f"no SQL expression: it has the character {odd!r}")
+    # What follows the brackets makes a text that leaves them a syntax error, or one more expression.
+    found = tree_of(f"SELECT (\n{text}\n) AS value, true")
+    if found.get("error"):
+        plain = tree_of(f"SELECT {text}")
+        raise ExpressionError(f"no SQL expression: {(plain if plain.get('error') else found)['error_message']}")
+    node = found["statements"][0]["node"]
+    expressions, node["select_list"] = node.get("select_list", []), []
+    columns = tuple(dict.fromkeys(_columns(expressions, frozenset())))
+    if _bare(found) != _bare(_statement([])) or len(expressions) != 2:
+        raise ExpressionError("more than one SQL expression; a rule is one")
+    return Expression(columns=columns, tree=expressions[0])
+
+
+def _statement(expressions: Sequence[Tree]) -> Tree:
+    """The tree of a SELECT of these."""
+    tree = tree_of("SELECT (true)")
+    tree["statements"][0]["node"]["select_list"] = list(expressions)
+    return tree
+
+
+def _bare(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _bare(value) for key, value in tree.items() if not key.startswith("query_location")}
+    return [_bare(item) for item in tree] if isinstance(tree, list) else tree
+
+
+# --- what is allowed -------------------------------------------------------------------------------------------------
+
+
+def _columns(tree: Any, names: frozenset[str]) -> Iterator[tuple[str, ...]]:
+    """The columns below this node, all of it checked; `names` are the parameters of the lambdas around it."""
+    if isinstance(tree, list):
+        for item in tree:
+            yield from _columns(item, names)
+    if not isinstance(tree, dict):
+        return
+    kind = tree.get("class")
+    if kind is not None:
+        _check_node(kind, tree)
+    if kind == "COLUMN_REF":
+        if tree["column_names"][0].lower() not in names:
+            yield tuple(tree["column_names"])
+        return
+    if kind == "LAMBDA":
+        parameters = _parameters(tree["lhs"])
+        names |= parameters
+        yield from () if parameters else _columns(tree["lhs"], names)
+        yield from _columns(tree["expr"], names)
+        return
+    for value in tree.values():
+        yield from _columns(value, names)
+
+
+def _check_node(kind: str, tree: Tree) -> None:
+    if kind in _REFUSED or kind not in _SYNTAX:
+        raise ExpressionError(_REFUSED.get(kind, f"has a {kind.lower()}, which a rule cannot have"))
+    if tree["type"] not in _SYNTAX[kind]:
+        if "UNPACK" in tree["type"]:
+            raise ExpressionError(_REFUSED["STAR"])
+        raise ExpressionError(f"has {tree['type'].lower()}, which a rule cannot have")
+    if kind == "FUNCTION":
+        _check_function(tree)
+    if kind == "CAST" and "cast_type" in tree:  # DuckDB 1
+        _check_types(tree["cast_type"])
+    if kind == "TYPE":
+        _check_type(tree["type_name"])
+    if kind == "COLLATE" and tree["collation"].lower() not in COLLATIONS:
+        raise ExpressionError(f"has the collation {tree['collation']!r}; a rule may have {', '.join(COLLATIONS)}")
+    if kind == "CONSTANT" and _constant_kind(tree) not in _CONSTANTS:
+        raise ExpressionError(
+            f"has a constant of kind {_constant_kind(tree)}; a rule has numbers, texts and truth values"
+        )
+
+
+def _check_types(tree: Any) -> None:
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        if key == "id":
+            _check_type(value)
+        elif isinstance(value, dict):
+            _check_types(value)
+
+
+def _check_type(name: str) -> None:
+    if name.lower() not in TYPES:
+        raise ExpressionError(
+            f"converts to {name.upper()}; a rule may convert to truth values, numbers, text and lists of them\n"
+            "  dates are text to a rule: those written as 2024-05-01 compare as they should"
+        )
+
+
+def _constant_kind(tree: Tree) -> str:
+    return tree["literal"]["kind"] if "literal" in tree else tree["value"]["type"]["id"]
+
+
+def _parameters(side: Tree) -> frozenset[str]:
+    """The names that a lambda binds; none where `->` is the operator on JSON."""
+    if side.get("class") == "COLUMN_REF" and len(side["column_names"]) == 1:
+        return frozenset({side["column_names"][0].lower()})
+    if side.get("class") != "FUNCTION" or side["function_name"].lower() != "row":
+        return frozenset()
+    return frozenset().union(*map(_parameters, _arguments(side)))
+
+
+def _arguments(call: Tree) -> list[Tree]:
+    return call.get("children") or [argument["expression"] for argument in call.get("arguments", [])]
+
+
+def _check_function(tree: Tree) -> None:
+    name = tree["function_name"].lower()
+    if tree.get("schema") or tree.get("catalog"):
+        raise ExpressionError(f"calls {name} of something; write {name}(...) with everything in the brackets")
+    if name not in ALLOWED:
+        raise ExpressionError(_why_not(name))
+    if tree.get("filter") or tree.get("distinct") or tree["order_bys"]["orders"] or tree.get("export_state"):
+        raise ExpressionError(f"has {name}(...) with DISTINCT, ORDER BY or FILTER, which add up over documents")
+
+
+def _why_not(name: str) -> str:
+    found = known_functions().get(name, set())
+    kinds, instead = {kind for kind, _ in found}, nearest(name)
+    if kinds & {"aggregate", "window"} and "scalar" not in kinds:
+        over = f"; over the spans of one document use {instead}(...)" if instead == f"list_{name}" else ""
+        return f"has {name}(...), which adds up over documents; a rule sees one document at a time{over}"
+    if not found:
+        return f"has {name}(...), and there is no such function\n  {did_you_mean(name, ALLOWED) if instead else _LIST}"
+    hint = f"did you mean {instead}(...)? " if instead else ""
+    unstable = any(stability not in (None, "CONSISTENT") for _, stability in found)
+    why = "does not follow" if unstable else "is not known to follow"
+    return f"has {name}(...), whose value {why} from the document alone\n  {hint}{_LIST}"
+
+
+_LIST = "docs/mix.md lists what a rule may call"
+
+
+# --- operands that fit each other ------------------------------------------------------------------------------------
+
+
+def check_operands(expression: Expression, schema: pa.Schema, *, text: str) -> None:
+    """Return when everything that is compared is of one kind, over rows of this schema.
+
+    Raises:
+        ExpressionError: a list, struct, text or number stands where another of them does; `text` is the whole rule.
+    """
+    for operands, conditions in _groups(expression.tree):
+        known = [operand for operand in operands if _constant_kind_of(operand) not in ("NULL", "NULL_LITERAL")]
+        if not known:
+            continue
+        types = types_of(text_of(_statement(known)).removeprefix("SELECT "), schema)
+        if conditions:
+            _check_conditions(known, types)
+        else:
+            _check_alike(known, types, text)
+
+
+def _groups(tree: Any) -> Iterator[tuple[list[Tree], bool]]:
+    """Operands that must be alike, or (True) that must be conditions. Not within lambdas, whose names have no type."""
+    if isinstance(tree, list):
+        for item in tree:
+            yield from _groups(item)
+    if not isinstance(tree, dict) or tree.get("class") == "LAMBDA":
+        return
+    for value in tree.values():  # the inner ones first: their errors say more
+        yield from _groups(value)
+    kind = tree.get("class")
+    if kind == "COMPARISON":
+        yield [tree["left"], tree["right"]], False
+    elif kind == "BETWEEN":
+        yield [tree["input"], tree["lower"], tree["upper"]], False
+    elif kind == "CASE":
+        yield [check["then_expr"] for check in tree["case_checks"]] + [tree["else_expr"]], False
+        yield [check["when_expr"] for check in tree["case_checks"]], True
+    elif kind == "CONJUNCTION" or tree.get("type") == "OPERATOR_NOT":
+        yield tree["children"], True
+    elif tree.get("type") in ("COMPARE_IN", "COMPARE_NOT_IN", "OPERATOR_COALESCE"):
+        yield tree["children"], False
+    elif kind == "FUNCTION" and tree["function_name"].lower() in _ALIKE:
+        yield _arguments(tree), False
+
+
+def _constant_kind_of(tree: Tree) -> str:
+    return _constant_kind(tree) if tree.get("class") == "CONSTANT" else ""
+
+
+def _family(kind: str) -> str:
+    """In words, what values of an SQL type are.
+
+    >>> _family("STRUCT(score DOUBLE)[]"), _family("DECIMAL(3,1)"), _family("VARCHAR")
+    ('a list', 'a number', 'text')
+    """
+    if kind.endswith("]"):
+        return "a list"
+    if kind.startswith(("STRUCT", "TUPLE", "ROW", "MAP")):
+        return "a struct"
+    if kind in ("VARCHAR", "JSON"):
+        return "text"
+    return "a truth value" if kind == "BOOLEAN" else "a number"
+
+
+def _written(tree: Tree) -> str:
+    return text_of(_statement([tree])).removeprefix("SELECT ")
+
+
+def _check_conditions(operands: Sequence[Tree], types: Sequence[str]) -> None:
+    for operand, kind in zip(operands, types, strict=True):
+        if _family(kind) in ("a list", "a struct", "text"):
+            raise ExpressionError(f"takes `{_written(operand)}`, which is {_family(kind)}, for a condition")
+
+
+def _check_alike(operands: Sequence[Tree], types: Sequence[str], text: str) -> None:
+    families = ["a number" if (found := _family(kind)) == "a truth value" else found for kind in types]
+    for operand, kind, family in zip(operands[1:], types[1:], families[1:], strict=True):
+        if family == families[0] or _says(operand, types[0]) or _says(operands[0], kind):
+            continue
+        ours, theirs = _written(operands[0]), _written(operand)
+        message = f"compares `{ours}`, which is {_family(types[0])}, with `{theirs}`, which is {_family(kind)}"
+        if "a list" in (families[0], family):
+            the_list = ours if families[0] == "a list" else theirs
+            counted = text.replace(the_list, f"len({the_list})", 1) if the_list in text else f"len({the_list})"
+            raise ExpressionError(f"{message}\n  say how many it has: `{counted}`")
+        if "text" in (families[0], family):
+            the_text = ours if families[0] == "text" else theirs
+            raise ExpressionError(f"{message}\n  a number in text is TRY_CAST({the_text} AS DOUBLE)")
+        raise ExpressionError(message)
+
+
+def _says(operand: Tree, kind: str) -> bool:
+    """Whether the operand is a text in quotes that says a value of this type."""
+    if _constant_kind_of(operand) not in ("STRING", "VARCHAR"):
+        return False
+    said = operand["literal"]["text"] if "literal" in operand else operand["value"]["value"]
+    return converts(said, kind)
