@@ -28,11 +28,11 @@ from dolma.data import streams
 from dolma.data.attributes import AttributeWriter
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_column
-from dolma.data.dataset import AttributesFormat, Dataset, Piece, Shard, pieces
+from dolma.data.dataset import AttributesFormat, Dataset, Piece, Shard, identified, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.fields import field_names
 from dolma.data.formats.table import format_of
-from dolma.data.manifest import FileSet, OutputFile, input_file
+from dolma.data.manifest import FileSet, OutputFile
 from dolma.dedupe.blocks import BlockFile, write_blocks
 from dolma.dedupe.chunks import MARKS, ROWS, Chunk, MarkedChunk, group_bucket, keys_path, mark_chunk, marks_path
 from dolma.dedupe.keys import Gate, KeyOf, Keys, key_of
@@ -87,7 +87,7 @@ def dedupe(
         DataError: no record has a value at the field `config.by`.
     """
     reading, key = reading or Reading(), _key(config)
-    shards = dataset.shards()
+    shards = identified(dataset.shards())
     with open_stage(_file_sets(dataset, shards, config, reading), options=options, reporter=reporter) as stage:
         if stage.complete:
             return stage.report()
@@ -405,7 +405,7 @@ def _file_sets(dataset: Dataset, shards: Sequence[Shard], config: DedupeConfig, 
         "on_error": reading.on_error,
         "invalid_unicode": reading.invalid_unicode,
     }
-    inputs = [input_file(shard.path, shard.name) for shard in shards]
+    inputs = [shard.input for shard in shards]
     folders = sorted({dataset.attribute_folder(config.name, shard) for shard in shards})
     return [
         FileSet(folder=folder, stage="dedupe", name=config.name, config=decides, inputs=inputs) for folder in folders

@@ -13,6 +13,7 @@ from dolma.data.attributes import AttributeReader, check_alignment, check_exhaus
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
 from dolma.data.dataset import Piece, is_native
+from dolma.data.identity import Content
 from dolma.errors import AlignmentError, DataError
 from dolma.mixers.rules import typed
 
@@ -24,6 +25,7 @@ class AttributeFile:
     set: str
     path: str
     outputs: dict[str, Output]
+    content: Content | None = None  # what it has to hold whenever it is read
 
     @property
     def columns(self) -> list[str] | None:
@@ -74,14 +76,16 @@ class JoinedRows:
     def _begin(self, batch: TextBatch | None) -> None:
         self.first_row = self._first_row(batch)
         for file in self.files:
-            reader = AttributeReader(file.path, file.columns, skip=self.first_row)
+            reader = AttributeReader(file.path, file.columns, skip=self.first_row, content=file.content)
             self._readers.append(self._stack.enter_context(reader))
 
     def _first_row(self, batch: TextBatch | None) -> int:
         line = self.piece.first_line - 1
         if self.piece.part == 0 or batch is None or not self.files:
             return 0 if self.piece.part == 0 else line
-        ids, wanted = read_attributes(self.files[0].path, []).column("id").to_pylist(), list(batch.ids)
+        first = self.files[0]
+        rows, wanted = read_attributes(first.path, [], content=first.content), list(batch.ids)
+        ids = rows.column("id").to_pylist()
         return next((at for at in range(min(line, len(ids)), -1, -1) if ids[at : at + len(wanted)] == wanted), line)
 
     def finish(self) -> None:

@@ -34,7 +34,7 @@ from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
 from dolma.mixers.report import MixNotes, MixReport, Preview, SpanRow, share_rows, share_warnings
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import Candidates, Cut, Draw, Supply, check_sources, draws, find_cuts
-from dolma.mixers.subject import Subject, check_names, inputs_of, settings_of, subject_of
+from dolma.mixers.subject import Subject, check_names, identified_subject, inputs_of, settings_of, subject_of
 from dolma.mixers.waterfall import warnings_of
 from dolma.mixers.write import (
     DecidePiece,
@@ -66,7 +66,7 @@ def mix(
         ConfigError: rules, shares or inputs cannot be used as they are; nothing was written.
         DataError: a file cannot be read, attributes do not fit their documents, or a rule has no answer.
     """
-    subject = subject_of(dataset, config, reading or Reading())
+    subject = identified_subject(subject_of(dataset, config, reading or Reading()))
     file_set = FileSet(
         folder=output,
         stage="mix",

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from dolma.config import MixConfig
-from dolma.data.dataset import Dataset, Shard, pieces
+from dolma.data.dataset import Dataset, Shard, identified, pieces
 from dolma.data.documents import Reading
 from dolma.data.formats.table import EXPECTED, format_of, is_document, strip_suffixes
-from dolma.data.manifest import InputFile, input_file, read_manifest
+from dolma.data.manifest import InputFile, input_content, input_file, read_manifest
 from dolma.errors import AlignmentError, ConfigError, DataError
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile
@@ -97,23 +97,35 @@ def settings_of(config: MixConfig, reading: Reading, seed: int) -> dict[str, Any
     }
 
 
-def inputs_of(subject: Subject) -> list[InputFile]:
-    """Every file that is read, with its checksum.
+def identified_subject(subject: Subject) -> Subject:
+    """The subject with what its files hold now; what reads them later is held to it.
 
     Raises:
         ConfigError: two document files have the same bytes.
         AlignmentError: attributes were made from another version of a document file.
+        DataError: a file cannot be read, or is not what its manifest says was written.
     """
-    documents = [input_file(shard.path, shard.name) for shard in subject.shards]
+    shards = identified(subject.shards)
+    documents = [shard.input for shard in shards]
     if not subject.config.allow_duplicate_inputs:
-        _refuse_equal(subject.shards, documents)
+        _refuse_equal(shards, documents)
     _refuse_stale(subject, documents)
+    files = {
+        name: tuple(replace(file, content=input_content(file.path)) for file in of_shard)
+        for name, of_shard in subject.files.items()
+    }
+    return replace(subject, shards=shards, files=files)
+
+
+def inputs_of(subject: Subject) -> list[InputFile]:
+    """Every file that a hashed subject reads, with its checksum."""
     attributes = [
-        input_file(file.path, f"attributes/{file.set}/{shard.name}")
+        input_file(f"attributes/{file.set}/{shard.name}", file.content)
         for shard in subject.shards
         for file in subject.files[shard.name]
+        if file.content is not None
     ]
-    return [*documents, *attributes]
+    return [*(shard.input for shard in subject.shards), *attributes]
 
 
 def _refuse_equal(shards: Sequence[Shard], inputs: Sequence[InputFile]) -> None:

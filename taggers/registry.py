@@ -21,6 +21,7 @@ from dolma.config import TaggerSpec
 from dolma.data import streams
 from dolma.data.columns import Output
 from dolma.data.fetch import cached_path
+from dolma.data.identity import changed
 from dolma.errors import ConfigError, did_you_mean
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.tagger import Tagger, files_of, needs_of, one_by_one
@@ -81,10 +82,19 @@ def is_built_in(spec: TaggerSpec) -> bool:
     return BUILT_IN.get(spec.use, spec.use).startswith("dolma.taggers.")
 
 
-def identity_of(use: str) -> str:
-    """What decides a tagger's answers beside its version and options: its name or place; of a file, what stands in it.
+def identity_of(spec: TaggerSpec, tagger: Tagger) -> dict[str, Any]:
+    """What decides a tagger's answers beside its version and options: what it is, and the models and lists it has.
 
-    >>> identity_of("gopher")
+    Raises:
+        DataError: a file is gone.
+    """
+    return {"tagger": place_of(spec.use), **content_of(tagger)}
+
+
+def place_of(use: str) -> str:
+    """A tagger's name or place; of a file, what stands in it.
+
+    >>> place_of("gopher")
     'gopher'
     """
     path, colon, attribute = use.partition(":")
@@ -138,7 +148,31 @@ def tagger_of_process(spec: TaggerSpec) -> Tagger:
 
     A file of its options that has changed since is read again.
     """
-    return _cached(msgspec.json.encode(spec, order="deterministic"), tuple(_stamps(spec.options)))
+    return _cached(*_key(spec))
+
+
+def _key(spec: TaggerSpec) -> tuple[bytes, tuple[tuple[str, int, int], ...]]:
+    files = [spec.use.partition(":")[0], *spec.options.values()]
+    return msgspec.json.encode(spec, order="deterministic"), tuple(_stamps(files))
+
+
+def check_unchanged(spec: TaggerSpec, identity: dict[str, Any]) -> None:
+    """Return when the process's tagger is the one of this identity. Files are hashed once, until they change.
+
+    Raises:
+        DataError: it was made of other files; names the first.
+    """
+    found = _identity(*_key(spec))
+    if found != identity:
+        files = [spec.use.partition(":")[0], *files_of(tagger_of_process(spec))]
+        before, now = ([values["tagger"], *values.get("files", [])] for values in (identity, found))
+        other = (file for file, was, is_now in zip(files, before, now, strict=False) if was != is_now)
+        raise changed(next(other, spec.use))
+
+
+@functools.lru_cache(maxsize=64)
+def _identity(encoded: bytes, stamps: tuple[tuple[str, int, int], ...]) -> dict[str, Any]:
+    return identity_of(msgspec.json.decode(encoded, type=TaggerSpec), _cached(encoded, stamps))
 
 
 def _made(spec: TaggerSpec) -> Tagger:

@@ -16,9 +16,9 @@ from dolma.config import TagConfig, TaggerSpec
 from dolma.data import streams
 from dolma.data.attributes import AttributeWriter, concatenate_attributes
 from dolma.data.batch import TextBatch
-from dolma.data.dataset import Dataset, Piece, Shard, is_native
+from dolma.data.dataset import Dataset, Piece, Shard, identified, is_native
 from dolma.data.documents import Intake, Reading, read_batches
-from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
+from dolma.data.manifest import FileSet, InputFile, OutputFile
 from dolma.errors import UnmeasuredError
 from dolma.run.executors import Executor, executor_for
 from dolma.run.ledger import Ledger
@@ -30,7 +30,15 @@ from dolma.run.task import Task, TaskResult
 from dolma.taggers.compiling import characters_of, compile_kernels
 from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, measure, outputs_of, select
 from dolma.taggers.profile import READING, WRITING, Profile, Stopwatch, profile_of
-from dolma.taggers.registry import content_of, find, identity_of, is_built_in, make_taggers, normal, tagger_of_process
+from dolma.taggers.registry import (
+    check_unchanged,
+    find,
+    identity_of,
+    is_built_in,
+    make_taggers,
+    normal,
+    tagger_of_process,
+)
 from dolma.taggers.tagger import Tagger, needs_of
 
 
@@ -99,9 +107,9 @@ def _tag(
     executor: Executor | None,
 ) -> TagReport:
     taggers = make_taggers(config.taggers)
-    inputs = {shard.name: input_file(shard.path, shard.name) for shard in shards}
+    shards = identified(shards)
     plans = [
-        _Plan(spec, tagger, _file_sets(dataset, shards, inputs, config, spec, tagger, reading))
+        _Plan(spec, tagger, _file_sets(dataset, shards, config, spec, tagger, reading))
         for spec, tagger in zip(specs, taggers, strict=True)
     ]
     reports, todo = [], []
@@ -123,6 +131,7 @@ def _tag(
             reading=reading,
             config=config,
             work_folder=stage.work_folder,
+            identities=tuple(identity_of(plan.spec, plan.tagger) for plan in todo),
         )
         parts = dataset.pieces(shards)
         tasks = [Task(key=piece.key, size=piece.size, spec=piece, file=piece.shard.path) for piece in parts]
@@ -192,17 +201,15 @@ class _Plan:
 def _file_sets(
     dataset: Dataset,
     shards: Sequence[Shard],
-    inputs: dict[str, InputFile],
     config: TagConfig,
     spec: TaggerSpec,
     tagger: Tagger,
     reading: Reading,
 ) -> list[FileSet]:
     settings: dict[str, Any] = {
-        "tagger": identity_of(spec.use),
+        **identity_of(spec, tagger),
         "version": tagger.version,
         "options": spec.options,
-        **content_of(tagger),
         "outputs": {name: _declared(output) for name, output in outputs_of(tagger).items()},
         "attributes_format": config.attributes_format,
         "experiment": config.experiment,
@@ -215,7 +222,7 @@ def _file_sets(
     }
     homes: dict[str, list[InputFile]] = {}
     for shard in shards:
-        homes.setdefault(dataset.attribute_folder(tagger.name, shard), []).append(inputs[shard.name])
+        homes.setdefault(dataset.attribute_folder(tagger.name, shard), []).append(shard.input)
     return [
         FileSet(folder=folder, stage="tag", name=tagger.name, config=settings, inputs=files)
         for folder, files in sorted(homes.items())
@@ -257,9 +264,10 @@ class TagWork:
     reading: Reading
     config: TagConfig
     work_folder: str
+    identities: tuple[dict[str, Any], ...]
 
     def __call__(self, piece: Piece) -> TaskResult:
-        taggers = [tagger_of_process(spec) for spec in self.specs]
+        taggers = self._taggers()
         intake, ledger, watch = Intake(), Ledger(), Stopwatch()
         with ExitStack() as stack:
             writers = [
@@ -273,6 +281,7 @@ class TagWork:
                 advance(documents=len(batch), bytes=len(batch.utf8))
             with watch.timed(WRITING):
                 stack.close()
+        self._taggers()
         ledger.fail(piece.shard.source, intake)
         watch.documents, watch.bytes = intake.documents, intake.bytes
         return TaskResult(
@@ -280,6 +289,12 @@ class TagWork:
             ledger=ledger,
             payload=watch.payload(),
         )
+
+    def _taggers(self) -> list[Tagger]:
+        """The taggers of this process; DataError where their models and lists are not those of the stage's start."""
+        for spec, identity in zip(self.specs, self.identities, strict=True):
+            check_unchanged(spec, identity)
+        return [tagger_of_process(spec) for spec in self.specs]
 
     def path(self, tagger: str, piece: Piece) -> str:
         """Where this piece's rows of this tagger go: the attribute file, or a part of it to be joined."""

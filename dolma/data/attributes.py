@@ -17,6 +17,7 @@ import pyarrow as pa
 from dolma.data import dolma1, streams
 from dolma.data.columns import SPANS, Columns, Output, kind_of, schema_of
 from dolma.data.dataset import AttributesFormat, is_native
+from dolma.data.identity import Content
 from dolma.data.parquet import ParquetOutput, leaves, open_parquet
 from dolma.errors import AlignmentError, DataError, did_you_mean
 
@@ -115,7 +116,7 @@ class _ParquetSink:
                 self._flush()
 
 
-def attribute_schema(path: str) -> dict[str, Output]:
+def attribute_schema(path: str, *, content: Content | None = None) -> dict[str, Output]:
     """The outputs that an attribute file holds, in its own order. Reads only the footer (1.x: the whole file).
 
     Raises:
@@ -123,7 +124,7 @@ def attribute_schema(path: str) -> dict[str, Output]:
     """
     if not is_native(path):
         return dolma1.outputs_of(path)
-    with open_parquet(path, what="attribute") as file:
+    with open_parquet(path, what="attribute", content=content) as file:
         return {field.name: _output_of(field, path) for field in file.schema_arrow if field.name != "id"}
 
 
@@ -141,16 +142,16 @@ def _output_of(field: pa.Field, path: str) -> Output:
     return Output(kind=kind, meaning=notes.get("meaning", ""), unit=notes.get("unit", ""), range=notes.get("range", ""))
 
 
-def read_attributes(path: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_attributes(path: str, columns: Sequence[str] | None = None, *, content: Content | None = None) -> pa.Table:
     """The whole attribute file, `id` first; `columns` names the outputs wanted (None: all).
 
     Raises:
-        DataError: the file is missing, corrupt, or has no such output.
+        DataError: the file is missing, corrupt, or has no such output; or does not hold `content`.
     """
     if not is_native(path):
-        table = dolma1.read_table(path)
+        table = dolma1.read_table(path, content=content)
         return table.select(_names(columns, table.schema, path))
-    with open_parquet(path, what="attribute") as file:
+    with open_parquet(path, what="attribute", content=content) as file:
         names = _names(columns, file.schema_arrow, path)
         try:
             return file.read(columns=names, use_threads=False)
@@ -170,11 +171,13 @@ class AttributeReader:
     """Reads an attribute file alongside its documents: `take(n)` gives the next `n` rows.
 
     Raises:
-        DataError: the file is missing or corrupt.
+        DataError: the file is missing or corrupt, or does not hold `content`.
     """
 
-    def __init__(self, path: str, columns: Sequence[str] | None = None, *, skip: int = 0) -> None:
-        self.path = path
+    def __init__(
+        self, path: str, columns: Sequence[str] | None = None, *, skip: int = 0, content: Content | None = None
+    ) -> None:
+        self.path, self._content = path, content
         self._held: list[pa.RecordBatch] = []
         self._stack = ExitStack()
         with ExitStack() as opening:
@@ -185,11 +188,11 @@ class AttributeReader:
 
     def _open(self, columns: Sequence[str] | None, opening: ExitStack) -> None:
         if not is_native(self.path):
-            table = read_attributes(self.path, columns)
+            table = read_attributes(self.path, columns, content=self._content)
             self.rows, self._schema = len(table), table.schema
             self._batches = iter(table.to_batches())
             return
-        file = opening.enter_context(open_parquet(self.path, what="attribute"))
+        file = opening.enter_context(open_parquet(self.path, what="attribute", content=self._content))
         names = _names(columns, file.schema_arrow, self.path)
         self.rows = file.metadata.num_rows
         self._schema = pa.schema([file.schema_arrow.field(name) for name in names])

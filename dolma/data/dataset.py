@@ -17,10 +17,10 @@ from dolma.data import discovery, streams
 from dolma.data.formats.jsonl import Jsonl
 from dolma.data.formats.table import EXPECTED, format_of, is_document
 from dolma.data.manifest import NAME, RECIPE
-from dolma.data.shards import Piece, Shard
+from dolma.data.shards import Piece, Shard, identified
 from dolma.errors import ConfigError, DataError
 
-__all__ = ["AttributesFormat", "Dataset", "Piece", "Shard", "is_native", "pieces"]
+__all__ = ["AttributesFormat", "Dataset", "Piece", "Shard", "identified", "is_native", "pieces"]
 
 AttributesFormat = Literal["parquet", "dolma1"]
 PIECE_BYTES = 256 << 20

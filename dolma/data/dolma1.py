@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from dolma.data import streams
 from dolma.data.columns import Columns, Output, schema_of, spans_of
+from dolma.data.identity import Content
 from dolma.data.manifest import read_manifest
 from dolma.errors import ConfigError, DataError
 
@@ -119,9 +120,9 @@ def _spans(key: str, output: Output, value: Any, n_characters: int) -> tuple[str
     return key, [[0, n_characters, value if output.kind == "int" else round(float(value), 5)]]
 
 
-def _records(path: str) -> list[_Record]:
+def _records(path: str, *, content: Content | None = None) -> list[_Record]:
     decoder = msgspec.json.Decoder(_Record)
-    data = b"".join(streams.read_chunks(path))
+    data = b"".join(streams.read_chunks(path, content=content))
     try:
         return decoder.decode_lines(data)
     except msgspec.DecodeError:
@@ -170,9 +171,9 @@ def _declared(path: str) -> _Declared | None:
     return None
 
 
-def read_table(path: str) -> pa.Table:
+def read_table(path: str, *, content: Content | None = None) -> pa.Table:
     """The file as `id` and one column per output."""
-    records, declared = _records(path), _declared(path)
+    records, declared = _records(path, content=content), _declared(path)
     if declared is None:
         outputs = _undeclared(records)
         rows = [{output_of(key): spans for key, spans in record.attributes.items()} for record in records]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.data import streams
+from dolma.data.identity import changed
 from dolma.errors import ConfigError, DataError, RecordError
 
 _TOGETHER = 256
@@ -31,20 +33,38 @@ def load_tokenizer(path: str, *, sha256: str | None = None, key: str = "") -> An
         DataError: the file's digest is not `sha256`.
         ConfigError: the library cannot read the file.
     """
+    with tempfile.TemporaryDirectory(prefix="dolma-") as folder:  # the library reads the bytes that were checked
+        checked = os.path.join(folder, "tokenizer.json")
+        streams.write_bytes(checked, read_tokenizer(path, sha256=sha256))
+        return _loaded(checked, path, key)
+
+
+def _loaded(checked: str, path: str, key: str) -> Any:
     import tokenizers
 
-    with streams.local_copy(path) as local:
-        with open(local, "rb") as raw:
-            if sha256 is not None and hashlib.sha256(raw.read()).hexdigest() != sha256:
-                raise DataError("the tokenizer has changed since this run began", file=path)
-        try:
-            return tokenizers.Tokenizer.from_file(local)
-        except Exception as error:  # 0.2x raises nothing more special
-            raise ConfigError(
-                f"tokenizers {tokenizers.__version__} cannot read {path}: {error}\n"
-                "  another version of it may: `pip install 'tokenizers<1'` or `pip install 'dolma[fast]'`",
-                path=key,
-            ) from error
+    try:
+        return tokenizers.Tokenizer.from_file(checked)
+    except Exception as error:  # 0.2x raises nothing more special
+        raise ConfigError(
+            f"tokenizers {tokenizers.__version__} cannot read {path}: {error}\n"
+            "  another version of it may: `pip install 'tokenizers<1'` or `pip install 'dolma[fast]'`",
+            path=key,
+        ) from error
+
+
+def read_tokenizer(path: str, *, sha256: str | None) -> bytes:
+    """The bytes of a tokenizer's file.
+
+    Raises:
+        DataError: the file is gone, or its digest is not `sha256`.
+    """
+    try:
+        content = streams.read_bytes(path)
+    except FileNotFoundError as error:
+        raise DataError("no such file", file=path) from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise changed(path)
+    return content
 
 
 def encode_texts(tokenizer: Any, *, allow_special_tokens: bool) -> EncodeTexts:

@@ -9,6 +9,7 @@ import xxhash
 
 from dolma import __version__
 from dolma.data import streams
+from dolma.data.identity import Content
 from dolma.errors import DataError
 
 FORMAT_VERSION = 1
@@ -112,8 +113,13 @@ def write_manifest(folder: str, manifest: Manifest) -> None:
     streams.write_bytes(streams.join(folder, NAME), encoded + b"\n")
 
 
-def input_file(path: str, name: str) -> InputFile:
-    """The file as an input: hashed whole, and compared with the manifest of the stage that wrote it.
+def input_file(name: str, content: Content) -> InputFile:
+    """A file of this content as a manifest lists it."""
+    return InputFile(name=name, size=content.size, checksum=content.checksum)
+
+
+def input_content(path: str) -> Content:
+    """What an input holds: hashed whole, and compared with the manifest of the stage that wrote it.
 
     Hashing costs about 1 % of decompressing (docs/decisions.md), and is what makes a flipped byte stop the next stage.
 
@@ -121,21 +127,18 @@ def input_file(path: str, name: str) -> InputFile:
         DataError: it is missing, or is not what its manifest says was written; or it is one file of a mix and another
             one is gone, which a pattern over the folder would not notice.
     """
-    size = streams.size(path)
-    if size is None:
-        raise DataError("no such file", file=path)
-    checksum = streams.checksum(path)
+    content = streams.content(path)
     recorded = _recorded(path)
     if recorded is not None and recorded.path.startswith(_DOCUMENTS):
         _check_siblings(_home(path))
-    if recorded is not None and (recorded.bytes, recorded.checksum) != (size, checksum):
+    if recorded is not None and (recorded.bytes, recorded.checksum) != (content.size, content.checksum):
         raise DataError(
-            f"changed since it was written: {size:,} bytes, xxh3 {checksum}; "
+            f"changed since it was written: {content.size:,} bytes, xxh3 {content.checksum}; "
             f"its manifest says {recorded.bytes:,} bytes, xxh3 {recorded.checksum}\n"
             f"  run `dolma verify {_home(path)}` to see the extent, then make it again with `--overwrite`",
             file=path,
         )
-    return InputFile(name=name, size=size, checksum=checksum)
+    return content
 
 
 _DOCUMENTS = "documents/"

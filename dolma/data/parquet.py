@@ -10,21 +10,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dolma.data import streams
+from dolma.data.identity import Content
 from dolma.errors import DataError
 
 
 @contextmanager
-def open_parquet(path: str, *, what: str = "parquet") -> Iterator[pq.ParquetFile]:
-    """The file, its footer read.
+def open_parquet(path: str, *, what: str = "parquet", content: Content | None = None) -> Iterator[pq.ParquetFile]:
+    """The file, its footer read. `content` is what it has to hold.
 
     Raises:
-        DataError: it is missing or no parquet file, or two of its columns have one name; what Arrow says of its pages
-            is left to the caller.
+        DataError: it is missing or no parquet file, or two of its columns have one name; or it does not hold `content`,
+            also while it is read. What Arrow says of its pages is left to the caller.
     """
     with ExitStack() as stack:
-        local = stack.enter_context(streams.local_copy(path))
         try:
-            file = stack.enter_context(pq.ParquetFile(local, page_checksum_verification=True))
+            source = _path_or_file(path, content, stack)
+            file = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
         except FileNotFoundError as error:
             raise DataError("no such file", file=path) from error
         except (pa.ArrowException, OSError) as error:
@@ -57,6 +58,12 @@ def _fields(kind: pa.DataType) -> list[pa.Field]:
     if pa.types.is_struct(kind):
         return list(kind)
     return [inner for i in range(kind.num_fields) for inner in _fields(kind.field(i).type)]
+
+
+def _path_or_file(path: str, content: Content | None, stack: ExitStack) -> Any:
+    if content is None:
+        return stack.enter_context(streams.local_copy(path))
+    return stack.enter_context(streams.open_local(path, content))
 
 
 class ParquetOutput:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from dolma.data import streams
+from dolma.data.identity import Content
+from dolma.data.manifest import InputFile, input_content, input_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,6 +17,7 @@ class Shard:
 
     `name` is unique in its dataset; corpus order is shards sorted by name, then line. `root` is the folder that holds
     `documents` ("" when no part of the path is called so); `inner` the path below `documents`. `size` is bytes on disk.
+    `content`, once the file was hashed, is what it has to hold whenever it is read.
     """
 
     path: str
@@ -21,12 +25,29 @@ class Shard:
     root: str
     inner: str
     size: int
+    content: Content | None = None
+
+    @property
+    def input(self) -> InputFile:
+        """The shard as a manifest lists it; it must have been hashed."""
+        assert self.content is not None
+        return input_file(self.name, self.content)
 
     @property
     def source(self) -> str:
         """The source of a document that names none: the folder that holds `documents`, else the shard's own folder."""
         home = self.root or os.path.dirname(self.path)
         return os.path.basename(home if streams.is_url(home) else os.path.abspath(home)) or "unknown"
+
+
+def identified(shards: Sequence[Shard]) -> list[Shard]:
+    """The shards with what they hold now; what reads them later is held to it.
+
+    Raises:
+        DataError: a file cannot be read, or is not what its manifest says was written.
+    """
+    contents = [input_content(shard.path) for shard in shards]
+    return [replace(shard, content=content, size=content.size) for shard, content in zip(shards, contents, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

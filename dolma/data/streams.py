@@ -26,12 +26,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import xxhash
 import zstandard
 from isal import igzip, igzip_lib
 
+from dolma.data.identity import CheckedFile, Content, content_of
 from dolma.errors import ConfigError, DataError, MissingExtraError
 
 Compression = Literal["", "gzip", "zstd", "bzip2", "xz"]
@@ -126,6 +127,12 @@ def _open_raw(path: str, mode: Literal["rb", "wb"]) -> BinaryIO:
                 f"{path}: no reader for {scheme}:// URLs; smart_open reads s3, gs, azure, http"
             ) from error
         raise MissingExtraError(f"smart_open[{extra}]", extra=extra, purpose=path) from error
+
+
+def _open_input(path: str, content: Content | None) -> BinaryIO:
+    """The file as it is, or only as it was when `content` was taken."""
+    raw = _open_raw(path, "rb")
+    return raw if content is None else cast(BinaryIO, CheckedFile(raw, content, path=path))
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -249,20 +256,23 @@ def _s3_sizes(prefix: str, *, exact: bool = False) -> dict[str, int]:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_chunks(path: str, *, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+def read_chunks(
+    path: str, *, start: int = 0, end: int | None = None, content: Content | None = None
+) -> Iterator[bytes]:
     """The decompressed bytes of a file, in order, in chunks of at most `CHUNK_BYTES`.
 
     `start` and `end` are offsets into the file on disk: any byte of a plain file, frame borders of a zstd file;
-    other compressions cannot be entered in the middle.
+    other compressions cannot be entered in the middle. `content` is what the file has to hold.
 
     Raises:
-        DataError: the file is missing, truncated or corrupt; names the decompressed byte up to which it is whole.
+        DataError: the file is missing, truncated or corrupt, and names the decompressed byte up to which it is whole;
+            or it does not hold `content`.
     """
     offset, compression = 0, compression_of(path)
     if compression not in ("", "zstd") and (start or end is not None):
         raise ValueError(f"{compression} files are read whole")
     try:
-        with _open_raw(path, "rb") as raw:
+        with _open_input(path, content) as raw:
             if start:
                 raw.seek(start)
             length = None if end is None else end - start
@@ -391,14 +401,20 @@ def checksum(path: str) -> str:
     Raises:
         DataError: it is missing or cannot be read.
     """
-    digest = xxhash.xxh3_128()
+    return content(path).checksum
+
+
+def content(path: str) -> Content:
+    """What the file holds now, to be given to what reads it later.
+
+    Raises:
+        DataError: it is missing or cannot be read.
+    """
     try:
         with _open_raw(path, "rb") as raw:
-            for chunk in _limited(raw, None, 8 << 20):
-                digest.update(chunk)
+            return content_of(raw)
     except _failures() as error:
         raise _unreadable(error, path, "", 0) from error
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -421,14 +437,26 @@ def local_copy(path: str) -> Iterator[str]:
         yield target
 
 
-def zstd_frame_offsets(path: str) -> list[int]:
+@contextmanager
+def open_local(path: str, content: Content | None = None) -> Iterator[BinaryIO]:
+    """A file that can seek: the local one, or a download that lives as long as the block; held to `content`, if given.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DataError: it cannot be downloaded, or does not hold `content`.
+    """
+    with local_copy(path) as local, open(local, "rb") as raw:
+        yield raw if content is None else cast(BinaryIO, CheckedFile(raw, content, path=path))
+
+
+def zstd_frame_offsets(path: str, content: Content | None = None) -> list[int]:
     """Where each zstd frame of a local file begins; the headers are walked, nothing is decompressed.
 
     Raises:
-        DataError: what lies between two frames is no frame.
+        DataError: what lies between two frames is no frame; or the file does not hold `content`.
     """
-    offsets, end = [], os.path.getsize(path)
-    with open(path, "rb") as raw:
+    offsets, end = [], os.path.getsize(path) if content is None else content.size
+    with open_local(path, content) as raw:
         position = 0
         while position < end:
             offsets.append(position)

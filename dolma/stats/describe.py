@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from dolma.data import streams
 from dolma.data.attributes import AttributeReader
 from dolma.data.columns import Output, as_declared
+from dolma.data.identity import Content
 from dolma.errors import AlignmentError, DataError
 from dolma.stats.numbers import NumberSummary, Series, summarise
 from dolma.stats.report import OutputSummary, SpansSummary, Summary, TextSummary, TruthSummary
@@ -31,7 +32,8 @@ class ShardRows:
     """The rows of one shard: its attribute file (None: it has none), and where the source of each row is written.
 
     `n_rows` is the number of documents; `sources` are the positions, in the list of all sources, that occur. `codes`
-    has for each piece a file of little-endian uint32, one per row, and what each of its values stands for.
+    has for each piece a file of little-endian uint32, one per row, and what each of its values stands for. `content` is
+    what the attribute file has to hold.
     """
 
     documents: str
@@ -39,6 +41,7 @@ class ShardRows:
     codes: tuple[tuple[str, tuple[int, ...]], ...]
     n_rows: int
     sources: frozenset[int]
+    content: Content | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,7 @@ class Column:
         if shard.attributes is None:
             yield pa.nulls(shard.n_rows, self.output.arrow_type)
             return
-        with AttributeReader(shard.attributes, [self.name]) as reader:
+        with AttributeReader(shard.attributes, [self.name], content=shard.content) as reader:
             if reader.rows != shard.n_rows:
                 raise AlignmentError(
                     f"{shard.n_rows:,} documents, but {shard.attributes} has {reader.rows:,} rows\n"

@@ -20,9 +20,10 @@ from dolma.config import StatConfig
 from dolma.data import streams
 from dolma.data.attributes import attribute_schema, read_attributes
 from dolma.data.columns import Output
-from dolma.data.dataset import Dataset, Piece, Shard, is_native, pieces
+from dolma.data.dataset import Dataset, Piece, Shard, identified, is_native, pieces
 from dolma.data.documents import Reading
-from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
+from dolma.data.identity import Content
+from dolma.data.manifest import FileSet, OutputFile, input_content, input_file
 from dolma.errors import ConfigError, did_you_mean
 from dolma.run.compiling import compile_by_calling
 from dolma.run.runner import Reporter, RunOptions, Stage, Task, TaskResult, Unfinished, open_stage
@@ -51,12 +52,12 @@ def stat(
         DataError: a file cannot be read, or does not fit the documents.
     """
     reading, options = reading or Reading(), options or RunOptions()
-    subject = _subject(dataset, config, reading)
+    subject = _identified(_subject(dataset, config, reading))
     with ExitStack() as stack:
         if output is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dolma-stat-"))
             options = msgspec.structs.replace(options, shard=None)
-        file_set = _file_set(subject, output or folder, hash_inputs=output is not None)
+        file_set = _file_set(subject, output or folder)
         stage = stack.enter_context(open_stage([file_set], options=options, reporter=reporter))
         return _run(subject, stage, file_set.folder)
 
@@ -86,6 +87,7 @@ class _Subject:
     shards: list[Shard]
     files: dict[str, dict[str, str]]
     tokens: list[str]
+    contents: dict[str, Content]  # by path, of attribute files and rows of tokens, once they were hashed
 
 
 def _subject(dataset: Dataset, config: StatConfig, reading: Reading) -> _Subject:
@@ -96,7 +98,13 @@ def _subject(dataset: Dataset, config: StatConfig, reading: Reading) -> _Subject
         files[name] = {shard: path for shard, path in found.items() if path is not None}
     tokens = [] if config.tokens is None else row_files(config.tokens)
     chosen = {name: paths for name, paths in files.items() if paths}
-    return _Subject(config=config, reading=reading, shards=shards, files=chosen, tokens=tokens)
+    return _Subject(config=config, reading=reading, shards=shards, files=chosen, tokens=tokens, contents={})
+
+
+def _identified(subject: _Subject) -> _Subject:
+    paths = [path for files in subject.files.values() for path in files.values()] + subject.tokens
+    contents = {path: input_content(path) for path in paths}
+    return replace(subject, shards=identified(subject.shards), contents=contents)
 
 
 def _names(dataset: Dataset, shards: list[Shard], config: StatConfig) -> list[str]:
@@ -112,14 +120,12 @@ def _names(dataset: Dataset, shards: list[Shard], config: StatConfig) -> list[st
     return found if config.attributes is None else list(dict.fromkeys(config.attributes))
 
 
-def _file_set(subject: _Subject, folder: str, *, hash_inputs: bool) -> FileSet:
-    inputs: list[InputFile] = []
-    if hash_inputs:
-        paths = {shard.name: shard.path for shard in subject.shards}
-        inputs += [input_file(path, name) for name, path in paths.items()]
-        for name, files in subject.files.items():
-            inputs += [input_file(path, f"attributes/{name}/{shard}") for shard, path in files.items()]
-        inputs += [input_file(path, f"tokens/{path.rpartition('/')[2]}") for path in subject.tokens]
+def _file_set(subject: _Subject, folder: str) -> FileSet:
+    contents = subject.contents
+    inputs = [shard.input for shard in subject.shards]
+    for name, files in subject.files.items():
+        inputs += [input_file(f"attributes/{name}/{shard}", contents[path]) for shard, path in files.items()]
+    inputs += [input_file(f"tokens/{path.rpartition('/')[2]}", contents[path]) for path in subject.tokens]
     reading = subject.reading
     config = {
         "version": VERSION,
@@ -213,13 +219,13 @@ def _rows(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertFile:
-    """Makes parquet of a Dolma 1.x attribute file. Called with (its path, path below the work folder)."""
+    """Makes parquet of a Dolma 1.x attribute file. Called with (path, what it holds, path below the work folder)."""
 
     work: str
 
-    def __call__(self, spec: tuple[str, str]) -> TaskResult:
-        source, below = spec
-        table = read_attributes(source)
+    def __call__(self, spec: tuple[str, Content, str]) -> TaskResult:
+        source, content, below = spec
+        table = read_attributes(source, content=content)
         target = streams.join(self.work, below)
         with streams.atomic_path(target) as temporary:
             pq.write_table(table, temporary)
@@ -255,7 +261,7 @@ class _Output:
 def _describe(
     subject: _Subject, stage: Stage, rows: dict[str, ShardRows], sources: list[str]
 ) -> dict[str, dict[str, OutputSummary]]:
-    outputs = [output for name, files in subject.files.items() for output in _outputs(stage, name, files)]
+    outputs = [output for name in subject.files for output in _outputs(stage, name, subject)]
     tasks = [
         Task(
             key=f"{output.set}.{output.name}",
@@ -263,7 +269,7 @@ def _describe(
             spec=Column(
                 name=output.name,
                 output=output.kind,
-                shards=tuple(replace(rows[name], attributes=output.files.get(name)) for name in rows),
+                shards=tuple(_with_file(rows[name], output.files.get(name), subject.contents) for name in rows),
             ),
         )
         for output in outputs
@@ -275,25 +281,33 @@ def _describe(
     return described
 
 
-def _outputs(stage: Stage, name: str, files: dict[str, str]) -> list[_Output]:
+def _with_file(rows: ShardRows, path: str | None, contents: dict[str, Content]) -> ShardRows:
+    return replace(rows, attributes=path, content=None if path is None else contents.get(path))
+
+
+def _outputs(stage: Stage, name: str, subject: _Subject) -> list[_Output]:
     """The outputs of an attribute set. Native files of one set all hold the same; those of Dolma 1.x what occurs."""
+    files, contents = subject.files[name], subject.contents
     native = {shard: path for shard, path in files.items() if is_native(path)}
     others = {shard: path for shard, path in files.items() if shard not in native}
-    kinds = attribute_schema(next(iter(native.values()))) if native else {}
+    first = next(iter(native.values()), None)
+    kinds = {} if first is None else attribute_schema(first, content=contents[first])
     holders = {output: dict(native) for output in kinds}
-    for shard, (path, outputs) in _converted(stage, name, others).items():
+    for shard, (path, outputs) in _converted(stage, name, others, contents).items():
         for output, kind in outputs.items():
             kinds.setdefault(output, kind)
             holders.setdefault(output, {})[shard] = path
     return [_Output(set=name, name=output, kind=kind, files=holders[output]) for output, kind in kinds.items()]
 
 
-def _converted(stage: Stage, name: str, files: dict[str, str]) -> dict[str, tuple[str, dict[str, Output]]]:
+def _converted(
+    stage: Stage, name: str, files: dict[str, str], contents: dict[str, Content]
+) -> dict[str, tuple[str, dict[str, Output]]]:
     if not files:
         return {}
     below = {shard: streams.join("converted", name, shard + ".parquet") for shard in files}
     tasks = [
-        Task(key=shard, size=streams.size(path) or 0, spec=(path, below[shard]), file=path)
+        Task(key=shard, size=contents[path].size, spec=(path, contents[path], below[shard]), file=path)
         for shard, path in files.items()
     ]
     results = stage.run(f"convert-{name}", tasks, ConvertFile(work=stage.work_folder))
@@ -317,7 +331,10 @@ def _tokens(
     known_already = from_ledger(subject.tokens[0].rpartition("/")[0])
     if known_already is not None:
         return known_already
-    tasks = [Task(key=path, size=streams.size(path) or 0, spec=path, file=path) for path in subject.tokens]
+    contents = subject.contents
+    tasks = [
+        Task(key=path, size=contents[path].size, spec=(path, contents[path]), file=path) for path in subject.tokens
+    ]
     # A shard with documents of several sources does not tell which its tokens are of: its folder stands for them.
     known = {
         shard.path: sources[min(rows[shard.name].sources)] if len(rows[shard.name].sources) == 1 else shard.source

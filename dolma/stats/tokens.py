@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from dolma.data import streams
+from dolma.data.identity import Content
 from dolma.data.manifest import read_manifest
 from dolma.errors import ConfigError, DataError
 from dolma.run.ledger import Ledger
@@ -54,10 +55,11 @@ def from_ledger(folder: str) -> dict[str, TokenCounts] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountTokens:
-    """Adds up the tokens of one file of document rows by `src`. Called with its path."""
+    """Adds up the tokens of one file of document rows by `src`. Called with (its path, what it holds)."""
 
-    def __call__(self, path: str) -> TaskResult:
-        encoded = b"".join(streams.read_chunks(path))
+    def __call__(self, spec: tuple[str, Content]) -> TaskResult:
+        path, content = spec
+        encoded = b"".join(streams.read_chunks(path, content=content))
         return TaskResult(payload={"tokens": _by_src(encoded, path) if encoded else {}})
 
 

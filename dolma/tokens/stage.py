@@ -19,9 +19,10 @@ import numpy.typing as npt
 from dolma.config import TokenizeConfig
 from dolma.data import streams
 from dolma.data.batch import TextBatch
-from dolma.data.dataset import Dataset, Piece, Shard, pieces
+from dolma.data.dataset import Dataset, Piece, Shard, identified, pieces
 from dolma.data.documents import FailedRecord, Intake, Reading, read_batches
-from dolma.data.manifest import FileSet, OutputFile, fingerprint, input_file
+from dolma.data.encoding import read_tokenizer
+from dolma.data.manifest import FileSet, OutputFile, fingerprint
 from dolma.data.tokens import (
     FORMAT_VERSION,
     NAME,
@@ -69,7 +70,7 @@ def tokenize(
     """
     reading = reading or Reading()
     facts = read_facts(config)
-    shards = dataset.shards()
+    shards = identified(dataset.shards())
     made = _file_set(shards, config, facts, output=output, reading=reading, seed=seed)
     with open_stage([made], options=options, reporter=reporter) as stage:
         if stage.complete:
@@ -130,7 +131,7 @@ def _file_set(
         "on_error": reading.on_error,
         "invalid_unicode": reading.invalid_unicode,
     }
-    inputs = [input_file(shard.path, shard.name) for shard in shards]
+    inputs = [shard.input for shard in shards]
     return FileSet(folder=output, stage="tokenize", name="tokens", config=decides, inputs=inputs)
 
 
@@ -343,7 +344,7 @@ def _describe(
         special_tokens_allowed=config.allow_special_tokens,
     )
     write_token_manifest(output, manifest)
-    streams.write_bytes(streams.join(output, TOKENIZER_NAME), streams.read_bytes(facts.path))
+    streams.write_bytes(streams.join(output, TOKENIZER_NAME), read_tokenizer(facts.path, sha256=facts.sha256))
     return TaskResult(outputs=[_output(output, name) for name in (NAME, TOKENIZER_NAME)])
 
 

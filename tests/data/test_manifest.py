@@ -13,6 +13,7 @@ from dolma.data.manifest import (
     InputFile,
     OutputFile,
     fingerprint,
+    input_content,
     input_file,
     manifest_of,
     read_manifest,
@@ -94,18 +95,19 @@ def test_fingerprints_are_held() -> None:
 def test_a_file_of_nobody_is_taken_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"text")
-    assert input_file(str(path), "a") == InputFile(name="a", size=4, checksum=streams.checksum(str(path)))
+    expected = InputFile(name="a", size=4, checksum=streams.checksum(str(path)))
+    assert input_file("a", input_content(str(path))) == expected
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"/a\.jsonl: no such file$"):
-        input_file(str(tmp_path / "a.jsonl"), "a")
+        input_content(str(tmp_path / "a.jsonl"))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "documents/deep/a.jsonl", "x.parquet"])
 def test_a_finished_file_is_taken_as_long_as_it_is_what_was_written(tmp_path: Path, name: str) -> None:
     (path,) = finished(tmp_path, [name])
-    assert input_file(str(path), "a").checksum == streams.checksum(str(path))
+    assert input_content(str(path)).checksum == streams.checksum(str(path))
     whole = path.read_bytes()
     for damaged in (whole[:-1], whole + b"x", bytes([whole[0] ^ 1]) + whole[1:], b""):
         path.write_bytes(damaged)
@@ -114,7 +116,7 @@ def test_a_finished_file_is_taken_as_long_as_it_is_what_was_written(tmp_path: Pa
             match=rf"{name}: changed since it was written: .* its manifest says {len(whole)} bytes, xxh3 \w+\n"
             rf"  run `dolma verify {tmp_path}`",
         ):
-            input_file(str(path), "a")
+            input_content(str(path))
 
 
 def test_a_relative_path_finds_its_manifest_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,12 +124,12 @@ def test_a_relative_path_finds_its_manifest_too(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path / "set")
     Path("a.jsonl").write_bytes(b"changed")
     with pytest.raises(DataError, match=r"a\.jsonl: changed since it was written"):
-        input_file("a.jsonl", "a")
+        input_content("a.jsonl")
 
 
 def test_a_rewritten_manifest_counts_at_once(tmp_path: Path) -> None:
     (path,) = finished(tmp_path, ["a.jsonl"])
-    input_file(str(path), "a")
+    input_content(str(path))
     path.write_bytes(b"other")
     write_manifest(
         str(tmp_path),
@@ -138,16 +140,16 @@ def test_a_rewritten_manifest_counts_at_once(tmp_path: Path) -> None:
             notes={},
         ),
     )
-    assert input_file(str(path), "a").size == 5
+    assert input_content(str(path)).size == 5
 
 
 def test_a_manifest_of_another_program_above_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(b'{"name": "extension"}')
     (tmp_path / "a.jsonl").write_bytes(b"")
-    assert input_file(str(tmp_path / "a.jsonl"), "a").size == 0
+    assert input_content(str(tmp_path / "a.jsonl")).size == 0
 
 
 def test_a_file_that_the_manifest_does_not_name_is_nobody_s(tmp_path: Path) -> None:
     finished(tmp_path, ["a.jsonl"])
     (tmp_path / "b.jsonl").write_bytes(b"x")
-    assert input_file(str(tmp_path / "b.jsonl"), "b").size == 1
+    assert input_content(str(tmp_path / "b.jsonl")).size == 1

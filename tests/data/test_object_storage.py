@@ -18,7 +18,7 @@ from dolma.data import discovery, streams
 from dolma.data.attributes import AttributeReader, attribute_schema, read_attributes
 from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import DocumentWriter, Intake, Reading, read_batches
-from dolma.data.manifest import input_file, read_manifest
+from dolma.data.manifest import input_content, read_manifest
 from dolma.errors import DataError, OutputExistsError
 from dolma.run.options import RunOptions
 from dolma.taggers.stage import tag
@@ -221,7 +221,7 @@ def test_a_changed_output_stops_the_next_stage(bucket: str) -> None:
     data[len(data) // 2] ^= 1
     streams.write_bytes(path, bytes(data))
     with pytest.raises(DataError, match="changed since it was written"):
-        input_file(path, "c")
+        input_content(path)
 
 
 # --- the web ---------------------------------------------------------------------------------------------------------

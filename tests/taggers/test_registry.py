@@ -21,9 +21,9 @@ from dolma.taggers.registry import (
     _cached,
     available,
     find,
-    identity_of,
     make_tagger,
     make_taggers,
+    place_of,
     tagger_of_process,
 )
 from dolma.taggers.tagger import Tagger, needs_of
@@ -171,11 +171,11 @@ def test_a_process_makes_a_tagger_anew_when_a_file_of_its_options_has_changed(tm
 
 def test_the_identity_of_a_file_is_what_stands_in_it(tmp_path: Path) -> None:
     use = written(tmp_path, ONE_FUNCTION)
-    first = identity_of(f"{use}:shout")
+    first = place_of(f"{use}:shout")
     assert first.startswith("mine.py:shout ")
     written(tmp_path, ONE_FUNCTION + "\n")
-    assert identity_of(f"{use}:shout") != first
-    assert identity_of("length") == "length"
+    assert place_of(f"{use}:shout") != first
+    assert place_of("length") == "length"
 
 
 # --- what is said about wrong ones -----------------------------------------------------------------------------------

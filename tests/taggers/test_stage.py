@@ -366,6 +366,7 @@ def test_a_tagger_that_returns_what_it_did_not_declare(
 
     monkeypatch.setattr(stage, "make_taggers", lambda specs: [Wrong()])
     monkeypatch.setattr(stage, "tagger_of_process", lambda spec: Wrong())
+    monkeypatch.setattr(stage, "check_unchanged", lambda spec, identity: None)
     path = put(tmp_path, "web/documents/a.jsonl", ["x"])
     with pytest.raises(RecordError, match=rf"a\.jsonl:1: the tagger 'wrong' failed: ValueError: .*{message}"):
         run(Dataset(documents=(str(path),)), "wrong")

@@ -38,7 +38,7 @@ class Jsonl(DocumentFormat):
         if streams.is_url(shard.path) or compression not in ("", "zstd"):
             return [Piece(shard=shard)]
         if compression == "zstd":
-            starts = _group(streams.zstd_frame_offsets(shard.path), shard.size, piece_bytes)
+            starts = _group(streams.zstd_frame_offsets(shard.path, shard.content), shard.size, piece_bytes)
         else:
             starts = list(range(0, shard.size, piece_bytes))
         return _counted(shard, starts)
@@ -78,7 +78,7 @@ def _blocks(chunks: Iterator[bytes], block_bytes: int) -> Iterator[bytes]:
 
 def _piece_chunks(piece: Piece) -> Iterator[bytes]:
     """The lines that begin in this piece: the one that crosses its end included, the one that crosses its start not."""
-    body = streams.read_chunks(piece.shard.path, start=piece.start, end=piece.end)
+    body = streams.read_chunks(piece.shard.path, start=piece.start, end=piece.end, content=piece.shard.content)
     if piece.parts == 1:
         yield from body
         return
@@ -92,7 +92,7 @@ def _piece_chunks(piece: Piece) -> Iterator[bytes]:
         yield chunk
     if looking or piece.end is None:
         return
-    for chunk in streams.read_chunks(piece.shard.path, start=piece.end):
+    for chunk in streams.read_chunks(piece.shard.path, start=piece.end, content=piece.shard.content):
         at = chunk.find(b"\n")
         yield chunk if at < 0 else chunk[: at + 1]
         if at >= 0:
@@ -112,7 +112,7 @@ def _counted(shard: Shard, starts: list[int]) -> list[Piece]:
     found, newlines, offset = [], 0, 0
     for part, (start, end) in enumerate(zip(starts, ends, strict=True)):
         skipped = 0
-        chunks = streams.read_chunks(shard.path, start=start, end=end)
+        chunks = streams.read_chunks(shard.path, start=start, end=end, content=shard.content)
         n_newlines, n_bytes, looking = 0, 0, part > 0
         for chunk in chunks:
             n_newlines += chunk.count(b"\n")

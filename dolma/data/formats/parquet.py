@@ -46,7 +46,7 @@ class Parquet(DocumentFormat):
         block_of = RecordBlocks(reading, piece, faults, records=records, metadata=metadata)
         row, path = piece.first_line, piece.shard.path
         text = reading.text.split(".")[0]
-        with open_parquet(path) as file:
+        with open_parquet(path, content=piece.shard.content) as file:
             names = file.schema_arrow.names
             ours = (file.schema_arrow.metadata or {}).get(_NOTE) is not None
             if not ours and text not in names:
@@ -66,7 +66,7 @@ class Parquet(DocumentFormat):
                 raise DataError(f"corrupt parquet near row {row}: {error}", file=path) from error
 
     def pieces(self, shard: Shard, piece_bytes: int) -> list[Piece]:
-        with open_parquet(shard.path) as file:
+        with open_parquet(shard.path, content=shard.content) as file:
             groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
         starts, first_lines, filled, rows = [0], [1], 0, 0
         for i, group in enumerate(groups):
