@@ -2,12 +2,15 @@
 
 The `.npy` files have no NumPy header: that is what OLMo and OLMo-core read. `part-NNNNN.csv.gz` has one row per
 document without a header: `start,end,id,src,loc`, in tokens of that file, `end` exclusive, special tokens included.
+A row is one line whatever is in an id or a path, because OLMo-core reads rows line by line: a backslash, a newline and a
+carriage return are written as `\\\\`, `\\n` and `\\r`.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -17,6 +20,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from dolma.data import streams
@@ -134,6 +138,25 @@ def rows_path(shard: str) -> str:
     return shard.removesuffix(".npy") + ".csv.gz"
 
 
+_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
+_ESCAPED = re.compile(r"\\([\\nr])")
+_MEANS = {"\\": "\\", "n": "\n", "r": "\r"}
+
+
+def _escaped(names: Sequence[str]) -> Sequence[str]:
+    if not any(character in "".join(names) for character in "\\\n\r"):
+        return names
+    return [name.translate(_ESCAPES) for name in names]
+
+
+def _unescaped(names: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pc.any(pc.match_substring(names, "\\")).as_py():
+        return names
+    return pa.chunked_array(
+        [[_ESCAPED.sub(lambda match: _MEANS[match[1]], name) for name in names.to_pylist()]], pa.string()
+    )
+
+
 _ROWS = {"start": pa.int64(), "end": pa.int64(), "id": pa.string(), "src": pa.string(), "loc": pa.int64()}
 
 
@@ -148,7 +171,7 @@ def read_rows(shard: str) -> pa.Table:
     if not encoded:
         return pa.table({name: pa.array([], kind) for name, kind in _ROWS.items()})
     try:
-        return pa_csv.read_csv(
+        rows = pa_csv.read_csv(
             io.BytesIO(encoded),
             read_options=pa_csv.ReadOptions(column_names=list(_ROWS), use_threads=False),
             parse_options=pa_csv.ParseOptions(newlines_in_values=True),
@@ -156,6 +179,9 @@ def read_rows(shard: str) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         raise DataError(f"expected rows of start,end,id,src,loc: {error}", file=path) from error
+    for name in ("id", "src"):
+        rows = rows.set_column(rows.schema.get_field_index(name), name, _unescaped(rows[name]))
+    return rows
 
 
 class TokenShard:
@@ -222,7 +248,7 @@ class TokenShardWriter:
         ends = (self.tokens + np.cumsum(counts)).tolist()
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows(
-            zip([self.tokens, *ends[:-1]], ends, names, sources, lines, strict=True)
+            zip([self.tokens, *ends[:-1]], ends, _escaped(names), _escaped(sources), lines, strict=True)
         )
         self._rows.write(text.getvalue().encode())
         self.tokens = ends[-1]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import csv
 import gzip
+import tempfile
 import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dolma.data.tokens import (
     TokenManifest,
@@ -50,6 +54,29 @@ def test_any_id_comes_back(name: str, tmp_path: Path) -> None:
     path = tmp_path / "part-00000.npy"
     write_shard(path, [1], [2], names=[name, "last"])
     assert read_rows(str(path))["id"].to_pylist() == [name, "last"]
+
+
+NAMES = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\r\n\\",\t\0\u2028\x85nr'), max_size=12)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=5))
+def test_a_row_is_a_line_and_any_id_and_path_comes_back(named: list[tuple[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/part-00000.npy"
+        with TokenShardWriter(path) as writer:
+            names, sources = ([pair[i] for pair in named] for i in (0, 1))
+            n_docs = len(named)
+            ids = [b"\1\0"] * n_docs
+            writer.write(ids, counts=[1] * n_docs, names=names, sources=sources, lines=[1] * n_docs)
+        rows = read_rows(path)
+        with gzip.open(rows_path(path), "rt", encoding="utf-8") as lines:  # as OLMo-core reads them
+            bounds = [line.split(",")[:2] for line in lines]
+        with gzip.open(rows_path(path), "rt", encoding="utf-8", newline="") as lines:
+            standard = [len(row) for row in csv.reader(lines)]
+    assert (rows["id"].to_pylist(), rows["src"].to_pylist()) == (names, sources)
+    assert bounds == [[str(i), str(i + 1)] for i in range(n_docs)]
+    assert standard == [5] * n_docs
 
 
 def test_the_writer_tells_what_it_wrote(tmp_path: Path) -> None:
