@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, NamedTuple
 
 import msgspec
 import xxhash
@@ -14,7 +15,7 @@ from dolma.errors import DataError
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
-RECIPE = "recipe.yaml"  # the resolved recipe, for people; nothing reads it back
+RECIPE = "recipe.yaml"  # the resolved recipe, for people; `verify` asks it what there must be
 
 
 class InputFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +52,10 @@ class FileSet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """`manifest.json`. `outputs[].set` is "" there: a folder may be moved as a whole."""
+    """`manifest.json`. `outputs[].set` is "" there: a folder may be moved as a whole.
+
+    `checksum`, xxh3-128 of all else in the file as canonical JSON, is put in when it is written.
+    """
 
     format_version: int
     stage: str
@@ -63,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     outputs: list[OutputFile]
     ledger: dict[str, Any]
     notes: dict[str, Any] = {}
+    checksum: str = ""
 
 
 def fingerprint(value: Any) -> str:
@@ -93,23 +98,46 @@ def manifest_of(
 
 
 def read_manifest(folder: str) -> Manifest | None:
-    """The folder's manifest, or None when it has none.
+    """The folder's manifest, as its stage wrote it; None when it has none.
 
     Raises:
-        DataError: it is not one of ours.
+        DataError: it is not one of ours, or not as it was written.
     """
     path = streams.join(folder, NAME)
     try:
-        return msgspec.json.decode(streams.read_bytes(path), type=Manifest)
+        return _decoded(streams.read_bytes(path), path)
     except FileNotFoundError:
         return None
+
+
+def _decoded(data: bytes, path: str) -> Manifest:
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
         raise DataError(f"not a manifest: {error}", file=path) from error
+    if manifest.checksum != _checksum(data) or not all(_is_below(out.path) for out in manifest.outputs):
+        raise DataError(
+            "is not as a stage of this version of dolma wrote it: its own checksum does not fit\n"
+            "  put the file back as it was; or remove its folder and run the stage that made it again",
+            file=path,
+        )
+    return manifest
+
+
+def _checksum(encoded: bytes) -> str:
+    content = msgspec.json.decode(encoded, type=dict[str, Any])
+    content.pop("checksum", None)
+    return fingerprint(content)
+
+
+def _is_below(path: str) -> bool:
+    return not path.startswith("/") and ".." not in path.split("/")
 
 
 def write_manifest(folder: str, manifest: Manifest) -> None:
     """Put `manifest.json` there, whole or not at all."""
-    encoded = msgspec.json.format(msgspec.json.encode(manifest, order="deterministic"), indent=1)
+    sealed = msgspec.structs.replace(manifest, checksum=_checksum(msgspec.json.encode(manifest)))
+    encoded = msgspec.json.format(msgspec.json.encode(sealed, order="deterministic"), indent=1)
     streams.write_bytes(streams.join(folder, NAME), encoded + b"\n")
 
 
@@ -124,18 +152,29 @@ def input_content(path: str) -> Content:
     Hashing costs about 1 % of decompressing (docs/decisions.md), and is what makes a flipped byte stop the next stage.
 
     Raises:
-        DataError: it is missing, or is not what its manifest says was written; or it is one file of a mix and another
-            one is gone, which a pattern over the folder would not notice.
+        DataError: it is missing, or is not what its manifest says was written; or it lies among the files of a manifest
+            that does not name it; or it is one file of a mix and another one is gone, which a pattern over the folder
+            would not notice.
     """
     content = streams.content(path)
-    recorded = _recorded(path)
-    if recorded is not None and recorded.path.startswith(_DOCUMENTS):
-        _check_siblings(_home(path))
-    if recorded is not None and (recorded.bytes, recorded.checksum) != (content.size, content.checksum):
+    found = _outputs_above(path)
+    if found is None:
+        return content
+    folder, below, outputs = found
+    if below not in outputs.files:
+        raise DataError(
+            f"is none of the files of the finished output in {folder}, among which it lies\n"
+            "  move it away, or run the stage that made the output again with `--overwrite`",
+            file=path,
+        )
+    if below.startswith(_DOCUMENTS):
+        _check_siblings(folder, outputs)
+    recorded = outputs.files[below]
+    if (recorded.bytes, recorded.checksum) != (content.size, content.checksum):
         raise DataError(
             f"changed since it was written: {content.size:,} bytes, xxh3 {content.checksum}; "
             f"its manifest says {recorded.bytes:,} bytes, xxh3 {recorded.checksum}\n"
-            f"  run `dolma verify {_home(path)}` to see the extent, then make it again with `--overwrite`",
+            f"  run `dolma verify {folder}` to see the extent, then make it again with `--overwrite`",
             file=path,
         )
     return content
@@ -145,11 +184,10 @@ _DOCUMENTS = "documents/"
 _whole: set[int] = set()  # the tables (which live as long as the process) whose documents were all there
 
 
-def _check_siblings(folder: str) -> None:
-    table = _table(folder)
-    if id(table) in _whole:
+def _check_siblings(folder: str, outputs: _Outputs) -> None:
+    if id(outputs) in _whole:
         return
-    for below in table:
+    for below in outputs.files:
         path = streams.join(folder, below)
         if below.startswith(_DOCUMENTS) and not streams.exists(path):
             raise DataError(
@@ -157,50 +195,48 @@ def _check_siblings(folder: str) -> None:
                 "then run the stage that made it again",
                 file=path,
             )
-    _whole.add(id(table))
+    _whole.add(id(outputs))
 
 
-def _recorded(path: str) -> OutputFile | None:
-    found = _outputs_above(path)
-    return found[1] if found else None
-
-
-def _home(path: str) -> str:
-    found = _outputs_above(path)
-    return found[0] if found else path
-
-
-def _outputs_above(path: str) -> tuple[str, OutputFile] | None:
+def _outputs_above(path: str) -> tuple[str, str, _Outputs] | None:
+    """The finished output that the file is of, or lies among: its folder, the file's path in it, and its files."""
     folder, below = path, ""
     for _ in range(8):
         folder, slash, last = folder.rpartition("/")
         if not slash and not last:
             break
         below = f"{last}/{below}" if below else last
-        table = _table(folder or ".")
-        if below in table:
-            return folder or ".", table[below]
+        outputs = _table(folder or ".")
+        if os.path.dirname(below) in outputs.folders:
+            return folder or ".", below, outputs
         if not slash:
             break
     return None
 
 
-_tables: dict[tuple[str, int | None], dict[str, OutputFile]] = {}
+class _Outputs(NamedTuple):
+    """The files of a manifest by path, and the folders, in its own, that they lie in."""
+
+    files: dict[str, OutputFile]
+    folders: frozenset[str]
 
 
-def _table(folder: str) -> dict[str, OutputFile]:
+_tables: dict[tuple[str, int | None], _Outputs] = {}
+_NONE = _Outputs({}, frozenset())
+
+
+def _table(folder: str) -> _Outputs:
     path = streams.join(folder, NAME)
     if streams.is_url(folder) and not streams.exists(path):
-        return {}
+        return _NONE
     try:
         data = streams.read_bytes(path)
     except (FileNotFoundError, NotADirectoryError):
-        return {}
+        return _NONE
     key = (folder, xxhash.xxh3_64_intdigest(data))
     if key not in _tables:
-        try:
-            manifest = msgspec.json.decode(data, type=Manifest)
-        except msgspec.DecodeError:
-            return {}  # some other program's manifest.json
-        _tables[key] = {out.path: out for out in manifest.outputs}
+        if b'"code_version"' not in data:
+            return _NONE  # some other program's manifest.json
+        files = {out.path: out for out in _decoded(data, path).outputs}
+        _tables[key] = _Outputs(files, frozenset(map(os.path.dirname, files)))
     return _tables[key]

@@ -2,7 +2,7 @@
 
 The `.npy` files have no NumPy header: that is what OLMo and OLMo-core read. `part-NNNNN.csv.gz` has one row per
 document without a header: `start,end,id,src,loc`, in tokens of that file, `end` exclusive, special tokens included.
-A row is one line whatever is in an id or a path, because OLMo-core reads rows line by line: a backslash, a newline and a
+A row is one line whatever is in an id or a path, because OLMo-core reads line by line: a backslash, a newline and a
 carriage return are written as `\\\\`, `\\n` and `\\r`.
 """
 

@@ -149,7 +149,29 @@ def test_a_manifest_of_another_program_above_says_nothing(tmp_path: Path) -> Non
     assert input_content(str(tmp_path / "a.jsonl")).size == 0
 
 
-def test_a_file_that_the_manifest_does_not_name_is_nobody_s(tmp_path: Path) -> None:
-    finished(tmp_path, ["a.jsonl"])
-    (tmp_path / "b.jsonl").write_bytes(b"x")
-    assert input_content(str(tmp_path / "b.jsonl")).size == 1
+def test_a_file_among_those_of_a_manifest_that_does_not_name_it_is_refused(tmp_path: Path) -> None:
+    finished(tmp_path, ["documents/a.jsonl"])
+    (tmp_path / "documents/b.jsonl").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"b\.jsonl: is none of the files of the finished output in .*\n  move it away"):
+        input_content(str(tmp_path / "documents/b.jsonl"))
+    (tmp_path / "c.jsonl").write_bytes(b"x")
+    assert input_content(str(tmp_path / "c.jsonl")).size == 1
+
+
+def test_an_edited_manifest_stops_what_reads_its_files(tmp_path: Path) -> None:
+    (path,) = finished(tmp_path, ["a.jsonl"])
+    manifest = tmp_path / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes().replace(b'"stage": "', b'"stage": "x'))
+    with pytest.raises(DataError, match=r"manifest\.json: is not as a stage of this version of dolma wrote it"):
+        input_content(str(path))
+    manifest.write_bytes(manifest.read_bytes()[:-20])
+    with pytest.raises(DataError, match=r"manifest\.json: not a manifest"):
+        input_content(str(path))
+
+
+@pytest.mark.parametrize("path", ["../a", "/a", "x/../../a"])
+def test_a_manifest_names_no_file_outside_of_its_folder(tmp_path: Path, path: str) -> None:
+    outputs = [OutputFile(set="", path=path, bytes=1, checksum="")]
+    write_manifest(str(tmp_path), manifest_of(file_set(tmp_path), outputs=outputs, ledger={}, notes={}))
+    with pytest.raises(DataError, match="is not as a stage"):
+        read_manifest(str(tmp_path))

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import csv
 import gzip
-import tempfile
 import itertools
+import tempfile
 from pathlib import Path
 
 import numpy as np
