@@ -89,7 +89,7 @@ class CheckedFile(io.RawIOBase):
             return data
         out = bytearray(max(0, end - start))
         self.readinto(memoryview(out))
-        return out
+        return out  # type: ignore[return-value]
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         n_bytes = min(len(buffer), max(0, self._content.size - self._position))
