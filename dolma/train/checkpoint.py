@@ -15,6 +15,7 @@ import msgspec
 import torch
 
 from dolma.data import streams
+from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import FileSet, OutputFile, manifest_of, read_manifest, write_manifest
 from dolma.errors import DataError, DolmaError
 from dolma.train import dcp
@@ -22,6 +23,7 @@ from dolma.train.config import ModelConfig, TrainConfig
 from dolma.train.data.mixture import SourceShare
 from dolma.train.model.transformer import Transformer, unfilled
 from dolma.train.parallel import Processes, barrier
+from dolma.train.presets import count_parameters
 
 WEIGHTS = "model_and_optim"
 STATE = "state.json"
@@ -142,15 +144,23 @@ def read_state(folder: str) -> CheckpointState:
         raise DataError(
             "no manifest: this is no finished checkpoint\n  give a `stepN` folder of a training run", file=folder
         )
+    if STATE not in {out.path for out in manifest.outputs}:
+        raise DataError("is no checkpoint\n  give a `stepN` folder of a training run", file=folder)
     for out in manifest.outputs:
         path = streams.join(folder, out.path)
+        if out.path != STATE and os.path.dirname(out.path) != WEIGHTS:
+            raise DataError(f"names a file that no checkpoint has: {out.path!r}", file=streams.join(folder, MANIFEST))
         if streams.size(path) != out.bytes or streams.checksum(path) != out.checksum:
             raise DataError(
                 "is gone or has changed since the checkpoint was saved\n"
                 "  delete this checkpoint's folder to go on from the one before, or train again with `--overwrite`",
                 file=path,
             )
-    return msgspec.json.decode(streams.read_bytes(streams.join(folder, STATE)), type=CheckpointState)
+    path = streams.join(folder, STATE)
+    try:
+        return msgspec.json.decode(streams.read_bytes(path), type=CheckpointState)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
 
 
 def load_weights(folder: str, model: Transformer) -> None:
@@ -177,6 +187,10 @@ def load_model(folder: str) -> tuple[Transformer, CheckpointState]:
     """
     folder = newest(folder)
     state = read_state(folder)
+    parameters = count_parameters(state.model, vocab_size=state.vocab_size)
+    weights = streams.join(folder, WEIGHTS)
+    if parameters > sum(os.path.getsize(entry) for entry in (os.scandir(weights) if os.path.isdir(weights) else ())):
+        raise DataError(f"has fewer bytes than its model has parameters, {parameters:,}", file=weights)
     model = unfilled(state.model, vocab_size=state.vocab_size)
     load_weights(folder, model)
     return model.eval(), state

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from dolma.data import streams
+from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.tokens import read_token_manifest
 from dolma.errors import ConfigError, DataError
 from dolma.train import checkpoint as checkpointing
@@ -295,7 +296,7 @@ def evaluate_model(path: str, config: EvalConfig, *, tokenizer: str | None = Non
         ConfigError, DataError: as `Evaluator`; or there is no model at `path`.
     """
     path = checkpointing.newest(path)
-    if os.path.isfile(streams.join(path, hf.CONFIG)):
+    if os.path.isfile(streams.join(path, hf.CONFIG)) and not os.path.isfile(streams.join(path, MANIFEST)):
         found, rows, weights, fields = hf.read_folder(path)
         model = unfilled(found, vocab_size=rows)
         model.load_state_dict(weights)

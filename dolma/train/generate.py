@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import torch
 
@@ -41,18 +42,19 @@ def generate_text(
     """The prompt and its continuation as text.
 
     Raises:
-        DataError: the checkpoint is damaged, or was trained with another tokenizer.
+        DataError: the checkpoint is none or damaged, or was trained with another tokenizer.
     """
     from tokenizers import Tokenizer
 
-    state = checkpointing.read_state(checkpoint)
+    model, state = checkpointing.load_model(checkpoint)
+    if not os.path.isfile(tokenizer):
+        raise DataError("there is no tokenizer\n  give the tokenizer.json beside the token shards", file=tokenizer)
     if hashlib.sha256(streams.read_bytes(tokenizer)).hexdigest() != state.tokenizer_sha256:
         raise DataError(
             f"is not the tokenizer that {checkpoint} was trained with (sha256 {state.tokenizer_sha256})\n"
             "  use the tokenizer.json beside the token shards",
             file=tokenizer,
         )
-    model, _ = checkpointing.load_model(checkpoint)
     encoder = Tokenizer.from_file(tokenizer)
     ids = encoder.encode(prompt, add_special_tokens=False).ids or [state.eos_id or 0]
     found = generate(model, ids, max_tokens=max_tokens, eos_id=state.eos_id, temperature=temperature, seed=seed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -18,6 +18,8 @@ from dolma.errors import ConfigError, DataError
 from dolma.train.config import TrainConfig
 from dolma.train.data.loader import global_order
 from dolma.train.stages import Stage, Stages, resolve_stages
+
+_STEP = re.compile(r"step\d+")  # the folder of a finished checkpoint
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,10 +156,14 @@ def stages_of_run(run: str, *, tokens: Sequence[str] | None = None) -> Stages:
     Raises:
         DataError: there is no checkpoint, or the shards are not those that it was trained on.
     """
-    states = sorted(glob.glob(os.path.join(glob.escape(run), "step*", "state.json")), key=os.path.getmtime)
-    if not states:
+    steps = [int(name[4:]) for name in (os.listdir(run) if os.path.isdir(run) else ()) if _STEP.fullmatch(name)]
+    if not steps:
         raise DataError("has no checkpoint: give the folder of a training run", file=run)
-    state = msgspec.json.decode(streams.read_bytes(states[-1]), type=_State)
+    path = os.path.join(run, f"step{max(steps)}", "state.json")
+    try:
+        state = msgspec.json.decode(streams.read_bytes(path), type=_State)
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
     stages = resolve_stages(state.config, tokens or state.tokens, compare=False)
     found = {file.name: file.checksum for file in stages.files()}
     if found != state.shards:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,15 @@ import msgspec
 import pytest
 import torch
 
+from dolma.data import streams
 from dolma.errors import ConfigError, DataError
 from dolma.run.lock import RunLock
 from dolma.train import TrainConfig, generate_text, train
+from dolma.train import checkpoint as checkpointing
+from dolma.train.config import EvalConfig
+from dolma.train.evaluate import evaluate_model
+from dolma.train.interop.export import export_checkpoint
+from dolma.train.soup import soup
 from tests.train.conftest import CONFIG, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
 
 # For each point of saving, rotating or finishing, a child that kills itself when it comes there the second time.
@@ -178,9 +185,69 @@ def test_a_text_is_not_made_with_another_tokenizer(tokens, config, tmp_path):
         generate_text(result.checkpoint, str(tmp_path / "tokenizer.json"), "The", max_tokens=1)
 
 
-def test_a_folder_that_is_no_checkpoint_is_said_to_be_none(tmp_path):
-    with pytest.raises(DataError, match="no manifest: this is no finished checkpoint"):
-        generate_text(str(tmp_path), "tokenizer.json", "The", max_tokens=1)
+READERS = {
+    "export": lambda folder, out: export_checkpoint(str(folder), str(out)),
+    "soup": lambda folder, out: soup([str(folder), str(folder)], str(out)),
+    "eval": lambda folder, out: evaluate_model(str(folder), EvalConfig()),
+    "generate": lambda folder, out: generate_text(str(folder), "tokenizer.json", "The", max_tokens=1),
+}
+
+
+@pytest.mark.parametrize("reader", sorted(READERS))
+@pytest.mark.parametrize("kind", ["empty", "absent", "file", "tokens", "run without checkpoints"])
+def test_a_folder_that_is_no_checkpoint_is_said_to_be_none(kind, reader, tokens, config, tmp_path):
+    folder = tmp_path / kind
+    if kind == "empty":
+        folder.mkdir()
+    elif kind == "file":
+        folder.write_bytes(b"x")
+    elif kind == "tokens":
+        folder = Path(tokens)
+    elif kind == "run without checkpoints":
+        train(config, tokens=tokens, output=str(folder))
+        shutil.rmtree(folder / "step4")
+        shutil.rmtree(folder / "step8")
+    with pytest.raises(DataError, match=r"this is no finished checkpoint|is no checkpoint\n  give a `stepN` folder"):
+        READERS[reader](folder, tmp_path / "out")
+
+
+def seal(step: Path, **changed: object) -> None:
+    """Make the manifest of a checkpoint fit what has been done to its files, as whoever made it would have."""
+    manifest = json.loads((step / "manifest.json").read_bytes())
+    for out in manifest["outputs"]:
+        path = step / out["path"]
+        out |= {"bytes": path.stat().st_size, "checksum": streams.checksum(str(path))}
+    (step / "manifest.json").write_text(json.dumps(manifest | changed))
+
+
+@pytest.mark.parametrize("reader", sorted(READERS))
+@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 100_000, b"\xff", b'{"step": "x"}'])
+def test_a_state_that_is_none_is_named(content, reader, tokens, config, tmp_path):
+    step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
+    (step / "state.json").write_bytes(content)
+    seal(step)
+    with pytest.raises(DataError, match=r"step8/state\.json: is not the state of a checkpoint: "):
+        READERS[reader](step, tmp_path / "out")
+
+
+def test_a_manifest_that_names_files_elsewhere_is_refused(tokens, config, tmp_path):
+    step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
+    (tmp_path / "secret").write_bytes(b"x")
+    seal(step)
+    changed = (step / "manifest.json").read_text().replace("model_and_optim/.metadata", "../../secret")
+    (step / "manifest.json").write_text(changed)
+    with pytest.raises(DataError, match=r"manifest\.json: names a file that no checkpoint has: '\.\./\.\./secret'"):
+        checkpointing.read_state(str(step))
+
+
+def test_a_model_larger_than_its_files_is_not_built(tokens, config, tmp_path):
+    step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
+    state = json.loads((step / "state.json").read_bytes())
+    state["model"] |= {"d_model": 1 << 20, "layers": 1000}
+    (step / "state.json").write_text(json.dumps(state))
+    seal(step)
+    with pytest.raises(DataError, match="has fewer bytes than its model has parameters, 4,398,"):
+        checkpointing.load_model(str(step))
 
 
 def test_training_leaves_the_random_state_of_torch_alone(tokens, config, tmp_path):
