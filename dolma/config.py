@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar, Union
 import msgspec
 
 from dolma.errors import ConfigError, did_you_mean
+from dolma.names import check_name
 from dolma.train.config import TrainConfig
 
 T = TypeVar("T")
@@ -47,6 +48,23 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(f"`max_seconds_per_document` is {self.max_seconds_per_document}, expected 0 or more")
 
 
+SET_NAMES_TAKEN = frozenset({"document", "documents", "attributes"})
+
+
+def check_set_name(name: str) -> None:
+    """Return when an attribute set may be called so: it is a folder, and rules say it.
+
+    Raises:
+        ValueError: it may not.
+    """
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise ValueError(f"`name` {error}") from None
+    if name.lower() in SET_NAMES_TAKEN:
+        raise ValueError(f"`name` is {name!r}, which means something else; give another one")
+
+
 class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Find exact copies; the first in corpus order is kept."""
 
@@ -58,8 +76,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     attributes_format: Literal["parquet", "dolma1"] = "parquet"
 
     def __post_init__(self) -> None:
-        if not self.name or "/" in self.name:
-            raise ValueError(f"`name` is {self.name!r}, expected a folder name")
+        check_set_name(self.name)
         for key in ("min_length", "min_words"):
             if getattr(self, key) < 0:
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
@@ -111,10 +128,6 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     attributes: list[str] | None = None  # which attribute sets rules may name; default: all found
     format: str = ".jsonl.zst"
     allow_duplicate_inputs: bool = False  # two input files with the same bytes
-
-    def __post_init__(self) -> None:
-        if not self.format.startswith((".jsonl", ".json", ".ndjson", ".parquet")):
-            raise ValueError(f"`format` is {self.format!r}, expected .jsonl, .jsonl.gz, .jsonl.zst or .parquet")
 
 
 class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

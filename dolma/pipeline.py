@@ -145,6 +145,9 @@ def check(recipe: Recipe) -> None:
     if recipe.dedupes:
         from dolma.dedupe.stage import outputs_of
 
+        twice = next((config.name for config in recipe.dedupes if config.name in declared), None)
+        if twice is not None:
+            raise ConfigError(f"a tagger is called {twice!r} too\n  give this a `name` of its own", path="$.dedupe")
         declared |= {config.name: outputs_of(config) for config in recipe.dedupes}
     if recipe.mix is not None:
         from dolma.mixers.stage import check as check_mix

@@ -70,7 +70,7 @@ def check_names(config: MixConfig, shards: Sequence[Shard]) -> None:
     Raises:
         ConfigError: the format is none, or two shards would become one file.
     """
-    if not is_document("x" + config.format):
+    if not is_document("x" + config.format) or strip_suffixes("x" + config.format) != "x":
         raise ConfigError(f"is {config.format!r}, expected {EXPECTED}", path="$.mix.format")
     names: dict[str, Shard] = {}
     for shard in shards:

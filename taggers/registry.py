@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from dolma.config import TaggerSpec
+from dolma.config import TaggerSpec, check_set_name
 from dolma.data import streams
 from dolma.data.columns import Output
 from dolma.data.fetch import cached_path
@@ -286,6 +286,10 @@ def _check(tagger: Any, use: str) -> None:
 def _checked_name(name: str) -> str:
     if not _NAME.match(name):
         raise ConfigError(f"a tagger cannot be called {name!r}: letters, digits and `_`, not a digit first")
+    try:
+        check_set_name(name)
+    except ValueError as error:
+        raise ConfigError(f"a tagger cannot be called so: {error}") from None
     return name
 
 

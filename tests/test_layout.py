@@ -17,7 +17,7 @@ LINKS = {"dolma/taggers", "dolma/mixers", "dolma/dedupe", "dolma/configs"}
 
 # From the ground up; packages on one floor never import each other.
 FLOORS = [
-    {"errors", "config", "configs"},
+    {"errors", "names", "config", "configs"},
     {"kernels"},
     {"data"},
     {"run"},

@@ -19,6 +19,7 @@ from dolma.data.formats.table import EXPECTED, format_of, is_document
 from dolma.data.manifest import NAME, RECIPE
 from dolma.data.shards import Piece, Shard, identified
 from dolma.errors import ConfigError, DataError
+from dolma.names import check_path
 
 __all__ = ["AttributesFormat", "Dataset", "Piece", "Shard", "identified", "is_native", "pieces"]
 
@@ -69,6 +70,10 @@ class Dataset:
         size = streams.size(path)
         if size is None:
             raise DataError("no such file", file=path)
+        try:
+            check_path(name)
+        except ValueError as error:
+            raise ConfigError(f"{path}: outputs would be named after it, and {error}\n  rename it") from None
         return Shard(path=path, name=name, root=root, inner=inner, size=size)
 
     def pieces(self, shards: Sequence[Shard]) -> list[Piece]:

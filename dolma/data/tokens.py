@@ -25,6 +25,7 @@ import pyarrow.csv as pa_csv
 
 from dolma.data import streams
 from dolma.errors import DataError
+from dolma.names import leads_below
 
 FORMAT_VERSION = 1
 NAME = "tokens.json"
@@ -90,7 +91,10 @@ def read_token_manifest(folder: str) -> TokenManifest:
     """
     path = streams.join(folder, NAME)
     try:
-        return msgspec.json.decode(streams.read_bytes(path), type=TokenManifest)
+        manifest = msgspec.json.decode(streams.read_bytes(path), type=TokenManifest)
+        named = [*(shard.path for shard in manifest.shards), manifest.tokenizer]
+        if (outside := next((name for name in named if not leads_below(name)), None)) is not None:
+            raise msgspec.ValidationError(f"it names a file outside of its folder: {outside!r}")
     except FileNotFoundError as error:
         raise DataError(
             f"no {NAME} in this folder, so nothing tells the type of its shards\n"
@@ -99,6 +103,7 @@ def read_token_manifest(folder: str) -> TokenManifest:
         ) from error
     except msgspec.DecodeError as error:
         raise DataError(f"not a description of token shards: {error}", file=path) from error
+    return manifest
 
 
 def write_token_manifest(folder: str, manifest: TokenManifest) -> None:

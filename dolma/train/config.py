@@ -307,7 +307,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for stage in self.stages:
             stage_settings(self, stage)
         names = [stage.name for stage in self.stages]
-        if len(set(names)) < len(names) or not all(re.fullmatch(r"[A-Za-z0-9_-]+", name) for name in names):
+        if len(set(names)) < len(names) or not all(re.fullmatch(r"[A-Za-z0-9_-]{1,200}", name) for name in names):
             raise ValueError(f"`stages` are called {names}: expected different names of letters, digits, - and _")
 
 

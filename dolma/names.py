@@ -1,0 +1,74 @@
+"""Names that become paths: one check for all of them.
+
+A name from a recipe, a manifest or a listing becomes a part of a path below a folder of ours. So it is one component:
+no separator of any system, nothing that leads elsewhere, nothing that a listing hides, and short enough that suffixes
+and the marks of unfinished files fit after it.
+"""
+
+from __future__ import annotations
+
+RESERVED = frozenset({"manifest.json", "recipe.yaml"})
+"""Files that every finished folder has."""
+
+MOST_BYTES = 200
+"""Of UTF-8 in one name: file systems have 255, and suffixes follow."""
+
+EXPECTED = f"a name without / and \\, control characters or a leading dot, of at most {MOST_BYTES} bytes"
+
+
+def check_name(name: str, *, reserved: frozenset[str] = RESERVED) -> None:
+    """Return when the name is fit to be one part of a path.
+
+    >>> check_name("dedupe_by-url.2")
+    >>> check_name("..")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: '..' starts with a dot; expected a name ...
+
+    Raises:
+        ValueError: says what is wrong and what is allowed.
+    """
+    if (problem := _problem(name, reserved)) is not None:
+        raise ValueError(f"{name[:80]!r} {problem}; expected {EXPECTED}")
+
+
+def check_path(path: str) -> None:
+    """Return when every part of a relative path is fit to be one; `/` stands between them.
+
+    >>> check_path("books/a.jsonl.gz")
+
+    Raises:
+        ValueError: says which part is not, and why.
+    """
+    first = True
+    for part in path.split("/"):
+        check_name(part, reserved=RESERVED if first else frozenset())
+        first = False
+
+
+def leads_below(path: str) -> bool:
+    """Whether a path that a file of ours names stays below the folder of that file.
+
+    >>> leads_below("documents/.odd/a.jsonl"), leads_below("a/../../b"), leads_below("/b")
+    (True, False, False)
+    """
+    return not path.startswith(("/", "\\")) and ".." not in path.replace("\\", "/").split("/") and "\0" not in path
+
+
+def _problem(name: str, reserved: frozenset[str]) -> str | None:
+    if not name:
+        return "is empty"
+    if "/" in name or "\\" in name:
+        return "has a separator of paths"
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in name):
+        return "has a control character"
+    if name.startswith("."):
+        return "starts with a dot"
+    if name.strip() != name:
+        return "has white space at an end"
+    if name.lower() in reserved:
+        return "is the name of a file or folder of ours"
+    try:
+        n_bytes = len(name.encode())
+    except UnicodeEncodeError:
+        return "is not UTF-8"
+    return f"has {n_bytes} bytes" if n_bytes > MOST_BYTES else None
