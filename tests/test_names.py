@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dolma.config import make_recipe
 from dolma.data.dataset import Dataset
-from dolma.data.manifest import read_manifest
+from dolma.data.manifest import FileSet, OutputFile, manifest_of, read_manifest, write_manifest
 from dolma.data.tokens import read_token_manifest
 from dolma.errors import ConfigError, DataError
 from dolma.mixers.subject import check_names
@@ -113,11 +113,10 @@ def test_a_document_file_that_no_output_can_be_named_after_is_refused(name: str,
 
 @pytest.mark.parametrize("path", ["../victim", "/etc/hosts", "a/../../victim"])
 def test_a_manifest_names_no_file_outside(path: str, tmp_path: Path) -> None:
-    (tmp_path / "manifest.json").write_text(
-        '{"format_version":1,"stage":"mix","name":"mix","code_version":"1","fingerprint":"","config":{},"inputs":[],'
-        f'"outputs":[{{"set":"","path":"{path}","bytes":0,"checksum":""}}],"ledger":{{}}}}'
-    )
-    with pytest.raises(DataError, match="outside of its folder"):
+    output = OutputFile(set="", path=path, bytes=0, checksum="")
+    file_set = FileSet(folder=str(tmp_path), stage="mix", name="mix", config={}, inputs=[])
+    write_manifest(str(tmp_path), manifest_of(file_set, outputs=[output], ledger={}, notes={}))
+    with pytest.raises(DataError, match="is not as a stage of this version of dolma wrote it"):
         read_manifest(str(tmp_path))
 
 

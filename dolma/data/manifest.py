@@ -106,14 +106,7 @@ def read_manifest(folder: str) -> Manifest | None:
     """
     path = streams.join(folder, NAME)
     try:
-<<<<<<< HEAD
         return _decoded(streams.read_bytes(path), path)
-=======
-        manifest = msgspec.json.decode(streams.read_bytes(path), type=Manifest)
-        for out in manifest.outputs:
-            if not leads_below(out.path):
-                raise msgspec.ValidationError(f"an output lies outside of its folder: {out.path!r}")
->>>>>>> c9c6761 (Names: one check for every name that becomes a path; manifests name no file outside of their folder)
     except FileNotFoundError:
         return None
 
@@ -123,8 +116,7 @@ def _decoded(data: bytes, path: str) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except msgspec.DecodeError as error:
         raise DataError(f"not a manifest: {error}", file=path) from error
-<<<<<<< HEAD
-    if manifest.checksum != _checksum(data) or not all(_is_below(out.path) for out in manifest.outputs):
+    if manifest.checksum != _checksum(data) or not all(leads_below(out.path) for out in manifest.outputs):
         raise DataError(
             "is not as a stage of this version of dolma wrote it: its own checksum does not fit\n"
             "  put the file back as it was; or remove its folder and run the stage that made it again",
@@ -137,13 +129,6 @@ def _checksum(encoded: bytes) -> str:
     content = msgspec.json.decode(encoded, type=dict[str, Any])
     content.pop("checksum", None)
     return fingerprint(content)
-
-
-def _is_below(path: str) -> bool:
-    return not path.startswith("/") and ".." not in path.split("/")
-=======
-    return manifest
->>>>>>> c9c6761 (Names: one check for every name that becomes a path; manifests name no file outside of their folder)
 
 
 def write_manifest(folder: str, manifest: Manifest) -> None:
