@@ -20,7 +20,7 @@ from dolma.mixers.judge import Judge, PieceSpec
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import check_sources
 
-VERSION = 1
+VERSION = 2
 _EMPTY_BYTES = 128  # a compressed file without any text is smaller
 
 

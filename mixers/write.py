@@ -3,7 +3,7 @@
 A record goes through byte for byte unless there is a reason to touch it: its text was edited, it is a further copy
 (which gets the id `<id>#2`, `<id>#3`, ...), or it names no id or source: then the id and source that it was judged
 under are put in, since the mixed file lies elsewhere and would give it others. Rows files are parquet with the columns
-`id`, `shard` (name of the input file), `line` (1-based; parquet: row) and `copy` (from 1), one row per written
+`id`, `shard` (name of the input file), `line` (1-based; parquet: row) and `copy` (0 for the first), one row per written
 document, in the same order.
 """
 
@@ -108,7 +108,7 @@ class MixWriter:
         assert batch.records is not None
         chosen = np.flatnonzero(times).tolist()
         lines = [self._record(batch, i, edited) for i in chosen]
-        ids, places, copies = [batch.ids[i] for i in chosen], batch.lines[chosen], np.ones(len(chosen), np.int32)
+        ids, places, copies = [batch.ids[i] for i in chosen], batch.lines[chosen], np.zeros(len(chosen), np.int32)
         if len(times) and times.max() > 1:
             repeated = np.repeat(np.arange(len(chosen)), times[chosen])
             copies = _counted(repeated)
@@ -130,7 +130,7 @@ class MixWriter:
         return record
 
     def _copy(self, record: bytes, id: str, copy: int) -> bytes:
-        return record if copy == 1 else with_field(record, self.reading.id, _copy_id(id, copy))
+        return record if copy == 0 else with_field(record, self.reading.id, _copy_id(id, copy))
 
     @property
     def outputs(self) -> list[OutputFile]:
@@ -145,14 +145,14 @@ class MixWriter:
 
 
 def _copy_id(id: str, copy: int) -> str:
-    return id if copy == 1 else f"{id}#{copy}"
+    return id if copy == 0 else f"{id}#{copy + 1}"
 
 
 def _counted(repeated: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
-    """1, 2, ... within each run of equal numbers."""
+    """0, 1, ... within each run of equal numbers."""
     starts = np.flatnonzero(np.diff(repeated, prepend=-1))
     lengths = np.diff(starts, append=len(repeated))
-    return (np.arange(len(repeated)) - np.repeat(starts, lengths) + 1).astype(np.int32)
+    return (np.arange(len(repeated)) - np.repeat(starts, lengths)).astype(np.int32)
 
 
 class RowsWriter:

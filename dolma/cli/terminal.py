@@ -307,10 +307,10 @@ def show_json(report: Any) -> None:
 
 
 def show_statistics(report: Any) -> None:
-    """Documents, bytes, words and tokens per source, then every attribute."""
-    counted = report.table()
-    if counted:
-        print_table(list(counted[0]), [list(row.values()) for row in counted], title="documents")
+    """What was read per source, what token shards hold per source, then every attribute."""
+    for title, rows in (("documents", report.table()), ("token shards", report.token_table())):
+        if rows:
+            print_table(list(rows[0]), [list(row.values()) for row in rows], title=title)
     described = [row for row in report.attribute_table() if row.get("count") or not row["attribute"].endswith(".error")]
     if described:
         print_table(_DESCRIBED, [[_described(row, key) for key in _DESCRIBED] for row in described], title="attributes")

@@ -114,15 +114,13 @@ class StatReport:
         return cls(**msgspec.structs.asdict(msgspec.json.decode(encoded, type=_Written)), report=report)
 
     def table(self) -> list[dict[str, Any]]:
-        """The documents of each source, one row each, and their sum if there is more than one."""
-        only_tokens = {source: Counts() for source in self.tokens or {} if source not in self.sources}
-        counted = {**self.sources, **only_tokens}
-        rows = [_counts_row(source, counts, self.tokens) for source, counts in counted.items()]
-        if len(rows) > 1:
-            rows.append(_counts_row("total", self.total, None))
-            if self.tokens is not None:
-                rows[-1]["tokens"] = sum(found.tokens for found in self.tokens.values())
-        return rows
+        """The documents that were read, one row per source, and their sum if there is more than one."""
+        return _with_total([{"source": source, **msgspec.to_builtins(found)} for source, found in self.sources.items()])
+
+    def token_table(self) -> list[dict[str, Any]]:
+        """The documents and tokens in the token shards, likewise: they may be a mix of the documents that were read."""
+        counted = (self.tokens or {}).items()
+        return _with_total([{"source": source, **msgspec.to_builtins(found)} for source, found in counted])
 
     def attribute_table(self) -> list[dict[str, Any]]:
         """One row per output and, where there are several, per source; of spans one row per kind of number."""
@@ -136,11 +134,11 @@ class StatReport:
         return rows
 
 
-def _counts_row(source: str, counts: Counts, tokens: dict[str, TokenCounts] | None) -> dict[str, Any]:
-    row: dict[str, Any] = {"source": source, **msgspec.to_builtins(counts)}
-    if tokens is not None:
-        row["tokens"] = tokens.get(source, TokenCounts()).tokens
-    return row
+def _with_total(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    if len(rows) < 2:
+        return rows
+    sums = {key: sum(row[key] for row in rows) for key in rows[0] if key != "source"}
+    return [*rows, {"source": "total", **sums}]
 
 
 def _summary_rows(attribute: str, source: str, summary: Summary) -> list[dict[str, Any]]:

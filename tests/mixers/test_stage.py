@@ -133,7 +133,7 @@ def test_rows_say_where_each_document_came_from(corpus: Any) -> None:
     for row, written in zip(corpus.rows(), corpus.lines(), strict=True):
         assert lines[row["line"] - 1] == written
         assert row["id"] == json.loads(written)["id"]
-        assert row["copy"] == 1
+        assert row["copy"] == 0
 
 
 def test_an_empty_shard_becomes_an_empty_file(corpus: Any) -> None:
@@ -403,7 +403,7 @@ def test_a_repeated_source_has_ids_of_its_own_and_rows(three: Any) -> None:
     assert len(set(three.ids())) == len(three.ids())
     rows = [row for row in three.rows() if row["shard"] == "web/a.jsonl"]
     assert [row["id"] for row in rows] == [record["id"] for record in three.records("web/a.jsonl.zst")]
-    assert all(row["id"] == f"web-{row['line'] - 1}" + (f"#{row['copy']}" if row["copy"] > 1 else "") for row in rows)
+    assert all(row["id"] == f"web-{row['line'] - 1}" + (f"#{row['copy'] + 1}" if row["copy"] else "") for row in rows)
     assert report.ledger.account("code").dropped["sampled out"].documents == 7
 
 

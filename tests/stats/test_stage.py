@@ -290,12 +290,22 @@ def test_tokens_are_counted_by_source(corpus: Corpus, tmp_path: Path) -> None:
         "books": (1, 1),
         "named": (1, 3),
     }
-    assert {row["source"]: row["tokens"] for row in report.table()} == {
-        "a": 9,
-        "named": 3,
-        "books": 1,
-        "total": 13,
-    }
+    assert [tuple(row.values()) for row in report.token_table()] == [
+        ("a", 2, 9),
+        ("books", 1, 1),
+        ("named", 1, 3),
+        ("total", 4, 13),
+    ]
+
+
+def test_documents_and_tokens_of_what_was_made_of_them_share_no_row(corpus: Corpus, tmp_path: Path) -> None:
+    corpus.write("a", blank(2))
+    (tmp_path / "tokens").mkdir()
+    rows = f"0,5,1,{corpus.folder / 'a' / 'documents' / 'a.jsonl'},1\n"
+    (tmp_path / "tokens" / "part-0-00000.csv.gz").write_bytes(gzip.compress(rows.encode()))
+    report = corpus.stat(tokens=str(tmp_path / "tokens"))
+    assert [set(row) for row in report.table()] == [{"source", "documents", "bytes", "characters", "words"}]
+    assert report.token_table() == [{"source": "a", "documents": 1, "tokens": 5}]
 
 
 def test_a_folder_without_token_shards_is_a_config_error(corpus: Corpus, tmp_path: Path) -> None:
