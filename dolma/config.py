@@ -174,6 +174,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A whole run. Stages that are absent do not run; `dolma run` goes through those present, in this order."""
 
     documents: list[str] = []  # patterns; `**` crosses folders
+    exclude: list[str] = []  # names or paths of files and folders that are no documents; wildcards allowed
     output: str | None = None  # folder for everything a run writes
     attributes: str | None = None  # folder for attributes; default: <output>/attributes, else beside the documents
     seed: int = 0

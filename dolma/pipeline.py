@@ -96,25 +96,39 @@ def reading_of(recipe: Recipe) -> Reading:
     )
 
 
-def dataset_of(recipe: Recipe) -> Dataset:
-    """The recipe's documents and where their attributes lie."""
+def dataset_of(recipe: Recipe, *, output: str | None = None) -> Dataset:
+    """The recipe's documents and where their attributes lie; `output` is a folder that the stage writes to.
+
+    What the recipe and the stage write is never read as documents.
+    """
     from dolma.data import streams
     from dolma.data.dataset import Dataset
 
     attributes = recipe.attributes
     if attributes is None and recipe.output is not None:
         attributes = streams.join(recipe.output, FOLDERS["tag"])
-    return Dataset(documents=tuple(recipe.documents), attributes=attributes)
+    written = (recipe.output, attributes, recipe.quarantine, output)
+    return Dataset(
+        documents=tuple(recipe.documents),
+        attributes=attributes,
+        exclude=tuple(recipe.exclude),
+        outputs=tuple(folder for folder in written if folder is not None),
+    )
 
 
-def mixed_dataset_of(recipe: Recipe) -> Dataset:
+def mixed_dataset_of(recipe: Recipe, *, output: str | None = None) -> Dataset:
     """What `tokenize` reads: the mixed documents, or the recipe's own when it does not mix."""
     from dolma.data import streams
     from dolma.data.dataset import Dataset
 
     if recipe.mix is None or recipe.output is None:
-        return dataset_of(recipe)
+        return dataset_of(recipe, output=output)
     return Dataset(documents=(streams.join(folder_of(recipe, "mix"), "documents"),))
+
+
+def input_of(recipe: Recipe, stage: str, *, output: str | None = None) -> Dataset:
+    """The documents that a stage reads."""
+    return (mixed_dataset_of if stage == "tokenize" else dataset_of)(recipe, output=output)
 
 
 def run_stage(recipe: Recipe, stage: str, running: Running, *, output: str | None = None) -> Iterator[Outcome]:
@@ -183,21 +197,27 @@ def plan_stage(recipe: Recipe, stage: str, *, output: str | None = None) -> list
         assert recipe.mix is not None
         folder = output or folder_of(recipe, "mix")
         return list(
-            plan_mix(dataset_of(recipe), recipe.mix, output=folder, reading=reading_of(recipe), seed=recipe.seed)
+            plan_mix(
+                dataset_of(recipe, output=folder),
+                recipe.mix,
+                output=folder,
+                reading=reading_of(recipe),
+                seed=recipe.seed,
+            )
         )
     if stage == "tokenize":
         from dolma.tokens.stage import plan as plan_tokenize
 
         assert recipe.tokenize is not None
         folder = output or folder_of(recipe, "tokenize")
-        dataset, reading = mixed_dataset_of(recipe), reading_of(recipe)
+        dataset, reading = mixed_dataset_of(recipe, output=folder), reading_of(recipe)
         return list(plan_tokenize(dataset, recipe.tokenize, output=folder, reading=reading, seed=recipe.seed))
     if stage == "stat":
         from dolma.stats.stage import plan as plan_stat
 
         assert recipe.stat is not None
         home = output or (folder_of(recipe, "stat") if recipe.output is not None else None)
-        return list(plan_stat(dataset_of(recipe), recipe.stat, output=home, reading=reading_of(recipe)))
+        return list(plan_stat(dataset_of(recipe, output=home), recipe.stat, output=home, reading=reading_of(recipe)))
     assert recipe.train is not None
     settings = msgspec.to_builtins(recipe.train)
     return [{"input": folder_of(recipe, "tokenize"), "output": output or folder_of(recipe, "train"), **settings}]
@@ -256,7 +276,7 @@ def _run_mix(recipe: Recipe, running: Running, output: str | None) -> Iterator[O
     assert recipe.mix is not None
     folder = output or folder_of(recipe, "mix")
     report = mix(
-        dataset_of(recipe),
+        dataset_of(recipe, output=folder),
         recipe.mix,
         output=folder,
         reading=reading_of(recipe),
@@ -273,7 +293,7 @@ def _run_tokenize(recipe: Recipe, running: Running, output: str | None) -> Itera
     assert recipe.tokenize is not None
     folder = output or folder_of(recipe, "tokenize")
     report = tokenize(
-        mixed_dataset_of(recipe),
+        mixed_dataset_of(recipe, output=folder),
         recipe.tokenize,
         output=folder,
         reading=reading_of(recipe),
@@ -293,7 +313,7 @@ def _run_stat(recipe: Recipe, running: Running, output: str | None) -> Iterator[
     if config.tokens is None and recipe.output is not None and recipe.tokenize is not None:
         config = msgspec.structs.replace(config, tokens=folder_of(recipe, "tokenize"))
     report = stat(
-        dataset_of(recipe),
+        dataset_of(recipe, output=folder),
         config,
         output=folder,
         reading=reading_of(recipe),

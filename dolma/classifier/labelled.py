@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -67,13 +67,13 @@ class ByRule:
                 rows.finish()
 
 
-def by_source(patterns: Mapping[str, Sequence[str]], *, reading: Reading) -> BySource:
-    """Documents labelled by file: `patterns` names those of each label.
+def by_source(datasets: Mapping[str, Dataset], *, reading: Reading) -> BySource:
+    """Documents labelled by file: `datasets` has those of each label.
 
     Raises:
         ConfigError: a pattern matches no files, or a file is of two classes.
     """
-    shards = {label: tuple(Dataset(documents=tuple(some)).shards()) for label, some in patterns.items()}
+    shards = {label: tuple(dataset.shards()) for label, dataset in datasets.items()}
     taken: dict[str, str] = {}
     for label, own in shards.items():
         for shard in own:

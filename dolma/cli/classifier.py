@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolma.cli.options import ManualCommand, ManualGroup, option
+from dolma.cli.session import say_left_out
 from dolma.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -76,6 +77,13 @@ _LABELLED_OPTIONS = (
         metavar="DIR",
         help="Folder of attributes.  [default: beside each `documents` folder]",
     ),
+    option(
+        "--exclude",
+        section="Records",
+        metavar="PATTERN",
+        multiple=True,
+        help="Files and folders that are no documents, by name or, with a slash, by path. Repeatable.",
+    ),
     option("--text-field", section="Records", default="text", metavar="NAME", help="Field of the text."),
     option("--id-field", section="Records", default="id", metavar="NAME", help="Field of the id."),
 )
@@ -135,6 +143,7 @@ def train(
     rules: tuple[str, ...],
     documents: tuple[str, ...],
     attributes: str | None,
+    exclude: tuple[str, ...],
     text_field: str,
     id_field: str,
     output: str,
@@ -156,7 +165,9 @@ def train(
     if everything and per_class is not None:
         raise ConfigError(f"--all and --per-class {per_class} were given, expected one at most\n  leave out either")
     sources = [*classes, *_named("positive", positive), *_named("negative", negative)]
-    labelled = _labelled(sources, rules, documents, attributes, text_field=text_field, id_field=id_field)
+    labelled = _labelled(
+        sources, rules, documents, attributes, exclude=exclude, text_field=text_field, id_field=id_field
+    )
     settings = Settings(per_class=per_class or 0, balanced=not everything, **model)
     report = train_model(labelled, settings, output=output, overwrite=overwrite)
     if as_json:
@@ -197,6 +208,7 @@ def evaluate(
     rules: tuple[str, ...],
     documents: tuple[str, ...],
     attributes: str | None,
+    exclude: tuple[str, ...],
     text_field: str,
     id_field: str,
     *,
@@ -211,7 +223,9 @@ def evaluate(
     from dolma.classifier.evaluation import evaluate as evaluate_model
 
     sources = [*classes, *_named("positive", positive), *_named("negative", negative)]
-    labelled = _labelled(sources, rules, documents, attributes, text_field=text_field, id_field=id_field)
+    labelled = _labelled(
+        sources, rules, documents, attributes, exclude=exclude, text_field=text_field, id_field=id_field
+    )
     report = evaluate_model(model, labelled, lower=lower, only_held_out=only_held_out)
     if as_json:
         _print_json(report)
@@ -232,6 +246,7 @@ def _labelled(
     documents: Sequence[str],
     attributes: str | None,
     *,
+    exclude: Sequence[str],
     text_field: str,
     id_field: str,
 ) -> Labelled:
@@ -251,7 +266,9 @@ def _labelled(
             "  leave out either"
         )
     if rules:
-        return by_rule(Dataset(documents=tuple(documents), attributes=attributes), _rules(rules), reading=reading)
+        dataset = Dataset(documents=tuple(documents), attributes=attributes, exclude=tuple(exclude))
+        say_left_out(dataset)
+        return by_rule(dataset, _rules(rules), reading=reading)
     if documents or attributes:
         raise ConfigError(
             "--documents and --attributes were given, which are for classes by rule, and no --rule\n"
@@ -266,7 +283,10 @@ def _labelled(
     for given in sources:
         label, pattern = _pair(given, "--class", "good='wiki/documents/*'")
         patterns.setdefault(label, []).append(pattern)
-    return by_source(patterns, reading=reading)
+    datasets = {label: Dataset(documents=tuple(some), exclude=tuple(exclude)) for label, some in patterns.items()}
+    for dataset in datasets.values():
+        say_left_out(dataset)
+    return by_source(datasets, reading=reading)
 
 
 def _rules(given: Sequence[str]) -> dict[str, str]:

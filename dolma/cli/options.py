@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,15 @@ class ManualCommand(click.Command):
         super().__init__(*args, **kwargs)
         self.example = example
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = list(args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if type(error) is click.UsageError and "unexpected extra argument" in error.message:
+                error.message += _why_extra(self.get_params(ctx), given)
+            raise
+
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)
         if self.example:
@@ -45,6 +55,23 @@ class ManualCommand(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def _why_extra(params: list[click.Parameter], given: list[str]) -> str:
+    """What to type instead, where words stand behind an option that takes one."""
+    options = {name: param for param in params for name in param.opts if isinstance(param, click.Option)}
+    for i, word in enumerate(given):
+        values = list(itertools.takewhile(lambda value: not value.startswith("-"), given[i + 1 :]))
+        if word in options and not getattr(options[word], "is_flag", False) and len(values) > 1:
+            if word in ("--documents", "--exclude"):
+                return (
+                    f"\n  the shell put {len(values):,} names in the place of a pattern: quote it, as in "
+                    f"`{word} 'data/*.jsonl'`"
+                )
+            if options[word].multiple:
+                return f"\n  repeat the option: `{' '.join(f'{word} {value}' for value in values)}`"
+            return f"\n  {word} takes one value; quote it if there are spaces in it: `{word} {' '.join(values)!r}`"
+    return ""
 
 
 class ManualGroup(ManualCommand, click.Group):
@@ -89,6 +116,14 @@ input_options = _stacked(
         metavar="PATTERN",
         multiple=True,
         help="Document files: path, URL or pattern (`**` crosses folders). Repeatable.",
+    ),
+    option(
+        "--exclude",
+        section="Input",
+        key="exclude",
+        metavar="PATTERN",
+        multiple=True,
+        help="Files and folders that are no documents, by name or, with a slash, by path. Repeatable.",
     ),
     option(
         "--attributes",

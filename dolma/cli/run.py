@@ -16,7 +16,7 @@ from dolma.cli.options import (
     running_options,
     seed_option,
 )
-from dolma.cli.session import check_measured, check_skipped, recipe_of, run_stages, running_of
+from dolma.cli.session import check_measured, check_skipped, recipe_of, run_stages, running_of, say_left_out
 from dolma.errors import ConfigError
 
 EXAMPLE = """
@@ -39,6 +39,7 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     from dolma.cli.terminal import show_outcome, show_plan, show_run, show_waiting
     from dolma.pipeline import (
         check,
+        dataset_of,
         plan_stage,
         stages_of,
         waits_for,
@@ -59,6 +60,8 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     if recipe.output is None:
         raise ConfigError("the recipe names no output folder\n  add `output: runs/name`, or give `--output DIR`")
     check(recipe)
+    if recipe.documents:
+        say_left_out(dataset_of(recipe))
     if ctx.params["dry_run"]:
         for stage in stages:
             if before := waits_for(recipe, stage):

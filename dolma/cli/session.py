@@ -15,6 +15,7 @@ from dolma.config import Recipe, make_recipe, read_recipe
 from dolma.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dolma.data.dataset import Dataset
     from dolma.pipeline import Outcome, Running
 
 
@@ -58,7 +59,7 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
     `section` are further recipe keys that the stage cannot do without.
     """
     from dolma.cli.terminal import show_json, show_outcome, show_plan, show_preview, show_profile
-    from dolma.pipeline import plan_stage, preview_mix, write_recipe_beside
+    from dolma.pipeline import input_of, plan_stage, preview_mix, write_recipe_beside
 
     overrides = overrides_of(ctx)
     given_output = overrides.pop("output", None)
@@ -69,6 +70,8 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
         raise ConfigError(
             f"nothing says what to {stage}\n  give {' and '.join(section)}, or `-c` a recipe with `{stage}:`"
         )
+    if stage != "train":
+        say_left_out(input_of(recipe, stage, output=given_output))
     if ctx.params.get("dry_run"):
         show_plan(stage, plan_stage(recipe, stage, output=given_output))
         if stage == "mix":
@@ -87,6 +90,14 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
                 show_profile(outcome.report.profile)
         check_skipped(outcome, recipe)
         check_measured([outcome], recipe)
+
+
+def say_left_out(dataset: Dataset) -> None:
+    """Print which files and folders the patterns match that are not read."""
+    from dolma.data.discovery import describe
+
+    if said := describe(dataset.left_out()):
+        click.echo(f"left out: {said}", err=True)
 
 
 def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | None = None) -> Iterator[Outcome]:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from dolma.cli.options import ManualCommand, input_options, recipe_options
-from dolma.cli.session import recipe_of
+from dolma.cli.session import recipe_of, say_left_out
 from dolma.errors import DataError
 
 EXAMPLE = """
@@ -27,9 +27,11 @@ def command(ctx: click.Context, folders: tuple[str, ...], **_: Any) -> None:
     With documents (by recipe or `--documents`) the ids of every attribute file are compared with theirs too.
     """
     from dolma.cli.terminal import show_verification
+    from dolma.pipeline import dataset_of
     from dolma.verify import verify
 
     recipe = recipe_of(ctx)
+    say_left_out(dataset_of(recipe))
     result = verify(list(folders), recipe)
     show_verification(result)
     if result.problems:

@@ -15,8 +15,7 @@ from typing import Literal
 
 from dolma.data import discovery, streams
 from dolma.data.formats.jsonl import Jsonl
-from dolma.data.formats.table import EXPECTED, format_of, is_document
-from dolma.data.manifest import NAME, RECIPE
+from dolma.data.formats.table import format_of
 from dolma.data.shards import Piece, Shard, identified
 from dolma.errors import ConfigError, DataError
 from dolma.names import check_path
@@ -32,22 +31,28 @@ _DOCUMENTS = "documents"
 class Dataset:
     """Documents by pattern, and where their attributes lie (None: beside each `documents` folder).
 
-    Files longer than `piece_bytes` on disk are read in pieces, by a task each.
+    `exclude` and `outputs` are those of `discovery.find`. Files longer than `piece_bytes` on disk are read in pieces,
+    by a task each.
     """
 
     documents: tuple[str, ...]
     attributes: str | None = None
+    exclude: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     piece_bytes: int = PIECE_BYTES
 
     def shards(self) -> list[Shard]:
         """The document files in corpus order.
 
         Raises:
-            ConfigError: a pattern matches nothing or something that is no document file; one file matches twice.
+            ConfigError: a pattern matches nothing; one file matches twice.
+            DataError: a link leads nowhere, or a name is not UTF-8.
         """
         if not self.documents:
             raise ConfigError("no documents given\n  name them: `--documents 'data/*/documents/*.jsonl.gz'`")
-        paths = [path for pattern in self.documents for path in _matches(pattern)]
+        paths = [path for found in self._found() for path in found.paths]
+        if not paths:
+            raise ConfigError(f"every document file is left out: {discovery.describe(self.left_out())}")
         twice = [path for path, n in Counter(map(_identity, paths)).items() if n > 1]
         if twice:
             raise ConfigError(f"listed twice: {twice[0]}\n  each document file may match one pattern only")
@@ -62,6 +67,17 @@ class Dataset:
                 "  rename one of them, or read them in two runs"
             )
         return shards
+
+    def left_out(self) -> dict[str, list[str]]:
+        """The files and folders that patterns match and that are not read, by reason."""
+        merged: dict[str, list[str]] = {}
+        for found in self._found():
+            for reason, paths in found.left_out.items():
+                merged.setdefault(reason, []).extend(paths)
+        return merged
+
+    def _found(self) -> list[discovery.Found]:
+        return [discovery.find(one, exclude=self.exclude, outputs=self.outputs) for one in self.documents]
 
     def _shard(self, path: str, base: str) -> Shard:
         relative = _relative(_bare(path), base)
@@ -135,20 +151,6 @@ def _attribute_suffix(documents: str, format: AttributesFormat) -> str:
 def _folders(home: str) -> set[str]:
     below = [path.removeprefix(streams.join(home, "")).partition("/") for path in streams.list_files(home)]
     return {folder for folder, slash, _ in below if slash and not folder.startswith(".")}
-
-
-def _matches(pattern: str) -> list[str]:
-    found = discovery.glob(pattern)
-    paths = [path for path in found if os.path.basename(path) not in (NAME, RECIPE)]
-    if not paths:
-        raise ConfigError(f"no document file matches {pattern!r}\n  expected {EXPECTED}")
-    odd = next((path for path in paths if not is_document(path)), None)
-    if odd:
-        raise ConfigError(
-            f"{odd} is no document file ({EXPECTED}), but matches {pattern!r}\n"
-            "  narrow the pattern, e.g. 'documents/*.jsonl.gz'"
-        )
-    return paths
 
 
 def _identity(path: str) -> str:

@@ -1,44 +1,102 @@
-"""Which files a pattern or a folder names."""
+"""Which files a pattern or a folder names as documents, and which it leaves out, and why.
+
+A folder and a pattern give the same answer. `**` crosses folders, links to folders are followed, and below the part of
+the pattern that has no wildcard these are no documents:
+
+- hidden files and folders, and those whose name begins with `_` (Spark, Delta Lake, Hive);
+- the four files that Hugging Face's `datasets` writes beside data;
+- folders called `attributes`, and folders that a stage of ours writes: they hold `manifest.json` or `.journal`;
+- files whose suffixes are of no document format;
+- what `exclude` names.
+
+A name that stands in the pattern without a wildcard is never left out. A link to nothing is an error.
+"""
 
 from __future__ import annotations
 
+import fnmatch
 import glob as local_globbing
 import os
 import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from dolma.data import streams
-from dolma.data.formats.table import is_document
-from dolma.errors import ConfigError
+from dolma.data.formats.table import EXPECTED, is_document
+from dolma.data.manifest import NAME, stage_of
+from dolma.errors import ConfigError, DataError
+
+HIDDEN = "hidden"
+UNDERSCORE = "with a name that begins with `_`"
+HUGGING_FACE = "of Hugging Face's own"
+ATTRIBUTES = "called `attributes`"
+OUTPUT = "written by dolma"
+LOOP = "linked to a folder above"
+NO_FORMAT = "of no document format"
+EXCLUDED = "excluded"
+
+_HUGGING_FACE = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
+_JOURNAL = ".journal"
+_WORK = ".work"
+_WITHOUT_DOCUMENTS = frozenset({"tag", "dedupe", "tokenize"})
+_NAMES_SHOWN = 3
 
 
-def glob(pattern: str) -> list[str]:
-    """The files that match, sorted; `**` crosses folders; a wildcard matches no hidden file or folder.
+class Found(NamedTuple):
+    """The document files, sorted; and what was left out, by reason. A folder that was left out ends with a slash."""
 
-    A folder stands for every document file below it. A URL without a wildcard is taken as it is.
+    paths: list[str]
+    left_out: dict[str, list[str]]
+
+
+def find(pattern: str, *, exclude: Sequence[str] = (), outputs: Sequence[str] = ()) -> Found:
+    """The document files that a path, a folder or a pattern names.
+
+    An `exclude` without a slash is compared with the name of each file and folder, one with a slash with the path.
+    `outputs` are folders that the command writes to: they are left out, unless the pattern lies in one of them.
+    A URL without a wildcard is taken as it is, and so is a file.
+
+    Raises:
+        ConfigError: nothing is found; the pattern names the output of a stage, or a file of no format.
+        DataError: a folder cannot be read; a link leads nowhere; a name is not UTF-8.
     """
-    wild = any(c in pattern for c in "*?[")
-    if pattern.startswith("s3://") and wild:
-        fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-        matcher = re.compile(_glob_regex(pattern))
-        return [path for path in streams.list_prefix(fixed) if matcher.match(path)]
-    if pattern.startswith("s3://") and not is_document(pattern):
-        return _documents_below(pattern)
-    if streams.is_url(pattern):
+    pattern = streams.local_path(pattern)
+    s3 = pattern.startswith("s3://")
+    if streams.is_url(pattern) and not s3:
         if any(c in pattern for c in "*["):
             raise ConfigError(f"{pattern}: wildcards work for local paths and s3://; name each file")
-        return [pattern]
-    pattern = streams.local_path(pattern)
-    if os.path.isdir(pattern):
-        return _documents_below(pattern)
-    if os.path.isfile(pattern):  # also a name that holds a bracket
-        return [pattern]
-    return sorted(path for path in local_globbing.glob(pattern, recursive=True) if os.path.isfile(path))
+        return Found([pattern], {})
+    if os.path.isfile(pattern) or (s3 and is_document(pattern) and not _is_wild(pattern)):  # brackets in a name, too
+        if not is_document(pattern):
+            raise ConfigError(f"{pattern} is no document file\n  expected {EXPECTED}")
+        if any(_excludes(one, os.path.basename(pattern), pattern, pattern) for one in exclude):
+            return Found([], {EXCLUDED: [pattern]})
+        _check_name(pattern)
+        return Found([pattern], {})
+    folder = not _is_wild(pattern) if s3 else os.path.isdir(pattern)
+    base, parts = (pattern.rstrip("/") or "/", ["**"]) if folder else _split(pattern)
+    keys = streams.list_prefix(base + "/" if folder else _before_wildcard(pattern)) if s3 else None
+    selection = _Selection(base, parts, exclude=exclude, outputs=outputs, keys=keys)
+    if keys is None:
+        _walk(selection, (), [])
+    else:
+        _select_keys(selection, keys)
+    if not selection.paths and EXCLUDED not in selection.left_out:
+        raise ConfigError(f"no document file matches {pattern!r}\n  {_hint(pattern, selection)}")
+    return Found(sorted(selection.paths), selection.left_out)
 
 
-def _documents_below(folder: str) -> list[str]:
-    base = folder.rstrip("/") + "/"
-    below = [path.removeprefix(base) for path in streams.list_files(folder)]
-    return [base + path for path in below if is_document(path) and not re.search(r"(^|/)\.", path)]
+def describe(left_out: Mapping[str, Sequence[str]]) -> str:
+    """What was left out, in one line; "" when nothing was.
+
+    >>> describe({UNDERSCORE: ["data/_SUCCESS", "data/_delta_log/"], NO_FORMAT: ["data/README.md"]})
+    '2 with a name that begins with `_` (data/_SUCCESS, data/_delta_log/); 1 of no document format (data/README.md)'
+    """
+    said = []
+    for reason, paths in left_out.items():
+        more = ", ..." if len(paths) > _NAMES_SHOWN else ""
+        said.append(f"{len(paths):,} {reason} ({', '.join(sorted(paths)[:_NAMES_SHOWN])}{more})")
+    return "; ".join(said)
 
 
 def fixed_prefix(pattern: str) -> str:
@@ -47,13 +105,206 @@ def fixed_prefix(pattern: str) -> str:
     >>> fixed_prefix("data/*/documents/*.gz"), fixed_prefix("data/books/documents/a.jsonl")
     ('data', 'data/books/documents')
     """
-    if not any(c in pattern for c in "*?[") and not is_document(pattern):
-        return pattern.rstrip("/")
-    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
-    return fixed.rpartition("/")[0]
+    return _split(pattern)[0] if _is_wild(pattern) or is_document(pattern) else pattern.rstrip("/")
 
 
-def _glob_regex(pattern: str) -> str:
+def _is_wild(pattern: str) -> bool:
+    return any(c in pattern for c in "*?[")
+
+
+def _before_wildcard(pattern: str) -> str:
+    return re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+
+
+def _split(pattern: str) -> tuple[str, list[str]]:
+    """The folder before the first wildcard, and the names and patterns that follow it."""
+    fixed = _before_wildcard(pattern)
+    base = fixed.rpartition("/")[0] or ("/" if fixed.startswith("/") else "")
+    return base, [part for part in pattern[len(base) :].split("/") if part not in ("", ".")]
+
+
+class _Selection:
+    """Takes what lies below `base`, name by name, and keeps the documents. `keys` are all names there, of a bucket."""
+
+    def __init__(
+        self,
+        base: str,
+        parts: list[str],
+        *,
+        exclude: Sequence[str],
+        outputs: Sequence[str],
+        keys: Sequence[str] | None = None,
+    ) -> None:
+        self.base, self.parts = base, parts
+        self.paths: list[str] = []
+        self.left_out: dict[str, list[str]] = {}
+        self.folders: list[str] = []  # that match where files were asked for
+        self._matches = re.compile(_regex("/" + "/".join(parts))).match
+        self._folder_matches = [re.compile(_regex("/" + part)).match for part in parts]
+        self._explicit = {part for part in parts if not _is_wild(part)}
+        self._exclude = exclude
+        self._outputs = {_real(path) for path in outputs if not _is_below(_real(base or "."), _real(path))}
+        self._keys = None if keys is None else set(keys)
+        made_by = stage_of(base or ".")
+        if parts == ["**"] and made_by in _WITHOUT_DOCUMENTS:
+            raise ConfigError(
+                f"{base} is the output of `{made_by}`, which holds no documents\n  expected a folder of documents"
+            )
+        self._inside_mix = made_by == "mix"
+
+    def path(self, names: Sequence[str]) -> str:
+        return streams.join(self.base, *names) if self.base else "/".join(names)
+
+    def enters(self, names: tuple[str, ...]) -> bool:
+        """Whether documents may lie in this folder; says so where it is left out."""
+        reached = any("**" in part for part in self.parts[: len(names)])
+        if not reached:
+            last = len(names) - 1
+            if not self._folder_matches[last]("/" + names[last]):
+                return False
+            if len(names) == len(self.parts):
+                self.folders.append(self.path(names))
+                return False
+        if names[-1] in (_JOURNAL, _WORK):
+            return False
+        return not self._leave_out(self._reason(names) or self._folder_reason(names), names, "/")
+
+    def take(self, names: tuple[str, ...]) -> bool:
+        """Keep this file if it is a document and matches; whether it did."""
+        hidden = names[-1].startswith(".") and self.parts == ["**"] and is_document(names[-1])
+        if not hidden and not self._matches("/" + "/".join(names)):
+            return False
+        if self._leave_out(self._reason(names) or self._file_reason(names), names):
+            return False
+        path = self.path(names)
+        _check_name(path)
+        self.paths.append(path)
+        return True
+
+    def wants_link(self, names: tuple[str, ...]) -> bool:
+        """Whether a link to nothing would have been taken, had it led to a file or a folder."""
+        matched = self._matches("/" + "/".join(names)) is not None
+        asked = matched or any("**" in part for part in self.parts[: len(names)])
+        if not asked and len(names) < len(self.parts):
+            asked = self._folder_matches[len(names) - 1]("/" + names[-1]) is not None
+        return asked and self._reason(names) is None
+
+    def loop(self, names: tuple[str, ...]) -> None:
+        self._leave_out(LOOP, names, "/")
+
+    def _leave_out(self, reason: str | None, names: tuple[str, ...], slash: str = "") -> bool:
+        if reason is not None:
+            self.left_out.setdefault(reason, []).append(self.path(names) + slash)
+        return reason is not None
+
+    def _reason(self, names: tuple[str, ...]) -> str | None:
+        """Why neither a file nor a folder of this name is taken."""
+        name, path = names[-1], self.path(names)
+        if any(_excludes(pattern, name, path, "/".join(names)) for pattern in self._exclude):
+            return EXCLUDED
+        if self._outputs and _real(path) in self._outputs:
+            return OUTPUT
+        if self._inside_mix and len(names) == 1 and name != "documents":
+            return OUTPUT
+        if any(part[0] == name[0] for part in self.parts):  # `_*` and `.*` ask for such names
+            return None
+        return {".": HIDDEN, "_": UNDERSCORE}.get(name[0])
+
+    def _folder_reason(self, names: tuple[str, ...]) -> str | None:
+        name, path = names[-1], self.path(names)
+        if name == "attributes" and name not in self._explicit:
+            return ATTRIBUTES
+        if self._holds(path, f"{_JOURNAL}/run.json"):
+            return OUTPUT
+        made_by = stage_of(path) if self._holds(path, NAME) else None
+        asked = name in self._explicit or (made_by == "mix" and "documents" in self._explicit)
+        return None if made_by is None or asked else OUTPUT
+
+    def _holds(self, folder: str, below: str) -> bool:
+        path = streams.join(folder, below)
+        return os.path.isfile(path) if self._keys is None else path in self._keys
+
+    def _file_reason(self, names: tuple[str, ...]) -> str | None:
+        name = names[-1]
+        if not is_document(name):
+            return NO_FORMAT
+        if name in self._explicit:
+            return None
+        if name in _HUGGING_FACE:
+            return HUGGING_FACE
+        return OUTPUT if name == NAME and stage_of(self.path(names[:-1])) is not None else None
+
+
+def _walk(selection: _Selection, names: tuple[str, ...], above: list[tuple[int, int]]) -> None:
+    folder = selection.path(names) or "."
+    try:
+        status = os.stat(folder)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise DataError(f"cannot list this folder: {error.strerror}", file=folder) from error
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        selection.loop(names)
+        return
+    for entry in entries:
+        below = (*names, entry.name)
+        if os.path.isdir(entry.path):
+            if selection.enters(below):
+                _walk(selection, below, [*above, here])
+        elif os.path.isfile(entry.path):
+            selection.take(below)
+        elif entry.is_symlink() and selection.wants_link(below):
+            raise DataError(
+                f"a link to {os.readlink(entry.path)!r}, which is not there\n"
+                f"  mend the link, or leave it out: `--exclude {entry.name!r}`",
+                file=selection.path(below),
+            )
+        elif is_document(entry.name) and selection.take(below):
+            raise DataError("neither a file nor a folder", file=selection.path(below))
+
+
+def _select_keys(selection: _Selection, keys: Sequence[str]) -> None:
+    entered: dict[tuple[str, ...], bool] = {(): True}
+
+    def enters(names: tuple[str, ...]) -> bool:
+        if names not in entered:
+            entered[names] = enters(names[:-1]) and selection.enters(names)
+        return entered[names]
+
+    for key in keys:
+        names = tuple(key[len(selection.base) :].strip("/").split("/"))
+        if not key.endswith("/") and enters(names[:-1]):
+            selection.take(names)
+
+
+def _excludes(pattern: str, name: str, path: str, below: str) -> bool:
+    if "/" not in pattern.rstrip("/"):
+        return fnmatch.fnmatchcase(name, pattern.rstrip("/"))
+    matches = re.compile(_regex(pattern.rstrip("/"))).match
+    return matches(path) is not None or matches(below) is not None
+
+
+def _real(path: str) -> str:
+    return path.rstrip("/") if streams.is_url(path) else os.path.realpath(streams.local_path(path))
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder}/")
+
+
+def _check_name(path: str) -> None:
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{ascii(os.fsencode(path))[1:]}: the name is not UTF-8\n"
+            "  rename it (`convmv -f latin1 -t utf8 --notest` does it for a folder), or leave it out with `--exclude`"
+        ) from error
+
+
+def _regex(pattern: str) -> str:
     out, i = "", 0
     while i < len(pattern):
         hidden = r"(?!\.)" if pattern[i - 1] == "/" else ""  # a wildcard does not match a leading dot
@@ -73,3 +324,39 @@ def _glob_regex(pattern: str) -> str:
         else:
             out, i = out + re.escape(pattern[i]), i + 1
     return out + r"\Z"
+
+
+# --- what may have been meant ----------------------------------------------------------------------------------------
+
+
+def _hint(pattern: str, selection: _Selection) -> str:
+    """What to type instead of a pattern that matches nothing."""
+    if selection.folders:
+        folder = selection.folders[0]
+        return f"{folder} is a folder: give it, or {folder + '/*'!r}"
+    if selection.left_out:
+        return f"left out: {describe(selection.left_out)}\n  a file or folder that is named without a wildcard is read"
+    if pattern.startswith("~") and (home := os.path.expanduser(pattern)) != pattern:
+        return f"`~` is the shell's, which leaves it alone within quotes: write {home!r}"
+    if "$" in pattern and (expanded := os.path.expandvars(pattern)) != pattern:
+        return f"variables are the shell's, which leaves them alone within single quotes: write {expanded!r}"
+    if braces := re.search(r"\{([^{}]*,[^{}]*)\}", pattern):
+        written = " ".join(f"--documents {_with(pattern, braces, part)!r}" for part in braces[1].split(","))
+        return f"braces are the shell's, and mean nothing here: write {written}"
+    if literal := _bracketed(pattern):
+        return f"`[` begins a set of characters, and {literal[0]!r} is there: write {literal[1]!r}"
+    return f"expected {EXPECTED}"
+
+
+def _with(pattern: str, braces: re.Match[str], part: str) -> str:
+    return pattern[: braces.start()] + part + pattern[braces.end() :]
+
+
+def _bracketed(pattern: str) -> tuple[str, str] | None:
+    """A folder or file on disk that has the brackets of the pattern in its name, and the pattern that finds it."""
+    parts = pattern.split("/")
+    for i in range(len(parts), 0, -1):
+        head = "/".join(parts[:i])
+        if "[" in parts[i - 1] and os.path.exists(head):
+            return head, "/".join([local_globbing.escape(head), *parts[i:]])
+    return None

@@ -131,6 +131,25 @@ def _checksum(encoded: bytes) -> str:
     return fingerprint(content)
 
 
+class _Made(msgspec.Struct):
+    """What tells a manifest of ours from other programs' files of that name."""
+
+    format_version: int
+    stage: str
+    fingerprint: str
+
+
+def stage_of(folder: str) -> str | None:
+    """The stage that finished this folder; None where no manifest of ours lies in it."""
+    path = streams.join(folder, NAME)
+    if not streams.exists(path):
+        return None
+    try:
+        return msgspec.json.decode(streams.read_bytes(path), type=_Made).stage
+    except msgspec.DecodeError:
+        return None
+
+
 def write_manifest(folder: str, manifest: Manifest) -> None:
     """Put `manifest.json` there, whole or not at all."""
     sealed = msgspec.structs.replace(manifest, checksum=_checksum(msgspec.json.encode(manifest)))

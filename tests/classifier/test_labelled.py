@@ -30,19 +30,23 @@ def classes_of(labelled: Labelled) -> dict[str, int]:
     }
 
 
+def of(*paths: object) -> Dataset:
+    return Dataset(documents=tuple(map(str, paths)))
+
+
 # --- by source -------------------------------------------------------------------------------------------------------
 
 
 def test_a_document_has_the_class_of_its_file(tmp_path):
     a, b, c = (write(tmp_path / f"{name}.jsonl", name) for name in "abc")
-    labelled = by_source({"good": [str(a), str(c)], "bad": [str(b)]}, reading=Reading())
+    labelled = by_source({"good": of(a, c), "bad": of(b)}, reading=Reading())
     assert labelled.labels == ("good", "bad")
     assert classes_of(labelled) == {"a": 0, "c": 0, "b": 1}
 
 
 def test_fields_may_have_other_names(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"n": "1", "inner": {"body": "hello"}}\n')
-    labelled = by_source({"good": [str(tmp_path)]}, reading=Reading(text="inner.body", id="n"))
+    labelled = by_source({"good": of(tmp_path)}, reading=Reading(text="inner.body", id="n"))
     assert [(batch.text(0), batch.ids[0]) for batch, _ in labelled] == [("hello", "1")]
 
 
@@ -51,13 +55,13 @@ def test_a_file_of_two_classes_is_refused(tmp_path):
     (tmp_path / "link.jsonl").symlink_to("a.jsonl")
     message = r"link\.jsonl is of two classes, 'good' and 'bad', expected one for each file\n  narrow"
     with pytest.raises(ConfigError, match=message):
-        by_source({"good": [str(tmp_path / "a.jsonl")], "bad": [str(tmp_path / "link.jsonl")]}, reading=Reading())
+        by_source({"good": of(tmp_path / "a.jsonl"), "bad": of(tmp_path / "link.jsonl")}, reading=Reading())
 
 
 def test_a_pattern_of_no_file_is_refused(tmp_path):
     write(tmp_path / "a.jsonl", "a")
     with pytest.raises(ConfigError, match="no document file matches"):
-        by_source({"good": [str(tmp_path / "a.jsonl")], "bad": [str(tmp_path / "b*")]}, reading=Reading())
+        by_source({"good": of(tmp_path / "a.jsonl"), "bad": of(tmp_path / "b*")}, reading=Reading())
 
 
 # --- by rule ---------------------------------------------------------------------------------------------------------

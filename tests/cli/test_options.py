@@ -369,3 +369,67 @@ def test_progress_is_shown_when_asked(dolma: Dolma, corpus: Path) -> None:
     ended = dolma(*arguments, "--progress")
     assert ended.status == 0
     assert ended.out.count("\n") == 1
+
+
+# --- documents -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["--documents", "a.jsonl", "b.jsonl"], "the shell put 2 names in the place of a pattern: quote it, as in"),
+        (["--taggers", "length", "gopher"], "repeat the option: `--taggers length --taggers gopher`"),
+        (["--attributes", "my", "folder"], "--attributes takes one value; quote it if there are spaces"),
+    ],
+)
+def test_words_too_many_are_explained(dolma: Dolma, arguments: list[str], hint: str) -> None:
+    ended = dolma("tag", *arguments, "--dry-run")
+    assert ended.status == 2
+    assert hint in ended.err
+
+
+def test_what_is_left_out_is_said_once(dolma: Dolma, corpus: Path) -> None:
+    (corpus / "books" / "documents" / "state.json").write_text("{}")
+    ended = dolma("stat", "--documents", corpus / "books", "--exclude", "nothing")
+    assert ended.err.count(f"left out: 1 of Hugging Face's own ({corpus}/books/documents/state.json)\n") == 1
+    assert ended.status == 0
+
+
+def test_excluded_documents_are_not_read(dolma: Dolma, corpus: Path) -> None:
+    (corpus / "books" / "documents" / "bad.json").write_text("{}")
+    assert dolma("stat", "--documents", corpus / "books").status == 3
+    ended = dolma("stat", "--documents", corpus / "books", "--exclude", "bad*")
+    assert (ended.status, f"1 excluded ({corpus}/books/documents/bad.json)" in ended.err) == (0, True)
+
+
+# --- outputs that lie below the documents ----------------------------------------------------------------------------
+
+
+def test_the_attributes_beside_documents_are_none(dolma: Dolma, corpus: Path) -> None:
+    for _ in range(2):
+        ended = dolma("tag", "-t", "length", "--documents", corpus)
+        assert (ended.status, ended.err.count("attributes/")) in ((0, 0), (0, 2)), ended.err
+    assert "nothing to do" in ended.out
+
+
+def test_attributes_in_a_folder_of_documents_are_none(dolma: Dolma, corpus: Path) -> None:
+    for _ in range(2):
+        ended = dolma("tag", "-t", "length", "--documents", corpus, "--attributes", corpus / "attr")
+        assert ended.status == 0, ended.err
+    assert "nothing to do" in ended.out
+    assert dolma("stat", "--documents", corpus).status == 0
+
+
+def test_a_run_may_write_below_its_documents(dolma: Dolma, corpus: Path, recipe: Callable[..., Path]) -> None:
+    path = recipe(
+        documents=[str(corpus)],
+        output=str(corpus / "run"),
+        tag={"taggers": ["length"]},
+        mix={"keep": ["length.words >= 0"]},
+        stat={},
+    )
+    for _ in range(2):
+        ended = dolma("run", path)
+        assert ended.status == 0, ended.err
+    alone = dolma("stat", "--documents", corpus / "run" / "mixed")
+    assert alone.status == 0, alone.err

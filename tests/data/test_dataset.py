@@ -45,9 +45,9 @@ def test_a_folder_stands_for_the_documents_in_it() -> None:
     assert names("data/a/documents") == ["2.parquet", "x/1.jsonl.gz"]
 
 
-def test_manifest_and_recipe_are_no_documents() -> None:
-    put("mix/documents/1.jsonl", "mix/documents/manifest.json", "mix/documents/recipe.yaml")
-    assert names("mix/documents/*") == ["1.jsonl"]
+def test_a_manifest_that_is_not_ours_is_a_document() -> None:
+    put("mix/documents/1.jsonl", "mix/documents/manifest.json")
+    assert names("mix/documents/*") == names("mix/documents") == ["1.jsonl", "manifest.json"]
 
 
 def test_nothing_found_names_the_pattern() -> None:
@@ -60,12 +60,13 @@ def test_no_pattern_at_all() -> None:
         shards()
 
 
-def test_another_kind_of_file_is_refused_by_name() -> None:
+def test_another_kind_of_file_is_left_out_unless_it_is_named() -> None:
     put("documents/1.jsonl", "documents/notes.txt")
-    with pytest.raises(
-        ConfigError, match=r"documents/notes\.txt is no document file .* matches 'documents/\*'\n  narrow"
-    ):
-        shards("documents/*")
+    dataset = Dataset(documents=("documents/*",))
+    assert [shard.name for shard in dataset.shards()] == ["1.jsonl"]
+    assert dataset.left_out() == {"of no document format": ["documents/notes.txt"]}
+    with pytest.raises(ConfigError, match=r"documents/notes\.txt is no document file\n  expected \.jsonl"):
+        shards("documents/notes.txt")
 
 
 @pytest.mark.parametrize(

@@ -228,8 +228,13 @@ def test_workers_and_listing_order_leave_no_trace(tmp_path: Path, count: str, mo
             put(tmp_path / copy, f"web/documents/{i}.jsonl", [f"{i} a" * n for n in range(20)])
     run(Dataset(documents=(f"{tmp_path}/x/*/documents/*",)), "length", count)
     run(Dataset(documents=(f"{tmp_path}/y/*/documents/*",)), "length", count, options=RunOptions(workers=2))
-    glob = discovery.glob
-    monkeypatch.setattr(discovery, "glob", lambda pattern: glob(pattern)[::-1])
+    find = discovery.find
+
+    def find_backwards(pattern: str, **options: Any) -> discovery.Found:
+        found = find(pattern, **options)
+        return found._replace(paths=found.paths[::-1])
+
+    monkeypatch.setattr(discovery, "find", find_backwards)
     run(Dataset(documents=(f"{tmp_path}/z/*/documents/*",)), "length", count)
     made = [files(tmp_path / copy) for copy in "xyz"]
     assert len(made[0]) == 12
