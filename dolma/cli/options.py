@@ -35,7 +35,7 @@ class ManualCommand(click.Command):
             return super().parse_args(ctx, args)
         except click.UsageError as error:
             if type(error) is click.UsageError and "unexpected extra argument" in error.message:
-                error.message += _why_extra(self.get_params(ctx), given)
+                raise click.UsageError(error.message + _why_extra(self.get_params(ctx), given), ctx) from None
             raise
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
