@@ -140,6 +140,7 @@ class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     shuffle: bool = True  # documents, across all shards, by seed
     max_tokens_per_shard: int = 2**28
     allow_special_tokens: bool = False  # text that looks like a control token becomes one
+    strip: bool = False  # white space at both ends of a text, as Dolma 1.x does; what is empty then is dropped
 
     def __post_init__(self) -> None:
         if self.max_tokens_per_shard < 1:

@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 
 from dolma.config import Recipe, TaggerSpec
-from dolma.data import streams
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, read_batches
 from dolma.errors import ConfigError, DataError
@@ -158,9 +157,15 @@ def _has(record: Any, path: str) -> bool:
 
 def _tokenizer(recipe: Recipe) -> Iterator[Finding]:
     if recipe.tokenize is not None:
-        path = recipe.tokenize.tokenizer
-        there = streams.exists(path)
-        yield Finding(what=f"tokenizer {path}", ok=there, get="give the path of a Hugging Face tokenizer.json")
+        from dolma.tokens.tokenizer import read_facts
+
+        what = f"tokenizer {recipe.tokenize.tokenizer}"
+        try:
+            read_facts(recipe.tokenize)
+        except ConfigError as error:
+            yield Finding(what=what, ok=False, get=error.message)
+        else:
+            yield Finding(what=what, ok=True)
 
 
 def _packages(recipe: Recipe) -> Iterator[Finding]:

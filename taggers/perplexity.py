@@ -260,7 +260,7 @@ def _tokenize(file: Path | None) -> Tokenize:
 
 
 def _json_tokens(file: Path) -> Tokenize:
-    tokenizer = load_tokenizer(str(file))
+    tokenizer = load_tokenizer(str(file), key=Perplexity.name)
     encode, strings = encode_texts(tokenizer, allow_special_tokens=False), token_strings(tokenizer)
     # A token that holds a space is one token all the same.
     return lambda texts: [" ".join(_SPACE.sub("\u2581", token) for token in strings(ids)) for ids in encode(texts)]

@@ -93,7 +93,7 @@ class Transformer:
         facts = read_facts(files.config)
         self._activation = _one_of("activation", activation or facts.activation, get_args(Activation))
         self.windows = _one_of("windows", windows, get_args(Windows))
-        self._encoder = load_tokenizer(str(files.tokenizer))
+        self._encoder = load_tokenizer(str(files.tokenizer), key=self.name)
         self._encode = encode_texts(self._encoder, allow_special_tokens=False)
         self._before, self._after = (np.array(ids, dtype=np.int64) for ids in frame(self._encoder))
         self.max_tokens = self._longest(max_tokens, facts.max_tokens)

@@ -36,7 +36,7 @@ dolma tokenize --tokenizer data/sample/tokenizer.json --documents 'data/sample/*
     section="Encoding",
     key="tokenize.eos",
     metavar="TOKEN",
-    help="Token after each document.  [default: the tokenizer's end-of-text token]",
+    help="Token after each document.  [default: what the tokenizer, or a file beside it, says]",
 )
 @option("--bos", section="Encoding", key="tokenize.bos", metavar="TOKEN", help="Token before each document.")
 @option(
@@ -46,6 +46,14 @@ dolma tokenize --tokenizer data/sample/tokenizer.json --documents 'data/sample/*
     default=None,
     show_default=False,
     help="Whether text that looks like a control token becomes one.  [default: no]",
+)
+@option(
+    "--strip/--no-strip",
+    section="Encoding",
+    key="tokenize.strip",
+    default=None,
+    show_default=False,
+    help="Whether white space at both ends of a text is left out, as by Dolma 1.x.  [default: no]",
 )
 @option("-o", "--output", section="Output", key="output", metavar="DIR", help="Folder of the token shards.")
 @option(

@@ -15,6 +15,7 @@ __all__ = [
     "LISTED_FAILURES",
     "DocumentWriter",
     "FailedRecord",
+    "Faults",
     "Intake",
     "Reading",
     "concatenate_documents",
@@ -29,8 +30,11 @@ def read_batches(
     intake: Intake,
     records: bool = False,
     metadata: bool = False,
+    faults: Faults | None = None,
 ) -> Iterator[TextBatch]:
     """The documents of a shard or a piece of one, in order, in batches of about `reading.batch_bytes`.
+
+    With `faults` given, whoever has a batch may find further records bad, until the next one is asked for.
 
     Raises:
         RecordError: a record cannot be used and `reading.on_error` is "fail".
@@ -38,7 +42,7 @@ def read_batches(
     """
     piece = Piece(shard=piece) if isinstance(piece, Shard) else piece
     format = format_of(piece.shard.path)
-    with Faults(piece, reading, intake) as faults:
+    with faults or Faults(piece, reading, intake) as faults:
         for batch in format.batches(piece, reading, faults, records=records, metadata=metadata):
             intake.documents += len(batch)
             intake.bytes += len(batch.utf8)

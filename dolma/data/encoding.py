@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +20,11 @@ import numpy.typing as npt
 
 from dolma.data import streams
 from dolma.data.identity import changed
+from dolma.data.tokenizer_file import AddedToken, TokenizerFile, read_tokenizer_file
 from dolma.errors import ConfigError, DataError, RecordError
 
 _TOGETHER = 256
+_UNKNOWN = "\ue000unknown"  # no text has it as a word
 
 EncodeTexts = Callable[[Sequence[str]], list[npt.NDArray[np.uint32]]]
 
@@ -31,25 +34,45 @@ def load_tokenizer(path: str, *, sha256: str | None = None, key: str = "") -> An
 
     Raises:
         DataError: the file's digest is not `sha256`.
-        ConfigError: the library cannot read the file.
+        ConfigError: there is none, the library cannot read it, or numbers its added tokens in another way.
     """
-    with tempfile.TemporaryDirectory(prefix="dolma-") as folder:  # the library reads the bytes that were checked
-        checked = os.path.join(folder, "tokenizer.json")
-        streams.write_bytes(checked, read_tokenizer(path, sha256=sha256))
-        return _loaded(checked, path, key)
+    file = read_tokenizer_file(path, key=key)
+    if sha256 is not None and hashlib.sha256(file.raw).hexdigest() != sha256:
+        raise changed(path)
+    tokenizer = _loaded(file.raw, path, key)
+    for token in file.added:
+        if not (number := _number(tokenizer, token)) == token.id:
+            raise ConfigError(
+                f"{path}: the file says that the added token {token.content!r} is {token.id}, "
+                f"tokenizers {_version()} gives it {number}: shards would hold both\n"
+                "  number added tokens without gaps after the vocabulary, as `tokenizers` saves them",
+                path=key,
+            )
+    return tokenizer
 
 
-def _loaded(checked: str, path: str, key: str) -> Any:
+def _version() -> str:
     import tokenizers
 
-    try:
-        return tokenizers.Tokenizer.from_file(checked)
-    except Exception as error:  # 0.2x raises nothing more special
-        raise ConfigError(
-            f"tokenizers {tokenizers.__version__} cannot read {path}: {error}\n"
-            "  another version of it may: `pip install 'tokenizers<1'` or `pip install 'dolma[fast]'`",
-            path=key,
-        ) from error
+    return tokenizers.__version__
+
+
+def _loaded(raw: bytes, path: str, key: str) -> Any:
+    import tokenizers
+
+    with tempfile.NamedTemporaryFile(prefix="dolma-", suffix=".json") as copy:  # 1.0 reads files only
+        copy.write(raw)
+        copy.flush()
+        try:
+            return tokenizers.Tokenizer.from_file(copy.name)
+        except BaseException as error:  # 0.2x raises nothing more special, and either may panic
+            if not _is_of_the_library(error):
+                raise
+            raise ConfigError(
+                f"tokenizers {_version()} cannot read {path}: {error}\n"
+                "  another version of it may: `pip install 'tokenizers<1'` or `pip install 'dolma[fast]'`",
+                path=key,
+            ) from error
 
 
 def read_tokenizer(path: str, *, sha256: str | None) -> bytes:
@@ -67,6 +90,16 @@ def read_tokenizer(path: str, *, sha256: str | None) -> bytes:
     return content
 
 
+def _number(tokenizer: Any, token: AddedToken) -> int | list[int] | None:
+    """The id that the library gives an added token; several, where it sees other tokens in its content."""
+    if hasattr(tokenizer, "token_to_id"):
+        return tokenizer.token_to_id(token.content)
+    if tokenizer.decode_tokens([token.id]) == [token.content]:
+        return token.id
+    ids = encode_texts(tokenizer, allow_special_tokens=True)([token.content])[0].tolist()
+    return ids[0] if len(ids) == 1 else ids
+
+
 def encode_texts(tokenizer: Any, *, allow_special_tokens: bool) -> EncodeTexts:
     """A function from texts to the ids of each, uint32, without the special tokens that the file puts around a text.
 
@@ -75,6 +108,20 @@ def encode_texts(tokenizer: Any, *, allow_special_tokens: bool) -> EncodeTexts:
     """
     pipeline = not hasattr(tokenizer, "no_truncation")  # 1.0
     return (_pipeline if pipeline else _classic)(tokenizer, encode_special_tokens=not allow_special_tokens)
+
+
+def count_dropped(file: TokenizerFile, *, allow_special_tokens: bool) -> Callable[[Sequence[str]], list[int]]:
+    """A function from texts to the number of characters of each that vanish (bytes, for a byte-level tokenizer).
+
+    `file.drops_characters`. The texts are encoded by a tokenizer that has one token more, for each unknown character.
+    """
+    content = json.loads(file.raw)
+    model = content["model"]
+    number = max(model["vocab"].values(), default=-1) + 1
+    model |= {"vocab": model["vocab"] | {_UNKNOWN: number}, "unk_token": _UNKNOWN, "fuse_unk": False}
+    tokenizer = _loaded(json.dumps(content).encode(), file.path, "")
+    encode = encode_texts(tokenizer, allow_special_tokens=allow_special_tokens)
+    return lambda texts: [int(np.count_nonzero(ids == number)) for ids in encode(texts)]
 
 
 def frame(tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -111,7 +158,7 @@ def _pipeline(tokenizer: Any, *, encode_special_tokens: bool) -> EncodeTexts:
 
     # One by one: as fast as `encode_batch` on one core, which would start a thread per core in every worker.
     def encode(texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
-        with _panics_as_errors():
+        with _failures_as_errors():
             return [tokenizer.encode(text, **options).ids_array for text in texts]
 
     return encode
@@ -125,7 +172,7 @@ def _classic(tokenizer: Any, *, encode_special_tokens: bool) -> EncodeTexts:
     def encode(texts: Sequence[str]) -> list[npt.NDArray[np.uint32]]:
         found: list[npt.NDArray[np.uint32]] = []
         for start in range(0, len(texts), _TOGETHER):
-            with _one_thread(), _panics_as_errors():
+            with _one_thread(), _failures_as_errors():
                 some = tokenizer.encode_batch_fast(list(texts[start : start + _TOGETHER]), add_special_tokens=False)
             found.extend(np.array(encoding.ids, dtype=np.uint32) for encoding in some)
         return found
@@ -148,13 +195,20 @@ def _one_thread() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _panics_as_errors() -> Iterator[None]:
-    # 0.2x panics where Oniguruma gives up, on ten million spaces for one. The class cannot be imported.
+def _failures_as_errors() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if type(error).__name__ != "PanicException":
+        if not _is_of_the_library(error):
             raise
-        raise RecordError(
-            f"the tokenizer fails on this text: {error}\n  `pip install 'dolma[fast]'` brings another implementation"
-        ) from error
+        hint = "\n  `pip install 'dolma[fast]'` brings another implementation" if _is_panic(error) else ""
+        raise RecordError(f"the tokenizer fails on this text: {error}{hint}") from error
+
+
+def _is_of_the_library(error: BaseException) -> bool:
+    return _is_panic(error) or (isinstance(error, Exception) and not isinstance(error, MemoryError))
+
+
+def _is_panic(error: BaseException) -> bool:
+    # 0.2x panics where Oniguruma gives up, on ten million spaces for one. The class cannot be imported.
+    return type(error).__name__ == "PanicException"

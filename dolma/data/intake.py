@@ -77,6 +77,11 @@ class Faults:
         self._quarantine: tuple[streams.OutputStream, streams.OutputStream] | None = None
 
     def bad(self, raw: bytes, *, line: int, offset: int | None, reason: str) -> None:
+        """Leave the record out, as `reading.on_error` says.
+
+        Raises:
+            RecordError: it says "fail".
+        """
         path = self.piece.shard.path
         if self.reading.on_error == "fail":
             raise RecordError(

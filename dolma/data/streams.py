@@ -19,6 +19,7 @@ import lzma
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import zlib
@@ -45,6 +46,7 @@ COMPRESSION_SUFFIXES: dict[str, Compression] = {
 }
 
 CHUNK_BYTES = 1 << 20
+WHOLE_BYTES = 1 << 30  # of a file that is read whole, such as a manifest
 _COMPRESSED_CHUNK_BYTES = 1 << 16  # so that a chunk of well-compressed text stays some megabytes
 _ZSTD_FRAME_BYTES = 32 << 20
 _ISAL_ERROR: Any = igzip_lib.IsalError  # its stub calls the class an instance
@@ -379,20 +381,36 @@ def open_input(path: str) -> InputStream:
     return InputStream(path)
 
 
-def read_bytes(path: str) -> bytes:
+def read_bytes(path: str, *, limit: int = WHOLE_BYTES) -> bytes:
     """The bytes of a file as they are on disk.
 
     Raises:
         FileNotFoundError: there is none.
-        DataError: it cannot be read.
+        DataError: it cannot be read, is a device or a pipe, or has more than `limit` bytes.
     """
     try:
+        if not is_url(path):
+            status = os.stat(local_path(path))
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                raise DataError("is a device or a pipe, expected a file that can be read again", file=path)
+            if status.st_size > limit:
+                raise _too_long(path, limit)
+        parts, have = [], 0
         with _open_raw(path, "rb") as raw:
-            return raw.read()
+            for chunk in _limited(raw, None, 8 << 20):
+                have += len(chunk)
+                if have > limit:
+                    raise _too_long(path, limit)
+                parts.append(chunk)
+        return b"".join(parts)
     except _failures() as error:
         if _is_missing(error):
             raise FileNotFoundError(path) from error
         raise _unreadable(error, path, "", 0) from error
+
+
+def _too_long(path: str, limit: int) -> DataError:
+    return DataError(f"has more than {limit:,} bytes, the most that is read of such a file", file=path)
 
 
 def checksum(path: str) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from dolma.data.encoding import encode_texts, load_tokenizer
+from dolma.data.encoding import count_dropped, encode_texts, load_tokenizer
+from dolma.data.tokenizer_file import read_tokenizer_file
 from dolma.data.tokens import little_endian
 from dolma.errors import RecordError
-from dolma.tokens.tokenizer import TokenizerFacts
+from dolma.tokens.tokenizer import KEY, TokenizerFacts
 
 SLOW_NOTE = "tokenizers {version} is installed; 1.0 encodes tens of times as fast\n  run `pip install 'dolma[fast]'`"
 
@@ -40,11 +41,16 @@ class Encoder:
 
     def __init__(self, facts: TokenizerFacts, *, allow_special_tokens: bool = False) -> None:
         self.facts = facts
-        self._tokenizer = load_tokenizer(facts.path, sha256=facts.sha256, key="$.tokenize.tokenizer")
+        self._tokenizer = load_tokenizer(facts.path, sha256=facts.sha256, key=KEY)
         self._encode = encode_texts(self._tokenizer, allow_special_tokens=allow_special_tokens)
+        self._dropped: Callable[[Sequence[str]], list[int]] | None = None
+        if facts.drops_characters:
+            file = read_tokenizer_file(facts.path, key=KEY)
+            self._dropped = count_dropped(file, allow_special_tokens=allow_special_tokens)
+        control = () if allow_special_tokens else facts.control
+        self._cut_at = [token for token, _ in control]
         self._is_control = np.zeros(facts.vocab_size, dtype=bool)
-        if not allow_special_tokens:
-            self._is_control[[id for _, id in facts.control]] = True
+        self._is_control[[id for _, id in control]] = True
 
     def __call__(self, texts: Sequence[str]) -> tuple[npt.NDArray, npt.NDArray[np.int64]]:
         """The framed ids of all texts one after the other, as on disk, and how many each text has; 0: none, unframed.
@@ -57,6 +63,13 @@ class Encoder:
         if self._is_control[ids].any():
             ids, counts = _joined([self._as_text(*item) for item in zip(texts, found, strict=True)])
         return self._framed(ids, counts)
+
+    def n_dropped(self, texts: Sequence[str]) -> int:
+        """How many characters of these texts no token stands for (bytes, for a byte-level tokenizer)."""
+        if self._dropped is None:
+            return 0
+        parts = [part for text in texts for part in _cut_tokens(text, self._cut_at)]
+        return sum(self._dropped(parts))
 
     def decode(self, ids: npt.NDArray | Sequence[int]) -> str:
         """The text of some ids; control tokens are left out."""
@@ -85,7 +98,7 @@ class Encoder:
         """
         if not self._is_control[ids].any():
             return ids
-        apart = _cut_tokens(text, [token for token, _ in self.facts.control])
+        apart = _cut_tokens(text, self._cut_at)
         found = np.concatenate(self._encode(apart))
         if self._is_control[found].any():
             at = int(np.flatnonzero(self._is_control[found])[0])

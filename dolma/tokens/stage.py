@@ -20,7 +20,7 @@ from dolma.config import TokenizeConfig
 from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, Piece, Shard, identified, pieces
-from dolma.data.documents import FailedRecord, Intake, Reading, read_batches
+from dolma.data.documents import Faults, Intake, Reading, read_batches
 from dolma.data.encoding import read_tokenizer
 from dolma.data.manifest import FileSet, OutputFile, fingerprint
 from dolma.data.tokens import (
@@ -76,12 +76,13 @@ def tokenize(
         if stage.complete:
             return stage.report()
         encoder_of(facts, allow_special_tokens=config.allow_special_tokens)  # fails now or never
-        if note := slow_note():
+        for note in _notes(facts):
             stage.reporter.note(note)
         parts = [piece for shard in shards for piece in pieces(shard)]
         encode = EncodePiece(
             facts=facts,
             allow_special_tokens=config.allow_special_tokens,
+            strip=config.strip,
             seed=seed if config.shuffle else None,
             reading=reading,
             work=stage.work_folder,
@@ -92,7 +93,24 @@ def tokenize(
             return unfinished.report
         written = _write(stage, encoded, config, facts, output=output)
         described = _describe(config, facts, written, output=output, seed=seed)
-        return stage.finish([*encoded, *written, described])
+        notes: dict[str, Any] = {"eos": {"token": facts.eos, "id": facts.eos_id, "because": facts.eos_because}}
+        if facts.drops_characters:
+            notes["dropped_characters"] = sum(result.payload["dropped"] for result in encoded)
+            stage.reporter.note(f"tokenize: {notes['dropped_characters']:,} characters had no token and are gone")
+        return stage.finish([*encoded, *written, described], notes=notes)
+
+
+def _notes(facts: TokenizerFacts) -> Iterator[str]:
+    """What to tell before any text is read."""
+    yield f"tokenize: each document ends with {facts.eos!r}, id {facts.eos_id}: {facts.eos_because}"
+    if facts.drops_characters:
+        yield (
+            f"warning: {facts.path} has neither a token for each byte nor one for unknown text: "
+            "characters that it does not know vanish\n"
+            "  train it with byte fallback or an `unk_token`, or see at the end how many there were"
+        )
+    if note := slow_note():
+        yield note
 
 
 def plan(
@@ -126,6 +144,7 @@ def _file_set(
         "seed": seed if config.shuffle else None,
         "max_tokens_per_shard": config.max_tokens_per_shard,
         "allow_special_tokens": config.allow_special_tokens,
+        "strip": config.strip,
         "sources": fingerprint([shard.path for shard in shards]),  # the rows name them
         "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
         "on_error": reading.on_error,
@@ -151,6 +170,7 @@ class EncodePiece:
 
     facts: TokenizerFacts
     allow_special_tokens: bool
+    strip: bool
     seed: int | None
     reading: Reading
     work: str
@@ -158,15 +178,21 @@ class EncodePiece:
     def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
         number, piece = spec
         encoder = encoder_of(self.facts, allow_special_tokens=self.allow_special_tokens)
-        intake, count, runs = Intake(), _Count(), _Runs(self, number, piece)
-        for batch in read_batches(piece, self.reading, intake=intake):
-            ids, counts, readable = _encode(encoder, batch, self.reading, intake)
+        intake, count, runs, n_dropped = Intake(), _Count(), _Runs(self, number, piece), 0
+        faults = Faults(piece, self.reading, intake)
+        kept = self.reading.on_error == "quarantine"
+        for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
+            texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
+            ids, counts, readable = _encode(encoder, batch, texts, faults)
+            n_dropped += encoder.n_dropped([text for text, could in zip(texts, readable, strict=True) if could])
             count.add(batch, counts, readable)
             runs.add(batch, ids, counts)
             advance(documents=len(batch), bytes=len(batch.utf8))
         runs.end()
         return TaskResult(
-            outputs=runs.outputs, ledger=count.ledger(piece, intake), payload={"runs": msgspec.to_builtins(runs.made)}
+            outputs=runs.outputs,
+            ledger=count.ledger(piece, intake),
+            payload={"runs": msgspec.to_builtins(runs.made), "dropped": n_dropped},
         )
 
 
@@ -208,30 +234,24 @@ class _Runs:
 
 
 def _encode(
-    encoder: Encoder, batch: TextBatch, reading: Reading, intake: Intake
+    encoder: Encoder, batch: TextBatch, texts: Sequence[str], faults: Faults
 ) -> tuple[npt.NDArray, Counts, npt.NDArray[np.bool_]]:
     """All ids of the batch, how many each document has, and whether the tokenizer could read it."""
-    texts = batch.texts()
     try:
         ids, counts = encoder(texts)
         return ids, counts, np.ones(len(texts), dtype=bool)
     except RecordError:
-        each = [_encode_one(encoder, batch, i, text, reading, intake) for i, text in enumerate(texts)]
+        each = [_encode_one(encoder, batch, i, text, faults) for i, text in enumerate(texts)]
     found = [np.zeros(0, little_endian(encoder.facts.dtype)) if ids is None else ids for ids in each]
     return np.concatenate(found), np.array([len(ids) for ids in found]), np.array([ids is not None for ids in each])
 
 
-def _encode_one(
-    encoder: Encoder, batch: TextBatch, i: int, text: str, reading: Reading, intake: Intake
-) -> npt.NDArray | None:
+def _encode_one(encoder: Encoder, batch: TextBatch, i: int, text: str, faults: Faults) -> npt.NDArray | None:
     try:
         return encoder([text])[0]
     except RecordError as error:
-        line = int(batch.lines[i])
-        if reading.on_error != "skip":
-            raise RecordError(error.message, file=batch.path, line=line) from error
-        intake.n_failed += 1
-        intake.failed.append(FailedRecord(file=batch.path, line=line, offset=None, reason=error.message))
+        raw = batch.records[i] if batch.records is not None else b""
+        faults.bad(raw, line=int(batch.lines[i]), offset=None, reason=error.message)
         return None
 
 

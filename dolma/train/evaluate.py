@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from dolma.data import streams
+from dolma.data.encoding import encode_texts, load_tokenizer
 from dolma.data.manifest import NAME as MANIFEST
+from dolma.data.tokenizer_file import read_tokenizer_file
 from dolma.data.tokens import read_token_manifest
 from dolma.errors import ConfigError, DataError
 from dolma.train import checkpoint as checkpointing
@@ -133,17 +135,13 @@ def bytes_of_ids(tokens: str | Sequence[str], shards: TokenShards) -> np.ndarray
     path = streams.join(folder, read_token_manifest(folder).tokenizer)
     if not os.path.isfile(path):
         raise DataError("is missing: bits per byte need the tokenizer that made the shards", file=path)
-    tokenizer = msgspec.json.decode(streams.read_bytes(path), type=dict)
-    vocabulary = tokenizer["model"]["vocab"]
-    named = (
-        vocabulary.items() if isinstance(vocabulary, dict) else ((entry[0], i) for i, entry in enumerate(vocabulary))
-    )
-    sizes = np.zeros(shards.vocab_size, dtype=np.int64)
-    for token, id in named:
+    file = read_tokenizer_file(path)
+    sizes = np.zeros(max(shards.vocab_size, file.vocab_size), dtype=np.int64)
+    for token, id in file.ids.items():
         sizes[id] = _n_bytes(token)
-    for added in tokenizer.get("added_tokens", ()):
-        sizes[added["id"]] = 0 if added["special"] else len(added["content"].encode())
-    return sizes
+    for added in file.added:
+        sizes[added.id] = 0 if added.special else len(added.content.encode())
+    return sizes[: shards.vocab_size]
 
 
 def _n_bytes(token: str) -> int:
@@ -167,10 +165,9 @@ class Answerer:
     """A model with its tokenizer, answering items."""
 
     def __init__(self, model: Transformer, tokenizer: str, *, eos_id: int | None, max_tokens: int = 256) -> None:
-        from tokenizers import Tokenizer
-
         self.model, self.eos_id, self.max_tokens = model, eos_id, max_tokens
-        self.tokenizer = Tokenizer.from_file(tokenizer)
+        self.tokenizer = load_tokenizer(tokenizer)
+        self._encode = encode_texts(self.tokenizer, allow_special_tokens=True)
 
     def accuracy(self, items: Sequence[Choice | Question]) -> Accuracy:
         """How many of the items are answered rightly; all of one kind.
@@ -232,7 +229,7 @@ class Answerer:
 
     def _encoded(self, text: str) -> list[int]:
         """The ids of a text, after an end-of-text token, as every document of the training data is."""
-        ids = self.tokenizer.encode(text, add_special_tokens=False).ids
+        ids = self._encode([text])[0].tolist()
         return [self.eos_id, *ids] if self.eos_id is not None else ids
 
 

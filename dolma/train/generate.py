@@ -8,6 +8,7 @@ import os
 import torch
 
 from dolma.data import streams
+from dolma.data.encoding import encode_texts, load_tokenizer
 from dolma.errors import DataError
 from dolma.train import checkpoint as checkpointing
 from dolma.train.model.transformer import Transformer
@@ -44,8 +45,6 @@ def generate_text(
     Raises:
         DataError: the checkpoint is none or damaged, or was trained with another tokenizer.
     """
-    from tokenizers import Tokenizer
-
     model, state = checkpointing.load_model(checkpoint)
     if not os.path.isfile(tokenizer):
         raise DataError("there is no tokenizer\n  give the tokenizer.json beside the token shards", file=tokenizer)
@@ -55,7 +54,8 @@ def generate_text(
             "  use the tokenizer.json beside the token shards",
             file=tokenizer,
         )
-    encoder = Tokenizer.from_file(tokenizer)
-    ids = encoder.encode(prompt, add_special_tokens=False).ids or [state.eos_id or 0]
+    encoder = load_tokenizer(tokenizer)
+    (encoded,) = encode_texts(encoder, allow_special_tokens=True)([prompt])
+    ids = encoded.tolist() or [state.eos_id or 0]
     found = generate(model, ids, max_tokens=max_tokens, eos_id=state.eos_id, temperature=temperature, seed=seed)
     return encoder.decode(found)

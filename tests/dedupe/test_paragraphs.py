@@ -47,6 +47,12 @@ def test_a_long_line_is_one_paragraph() -> None:
     assert (found.first.tolist(), found.last.tolist(), found.ends.tolist()) == ([0], [100_001], [200_000])
 
 
+def test_the_last_paragraph_of_a_text_beyond_ascii_ends_with_it() -> None:
+    batch = TextBatch.of(["é\né", "日本語\n日本語"])
+    found = split_paragraphs(batch.utf8, batch.offsets)
+    assert list(zip(found.first.tolist(), found.last.tolist(), strict=True)) == [(0, 2), (2, 3), (0, 4), (4, 7)]
+
+
 def test_no_documents_have_no_paragraphs() -> None:
     found = split_paragraphs(np.zeros(0, np.uint8), np.zeros(1, np.int64))
     assert (len(found.starts), len(found.counts)) == (0, 0)

@@ -148,7 +148,7 @@ def test_memory_does_not_grow_with_the_number_of_documents(sample: Path) -> None
 def test_a_tokenizer_that_changes_during_a_run_is_noticed(tokenizer: Write, byte_tokenizer: Any, token: Any) -> None:
     facts = read_facts(TokenizeConfig(tokenizer=tokenizer()))
     tokenizer(byte_tokenizer(token(256, "<|endoftext|>"), token(257, "</s>")))
-    with pytest.raises(DataError, match="the tokenizer has changed since this run began"):
+    with pytest.raises(DataError, match="changed while it was being read"):
         Encoder(facts)
 
 
@@ -207,3 +207,54 @@ def test_a_panic_of_the_library_is_a_record_error() -> None:
     encode = encode_texts(Old(), allow_special_tokens=False)
     with pytest.raises(RecordError, match=r"fails on this text: Onig: .*\n  `pip install 'dolma\[fast\]'`"):
         encode([" " * 10])
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ({"type": "Unigram", "unk_id": None, "vocab": [["</s>", 0.0], ["a", -1.0]]}, "ab"),
+        ({"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"</s>": 0, "a": 1}}, "b"),
+        ({"type": "WordPiece", "unk_token": "[UNK]", "vocab": {"</s>": 0, "a": 1}}, "b"),
+    ],
+)
+def test_whatever_the_library_raises_is_a_record_error(
+    model: dict[str, Any], text: str, tokenizer: Write, token: Any
+) -> None:
+    if model["type"] == "WordPiece":
+        model |= {"continuing_subword_prefix": "##", "max_input_chars_per_word": 100}
+    encoder = encoder_at(tokenizer({"version": "1.0", "added_tokens": [token(0, "</s>")], "model": model}))
+    assert encoder(["a"])[0].tolist() == [1, 0]
+    with pytest.raises(RecordError, match="the tokenizer fails on this text: "):
+        encoder(["a", text])
+
+
+def test_added_tokens_that_the_library_numbers_anew_are_refused(
+    tokenizer: Write, byte_tokenizer: Any, token: Any
+) -> None:
+    path = tokenizer(byte_tokenizer(token(301, "<eot>"), token(305, "<x>", special=False)))
+    with pytest.raises(
+        ConfigError, match=r"the added token '<eot>' is 301, tokenizers \S+ gives it 256: shards would hold both"
+    ):
+        encoder_at(path, eos="<eot>")
+
+
+def no_unknown(token: Any, **model: Any) -> dict[str, Any]:
+    """A BPE of a few letters, with neither an unknown token nor bytes."""
+    vocab = {letter: i for i, letter in enumerate("abc </s>")} | {"ab": 8}
+    fields = {"unk_token": None, "fuse_unk": False, "byte_fallback": False, "dropout": None, **model}
+    fields |= {"type": "BPE", "vocab": vocab, "merges": ["a b"]}
+    return {"version": "1.0", "added_tokens": [token(9, "<eos>")], "model": fields}
+
+
+@pytest.mark.parametrize("fields", [{}, {"fuse_unk": True}])
+def test_characters_without_a_token_are_counted(fields: dict[str, Any], tokenizer: Write, token: Any) -> None:
+    encoder = encoder_at(tokenizer(no_unknown(token, **fields)))
+    assert encoder.facts.drops_characters
+    assert encoder(["aZb"])[0].tolist() == [8, 9]
+    assert encoder.n_dropped(["aZb", "日本", "c", "", "ZZa ZZ"]) == 7
+    assert encoder.n_dropped(["<eos>"]) == 2  # as text; "e" and "o" have no token
+
+
+def test_no_character_of_a_byte_level_tokenizer_is_dropped(tokenizer: Write) -> None:
+    encoder = encoder_at(tokenizer())
+    assert not encoder.facts.drops_characters and encoder.n_dropped(["日本"]) == 0

@@ -284,28 +284,94 @@ def test_a_bad_record_is_left_out_and_counted(tmp_path: Path, documents: Write, 
     assert report.ledger.failed[0].line == 3
 
 
+UNIGRAM = {"type": "Unigram", "unk_id": None, "vocab": [["</s>", 0.0], ["a", -1.0], ["c", -1.0]]}
+
+
 @pytest.fixture
-def failing_on_b(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Encoder, texts: list[str]) -> Any:
-        if "b" in texts:
-            raise RecordError("the tokenizer fails on this text")
-        return encode(self, texts)
-
-    encode = Encoder.__call__
-    monkeypatch.setattr(Encoder, "__call__", fail)
+def failing_on_b(tokenizer: Write, token: Any) -> str:
+    """A tokenizer that fails on all texts with letters other than a and c."""
+    return tokenizer({"version": "1.0", "added_tokens": [token(0, "</s>")], "model": UNIGRAM}, "failing.json")
 
 
-@pytest.mark.usefixtures("failing_on_b")
-def test_a_text_that_the_tokenizer_fails_on_names_its_line(documents: Write, run: Tokenize) -> None:
-    with pytest.raises(RecordError, match=r"a.jsonl.gz:2: the tokenizer fails on this text"):
-        run([documents(["a", "b", "c"])])
+def test_a_text_that_the_tokenizer_fails_on_names_its_line(failing_on_b: str, documents: Write, run: Tokenize) -> None:
+    with pytest.raises(RecordError, match=r"a.jsonl.gz:2: the tokenizer fails on this text: .*\n  `--on-error skip`"):
+        run([documents(["a", "b", "c"])], tokenizer=failing_on_b)
 
 
-@pytest.mark.usefixtures("failing_on_b")
-def test_a_text_that_the_tokenizer_fails_on_may_be_skipped(tmp_path: Path, documents: Write, run: Tokenize) -> None:
-    report = run([documents(["a", "b", "c"])], reading=Reading(on_error="skip"))
+def test_a_text_that_the_tokenizer_fails_on_may_be_skipped(
+    failing_on_b: str, tmp_path: Path, documents: Write, run: Tokenize
+) -> None:
+    report = run([documents(["a", "b", "c"])], tokenizer=failing_on_b, reading=Reading(on_error="skip"))
     assert (report.ledger.total().out.documents, report.ledger.total().failed) == (2, 1)
+    assert (report.ledger.failed[0].line, report.ledger.failed[0].reason[:19]) == (2, "the tokenizer fails")
     assert sorted(row["id"] for row in rows_of(tmp_path / "tokens")) == ["books/a/0", "books/a/2"]
+
+
+@pytest.mark.parametrize("name", ["books/documents/a.jsonl", "books/documents/a.jsonl.gz"])
+def test_a_text_that_the_tokenizer_fails_on_may_be_quarantined(
+    name: str, failing_on_b: str, tmp_path: Path, documents: Write, run: Tokenize
+) -> None:
+    path = documents(["a", "b", "c"], name)
+    reading = Reading(on_error="quarantine", quarantine=str(tmp_path / "bad"))
+    report = run([path], tokenizer=failing_on_b, reading=reading)
+    assert (report.ledger.total().out.documents, report.ledger.total().failed) == (2, 1)
+    kept = sorted((tmp_path / "bad").rglob("*.jsonl"))
+    records, reasons = (json.loads(file.read_text()) for file in kept)
+    assert (records["id"], records["text"], reasons["line"]) == ("books/a/1", "b", 2)
+
+
+# --- characters that have no token -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def dropping(tokenizer: Write, token: Any) -> str:
+    model = {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": [], "unk_token": None}
+    return tokenizer({"version": "1.0", "added_tokens": [token(2, "</s>")], "model": model}, "dropping.json")
+
+
+def test_characters_that_vanish_are_warned_of_and_counted(
+    dropping: str, tmp_path: Path, documents: Write, run: Tokenize, notes: Any
+) -> None:
+    run(
+        [documents(["axyb", "日本", "a"]), documents(["zzz"], "web/documents/b.jsonl")],
+        tokenizer=dropping,
+        reporter=notes,
+    )
+    warned, told = (
+        next(i for i, line in enumerate(notes.lines) if part in line)
+        for part in ("has neither a token for each byte nor one for unknown text", "7 characters had no token")
+    )
+    assert warned < told
+    made = read_manifest(str(tmp_path / "tokens"))
+    assert made is not None and made.notes["dropped_characters"] == 7
+
+
+def test_nothing_is_said_of_them_where_none_can_vanish(documents: Write, run: Tokenize, notes: Any) -> None:
+    run([documents(["日本"])], reporter=notes)
+    assert not any("token for each byte" in line or "had no token" in line for line in notes.lines)
+
+
+# --- white space -----------------------------------------------------------------------------------------------------
+
+
+def test_outer_white_space_is_text_unless_it_is_to_be_stripped(tmp_path: Path, documents: Write, run: Tokenize) -> None:
+    path = documents([" a b\n", "\u3000\u00a0\n", "c", "\u200bd\x1c"], source="mine")
+    run([path], output="whole", shuffle=False)
+    report = run([path], output="stripped", shuffle=False, strip=True)
+    whole, stripped = ([bytes(row["tokens"][:-1].tolist()).decode() for row in rows_of(tmp_path / name)]
+                       for name in ("whole", "stripped"))  # fmt: skip
+    assert whole == [" a b\n", "\u3000\u00a0\n", "c", "\u200bd\x1c"]
+    assert stripped == ["a b", "c", "\u200bd"]
+    account = report.ledger.accounts["mine"]
+    assert (account.taken.documents, account.out.documents, account.dropped["empty"].documents) == (4, 3, 1)
+    assert [row["loc"] for row in rows_of(tmp_path / "stripped")] == [1, 3, 4]
+
+
+def test_stripping_is_part_of_what_a_run_is(documents: Write, run: Tokenize) -> None:
+    path = documents(["a "])
+    run([path])
+    with pytest.raises(OutputExistsError, match=r"strip was .*"):
+        run([path], strip=True)
 
 
 # --- what stands beside ----------------------------------------------------------------------------------------------
@@ -322,6 +388,17 @@ def test_the_folder_describes_itself(tmp_path: Path, documents: Write, run: Toke
     names = ["part-00000.csv.gz", "part-00000.npy", "tokenizer.json", "tokens.json"]
     assert [out.path for out in made.outputs] == names
     assert made.config["tokenizer_sha256"] == manifest.tokenizer_sha256
+
+
+def test_the_end_of_text_token_and_why_it_is_that_one_is_told(
+    tmp_path: Path, documents: Write, run: Tokenize, notes: Any
+) -> None:
+    run([documents(["a"])], reporter=notes)
+    because = "the only special token with such a name"
+    assert f"tokenize: each document ends with '<|endoftext|>', id 256: {because}" in notes.lines
+    made = read_manifest(str(tmp_path / "tokens"))
+    assert made is not None
+    assert made.notes == {"eos": {"token": "<|endoftext|>", "id": 256, "because": because}}
 
 
 def test_an_old_library_is_noted(documents: Write, run: Tokenize, notes: Any, monkeypatch: pytest.MonkeyPatch) -> None:

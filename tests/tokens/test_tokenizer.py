@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def test_a_hub_name_is_not_looked_up(tmp_path: Path) -> None:
         facts_of("allenai/dolma2-tokenizer")
 
 
-def test_a_folder_is_refused_with_the_file_in_it(tmp_path: Path) -> None:
+def test_a_folder_is_refused_with_the_file_in_it(tmp_path: Path, tokenizer: Write) -> None:
+    tokenizer()
     with pytest.raises(ConfigError, match=r"is a folder\n  give the file: .*/tokenizer.json"):
         facts_of(str(tmp_path))
 
@@ -94,3 +96,92 @@ def test_what_is_no_tokenizer_is_refused(content: str, tmp_path: Path) -> None:
     path.write_text(content)
     with pytest.raises(ConfigError, match=r"is no tokenizer.json"):
         facts_of(str(path))
+
+
+# --- which token ends a document -------------------------------------------------------------------------------------
+
+Content = Callable[..., dict[str, Any]]
+
+
+def test_an_html_tag_of_the_vocabulary_ends_no_document(tokenizer: Write, byte_tokenizer: Content, token: Any) -> None:
+    content = byte_tokenizer(token(256, "<eos>"), token(257, "</s>", special=False))
+    facts = facts_of(tokenizer(content))
+    assert (facts.eos, facts.eos_because) == ("<eos>", "the only special token with such a name")
+
+
+def test_two_tokens_that_may_end_a_document_are_both_named(
+    tokenizer: Write, byte_tokenizer: Content, token: Any
+) -> None:
+    path = tokenizer(byte_tokenizer(token(256, "<eos>"), token(257, "</s>")))
+    with pytest.raises(
+        ConfigError, match=r"has '</s>' and '<eos>', and either may end a document\n  name it: `--eos '"
+    ):
+        facts_of(path)
+    assert facts_of(path, eos="</s>").eos_because == "given"
+
+
+def test_a_token_that_is_not_special_is_not_guessed_where_others_are(
+    tokenizer: Write, byte_tokenizer: Content, token: Any
+) -> None:
+    path = tokenizer(byte_tokenizer(token(256, "[SEP]"), token(257, "</s>", special=False)))
+    with pytest.raises(ConfigError, match=r"special tokens: \[SEP\]; it has '</s>', not marked special\n  name it"):
+        facts_of(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tokenizer_config.json", {"eos_token": "<b>"}),
+        ("tokenizer_config.json", {"eos_token": {"content": "<b>", "special": True}}),
+        ("special_tokens_map.json", {"eos_token": {"content": "<b>"}}),
+        ("generation_config.json", {"eos_token_id": 257}),
+        ("generation_config.json", {"eos_token_id": [257]}),
+    ],
+)
+def test_the_files_beside_the_tokenizer_are_believed(
+    name: str, said: dict[str, Any], tmp_path: Path, tokenizer: Write, byte_tokenizer: Content, token: Any
+) -> None:
+    path = tokenizer(byte_tokenizer(token(256, "</s>"), token(257, "<b>")))
+    (tmp_path / name).write_text(json.dumps(said))
+    facts = facts_of(path)
+    assert (facts.eos, facts.eos_id, facts.eos_because) == ("<b>", 257, f"named by {name} beside it")
+    given = facts_of(path, eos="</s>")
+    assert (given.eos, given.eos_because) == ("</s>", f"given; {name} says '<b>'")
+
+
+def test_a_generation_may_end_with_further_tokens(
+    tmp_path: Path, tokenizer: Write, byte_tokenizer: Content, token: Any
+) -> None:
+    path = tokenizer(byte_tokenizer(token(256, "</s>"), token(257, "<b>")))
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [257, 256]}')
+    with pytest.raises(ConfigError, match=r"generation_config.json says '<b>' or '</s>'\n  name it: `--eos '<b>'`"):
+        facts_of(path)
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
+    because = "named by tokenizer_config.json and generation_config.json beside it"
+    assert (facts_of(path).eos, facts_of(path).eos_because) == ("</s>", because)
+
+
+def test_files_that_disagree_are_both_named(
+    tmp_path: Path, tokenizer: Write, byte_tokenizer: Content, token: Any
+) -> None:
+    path = tokenizer(byte_tokenizer(token(256, "</s>"), token(257, "<b>")))
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
+    (tmp_path / "special_tokens_map.json").write_text('{"eos_token": "<b>"}')
+    with pytest.raises(ConfigError, match=r"tokenizer_config.json says '</s>'; special_tokens_map.json says '<b>'"):
+        facts_of(path)
+
+
+def test_a_token_that_only_the_file_beside_it_knows_is_refused(tmp_path: Path, tokenizer: Write) -> None:
+    path = tokenizer()
+    (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<gone>"}')
+    with pytest.raises(ConfigError, match=r"no such token, though beside it tokenizer_config.json says '<gone>'"):
+        facts_of(path)
+    assert facts_of(path, eos="<|endoftext|>").eos_id == 256
+
+
+def test_a_broken_file_beside_the_tokenizer_is_no_silence(tmp_path: Path, tokenizer: Write) -> None:
+    path = tokenizer()
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(ConfigError, match=r"tokenizer_config.json may say which token .*, and cannot be read"):
+        facts_of(path)
+    assert facts_of(path, eos="<|endoftext|>").eos_id == 256

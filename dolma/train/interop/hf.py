@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from dolma.data import streams
+from dolma.data.tokenizer_file import read_tokenizer_file
 from dolma.errors import DataError
 from dolma.train.config import ModelConfig
 from dolma.train.interop.hf_config import hf_config, model_of
@@ -196,9 +197,9 @@ def write_folder(
 def _write_tokenizer(
     folder: str, tokenizer: str, model: ModelConfig, *, eos_id: int | None, pad_id: int | None
 ) -> None:
-    content = streams.read_bytes(tokenizer)
-    streams.write_bytes(streams.join(folder, "tokenizer.json"), content)
-    named = {token["id"]: token["content"] for token in msgspec.json.decode(content, type=dict)["added_tokens"]}
+    file = read_tokenizer_file(tokenizer)
+    streams.write_bytes(streams.join(folder, "tokenizer.json"), file.raw)
+    named = {id: token for token, id in file.ids.items()}
     fields: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": model.context_length,

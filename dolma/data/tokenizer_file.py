@@ -1,0 +1,188 @@
+"""A Hugging Face `tokenizer.json`, read and checked before the `tokenizers` library sees it.
+
+The library makes tables as long as the largest id, numbers added tokens anew where their ids leave a gap, and drops
+characters that it has no token for. What the file says is known here first, so that each of these is told.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any
+
+import msgspec
+
+from dolma.data import streams
+from dolma.data.json_text import decode_json
+from dolma.errors import ConfigError, DataError
+
+MOST_BYTES = 512 << 20
+"""The longest file that is read; public ones have up to 35 MB."""
+SPARE_IDS = 1 << 20
+"""How many ids below the largest one may belong to no token."""
+
+_SLOW = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "tiktoken.model")
+_FROM_FOLDER = (
+    'transformers converts the folder: `python -c "from transformers import AutoTokenizer as T; '
+    "T.from_pretrained('{0}').save_pretrained('{0}-json')\"` writes {0}-json/tokenizer.json"
+)
+_FROM_TIKTOKEN = (
+    'transformers converts ranks of tiktoken: `python -c "from transformers.integrations.tiktoken import '
+    "convert_tiktoken_to_fast as c; c('cl100k_base', 'converted')\"`, with the name of the encoding"
+)
+
+_Id = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class AddedToken(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of `added_tokens`."""
+
+    id: _Id
+    content: str
+    special: bool = False
+
+
+class _Model(msgspec.Struct, frozen=True, kw_only=True):
+    vocab: dict[str, _Id] | list[tuple[str, float]]
+    type: str | None = None
+    unk_id: int | None = None
+    unk_token: str | None = None
+    byte_fallback: bool | None = None
+
+
+class _Content(msgspec.Struct, frozen=True, kw_only=True):
+    model: _Model
+    added_tokens: list[AddedToken] | None = None
+    normalizer: Any = None
+    pre_tokenizer: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerFile:
+    """What a `tokenizer.json` says. `ids` has every token, added ones included; `vocab_size` is the largest id + 1."""
+
+    path: str
+    raw: bytes
+    content: _Content
+
+    @property
+    def added(self) -> Sequence[AddedToken]:
+        """The added tokens, in the order of the file."""
+        return self.content.added_tokens or ()
+
+    @cached_property
+    def ids(self) -> Mapping[str, int]:
+        """The id of each token."""
+        vocabulary = self.content.model.vocab
+        if isinstance(vocabulary, list):
+            vocabulary = {piece: i for i, (piece, _) in enumerate(vocabulary)}
+        return vocabulary | {token.content: token.id for token in self.added}
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """The largest id plus one; at least the number of pieces, of which two may be spelled alike."""
+        return max(len(self.content.model.vocab), max(self.ids.values(), default=-1) + 1)
+
+    @property
+    def unknown(self) -> str | None:
+        """The token that stands for unknown text, if the file names one."""
+        model = self.content.model
+        if isinstance(model.vocab, list):
+            return model.vocab[model.unk_id][0] if model.unk_id is not None else None
+        return model.unk_token
+
+    @property
+    def drops_characters(self) -> bool:
+        """Whether characters that it has no token for vanish: a BPE with neither all bytes nor an unknown token."""
+        model = self.content.model
+        if model.type not in ("BPE", None) or isinstance(model.vocab, list) or model.unk_token is not None:
+            return False
+        if _is_byte_level(self.content.pre_tokenizer) or _is_byte_level(self.content.normalizer):
+            return not all(symbol in model.vocab for symbol in _BYTE_SYMBOLS)
+        return not (model.byte_fallback and all(f"<0x{byte:02X}>" in model.vocab for byte in _UTF8_BYTES))
+
+
+def _is_byte_level(part: Any) -> bool:
+    if not isinstance(part, dict):
+        return False
+    inner = [*(part.get("pretokenizers") or ()), *(part.get("normalizers") or ())]
+    return part.get("type") == "ByteLevel" or any(map(_is_byte_level, inner))
+
+
+_UTF8_BYTES = [*range(0xC0), *range(0xC2, 0xF5)]  # others occur in no text
+_PLAIN = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+_ODD = [byte for byte in range(0x100) if byte not in _PLAIN]
+_BYTE_SYMBOLS = [chr(byte) if byte in _PLAIN else chr(0x100 + _ODD.index(byte)) for byte in _UTF8_BYTES]
+
+
+def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:
+    """The file at `path`; `key` is the path in the recipe, or the tagger, of the setting that names it.
+
+    Raises:
+        ConfigError: there is none, it is no `tokenizer.json`, or its ids are not those of its tokens.
+    """
+    raw = _read(path, key)
+    try:
+        content: _Content = decode_json(raw, _Content)
+        unk_id, vocabulary = content.model.unk_id, content.model.vocab
+        if isinstance(vocabulary, list) and unk_id is not None and not 0 <= unk_id < len(vocabulary):
+            raise msgspec.ValidationError(f"`unk_id` is {unk_id}, its vocabulary has {len(vocabulary):,} pieces")
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is no tokenizer.json: {error}\n  {_conversion(path, raw)}", path=key) from error
+    file = TokenizerFile(path=path, raw=raw, content=content)
+    _check_ids(file, key)
+    return file
+
+
+def _read(path: str, key: str) -> bytes:
+    if os.path.isdir(path):
+        file = streams.join(path, "tokenizer.json")
+        if os.path.isfile(file):
+            raise ConfigError(f"{path} is a folder\n  give the file: {file}", path=key)
+        slow = any(os.path.isfile(streams.join(path, name)) for name in _SLOW)
+        how = _FROM_FOLDER.format(path.rstrip("/")) if slow else "give the path of a tokenizer.json"
+        raise ConfigError(f"{path} is a folder without a tokenizer.json\n  {how}", path=key)
+    try:
+        return streams.read_bytes(path, limit=MOST_BYTES)
+    except FileNotFoundError as error:
+        hub = f"; from a hub: `hf download {path} tokenizer.json`" if path.count("/") == 1 and "." not in path else ""
+        raise ConfigError(
+            f"no such file: {path}\n  give the path of a tokenizer.json; names of a hub are not looked up{hub}",
+            path=key,
+        ) from error
+    except DataError as error:
+        raise ConfigError(f"{path}: {error.message}\n  give the path of a tokenizer.json", path=key) from error
+
+
+def _conversion(path: str, raw: bytes) -> str:
+    folder, name = os.path.dirname(path) or ".", os.path.basename(path)
+    beside = streams.join(folder, "tokenizer.json")
+    if name != "tokenizer.json" and os.path.isfile(beside):
+        return f"give the file beside it: {beside}"
+    if name.endswith(".model") or (raw[:1] == b"\n" and b"<unk>" in raw[:64]):
+        return f"a SentencePiece model needs its tokenizer_config.json beside it; {_FROM_FOLDER.format(folder)}"
+    if ".tiktoken" in name or raw[:200].partition(b"\n")[0].endswith(b"= 0"):
+        return _FROM_TIKTOKEN
+    if name in (*_SLOW, "tokenizer_config.json", "merges.txt"):
+        return _FROM_FOLDER.format(folder)
+    return "expected the file that `tokenizers` saves, with a `model` and its `vocab`"
+
+
+def _check_ids(file: TokenizerFile, key: str) -> None:
+    if file.vocab_size > len(file.ids) + SPARE_IDS:
+        token = max(file.ids, key=file.ids.__getitem__)
+        raise ConfigError(
+            f"{file.path}: the id of {token!r} is {file.ids[token]:,}, though there are {len(file.ids):,} tokens; "
+            f"tables are as long as the largest id, so at most {SPARE_IDS:,} ids may have no token\n"
+            "  number the tokens from 0 on",
+            path=key,
+        )
+    tokens: dict[int, str] = {}
+    for token, id in file.ids.items():
+        if (other := tokens.setdefault(id, token)) != token:
+            raise ConfigError(
+                f"{file.path}: {other!r} and {token!r} both have the id {id}\n  give each token an id of its own",
+                path=key,
+            )
