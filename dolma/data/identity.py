@@ -13,6 +13,7 @@ each, where to decompress and decode costs 1 to 3.
 from __future__ import annotations
 
 import io
+import os
 from typing import BinaryIO
 
 import msgspec
@@ -130,6 +131,16 @@ class CheckedFile(io.RawIOBase):
     def _digest(self, start: int) -> bytes:
         at = start // BLOCK_BYTES * _DIGEST_BYTES
         return self._content.blocks[at : at + _DIGEST_BYTES]
+
+
+Stamp = tuple[int, int, int, int]
+"""Inode, bytes, and the times of the last change of content and of inode, in nanoseconds."""
+
+
+def stamp_of(path: str) -> Stamp:
+    """What changes when a local file is written to or replaced; not when another program maps and changes it."""
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def changed(path: str) -> DataError:

@@ -325,6 +325,8 @@ class _Run:
 
     def _save(self, training: Training, stage: Stage, step: int, parent: str | None) -> str:
         """The checkpoint of a step that has ended."""
+        for shards in self.stages.shards.values():
+            shards.check_unchanged()
         state = CheckpointState(
             step=step,
             steps=self.steps,
@@ -406,6 +408,7 @@ class _Run:
                 }
                 for name, loader in loaders.items()
             },
+            "checkpoints": [os.path.basename(folder) for folder in checkpointing.checkpoints(self.output).values()],
             "warnings": list(self.stages.warnings()),
         }
         write_manifest(self.output, manifest_of(made_by, outputs=outputs, ledger={}, notes=notes))

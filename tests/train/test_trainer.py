@@ -253,3 +253,19 @@ def test_a_run_longer_than_an_epoch_goes_on_in_another_order(tokens, config, tmp
     batches = [record["batch"] for record in log_of(tmp_path / "run")]
     assert len(batches) == 2 * 26
     assert set(batches[:26]).isdisjoint(batches[26:])
+
+
+def test_a_shard_that_changes_while_training_ends_the_run_without_a_checkpoint(config, tokens, tmp_path):
+    shard = Path(tokens) / "part-00000.npy"
+    before = shard.read_bytes()
+
+    def change(record, steps):
+        if record.step == 2:
+            shard.write_bytes(before[200:] + before[:200])
+
+    with pytest.raises(DataError, match="changed while it was being read") as caught:
+        train(config, tokens=tokens, output=str(tmp_path / "run"), progress=change)
+    assert caught.value.file == str(shard)
+    assert list((tmp_path / "run").glob("step*")) == []
+    shard.write_bytes(before)
+    assert train(config, tokens=tokens, output=str(tmp_path / "run")).steps == config.steps

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.data import streams
+from dolma.data.identity import Stamp, changed, stamp_of
 from dolma.data.manifest import InputFile
 from dolma.data.tokens import (
     NAME,
@@ -34,8 +35,10 @@ _SCAN = 1 << 24  # ids looked at together
 class ShardTokens:
     """One mapped shard: its ids, where its documents end, which tokens are learnt."""
 
-    def __init__(self, path: str, ids: npt.NDArray, *, eos_id: int | None, eos_ends_documents: bool) -> None:
-        self.path, self.ids, self.eos_id = path, ids, eos_id
+    def __init__(
+        self, path: str, ids: npt.NDArray, *, eos_id: int | None, eos_ends_documents: bool, stamp: Stamp | None = None
+    ) -> None:
+        self.path, self.ids, self.eos_id, self._stamp = path, ids, eos_id, stamp
         self._by_eos = eos_id is not None and eos_ends_documents
         self._mask = _label_mask(path, len(ids))
 
@@ -62,6 +65,17 @@ class ShardTokens:
     def trained(self, start: int, end: int) -> npt.NDArray[np.bool_]:
         """Whether each of some tokens is learnt."""
         return np.ones(end - start, dtype=bool) if self._mask is None else np.asarray(self._mask[start:end], dtype=bool)
+
+    def check_unchanged(self, checksum: str) -> None:
+        """Return when the file is still the one that was opened. It is hashed again only if it was touched.
+
+        Raises:
+            DataError: it holds something else than what this checksum is of.
+        """
+        stamp = stamp_of(self.path) if os.path.exists(self.path) else None
+        if stamp is None or (stamp != self._stamp and streams.checksum(self.path) != checksum):
+            raise changed(self.path)
+        self._stamp = stamp
 
 
 def mask_path(shard: str) -> str:
@@ -102,6 +116,15 @@ class TokenShards:
     shards: tuple[ShardTokens, ...]
     warnings: tuple[str, ...]
 
+    def check_unchanged(self) -> None:
+        """Return when all files are still those that were opened.
+
+        Raises:
+            DataError: names one that is not.
+        """
+        for file, shard in zip(self.files, self.shards, strict=True):
+            shard.check_unchanged(file.checksum)
+
 
 def open_shards(tokens: str | Sequence[str], *, compare: bool = True) -> TokenShards:
     """The shards of one folder or several, every file compared with `tokens.json`, every id with the vocabulary.
@@ -127,13 +150,16 @@ def open_shards(tokens: str | Sequence[str], *, compare: bool = True) -> TokenSh
     files, shards, unended = [], [], []
     for number, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
         for info in manifest.shards:
+            path = streams.join(folder, info.path)
+            stamp = stamp_of(path) if streams.exists(path) else None
             array = _checked(folder, info, manifest, compare=compare)
             name = info.path if len(folders) == 1 else f"{number}/{info.path}"
             files.append(InputFile(name=name, size=info.bytes, checksum=info.xxh3))
             shards.append(
                 ShardTokens(
-                    streams.join(folder, info.path),
+                    path,
                     array,
+                    stamp=stamp,
                     eos_id=manifest.eos_id,
                     eos_ends_documents=not manifest.special_tokens_allowed,
                 )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -66,3 +68,29 @@ def test_missing_ends_of_text_are_counted_in_one_warning(tmp_path):
 def test_shards_on_object_storage_are_refused_in_words():
     with pytest.raises(DataError, match="must lie on a local disk"):
         open_shards("s3://bucket/tokens")
+
+
+# --- while a run reads them ------------------------------------------------------------------------------------------
+
+
+def test_shards_that_were_only_touched_are_still_the_same(tmp_path: Path) -> None:
+    shards = open_shards(write_shards(tmp_path, [np.arange(1, 9), np.arange(1, 5)]))
+    os.utime(shards.shards[0].path)
+    shards.check_unchanged()
+
+
+@pytest.mark.parametrize("how", ["rewritten", "replaced", "gone"])
+def test_a_shard_that_changed_since_it_was_opened_is_named(tmp_path: Path, how: str) -> None:
+    shards = open_shards(write_shards(tmp_path, [np.arange(1, 9), np.arange(1, 5)]))
+    path = Path(shards.shards[1].path)
+    data = path.read_bytes()
+    if how == "rewritten":
+        with path.open("r+b") as file:
+            file.write(data[::-1])
+    else:
+        path.unlink()
+    if how == "replaced":
+        path.write_bytes(data[::-1])
+    with pytest.raises(DataError, match="changed while it was being read") as caught:
+        shards.check_unchanged()
+    assert caught.value.file == str(path)
