@@ -1,4 +1,8 @@
-"""`dolma verify`: finished outputs against their manifests: files, checksums, rows, ids, token bounds.
+"""`dolma verify`: finished outputs against their manifests, manifests against outputs, run folders against recipes.
+
+Of a file set: every file there with its bytes and rows, and no other file; the manifest's keys fit each other and what
+the outputs say of themselves. Of a run folder: every file set that `recipe.yaml` names, and every checkpoint that the
+training run kept. With documents: every attribute file has their ids and was made from them.
 
 Everything is read; nothing is written. Each problem is one line that begins with the file.
 """
@@ -8,15 +12,17 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from dolma.config import Recipe
+from dolma.config import Recipe, read_recipe
+from dolma.contradictions import contradictions
 from dolma.data import streams
 from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted
 from dolma.data.dataset import Dataset, Shard
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.formats.table import format_of
-from dolma.data.manifest import NAME, Manifest, OutputFile, read_manifest
+from dolma.data.manifest import NAME, RECIPE, Manifest, OutputFile, read_manifest
 from dolma.errors import ConfigError, DataError
-from dolma.pipeline import dataset_of, reading_of
+from dolma.pipeline import FOLDERS, dataset_of, reading_of
+from dolma.run.standing import own_files
 
 
 @dataclass(slots=True)
@@ -42,15 +48,15 @@ def verify(folders: list[str], recipe: Recipe) -> Verification:
         ConfigError: there is nothing to check.
     """
     dataset = dataset_of(recipe) if recipe.documents else None
-    found = file_sets(folders or _folders_of(recipe, dataset))
+    folders = folders or _folders_of(recipe, dataset)
+    found = file_sets(folders)
     result = Verification()
     for folder in found:
-        manifest = read_manifest(folder)
-        assert manifest is not None
-        result.checked.append((folder, len(manifest.outputs)))
-        result.problems.extend(_check_files(folder, manifest))
-        if manifest.stage == "tokenize":
-            result.problems.extend(_check_tokens(folder))
+        n_files, problems = _check_set(folder)
+        result.checked.append((folder, n_files))
+        result.problems.extend(problems)
+    for folder in _run_folders(found, folders):
+        result.problems.extend(_missing_sets(folder))
     if dataset is not None:
         result.problems.extend(_check_ids(dataset, reading_of(recipe)))
     return result
@@ -81,6 +87,77 @@ def file_sets(folders: list[str]) -> list[str]:
             )
         found |= set(homes)
     return sorted(found)
+
+
+def _check_set(folder: str) -> tuple[int, list[str]]:
+    """How many files the set has, and what is wrong with them."""
+    try:
+        manifest = read_manifest(folder)
+    except DataError as error:
+        return 0, [_line(error)]
+    assert manifest is not None
+    problems = [*_check_files(folder, manifest), *_strays(folder, manifest)]
+    if manifest.stage == "tokenize":
+        problems += _check_tokens(folder)
+    if not problems:  # what is damaged says nothing about the manifest
+        problems = [f"{streams.join(folder, NAME)}: {said}" for said in contradictions(folder, manifest)]
+    return len(manifest.outputs), problems
+
+
+def _line(error: DataError) -> str:
+    return str(error).split("\n")[0]
+
+
+def _strays(folder: str, manifest: Manifest) -> list[str]:
+    if manifest.stage == "train":  # other programs' logs may lie there
+        return [
+            f"{streams.join(folder, name)}: gone"
+            for name in manifest.notes.get("checkpoints", [])
+            if not streams.exists(streams.join(folder, name, NAME))
+        ]
+    known = {out.path for out in manifest.outputs}
+    return [f"{streams.join(folder, path)}: no run has written it" for path in own_files(folder) if path not in known]
+
+
+def _run_folders(found: list[str], folders: list[str]) -> list[str]:
+    """Where `dolma run` may have written these file sets: the folders above them, as far as they are to be checked."""
+    above = {os.path.dirname(folder) for folder in found}
+    above |= {os.path.dirname(folder) for folder in above}
+    given = [streams.join(folder, "") for folder in folders]
+    return sorted(folder for folder in above if streams.join(folder, "").startswith(tuple(given)))
+
+
+def _missing_sets(folder: str) -> list[str]:
+    """The file sets of a run folder that its recipe names and that are not there."""
+    path = streams.join(folder, RECIPE)
+    if streams.exists(streams.join(folder, NAME)) or not streams.exists(path):
+        return []
+    try:
+        expected = _expected_sets(read_recipe(path))
+    except ConfigError:
+        return []  # some other program's recipe.yaml
+    there = {name: streams.exists(streams.join(folder, name, NAME)) for name in expected}
+    if not any(there.values()):
+        return []  # a recipe that lies here and writes elsewhere
+    return [
+        f"{streams.join(folder, name)}: gone, or not finished: the run's {RECIPE} has it"
+        for name, is_there in there.items()
+        if not is_there
+    ]
+
+
+def _expected_sets(recipe: Recipe) -> list[str]:
+    names = [config.name for config in recipe.dedupes]
+    for spec in recipe.tag.taggers if recipe.tag else []:
+        name, use = (spec, spec) if isinstance(spec, str) else (spec.name or spec.use, spec.use)
+        if name != use or use.isidentifier():  # else the tagger itself says what it is called
+            names.append(name)
+    attributes = [] if recipe.attributes is not None else [f"{FOLDERS['tag']}/{name}" for name in names]
+    others = [stage for stage in ("mix", "tokenize", "train", "stat") if getattr(recipe, stage) is not None]
+    return [*attributes, *(FOLDERS[stage] for stage in others)]
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
 
 
 def _check_files(folder: str, manifest: Manifest) -> list[str]:
@@ -124,6 +201,7 @@ def _check_tokens(folder: str) -> list[str]:
 
 def _check_ids(dataset: Dataset, reading: Reading) -> list[str]:
     shards = dataset.shards()
+    checksums = {shard.path: streams.checksum(shard.path) for shard in shards}
     problems = []
     for name in dataset.attribute_names(shards):
         for shard in shards:
@@ -133,9 +211,19 @@ def _check_ids(dataset: Dataset, reading: Reading) -> list[str]:
                 continue
             try:
                 _check_shard_ids(shard, path, reading)
+                made_from = _made_from(dataset.attribute_folder(name, shard))
             except DataError as error:
-                problems.append(str(error).split("\n")[0])
+                problems.append(_line(error))
+                continue
+            if made_from and checksums[shard.path] not in made_from:
+                problems.append(f"{shard.path}: is not the file that {path} was made from: its bytes have changed")
     return problems
+
+
+def _made_from(folder: str) -> set[str]:
+    """The checksums of the documents that a set of attributes was made from; none when nothing tells."""
+    manifest = read_manifest(folder)
+    return set() if manifest is None else {file.checksum for file in manifest.inputs}
 
 
 def _check_shard_ids(shard: Shard, path: str, reading: Reading) -> None:

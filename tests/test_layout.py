@@ -22,7 +22,7 @@ FLOORS = [
     {"data"},
     {"run"},
     {"taggers", "dedupe", "mixers", "tokens", "train", "stats"},
-    {"pipeline"},
+    {"pipeline", "contradictions"},
     {"verify", "doctor", "classifier"},
     {"cli"},
     {"__main__"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import pytest
 from dolma.cli.main import run
 from dolma.config import Recipe, make_recipe
 from dolma.data import streams
-from dolma.data.manifest import read_manifest, write_manifest
-from dolma.errors import ConfigError, DataError
+from dolma.data.manifest import FileSet, Manifest, read_manifest, write_manifest
+from dolma.errors import ConfigError
 from dolma.verify import file_sets, verify
 
 TOKENIZER = str(Path(__file__).parents[1] / "data" / "sample" / "tokenizer.json")
@@ -176,10 +177,148 @@ def test_nothing_to_verify_is_refused() -> None:
         verify([], Recipe())
 
 
-def test_a_manifest_of_another_program_is_an_error(tmp_path: Path) -> None:
+def test_a_manifest_of_another_program_is_a_problem(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"name": "an extension"}')
-    with pytest.raises(DataError, match="not a manifest"):
-        verify([str(tmp_path)], Recipe())
+    (problem,) = verify([str(tmp_path)], Recipe()).problems
+    assert problem.startswith(f"{tmp_path}/manifest.json: not a manifest: ")
+
+
+# --- manifests that do not fit ---------------------------------------------------------------------------------------
+
+SETS = ["attributes/length", "attributes/dedupe", "mixed", "tokens", "stat"]
+NOT_AS_WRITTEN = "is not as a stage of this version of dolma wrote it: its own checksum does not fit"
+EDITS: dict[str, object] = {
+    "format_version": 2,
+    "stage": "mix?",
+    "name": "other",
+    "code_version": "0",
+    "fingerprint": "0" * 32,
+    "config": {},
+    "inputs": [],
+    "outputs": [],
+    "ledger": {},
+    "notes": {"more": 1},
+    "checksum": "0" * 32,
+}
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_every_key_of_a_manifest_is_edited_here() -> None:
+    assert set(EDITS) == set(Manifest.__struct_fields__)
+
+
+@pytest.mark.parametrize("key", EDITS)
+@pytest.mark.parametrize("name", SETS)
+def test_an_edited_key_is_found(out: Path, name: str, key: str) -> None:
+    edit(out / name, **{key: EDITS[key]})
+    assert problems(out) == [f"{out / name}/manifest.json: {NOT_AS_WRITTEN}"]
+
+
+def test_a_key_that_is_gone_or_new_is_found(out: Path) -> None:
+    path = out / "mixed" / "manifest.json"
+    whole = json.loads(path.read_text())
+    for damaged in (whole | {"extra": 1}, {key: value for key, value in whole.items() if key != "checksum"}):
+        path.write_text(json.dumps(damaged))
+        assert problems(out) == [f"{path}: {NOT_AS_WRITTEN}"]
+
+
+def test_an_input_of_a_manifest_that_was_edited_is_found(out: Path) -> None:
+    path = out / "tokens" / "manifest.json"
+    whole = json.loads(path.read_text())
+    whole["inputs"][0]["size"] += 1
+    path.write_text(json.dumps(whole))
+    assert problems(out) == [f"{path}: {NOT_AS_WRITTEN}"]
+
+
+def reseal(folder: Path, **changes: object) -> None:
+    """Another manifest with a checksum that fits."""
+    manifest = read_manifest(str(folder))
+    assert manifest is not None
+    write_manifest(str(folder), msgspec.structs.replace(manifest, **changes))
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("key", ["format_version", "stage", "name", "fingerprint", "config", "inputs", "outputs"])
+def test_keys_that_do_not_fit_are_found_even_with_a_checksum_that_fits(out: Path, name: str, key: str) -> None:
+    reseal(out / name, **{key: EDITS[key]})
+    assert problems(out)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "said"),
+    [
+        ("attributes/length", "version", 9, r"its version is 9, a\.jsonl\.parquet has \d"),
+        ("attributes/length", "options", {"a": 1}, r"its options is \{'a': 1\}, a\.jsonl\.parquet has \{\}"),
+        ("attributes/length", "outputs", {}, r"its outputs is \{\}, a\.jsonl\.parquet has \{'"),
+        ("attributes/dedupe", "by", "paragraphs", "its options is .* has"),
+        ("tokens", "tokenizer_sha256", "0", "its tokenizer is '0', tokens.json has"),
+        ("tokens", "seed", 7, "its seed is 7, tokens.json has 0"),
+        ("tokens", "shuffle", False, "its shuffle is False, tokens.json has True"),
+        ("stat", "attributes", [], r"its attributes is \[\], stat.json has"),
+    ],
+)
+def test_a_config_is_compared_with_the_outputs(out: Path, name: str, key: str, value: object, said: str) -> None:
+    manifest = read_manifest(str(out / name))
+    assert manifest is not None
+    config = manifest.config | {key: value}
+    made_by = FileSet(folder="", stage=manifest.stage, name=manifest.name, config=config, inputs=manifest.inputs)
+    reseal(out / name, config=config, fingerprint=made_by.fingerprint)
+    first = problems(out)[0]
+    assert re.fullmatch(rf"{re.escape(str(out / name))}/manifest.json: {said}.*", first)
+
+
+@pytest.mark.parametrize("name", ["mixed", "tokens"])
+def test_a_ledger_is_compared_with_the_outputs(out: Path, name: str) -> None:
+    reseal(out / name, ledger={})
+    assert re.search("its number of (tokens|documents) in the ledger is 0, ", problems(out)[0])
+
+
+def test_a_ledger_that_does_not_balance_is_found(out: Path) -> None:
+    manifest = read_manifest(str(out / "mixed"))
+    assert manifest is not None
+    (source,) = manifest.ledger["accounts"]
+    manifest.ledger["accounts"][source]["taken"]["documents"] += 1
+    reseal(out / "mixed", ledger=manifest.ledger)
+    assert "its ledger is none: mix: the ledger does not balance" in problems(out)[0]
+
+
+# --- what should not be there, and what should -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mixed/documents/c.jsonl", "tokens/part-00001.npy", "attributes/length/x.parquet"])
+def test_a_file_that_no_run_has_written_is_found(out: Path, name: str) -> None:
+    (out / name).write_bytes(b"x")
+    assert problems(out) == [f"{out / name}: no run has written it"]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_file_set_of_a_run_that_is_gone_is_found(out: Path, name: str) -> None:
+    import shutil
+
+    shutil.rmtree(out / name)
+    expected = f"{out / name}: gone, or not finished: the run's recipe.yaml has it"
+    assert problems(out) == [expected]
+    shutil.rmtree(out / ("stat" if name != "stat" else "tokens"))
+    assert expected in problems(out)
+
+
+def test_a_text_that_changed_under_its_id_is_found(finished: Path, out: Path, tmp_path: Path) -> None:
+    path = tmp_path / "documents" / "a.jsonl"
+    path.parent.mkdir()
+    (path.parent / "b.jsonl").write_bytes((finished / "documents" / "b.jsonl").read_bytes())
+    recipe = make_recipe({"documents": [f"{path.parent}/*.jsonl"], "attributes": str(out / "attributes")})
+    path.write_bytes((finished / "documents" / "a.jsonl").read_bytes())
+    assert verify([], recipe).problems == []
+    path.write_bytes(path.read_bytes().replace(b"number", b"nombre"))
+    expected = [
+        f"{path}: is not the file that {out}/attributes/{name}/a.jsonl.parquet was made from: its bytes have changed"
+        for name in ("dedupe", "length")
+    ]
+    assert verify([], recipe).problems == expected
 
 
 # --- the command -----------------------------------------------------------------------------------------------------

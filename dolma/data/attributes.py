@@ -21,6 +21,7 @@ from dolma.data.identity import Content
 from dolma.data.parquet import ParquetOutput, leaves, open_parquet
 from dolma.errors import AlignmentError, DataError, did_you_mean
 
+_NOTES = b"dolma.attributes"  # the key in a file's metadata
 _ROWS_PER_GROUP = 1 << 16
 _BYTES_PER_GROUP = 64 << 20
 
@@ -49,7 +50,7 @@ class AttributeWriter:
         else:
             notes = {"tagger": tagger, "version": version, "parameters": dict(parameters or {})}
             encoded = msgspec.json.encode(notes, order="deterministic")
-            self._sink = _ParquetSink(path, schema_of(outputs).with_metadata({b"dolma.attributes": encoded}))
+            self._sink = _ParquetSink(path, schema_of(outputs).with_metadata({_NOTES: encoded}))
 
     def __enter__(self) -> AttributeWriter:
         self._sink.__enter__()
@@ -126,6 +127,13 @@ def attribute_schema(path: str, *, content: Content | None = None) -> dict[str, 
         return dolma1.outputs_of(path)
     with open_parquet(path, what="attribute", content=content) as file:
         return {field.name: _output_of(field, path) for field in file.schema_arrow if field.name != "id"}
+
+
+def attribute_notes(path: str) -> dict[str, Any]:
+    """What a native file says that it was made by: tagger, version, parameters; empty if it says nothing."""
+    with open_parquet(path, what="attribute") as file:
+        notes = (file.schema_arrow.metadata or {}).get(_NOTES, b"{}")
+    return msgspec.json.decode(notes, type=dict[str, Any])
 
 
 def _output_of(field: pa.Field, path: str) -> Output:

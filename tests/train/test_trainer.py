@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import torch
 
+from dolma.config import Recipe
 from dolma.errors import ConfigError, DataError, DolmaError, MissingExtraError, OutputExistsError
 from dolma.train import generate_text, train
 from dolma.train.checkpoint import load_model
 from dolma.train.config import TrainConfig
 from dolma.train.generate import generate
 from dolma.train.metrics import read_metrics
+from dolma.verify import verify
 from tests.train.conftest import (
     TINY,
     VOCABULARY,
@@ -269,3 +271,16 @@ def test_a_shard_that_changes_while_training_ends_the_run_without_a_checkpoint(c
     assert list((tmp_path / "run").glob("step*")) == []
     shard.write_bytes(before)
     assert train(config, tokens=tokens, output=str(tmp_path / "run")).steps == config.steps
+
+
+def test_a_checkpoint_that_is_gone_or_whose_manifest_was_edited_is_found_by_verify(config, tokens, tmp_path):
+    run = tmp_path / "run"
+    train(config, tokens=tokens, output=str(run))
+    assert verify([str(run)], Recipe()).problems == []
+    manifest = run / "step8" / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(whole.replace('"step": 8', '"step": 7'))
+    (problem,) = verify([str(run)], Recipe()).problems
+    assert problem.startswith(f"{manifest}: is not as a stage of this version of dolma wrote it")
+    shutil.rmtree(run / "step8")
+    assert verify([str(run)], Recipe()).problems == [f"{run}/step8: gone"]
