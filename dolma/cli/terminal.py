@@ -447,7 +447,7 @@ def show_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
         print_table(
             ["source", "tokens", "bytes", "loss", "perplexity", "bits per byte"], held_out, title="held-out text"
         )
-    kinds = ("raw", "per_token", "per_byte", "gold_bits_per_byte", "exact_match")
+    kinds = ("raw", "per_token", "per_byte", "gold_bits_per_byte", "exact_match", "f1")
     tasks = [
         (name, x.items, *("-" if getattr(x, kind) is None else f"{getattr(x, kind):.4f}" for kind in kinds))
         for name, x in evaluation.tasks.items()

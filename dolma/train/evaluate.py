@@ -15,7 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from dolma.data import streams
+from dolma.data.answers import score
 from dolma.data.encoding import encode_texts, load_tokenizer
+from dolma.data.items import Choice, Question, read_items
 from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.tokenizer_file import read_tokenizer_file
 from dolma.data.tokens import read_token_manifest
@@ -27,9 +29,9 @@ from dolma.train.data.shards import TokenShards, open_shards, tokenizer_beside
 from dolma.train.generate import generate
 from dolma.train.interop import hf
 from dolma.train.model.transformer import Transformer, unfilled
-from dolma.train.tasks import Choice, Question, read_items, short_answer
 
 _WINDOWS_PER_PASS = 8
+_PROMPTS_PER_PASS = 8
 _LN2 = math.log(2)
 
 
@@ -50,7 +52,8 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     """Shares of items answered rightly, 0-1.
 
     Of ranked choices, by the continuation's log-probability as it is (`raw`), per token and per byte of it; of
-    questions, `exact_match` of the generated answer. `gold_bits_per_byte` is of the right continuations.
+    questions, `exact_match` of the generated answer, and where words are compared their mean `f1`.
+    `gold_bits_per_byte` is of the right continuations.
     """
 
     items: int
@@ -59,6 +62,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     per_byte: float | None = None
     gold_bits_per_byte: float | None = None
     exact_match: float | None = None
+    f1: float | None = None
 
 
 class HeldOutText:
@@ -185,7 +189,10 @@ class Answerer:
         right = np.zeros(3)
         gold_bits = 0.0
         for item in items:
-            scores = [self.log_probability(item.prompt, continuation) for continuation in item.continuations]
+            try:
+                scores = [self.log_probability(item.prompt, continuation) for continuation in item.continuations]
+            except DataError as error:
+                raise DataError(f"of item {item.id}, {error}") from error
             nats = np.array([score for score, _ in scores])
             tokens = np.array([max(n, 1) for _, n in scores])
             n_bytes = np.array([max(len(continuation.encode()), 1) for continuation in item.continuations])
@@ -202,26 +209,49 @@ class Answerer:
         )
 
     def _questions(self, items: Sequence[Question]) -> Accuracy:
-        right = 0
-        for item in items:
-            ids = self._encoded(item.prompt)
-            room = max(1, min(self.max_tokens, self.model.config.context_length - len(ids)))
-            found = generate(self.model, ids, max_tokens=room, eos_id=self.eos_id, temperature=0.0, seed=0)
-            said = self.tokenizer.decode(found[len(ids) :]).split("\nQuestion:")[0]
-            right += short_answer(said) == item.answer
-        return Accuracy(items=len(items), exact_match=right / len(items))
+        prompts = [self._encoded(item.prompt) for item in items]
+        order = sorted(range(len(items)), key=lambda number: len(prompts[number]))  # little padding
+        scores = []
+        for begin in range(0, len(order), _PROMPTS_PER_PASS):
+            some = order[begin : begin + _PROMPTS_PER_PASS]
+            found = generate(
+                self.model,
+                [prompts[number] for number in some],
+                max_tokens=self.max_tokens,
+                eos_id=self.eos_id,
+                temperature=0.0,
+                seeds=[0] * len(some),
+            )
+            for number, ids in zip(some, found, strict=True):
+                said = self.tokenizer.decode(ids).split("\nQuestion:")[0]
+                scores.append(score(items[number].metric, said, items[number].answers))
+        of_words = all(item.metric in ("squad", "drop") for item in items)
+        return Accuracy(
+            items=len(items),
+            exact_match=sum(one.exact for one in scores) / len(items),
+            f1=math.fsum(one.f1 for one in scores) / len(items) if of_words else None,
+        )
 
     def log_probability(self, prompt: str, continuation: str) -> tuple[float, int]:
         """Nats that the continuation has after the prompt (at most 0), and its tokens.
 
-        The two are encoded together, so that the border is where the tokenizer would put it in running text.
+        The two are encoded together, so that the border is where the tokenizer would put it in running text. The end of
+        a prompt is kept where it is too long for the model's context.
+
+        Raises:
+            DataError: there is no token before the continuation, or no room for one in the context.
         """
         whole = self._encoded(prompt + continuation)
         shared = self._encoded(prompt)
         n_shared = next((i for i, (a, b) in enumerate(zip(whole, shared, strict=False)) if a != b), len(shared))
         n_shared = max(1, min(n_shared, len(whole) - 1))
-        ids = torch.tensor([whole[-self.model.config.context_length :]], device=self.model.embeddings.weight.device)
-        n_continued = len(whole) - n_shared
+        n_continued, context = len(whole) - n_shared, self.model.config.context_length
+        if not 0 < n_continued < context:
+            raise DataError(
+                f"a choice of {n_continued:,} tokens, {continuation[:40]!r}: expected at least one after the prompt, "
+                f"and room for one before it in the model's context of {context:,}\n  leave the item out"
+            )
+        ids = torch.tensor([whole[-context:]], device=self.model.embeddings.weight.device)
         with torch.no_grad():
             logits = self.model(ids)[0, -n_continued - 1 : -1].float()
         chosen = ids[0, -n_continued:]

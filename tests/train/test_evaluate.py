@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+from dolma.data.items import Choice, Question
 from dolma.errors import ConfigError, DataError
 from dolma.train import train
 from dolma.train.config import EvalConfig, ModelConfig
 from dolma.train.evaluate import Answerer, HeldOutText, bytes_of_ids, evaluate_model
+from dolma.train.generate import generate
 from dolma.train.interop.export import export_checkpoint
 from dolma.train.model.init import initialise
 from dolma.train.model.transformer import Transformer
-from dolma.train.tasks import Choice, Question
 from tests.train.conftest import CONFIG, log_of, replaced, write_shards
 
 TOKENIZER = Path(__file__).parents[2] / "data" / "sample" / "tokenizer.json"
@@ -95,13 +96,41 @@ def test_the_likelier_choice_is_the_answer(model: Transformer) -> None:
 
 def test_a_generated_answer_is_compared_exactly(model: Transformer) -> None:
     answerer = Answerer(model, str(TOKENIZER), eos_id=None, max_tokens=3)
-    question = Question(id="q", prompt="Question: How many?\nAnswer:", answer="no such answer")
+    question = Question(id="q", prompt="Question: How many?\nAnswer:", answers=(("no such answer",),), metric="squad")
     found = answerer.accuracy([question])
-    assert (found.items, found.exact_match, found.raw) == (1, 0.0, None)
+    assert (found.items, found.exact_match, found.f1, found.raw) == (1, 0.0, 0.0, None)
+
+
+def test_what_is_generated_is_an_answer_whatever_else_is_asked(model: Transformer) -> None:
+    answerer = Answerer(model, str(TOKENIZER), eos_id=0, max_tokens=5)
+    questions = []
+    for number, text in enumerate(("How many?", "Who was it, and when, and where?", "Why", "x" * 200, "y " * 12)):
+        prompt = f"Question: {text}\nAnswer:"
+        ids = answerer._encoded(prompt)
+        (found,) = generate(model, [ids], max_tokens=5, eos_id=0, temperature=0.0, seeds=[0])
+        said = answerer.tokenizer.decode(found)
+        questions.append(Question(id=str(number), prompt=prompt, answers=((said,),), metric="squad"))
+    assert answerer.accuracy(questions).exact_match == 1.0
+
+
+@pytest.mark.parametrize("length", [63, 64, 200])
+def test_a_choice_as_long_as_the_context_is_named_with_its_item(model: Transformer, length: int) -> None:
+    answerer = Answerer(model, str(TOKENIZER), eos_id=0)
+    long = Choice(id="q7", prompt="A", continuations=(" b", " whale" * length), gold=0)
+    n_tokens = len(answerer.tokenizer.encode(" whale" * length, add_special_tokens=False).ids)
+    assert n_tokens >= 64 or length == 63
+    if n_tokens < MODEL.context_length:
+        assert answerer.accuracy([long]).items == 1
+        return
+    with pytest.raises(DataError, match=r"of item q7, a choice of [0-9,]+ tokens, ' whale whale"):
+        answerer.accuracy([long])
 
 
 def test_choices_and_questions_are_not_mixed(model: Transformer) -> None:
-    items = [Choice(id="1", prompt="A", continuations=(" b",), gold=0), Question(id="q", prompt="A", answer="b")]
+    items = [
+        Choice(id="1", prompt="A", continuations=(" b",), gold=0),
+        Question(id="q", prompt="A", answers=(("b",),), metric="squad"),
+    ]
     with pytest.raises(ConfigError, match="give one file of each kind"):
         Answerer(model, str(TOKENIZER), eos_id=0).accuracy(items)
 

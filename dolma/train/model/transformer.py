@@ -113,22 +113,33 @@ class Transformer(nn.Module):
         ids: torch.Tensor,
         *,
         documents: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
         cache: list[KeyValueCache] | None = None,
     ) -> torch.Tensor:
-        """Logits. `documents`: a number per token, `(batch, length)`; no token sees one of another document."""
-        return self.logits(self.hidden(ids, documents=documents, cache=cache).vectors)
+        """Logits; all else as for `hidden`."""
+        return self.logits(self.hidden(ids, documents=documents, positions=positions, cache=cache).vectors)
 
     def hidden(
         self,
         ids: torch.Tensor,
         *,
         documents: torch.Tensor | None = None,
+        positions: torch.Tensor | None = None,
         cache: list[KeyValueCache] | None = None,
     ) -> Hidden:
-        """The vectors that `logits` takes. With a `cache` (`new_cache`), `ids` follow those given with it before."""
+        """The vectors that `logits` takes.
+
+        With a `cache` (`new_cache`), `ids` follow those given with it before. `documents`: a number per token, of those
+        in the cache too, `(batch, length)`; no token sees one of another document. `positions`: of `ids`, `(batch,
+        length)`; default: from 0 on, or from the end of the cache.
+        """
         before = 0 if cache is None or cache[0].keys is None else cache[0].keys.shape[2]
         length = ids.shape[1]
-        full, windowed = rotations(self.config, torch.arange(before, before + length, device=ids.device))
+        if positions is None:
+            positions = torch.arange(before, before + length, device=ids.device)
+        else:
+            positions = positions[:, None]  # the same for all heads
+        full, windowed = rotations(self.config, positions)
         x, routings = self.embeddings(ids), []
         seen = self._seen(x, documents, before=before)
         for layer, block in enumerate(self.blocks):
