@@ -1,4 +1,7 @@
-"""Changing single fields of a JSON record; every other byte of every other field stays as it was."""
+"""Changing single fields of a JSON record; every other byte of every other field stays as it was.
+
+Fields are named as in `dolma.data.fields`: a key as it stands comes before a way through objects.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ def with_field(record: bytes, path: str, value: Any) -> bytes:
     >>> with_field(b'{"id": 1, "metadata": {"n": 1.50}}', "metadata.body", "é")
     b'{"id":1,"metadata":{"n":1.50,"body":"\\xc3\\xa9"}}'
     """
-    key, _, rest = path.partition(".")
     fields: dict[str, Any] = dict(_object.decode(record))
+    key, _, rest = (path, "", "") if path in fields else path.partition(".")
     if rest:
         inner = bytes(fields.get(key, b"{}")).strip()
         value = msgspec.Raw(with_field(inner if inner.startswith(b"{") else b"{}", rest, value))
@@ -30,10 +33,12 @@ def lacks(record: bytes, path: str) -> bool:
     >>> lacks(b'{"id": null}', "id"), lacks(b'{"id": 0}', "id")
     (True, False)
     """
-    key, _, rest = path.partition(".")
-    if f'"{key}"'.encode() not in record and b"\\u" not in record:
+    first = path.partition(".")[0]
+    if b"\\u" not in record and not any(f'"{key}"'.encode() in record for key in (path, first)):
         return True
-    raw = bytes(_object.decode(record).get(key, b"null")).strip()
+    fields = _object.decode(record)
+    key, _, rest = (path, "", "") if path in fields else path.partition(".")
+    raw = bytes(fields.get(key, b"null")).strip()
     if raw in (b"null", b'""'):
         return True
     return bool(rest) and raw.startswith(b"{") and lacks(raw, rest)

@@ -203,6 +203,12 @@ def show_outcome(outcome: Outcome, *, brief: bool = False) -> None:
         _show_details(outcome, report)
 
 
+_REPAIRS = {
+    "not_finite": "NaN or infinite numbers written as null",
+    "bytes_as_hex": "ids of bytes written in hexadecimal",
+}
+
+
 def _did(outcome: Outcome) -> str:
     report = getattr(outcome.report, "report", outcome.report)
     if outcome.stage == "train":
@@ -219,9 +225,12 @@ def _did(outcome: Outcome) -> str:
         text += f", {total.out.tokens:,} tokens"
     if total.failed:
         text += f", {total.failed:,} bad records left out"
-    repaired = sum(ledger.repaired.values())
-    if repaired:
-        text += f", {repaired:,} damaged characters replaced"
+    repaired = dict(ledger.repaired)
+    others = {kind: repaired.pop(kind, 0) for kind in _REPAIRS}
+    if n_damaged := sum(repaired.values()):
+        text += f", {n_damaged:,} damaged characters replaced"
+    for kind, n in others.items():
+        text += f", {n:,} {_REPAIRS[kind]}" if n else ""
     if not outcome.folder:
         return text
     return f"{text}; {report.outputs:,} files, {report.bytes:,} bytes in {outcome.folder}"

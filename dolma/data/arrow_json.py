@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,12 +61,15 @@ class JsonForm:
         Raises:
             DataError: a column is of a type that is not in the table above.
         """
+        return list(map(msgspec.json.encode, self.rows(batch)))
+
+    def rows(self, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+        """The same, to be encoded."""
         names = batch.schema.names
         columns = [self._values(column, name) for name, column in zip(names, batch.columns, strict=True)]
-        kept = {name for name in names if name == self.keep_null}
-        rows = (zip(names, row, strict=True) for row in zip(*columns, strict=True))
-        present = ({name: value for name, value in row if value is not None or name in kept} for row in rows)
-        return [msgspec.json.encode(row) for row in present]
+        for row in zip(*columns, strict=True):
+            pairs = zip(names, row, strict=True)
+            yield {name: value for name, value in pairs if value is not None or name == self.keep_null}
 
     def _values(self, column: pa.Array, name: str) -> list[Any]:
         array, finish = self._form(column, name)

@@ -77,9 +77,43 @@ def test_windows_line_ends_are_not_in_records(tmp_path: Path) -> None:
     assert batch.records == [b'{"text":"a"}', b'{"text":"b"}']
 
 
-@pytest.mark.parametrize(("given", "expected"), [(7, "7"), (-1, "-1"), ("", ""), (None, "a.jsonl:1")])
-def test_ids_are_text(tmp_path: Path, given: object, expected: str) -> None:
-    assert read(put(tmp_path, {"id": given, "text": ""}))[0].ids == [expected]
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (b"7", "7"),
+        (b"-1", "-1"),
+        (b'""', ""),
+        (b"null", None),
+        (b"1.0", "1"),
+        (b"-2e3", "-2000"),
+        (b"-0.0", "0"),
+        (b"9007199254740991.0", "9007199254740991"),
+        (b"9007199254740993", "9007199254740993"),
+        (b"123456789012345678901234567890", "123456789012345678901234567890"),
+    ],
+)
+def test_ids_and_sources_are_text(tmp_path: Path, given: bytes, expected: str | None) -> None:
+    (batch,) = read(put(tmp_path, b'{"text":"","id":%b,"source":%b}' % (given, given)))
+    assert (batch.ids, batch.sources) == (
+        ["a.jsonl:1" if expected is None else expected],
+        [expected or "books"],
+    )
+
+
+@pytest.mark.parametrize("given", [b"1.5", b"9007199254740992.0", b"1e300", b"true", b"[]", b"{}"])
+@pytest.mark.parametrize("role", ["id", "source"])
+def test_what_cannot_be_an_id_says_the_way_out(tmp_path: Path, given: bytes, role: str) -> None:
+    shard = put(tmp_path, b'{"text":"","%b":%b}' % (role.encode(), given))
+    with pytest.raises(RecordError, match=rf"- at `\$\.{role}` \(byte 0\)\n  `--{role}-field NAME` takes another"):
+        read(shard)
+    (batch,) = read(shard, **{role: "none"})
+    assert (batch.ids, batch.sources) == (["a.jsonl:1"], ["books"])
+
+
+def test_ids_that_floats_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    shard = put(tmp_path, *(b'{"text":"","id":%d.0}' % (2**53 + n) for n in range(2)))
+    with pytest.raises(RecordError, match=r"got 9007199254740992\.0, no whole number below 2\*\*53, - at `\$\.id`"):
+        read(shard)
 
 
 def test_a_missing_id_is_shard_and_line(tmp_path: Path) -> None:
@@ -100,6 +134,44 @@ def test_fields_by_dotted_path(tmp_path: Path) -> None:
     fields = {"text": "metadata.body.t", "id": "metadata.key", "source": "metadata.from"}
     (batch,) = read(shard, **fields)
     assert (batch.texts(), batch.ids, batch.sources) == (["a", "b"], ["3", "a.jsonl:2"], ["web", "books"])
+
+
+@pytest.mark.parametrize("metadata", [False, True])
+def test_a_key_with_a_dot_comes_before_a_way_through_objects(tmp_path: Path, metadata: bool) -> None:
+    records = [
+        {"meta.text": "a", "meta": {"text": "no", "id": 1}, "meta.id": 2},
+        {"meta": {"text": "b", "id": 3}},
+        {"meta.text": "c", "meta": "no object", "meta.id": None},
+    ]
+    shard = put(tmp_path, *records)
+    (batch,) = read_batches(shard, Reading(text="meta.text", id="meta.id"), intake=Intake(), metadata=metadata)
+    assert (batch.texts(), batch.ids) == (["a", "b", "c"], ["2", "3", "a.jsonl:3"])
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        (b'{"meta":{"body":"a"}}', r"missing required field `meta\.text`; it has: meta"),
+        (b'{"meta":"text"}', r"Expected `object`, got `str` - at `\$\.meta`"),
+        (b'{"meta":{"text":5}}', r"Expected `str`, got `int` - at `\$\.meta\.text`"),
+        (b'{"meta.text":null,"meta":{"text":"a"}}', r"Expected `str`, got `null`"),
+    ],
+)
+def test_a_dotted_text_that_is_not_there(tmp_path: Path, record: bytes, reason: str) -> None:
+    with pytest.raises(RecordError, match=reason):
+        read(put(tmp_path, record), text="meta.text")
+
+
+def test_a_field_may_lie_in_another(tmp_path: Path) -> None:
+    shard = put(tmp_path, {"doc": "a"}, {"doc": "b", "doc.id": 7})
+    assert [batch.ids for batch in read(shard, text="doc", id="doc.id", on_error="skip")] == [["7"]]
+
+
+@pytest.mark.parametrize("metadata", ['{"url": "u"}', ' {"url": "u"}\n'])
+def test_metadata_as_json_in_a_string_is_read(tmp_path: Path, metadata: str) -> None:
+    shard = put(tmp_path, {"text": "a", "metadata": metadata}, {"text": "b", "metadata": "{no JSON"})
+    (batch,) = read_batches(shard, Reading(), intake=Intake(), metadata=True)
+    assert batch.metadata == [b'{"url": "u"}', b'"{no JSON"']
 
 
 def test_metadata_is_there_beside_fields_taken_from_it(tmp_path: Path) -> None:
@@ -134,7 +206,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "no field": (b"{}", r"missing required field `text`; it has: nothing"),
     "null text": (b'{"text": null}', r"Expected `str`, got `null` - at `\$\.text`"),
     "number as text": (b'{"text": 5}', r"Expected `str`, got `int` - at `\$\.text`"),
-    "list as id": (b'{"text": "", "id": []}', r"Expected `int \| str \| null`, got `array`"),
+    "list as id": (b'{"text": "", "id": []}', r"Expected `int \| float \| str \| null`, got `array`"),
     "no JSON": (b"hello", "not valid JSON: JSON is malformed"),
     "cut short": (b'{"text": "a', "not valid JSON: Input data was truncated"),
     "array": (b"[1]", "Expected `object`, got `array`"),

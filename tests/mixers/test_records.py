@@ -22,6 +22,12 @@ def test_a_dotted_path_reaches_into_objects() -> None:
     assert json.loads(with_field(b'{"m": {"a": {"b": 1}, "c": 2}}', "m.a.b", "x")) == {"m": {"a": {"b": "x"}, "c": 2}}
 
 
+def test_a_key_with_a_dot_comes_before_a_way_through_objects() -> None:
+    record = b'{"m.a":1,"m":{"a":null}}'
+    assert with_field(record, "m.a", "x") == b'{"m.a":"x","m":{"a":null}}'
+    assert (lacks(record, "m.a"), lacks(b'{"m.a":null,"m":{"a":1}}', "m.a")) == (False, True)
+
+
 @pytest.mark.parametrize("record", [b"{}", b'{"m": null}', b'{"m": 3}'])
 def test_objects_on_the_way_are_made(record: bytes) -> None:
     assert json.loads(with_field(record, "m.a", "x")) == {"m": {"a": "x"}}

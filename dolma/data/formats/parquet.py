@@ -6,15 +6,16 @@ fields) as JSON text, so that a field which appears late, or changes its type, s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dolma.data import streams
+from dolma.data.arrow_json import JsonForm
 from dolma.data.batch import TextBatch
 from dolma.data.formats.format import DocumentFormat
 from dolma.data.formats.records import RecordBlocks
@@ -45,25 +46,23 @@ class Parquet(DocumentFormat):
         """Rows become the JSON records that they stand for, and are then read like any other."""
         block_of = RecordBlocks(reading, piece, faults, records=records, metadata=metadata)
         row, path = piece.first_line, piece.shard.path
-        text = reading.text.split(".")[0]
         with open_parquet(path, content=piece.shard.content) as file:
-            names = file.schema_arrow.names
-            ours = (file.schema_arrow.metadata or {}).get(_NOTE) is not None
-            if not ours and text not in names:
+            schema = file.schema_arrow
+            ours = (schema.metadata or {}).get(_NOTE) is not None
+            text = _column_of(reading.text, schema.names)
+            if not ours and text not in schema.names:
                 raise DataError(
-                    f"no column {text!r}; it has: {', '.join(names)}\n  name another with `--text-field`", file=path
+                    f"no column {text!r}; it has: {', '.join(schema.names)}\n  name another with `--text-field`",
+                    file=path,
                 )
-            columns = None if records else _columns_needed(reading, names, metadata=metadata, ours=ours)
-            groups = list(range(piece.start, file.metadata.num_row_groups if piece.end is None else piece.end))
-            try:
-                for table in file.iter_batches(batch_size=1024, row_groups=groups, columns=columns):
-                    lines = _rows_as_json(table, text=text, ours=ours)
-                    for some in _by_bytes(lines, reading.batch_bytes):
-                        block = b"\n".join(some)
-                        yield block_of(block, ends=block_of.line_ends(block), line=row, offset=None)
-                        row += len(some)
-            except (pa.ArrowException, OSError) as error:
-                raise DataError(f"corrupt parquet near row {row}: {error}", file=path) from error
+            names = schema.names if records else _columns_needed(reading, schema.names, metadata=metadata, ours=ours)
+            form = JsonForm(count=faults.intake.repair, id=reading.id, keep_null=text, uuids=_uuids(file))
+            for table in _tables(file, piece, names):
+                lines = list(map(_own_json, form.rows(table))) if ours else form.records(table)
+                for some in _by_bytes(lines, reading.batch_bytes):
+                    block = b"\n".join(some)
+                    yield block_of(block, ends=block_of.line_ends(block), line=row, offset=None)
+                    row += len(some)
 
     def pieces(self, shard: Shard, piece_bytes: int) -> list[Piece]:
         with open_parquet(shard.path, content=shard.content) as file:
@@ -99,11 +98,37 @@ class Parquet(DocumentFormat):
         return out.written
 
 
+def _tables(file: pq.ParquetFile, piece: Piece, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of the piece, these columns of them."""
+    row = piece.first_line
+    groups = list(range(piece.start, file.metadata.num_row_groups if piece.end is None else piece.end))
+    batches = file.iter_batches(batch_size=1024, row_groups=groups, columns=names)
+    while True:
+        try:
+            batch = next(batches, None)
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"corrupt parquet near row {row}: {error}", file=piece.shard.path) from error
+        if batch is None:
+            return
+        row += len(batch)
+        yield batch.select(names)  # to Arrow the name `a.b` is also that of `b` in the struct `a`
+
+
+def _column_of(path: str, names: list[str]) -> str:
+    """The column that holds a field: the one of that name as it stands, else the one it is to be found in."""
+    return path if path in names else path.split(".")[0]
+
+
 def _columns_needed(reading: Reading, names: list[str], *, metadata: bool, ours: bool) -> list[str]:
-    wanted = {path.split(".")[0] for path in (reading.text, reading.id, reading.source)}
+    wanted = {_column_of(path, names) for path in (reading.text, reading.id, reading.source)}
     wanted |= {"metadata"} if metadata else set()
     wanted |= {"extra"} if ours else set()
     return [name for name in names if name in wanted]
+
+
+def _uuids(file: pq.ParquetFile) -> set[str]:
+    columns = (file.schema.column(i) for i in range(len(file.schema)))
+    return {column.path for column in columns if column.logical_type.type == "UUID"}
 
 
 def _by_bytes(lines: list[bytes], limit: int) -> Iterator[list[bytes]]:
@@ -119,48 +144,21 @@ def _by_bytes(lines: list[bytes], limit: int) -> Iterator[list[bytes]]:
         yield some
 
 
-def _rows_as_json(table: pa.RecordBatch, *, text: str, ours: bool) -> list[bytes]:
-    if ours:
-        return [_own_json(values) for values in table.to_pylist()]
-    arrays = [_as_python_holds(column) for column in table.columns]
-    rows = pa.RecordBatch.from_arrays(arrays, names=table.schema.names).to_pylist()
-    if any(pa.types.is_binary(array.type) for array in arrays):
-        rows = [{key: _bytes_as_json(value) for key, value in row.items()} for row in rows]
-    present = ({key: value for key, value in row.items() if value is not None or key == text} for row in rows)
-    return [msgspec.json.encode(row, enc_hook=str) for row in present]
-
-
-def _as_python_holds(column: pa.Array) -> pa.Array:
-    """Nanoseconds cut to microseconds; text that is not UTF-8 as bytes."""
-    if pa.types.is_timestamp(column.type) and column.type.unit == "ns":
-        return column.cast(pa.timestamp("us", column.type.tz), safe=False)
-    if pa.types.is_large_binary(column.type) or pa.types.is_fixed_size_binary(column.type):
-        return column.cast(pa.binary())
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        try:
-            column.validate(full=True)
-        except pa.ArrowInvalid:
-            return column.cast(pa.binary())
-    return column
-
-
-def _bytes_as_json(value: Any) -> Any:
-    """Bytes as a JSON string; what is not UTF-8 in them stays as it is, for the reader to repair and count."""
-    if not isinstance(value, bytes):
-        return value
-    text = json.dumps(value.decode(errors="surrogateescape"), ensure_ascii=False)
-    return msgspec.Raw(text.encode(errors="surrogateescape"))
-
-
-def _own_json(values: dict[str, Any]) -> bytes:
-    extra = values.pop("extra", None)
-    metadata = values.pop("metadata", None)
-    record = {key: value for key, value in values.items() if value is not None}
-    if metadata is not None:
-        record["metadata"] = msgspec.Raw(metadata.encode())
+def _own_json(row: dict[str, Any]) -> bytes:
+    extra = row.pop("extra", None)
+    if (metadata := row.pop("metadata", None)) is not None:
+        row["metadata"] = _raw(metadata)
     if extra is not None:
-        record |= msgspec.json.decode(extra, type=dict[str, msgspec.Raw])
-    return msgspec.json.encode(record)
+        try:
+            row |= msgspec.json.decode(extra, type=dict[str, msgspec.Raw])
+        except msgspec.DecodeError:
+            row["extra"] = _raw(extra)
+    return msgspec.json.encode(row)
+
+
+def _raw(text: str | msgspec.Raw) -> msgspec.Raw:
+    """JSON text as a part of a line; where it is no JSON, the record is a bad one."""
+    return text if isinstance(text, msgspec.Raw) else msgspec.Raw(text.replace("\n", " ").encode())
 
 
 class ParquetSink:

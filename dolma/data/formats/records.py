@@ -6,6 +6,7 @@ import operator
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch, offsets_of
+from dolma.data.fields import unwrapped
 from dolma.data.intake import Faults, Reading
 from dolma.data.shards import Piece
 
@@ -24,7 +26,7 @@ _WORTH_A_KERNEL = 8 << 20  # bytes on disk
 class _Columns(NamedTuple):
     """One list per field of some decoded records."""
 
-    ids: list[Any]
+    ids: list[str | None]
     texts: list[Any]
     sources: list[str | None]
     metadata: list[msgspec.Raw] | None
@@ -35,6 +37,10 @@ class _RawMetadata(msgspec.Struct, gc=False):
 
 
 _metadata_decoder = msgspec.json.Decoder(_RawMetadata)
+_ABSENT = msgspec.Raw()
+_Name: Any = str | int | float | None
+_NoObject: Any = str | int | float | bool | list | None
+_INEXACT = 2**53  # from here on a float may stand for several whole numbers
 
 
 def _decoder(
@@ -42,66 +48,116 @@ def _decoder(
 ) -> tuple[msgspec.json.Decoder, Callable[[list[Any]], _Columns]]:
     """A decoder of only the fields needed, and a function from what it returns to columns.
 
-    With `metadata`, they have that field as it stands, unless one of the others is to be found in it.
+    With `metadata`, they have that field as it stands, unless one of the others is to be found in it. Both raise
+    `msgspec.ValidationError`, the function where a text is missing or a number cannot be a name.
     """
-    wanted = {"id": reading.id, "text": reading.text, "source": reading.source}
-    kinds = {"id": str | int | None, "text": text, "source": str | None}
-    tree: dict[str, Any] = {}
-    for role, path in wanted.items():
-        node = tree
-        *parents, leaf = path.split(".")
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = kinds[role] if role == "text" else (kinds[role], None)
-    whole = metadata and "metadata" not in tree
+    kinds = {reading.id: _Name, reading.source: _Name, reading.text: text}  # of one field for two, text decides
+    fields = [(path.split("."), kind) for path, kind in kinds.items()]
+    whole = metadata and not any(parts[0] == "metadata" for parts, _ in fields)
     if whole:
-        tree["metadata"] = (msgspec.Raw, msgspec.Raw())
-    struct = _struct(tree, "Record")
-    getters = [_getter(struct, path) for path in wanted.values()]
+        fields.append((["metadata"], msgspec.Raw))
+    shape = _Shape.of(fields, required=reading.text)
+    id_of, text_of, source_of = (shape.getter(path.split(".")) for path in (reading.id, reading.text, reading.source))
+    metadata_of = shape.getter(["metadata"]) if whole else None
 
     def columns(docs: list[Any]) -> _Columns:
-        ids, texts, sources = ([get(doc) for doc in docs] for get in getters)
-        return _Columns(ids, texts, sources, [doc.metadata for doc in docs] if whole else None)
+        texts = list(map(text_of, docs))
+        if set(map(type, texts)) - {text}:
+            raise _no_text(texts, reading.text)
+        return _Columns(
+            ids=_names(list(map(id_of, docs)), reading.id),
+            texts=texts,
+            sources=_names(list(map(source_of, docs)), reading.source),
+            metadata=None if metadata_of is None else list(map(metadata_of, docs)),
+        )
 
-    return msgspec.json.Decoder(struct), columns
-
-
-def _getter(struct: type, path: str) -> Callable[[Any], Any]:
-    keys = path.split(".")
-    if len(keys) == 1:
-        return operator.attrgetter(struct.__dolma_names__.get(path, path))  # type: ignore[attr-defined]
-    return lambda doc: _dig(doc, keys)
-
-
-def _struct(tree: dict[str, Any], name: str) -> type:
-    fields: list[Any] = []
-    renamed = {f"f{i}": key for i, key in enumerate(tree) if not key.isidentifier()}
-    python_names = {key: name for name, key in renamed.items()}
-    for key, kind in tree.items():
-        attribute = python_names.get(key, key)
-        if isinstance(kind, dict):
-            nested = _struct(kind, f"{name}_{attribute}")
-            fields.append((attribute, nested) if _requires(kind) else (attribute, nested | None, None))
-        elif isinstance(kind, tuple):
-            fields.append((attribute, *kind))
-        else:
-            fields.append((attribute, kind))
-    fields.sort(key=len)  # required fields first
-    struct = msgspec.defstruct(name, fields, rename=renamed or None, gc=False)
-    struct.__dolma_names__ = python_names  # type: ignore[attr-defined]
-    return struct
+    return msgspec.json.Decoder(shape.struct), columns
 
 
-def _requires(tree: dict[str, Any]) -> bool:
-    return any(_requires(kind) if isinstance(kind, dict) else not isinstance(kind, tuple) for kind in tree.values())
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A struct that decodes some fields of an object: its attribute for each key, the shapes of objects in it.
+
+    A field with a dotted name may be a key as it stands, or lie in objects; the key comes first.
+    """
+
+    struct: type
+    attributes: dict[str, str]
+    below: dict[str, _Shape]
+    place: str
+
+    @classmethod
+    def of(cls, fields: list[tuple[list[str], Any]], *, required: str = "", place: str = "$") -> _Shape:
+        """Of the fields, by the parts of their names, and their types; no default for the `required` one."""
+        kinds: dict[str, Any] = {}
+        inner: dict[str, list[tuple[list[str], Any]]] = {}
+        for (first, *rest), kind in fields:
+            kinds[".".join([first, *rest])] = kind
+            if rest:
+                inner.setdefault(first, []).append((rest, kind))
+        below = {key: cls.of(some, place=f"{place}.{key}") for key, some in inner.items()}
+        kinds |= {key: _NoObject | shape.struct for key, shape in below.items()}
+        attributes = {key: f"f{i}" for i, key in enumerate(kinds)}
+        defined = [
+            (attributes[key], kind) if key == required and "." not in key else (attributes[key], kind, _ABSENT)
+            for key, kind in kinds.items()
+        ]
+        defined.sort(key=len)  # those without a default first
+        renamed = {attribute: key for key, attribute in attributes.items()}
+        return cls(msgspec.defstruct("Record", defined, rename=renamed, gc=False), attributes, below, place)
+
+    def getter(self, parts: list[str]) -> Callable[[Any], Any]:
+        """From a decoded object to the field; `_ABSENT` where it has none."""
+        first, *rest = parts
+        as_it_stands = operator.attrgetter(self.attributes[".".join(parts)])
+        if not rest:
+            return as_it_stands
+        outer = operator.attrgetter(self.attributes[first])
+        shape, place = self.below[first], f"{self.place}.{first}"
+        inner = shape.getter(rest)
+
+        def get(doc: Any) -> Any:
+            if (value := as_it_stands(doc)) is not _ABSENT:
+                return value
+            found = outer(doc)
+            if isinstance(found, shape.struct):
+                return inner(found)
+            if found is None or found is _ABSENT:
+                return _ABSENT
+            raise msgspec.ValidationError(f"Expected `object`, got `{_json_type(found)}` - at `{place}`")
+
+        return get
 
 
-def _dig(doc: Any, path: list[str]) -> Any:
-    for key in path:
-        if doc is None:
-            return None
-        doc = getattr(doc, type(doc).__dolma_names__.get(key, key))
-    return doc
+def _names(values: list[Any], field: str) -> list[str | None]:
+    """Ids or sources as text: whole numbers in digits, also those written `1.0`; None where there is none."""
+    if not set(map(type, values)) - {str}:
+        return values
+    return [value if isinstance(value, str) else _name(value, field) for value in values]
+
+
+def _name(value: Any, field: str) -> str | None:
+    if value is None or value is _ABSENT:
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < _INEXACT:
+        return str(int(value))
+    if type(value) is int:
+        return str(value)
+    got = f"{value!r}, no whole number below 2**53," if isinstance(value, float) else f"`{_json_type(value)}`"
+    raise msgspec.ValidationError(f"Expected `int | str | null`, got {got} - at `$.{field}`")
+
+
+def _no_text(texts: list[Any], field: str) -> msgspec.ValidationError:
+    """Why the first value that is no text is none."""
+    odd = next((value for value in texts if not isinstance(value, str) and value != _ABSENT), _ABSENT)
+    if odd is _ABSENT:
+        return msgspec.ValidationError(f"Object missing required field `{field}`")
+    return msgspec.ValidationError(f"Expected `str`, got `{_json_type(odd)}` - at `$.{field}`")
+
+
+def _json_type(value: Any) -> str:
+    names = {type(None): "null", bool: "bool", int: "int", float: "float", str: "str", list: "array"}
+    return names.get(type(value), "object")
 
 
 class RecordBlocks:
@@ -163,8 +219,9 @@ class RecordBlocks:
                     raise
                 counts["lone_surrogate"] = n_lone
                 doc = self.decoder.decode(repaired)
+            self.columns([doc])
         except (msgspec.DecodeError, RecursionError) as error:
-            self.faults.bad(raw, line=line, offset=offset, reason=_explain(error, repaired))
+            self.faults.bad(raw, line=line, offset=offset, reason=_explain(error, repaired, self.faults.reading))
             return None
         if counts and self.faults.reading.invalid_unicode == "error":
             said = " and ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in counts.items())
@@ -176,14 +233,12 @@ class RecordBlocks:
 
     def _batch(self, found: _Columns, texts: _Texts, lines: np.ndarray, raws: list[bytes]) -> TextBatch:
         shard, unnamed = self.piece.shard, self.piece.shard.source
-        ids, sources = found.ids, found.sources
-        if set(map(type, ids)) - {str}:
-            ids = [f"{shard.name}:{lines[i]}" if id is None else str(id) for i, id in enumerate(ids)]
+        ids = [f"{shard.name}:{lines[i]}" if id is None else id for i, id in enumerate(found.ids)]
         return TextBatch(
             utf8=texts[0],
             offsets=texts[1],
             ids=ids,
-            sources=[source or unnamed for source in sources],
+            sources=[source or unnamed for source in found.sources],
             lines=lines,
             path=shard.path,
             records=raws if self.records else None,
@@ -195,7 +250,7 @@ def _metadata(found: _Columns, raws: list[bytes]) -> list[bytes | None]:
     fields = found.metadata
     if fields is None:
         fields = [_metadata_decoder.decode(raw).metadata for raw in raws]
-    return [bytes(field) or None for field in fields]
+    return [unwrapped(bytes(field)) or None for field in fields]
 
 
 def _worth_a_kernel(reading: Reading, piece: Piece) -> bool:
@@ -260,17 +315,25 @@ def _without_lone_surrogates(record: bytes) -> tuple[bytes, int]:
     return (_ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], record) if n_lone else record), n_lone
 
 
-def _explain(error: Exception, raw: bytes) -> str:
+def _explain(error: Exception, raw: bytes, reading: Reading) -> str:
     if isinstance(error, RecursionError):
         return "JSON nested too deeply"
     if not isinstance(error, msgspec.ValidationError):
         return f"not valid JSON: {error}"
     reason = str(error)
-    if "missing required field" not in reason:
-        return reason
+    if "missing required field" in reason:
+        return f"{reason}{_keys_of(raw)}"
+    if reason.endswith(f"- at `$.{reading.id}`"):
+        return f"{reason}\n  `--id-field NAME` takes another field; with one that is not there ids are file and line"
+    if reason.endswith(f"- at `$.{reading.source}`"):
+        return f"{reason}\n  `--source-field NAME` takes another field; with one that is not there it is the folder"
+    return reason
+
+
+def _keys_of(raw: bytes) -> str:
     try:
         keys = sorted(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
     except msgspec.DecodeError:
-        return reason
+        return ""
     has = ", ".join(keys) or "nothing"
-    return f"{reason}; it has: {has}\n  name another field with `--text-field`, such as `--text-field metadata.body`"
+    return f"; it has: {has}\n  name another field with `--text-field`, such as `--text-field metadata.body`"

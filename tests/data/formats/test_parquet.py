@@ -129,7 +129,7 @@ def test_columns_of_any_type_become_fields(tmp_path: Path) -> None:
             "id": 1,
             "url": "http://x",
             "seen": "2024-05-01T12:00:00Z",
-            "fine": "1970-01-01T00:00:00",
+            "fine": "1970-01-01T00:00:00.000000001",
             "score": 0.5,
             "price": "1.50",
             "raw": "bytes",
@@ -138,7 +138,7 @@ def test_columns_of_any_type_become_fields(tmp_path: Path) -> None:
         {
             "text": "b",
             "id": 2,
-            "fine": "1970-01-01T00:00:00",
+            "fine": "1970-01-01T00:00:00.000000002",
             "score": None,
             "raw": "",
             "metadata": {"lang": None, "tags": []},
@@ -164,6 +164,122 @@ def test_text_that_is_not_utf8_is_repaired_and_counted(tmp_path: Path, type: pa.
     intake = Intake()
     assert records(path, intake) == [b'{"text":"ab\xef\xbf\xbdc"}', b'{"text":"abcd"}']
     assert intake.repaired == {"invalid_utf8": 1}
+
+
+BYTES = {
+    "binary": pa.array([b"alpha", None, "\u00e9".encode()]),
+    "large": pa.array([b"alpha", None, "\u00e9".encode()], pa.large_binary()),
+    "dictionary": pa.array([b"alpha", None, "\u00e9".encode()]).dictionary_encode(),
+    "view": pa.array([b"alpha", None, "\u00e9".encode()], pa.binary_view()),
+    "string view": pa.array(["alpha", None, "\u00e9"], pa.string_view()),
+    "dictionary of strings": pa.array(["alpha", None, "\u00e9"]).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("column", BYTES.values(), ids=BYTES)
+def test_bytes_are_text_in_every_field_and_at_every_depth(tmp_path: Path, column: pa.Array) -> None:
+    inner = pa.StructArray.from_arrays([column, pa.array([[b"x"], [], None])], names=["t", "tags"])
+    path = foreign(tmp_path, text=column, id=column, source=column, metadata=inner, more=column)
+    (batch,) = read_batches(shard_at(path), Reading(on_error="skip"), intake=Intake(), records=True, metadata=True)
+    assert (batch.texts(), batch.ids, batch.sources) == (["alpha", "\u00e9"],) * 3
+    assert [json.loads(record) for record in batch.records or []] == [
+        {"text": t, "id": t, "source": t, "metadata": {"t": t, "tags": tags}, "more": t}
+        for t, tags in (("alpha", ["x"]), ("\u00e9", None))
+    ]
+    (nested,) = read_batches(shard_at(path), Reading(text="metadata.t", on_error="skip"), intake=Intake())
+    assert nested.texts() == ["alpha", "\u00e9"]
+
+
+@pytest.mark.parametrize("type", [pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(2)], ids=str)
+def test_ids_of_bytes_stay_apart(tmp_path: Path, type: pa.DataType) -> None:
+    values = pa.array([b"\xff\xfe", b"\xfe\xff", b"ab"], type)
+    path = foreign(tmp_path, text=["", "", ""], id=values, doc=pa.StructArray.from_arrays([values], names=["id"]))
+    intake = Intake()
+    for field in ("id", "doc.id"):
+        (batch,) = read_batches(shard_at(path), Reading(id=field), intake=intake)
+        assert batch.ids == ["0xfffe", "0xfeff", "ab"]
+    assert intake.repaired == {"bytes_as_hex": 4}
+
+
+def test_uuids_are_written_as_such(tmp_path: Path) -> None:
+    path = foreign(tmp_path, text=[""], id=pa.array([bytes(range(16))], pa.uuid()))
+    plain = pq.ParquetFile(path).schema_arrow.remove_metadata()
+    (batch,) = read_batches(shard_at(path), Reading(), intake=Intake())
+    assert plain.field("id").type in (pa.uuid(), pa.binary(16))
+    assert batch.ids == ["00010203-0405-0607-0809-0a0b0c0d0e0f"]
+
+
+@pytest.mark.parametrize("depth", ["list", "struct", "dictionary", "map"])
+def test_damage_at_any_depth_is_repaired_and_counted(tmp_path: Path, depth: str) -> None:
+    column = {
+        "list": pa.array([[b"a\xff"], [b"b"]]),
+        "struct": pa.array([{"t": b"a\xff"}, {"t": b"b"}]),
+        "dictionary": pa.array([b"a\xff", b"b"]).dictionary_encode(),
+        "map": pa.array([[(b"k\xff", b"a")], [(b"k", b"b")]], pa.map_(pa.binary(), pa.binary())),
+    }[depth]
+    path, intake = foreign(tmp_path, text=["", ""], x=column), Intake()
+    damaged = {"list": ["a\ufffd"], "struct": {"t": "a\ufffd"}, "dictionary": "a\ufffd", "map": {"k\ufffd": "a"}}
+    assert json.loads(records(path, intake)[0])["x"] == damaged[depth]
+    assert intake.repaired == {"invalid_utf8": 1}
+    with pytest.raises(RecordError, match=r"web\.parquet:1: damaged text: 1 invalid utf8"):
+        records(path, invalid_unicode="error")
+
+
+def test_numbers_that_json_does_not_have_are_null_and_counted(tmp_path: Path) -> None:
+    values = [float("nan"), float("inf"), 1.0, None]
+    path, intake = foreign(tmp_path, text=[""] * 4, x=values, y=[[value] for value in values]), Intake()
+    assert records(path, intake) == [
+        b'{"text":"","x":null,"y":[null]}',
+        b'{"text":"","x":null,"y":[null]}',
+        b'{"text":"","x":1.0,"y":[1.0]}',
+        b'{"text":"","y":[null]}',
+    ]
+    assert intake.repaired == {"not_finite": 4}
+
+
+def test_ids_and_sources_as_pandas_writes_them(tmp_path: Path) -> None:
+    path = foreign(tmp_path, text=["", "", ""], id=[1.0, None, float("nan")], source=[3, 3, None])
+    (batch,) = read_batches(shard_at(path), Reading(), intake=Intake())
+    assert (batch.ids, batch.sources) == (["1", "web.parquet:2", "web.parquet:3"], ["3", "3", shard_at(path).source])
+
+
+def test_a_column_with_a_dot_comes_before_a_way_into_a_struct(tmp_path: Path) -> None:
+    path = foreign(tmp_path, **{"meta.text": ["a"], "meta": [{"text": "no", "id": 1}], "meta.id.x": [5]})
+    for whole in (False, True):
+        (batch,) = read_batches(shard_at(path), Reading(text="meta.text", id="meta.id"), intake=Intake(), records=whole)
+        assert (batch.texts(), batch.ids) == (["a"], ["1"])
+    with pytest.raises(DataError, match=r"no column 'other'; it has: meta\.text, meta, meta\.id\.x"):
+        records(path, text="other.text")
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    pq.write_table(pa.table([["a"], ["b"]], names=["text", "text"]), tmp_path / "web.parquet")
+    with pytest.raises(DataError, match=r"web\.parquet: two columns are called 'text'\n  rename one"):
+        records(tmp_path / "web.parquet")
+
+
+def test_our_file_edited_by_others_is_read_like_any_other(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.parquet", [b'{"text":"a","n":1,"metadata":{"k":[1]}}'])
+    table = pq.read_table(path)
+    table = table.set_column(5, "metadata", pa.array([b'{"k":\n[1]}'])).append_column(
+        "seen", pa.array([1], pa.timestamp("ns"))
+    )
+    table = table.set_column(1, "text", table["text"].dictionary_encode())
+    pq.write_table(table, path)
+    assert [json.loads(record) for record in records(path)] == [
+        {"text": "a", "n": 1, "metadata": {"k": [1]}, "seen": "1970-01-01T00:00:00.000000001"}
+    ]
+
+
+@pytest.mark.parametrize("name", ["metadata", "extra"])
+def test_our_file_with_something_else_than_json_has_a_bad_record(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "a.parquet", [b'{"text":"a"}', b'{"text":"b"}'])
+    table = pq.read_table(path)
+    at = table.schema.get_field_index(name)
+    pq.write_table(table.set_column(at, name, pa.array([None, "{no JSON"], pa.large_string())), path)
+    with pytest.raises(RecordError, match=r"a\.parquet:2: not valid JSON"):
+        records(path)
+    assert records(path, on_error="skip") == [b'{"text":"a"}']
 
 
 def test_a_bad_row_is_named_by_its_number(tmp_path: Path) -> None:
