@@ -122,11 +122,12 @@ def plan(dataset: Dataset, config: DedupeConfig, *, reading: Reading | None = No
     columns = [reading.text, reading.id, reading.source, *([".".join(key.field)] if key.field else [])]
     for shard in dataset.shards():
         yield {
+            "name": config.name,
             "input": shard.path,
             "bytes": shard.size,
             "columns": ", ".join(columns),
             "output": dataset.attribute_path(config.name, shard, config.attributes_format),
-            "holds": ", ".join(_outputs(key)),
+            "holds": list(_outputs(key)),
         }
 
 

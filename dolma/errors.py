@@ -12,13 +12,16 @@
     ├── SkippedRecordsError     4   the run finished, but skipped more records than `--max-errors` allows
     └── UnmeasuredError         4   the run finished, but taggers failed on more documents than `--max-errors` allows
 
-Every message says what was given, what was expected and, on a line of its own, what to type next.
+Every message says what was given, what was expected and, on a line of its own, indented by two spaces, what to type
+next. What comes from elsewhere stands in it by `!r` or as `printable`, so that it has no lines of its own.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+from dolma.printable import printable
 
 
 class DolmaError(Exception):
@@ -45,7 +48,7 @@ class ConfigError(DolmaError):
 
     def __init__(self, message: str, *, path: str = "", file: str = "") -> None:
         self.path, self.file, self.message = path, file, message
-        super().__init__(": ".join(part for part in (file, path, message) if part))
+        super().__init__(": ".join(part for part in (printable(file), printable(path), message) if part))
 
 
 class MissingExtraError(ConfigError):
@@ -72,7 +75,7 @@ class DataError(DolmaError):
 
     def __init__(self, message: str, *, file: str = "", line: int | None = None, offset: int | None = None) -> None:
         self.file, self.line, self.offset, self.message = file, line, offset, message
-        where = file + (f":{line}" if line is not None else "")
+        where = printable(file) + (f":{line}" if line is not None else "")
         at = f" (byte {offset})" if offset is not None else ""
         first, newline, more = message.partition("\n")
         super().__init__((f"{where}: " if where else "") + first + at + newline + more)

@@ -22,6 +22,7 @@ from dolma.data.formats.table import format_of
 from dolma.data.manifest import NAME, RECIPE, Manifest, OutputFile, read_manifest
 from dolma.errors import ConfigError, DataError
 from dolma.pipeline import FOLDERS, dataset_of, reading_of
+from dolma.printable import printable
 from dolma.run.standing import own_files
 
 
@@ -82,7 +83,7 @@ def file_sets(folders: list[str]) -> list[str]:
         homes = [path.rpartition("/")[0] for path in streams.list_files(folder) if os.path.basename(path) == NAME]
         if not homes:
             raise ConfigError(
-                f"{folder}: no {NAME} at or below it, so there is nothing to check against\n"
+                f"{printable(folder)}: no {NAME} at or below it, so there is nothing to check against\n"
                 "  a stage writes one when it is finished; an unfinished one goes on when its command is run again"
             )
         found |= set(homes)

@@ -13,6 +13,7 @@ from dolma.data.attributes import attribute_schema
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Shard, is_native
 from dolma.errors import AlignmentError, ConfigError, did_you_mean
+from dolma.printable import printable
 
 DOCUMENT = "document"
 DOCUMENT_COLUMNS: dict[str, Output] = {
@@ -118,7 +119,8 @@ class Catalogue:
             path = self.dataset.find_attribute(name, shard)
             if path is None:
                 raise AlignmentError(
-                    f"no attributes {name!r} for this file: {self.dataset.attribute_path(name, shard)} is not there\n"
+                    f"no attributes {name!r} for this file: "
+                    f"{printable(self.dataset.attribute_path(name, shard))} is not there\n"
                     f"  {self._remedy(name)}",
                     file=shard.path,
                     line=1,
@@ -128,7 +130,8 @@ class Catalogue:
                 for output in outputs:
                     if output not in there or there[output].kind != self.outputs(name)[output].kind:
                         raise AlignmentError(
-                            f"{path} has no {self.outputs(name)[output].kind} column {output!r}, but other files of "
+                            f"{printable(path)} has no {self.outputs(name)[output].kind} column {output!r}, "
+                            "but other files of "
                             f"{name!r} have\n  {self._remedy(name)}",
                             file=shard.path,
                             line=1,

@@ -38,6 +38,7 @@ from dolma.errors import ConfigError, DataError
 from dolma.mixers.catalogue import DOCUMENT, Catalogue, Column
 from dolma.mixers.expressions import check_operands, parse
 from dolma.mixers.sql import ExpressionError, bound_type, evaluate, first_lines, quoted
+from dolma.printable import printable
 
 Missing = Literal["error", "keep", "drop"]
 Arrays = Mapping[str, Mapping[str, pa.Array]]
@@ -133,7 +134,8 @@ class RuleSet:
                 low, high = (low, middle) if _error_of(rule, rows.slice(0, middle)) else (middle, high)
             error = _error_of(rule, rows.slice(low, 1))
             raise DataError(
-                f"the rule `{rule.label}` cannot be evaluated for document {batch.ids[low]!r}: {error}\n"
+                f"the rule `{printable(rule.label)}` cannot be evaluated for document {batch.ids[low]!r}: "
+                f"{printable(error)}\n"
                 f"  the rule is {rule.path}; TRY_CAST and TRY(...) give NULL instead",
                 file=batch.path,
                 line=int(batch.lines[low]),
@@ -173,10 +175,12 @@ def _compile(kind: Literal["keep", "drop"], path: str, sql: str, catalogue: Cata
         rule = Rule(path=path, kind=kind, sql=sql, columns=columns)
         bound_type(rule.holds, schema)
     except ExpressionError as error:
-        raise ConfigError(f"`{sql}`: {error}", path=path) from error
+        raise ConfigError(f"`{printable(sql)}`: {error}", path=path) from error
     if kind_of_value != "BOOLEAN":
         raise ConfigError(
-            f"`{sql}` is {kind_of_value}, expected BOOLEAN\n  compare it with something, such as `{sql} > 0`", path=path
+            f"`{printable(sql)}` is {kind_of_value}, expected BOOLEAN"
+            f"\n  compare it with something, such as `{printable(sql)} > 0`",
+            path=path,
         )
     return rule
 
@@ -209,7 +213,9 @@ def _refuse_twice(rules: Iterable[Rule]) -> None:
     for rule in rules:
         first = seen.setdefault(rule.label, rule)
         if first is not rule:
-            raise ConfigError(f"`{rule.sql}` stands twice, at {first.path} too\n  leave one out", path=rule.path)
+            raise ConfigError(
+                f"`{printable(rule.sql)}` stands twice, at {printable(first.path)} too\n  leave one out", path=rule.path
+            )
 
 
 def _schema(columns: Iterable[Column], catalogue: Catalogue) -> pa.Schema:
@@ -261,7 +267,7 @@ def _is_null(rule: Rule, batch: TextBatch, arrays: Arrays, i: int) -> DataError:
     empty = [".".join(c) for c in rule.columns if c[0] in arrays and not arrays[c[0]][c[1]][i].is_valid]
     because = f" ({', '.join(empty)} {'is' if len(empty) == 1 else 'are'} missing)" if empty else ""
     return DataError(
-        f"the rule `{rule.label}` is NULL for document {batch.ids[i]!r}{because}\n"
+        f"the rule `{printable(rule.label)}` is NULL for document {batch.ids[i]!r}{because}\n"
         f"  the rule is {rule.path}; `missing: keep` or `missing: drop` says what that means, "
         "or COALESCE(..., value) in the rule",
         file=batch.path,

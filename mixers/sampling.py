@@ -26,6 +26,7 @@ import xxhash
 
 from dolma.config import Budget, MixConfig, SourceShare
 from dolma.errors import ConfigError, did_you_mean
+from dolma.printable import printable
 from dolma.run.seeds import derive_seed
 
 _BIN_BITS = 16
@@ -104,7 +105,7 @@ def _check_total(total: Budget, *, has_shares: bool) -> None:
         raise ConfigError("gives both documents and bytes, expected one of them", path="$.mix.total")
     for name in ("documents", "bytes"):
         if (given := getattr(total, name)) is not None and given < 1:
-            raise ConfigError(f"is {given}, expected at least 1", path=f"$.mix.total.{name}")
+            raise ConfigError(f"is {printable(given)}, expected at least 1", path=f"$.mix.total.{name}")
 
 
 def draws(config: MixConfig, supplies: Mapping[str, Supply], *, seen: Iterable[str]) -> dict[str, Draw]:
@@ -140,7 +141,7 @@ def _by_share(config: MixConfig, supplies: Mapping[str, Supply]) -> dict[str, Dr
         if source not in config.sources:
             raise ConfigError(
                 f"source {source!r} has no share, but other sources have\n"
-                f"  give it one, or leave it out with `{source}: {{share: 0}}`",
+                f"  give it one, or leave it out with `{printable(source)}: {{share: 0}}`",
                 path="$.mix.sources",
             )
     unit: Unit = "documents" if config.total is not None and config.total.documents is not None else "bytes"

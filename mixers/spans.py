@@ -19,6 +19,7 @@ import pyarrow as pa
 from dolma.config import SpanEdit
 from dolma.data.batch import TextBatch
 from dolma.errors import AlignmentError
+from dolma.printable import printable
 
 Span = tuple[int, int, int]
 """`(start, end, edit)`: code points, and the index of the edit."""
@@ -131,7 +132,7 @@ class Edits:
         for start, end, index in spans:
             if not 0 <= start <= end <= len(text):
                 raise AlignmentError(
-                    f"{self.edits[index].attribute} has the span [{start}, {end}) for document "
+                    f"{printable(self.edits[index].attribute)} has the span [{start}, {end}) for document "
                     f"{batch.ids[document]!r}, whose text has {len(text)} code points\n"
                     "  the spans are of another version of the text: run their stage again",
                     file=batch.path,

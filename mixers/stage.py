@@ -120,9 +120,7 @@ def plan(
             "input": shard.path,
             "bytes": shard.size,
             "columns": ", ".join((fields.text, fields.id, fields.source)),
-            "attributes": ", ".join(
-                f"{file.set}.{column}" for file in subject.files[shard.name] for column in file.outputs
-            ),
+            "attributes": [f"{file.set}.{column}" for file in subject.files[shard.name] for column in file.outputs],
             "output": streams.join(output, layout.document_path(shard)),
         }
 

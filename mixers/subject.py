@@ -19,6 +19,7 @@ from dolma.mixers.join import AttributeFile
 from dolma.mixers.judge import Judge, PieceSpec
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import check_sources
+from dolma.printable import printable
 
 VERSION = 2
 _EMPTY_BYTES = 128  # a compressed file without any text is smaller
@@ -77,7 +78,7 @@ def check_names(config: MixConfig, shards: Sequence[Shard]) -> None:
         first = names.setdefault(strip_suffixes(shard.name), shard)
         if first is not shard:
             raise ConfigError(
-                f"{first.path} and {shard.path} would both become documents/"
+                f"{printable(first.path)} and {printable(shard.path)} would both become documents/"
                 f"{strip_suffixes(shard.name)}{config.format}\n  mix them one after the other"
             )
 
@@ -134,7 +135,8 @@ def _refuse_equal(shards: Sequence[Shard], inputs: Sequence[InputFile]) -> None:
         first = seen.setdefault((file.checksum, file.size), shard.path)
         if first != shard.path and not _is_empty(shard):
             raise ConfigError(
-                f"{first} and {shard.path} have the same bytes, so their documents would be in the mix twice\n"
+                f"{first} and {printable(shard.path)} have the same bytes, so their documents would be in the "
+                "mix twice\n"
                 "  leave one out, or set `allow_duplicate_inputs: true`; `repeat` is how a source is repeated",
                 path="$.mix.allow_duplicate_inputs",
             )

@@ -33,6 +33,7 @@ from dolma.kernels.fasttext import Classifier
 from dolma.kernels.pieces import text_pieces
 from dolma.kernels.sentences import sentence_spans
 from dolma.kernels.views import Int64, code_points_at
+from dolma.printable import printable
 from dolma.taggers.tagger import Need
 
 Level = Literal["document", "paragraph", "sentence"]
@@ -72,7 +73,9 @@ class FastText:
         known = self.classifier.model.labels
         for label in labels:
             if label not in known:
-                raise ConfigError(f"fasttext: the model at {path} has no label {label!r}; {did_you_mean(label, known)}")
+                raise ConfigError(
+                    f"fasttext: the model at {printable(path)} has no label {label!r}; {did_you_mean(label, known)}"
+                )
         self.level, self.lower, self.labels = level, lower, tuple(labels or known)
         self.needs, self.files = (), (str(file),)
         self.outputs = outputs_of(self.labels, level=level)

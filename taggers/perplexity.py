@@ -44,6 +44,7 @@ from dolma.data.columns import Columns, DocFloat, DocInt, Output, Spans, spans_c
 from dolma.data.encoding import encode_texts, load_tokenizer, token_strings
 from dolma.data.public import copies
 from dolma.errors import ConfigError, MissingExtraError, did_you_mean
+from dolma.printable import printable
 from dolma.taggers.fasttext import paragraphs_of, sentences_of
 from dolma.taggers.tagger import Need
 
@@ -247,7 +248,7 @@ def _kenlm(file: Path) -> Any:
         return kenlm.Model(str(file), config)
     except OSError as error:
         raise ConfigError(
-            f"{Perplexity.name}: KenLM cannot read {file}: {error}\n"
+            f"{Perplexity.name}: KenLM cannot read {printable(file)}: {error}\n"
             "  `path` is an ARPA file or what KenLM's `build_binary` makes of one"
         ) from error
 
@@ -275,7 +276,7 @@ def _sentencepiece(file: Path) -> Tokenize:
         processor = sentencepiece.SentencePieceProcessor(model_file=str(file))
     except (OSError, RuntimeError) as error:
         raise ConfigError(
-            f"{Perplexity.name}: sentencepiece cannot read {file}: {error}\n"
+            f"{Perplexity.name}: sentencepiece cannot read {printable(file)}: {error}\n"
             "  `tokenizer` is a SentencePiece model or a tokenizer.json; without it, tokens are words"
         ) from error
     return lambda texts: [" ".join(pieces) for pieces in processor.encode(texts, out_type=str, num_threads=1)]

@@ -23,6 +23,7 @@ from dolma.data.columns import Output
 from dolma.data.fetch import cached_path
 from dolma.data.identity import changed
 from dolma.errors import ConfigError, did_you_mean
+from dolma.printable import printable
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.tagger import Tagger, files_of, needs_of, one_by_one
 
@@ -216,14 +217,16 @@ def _load(place: str) -> Any:
 def _attribute(module: ModuleType, attribute: str, place: str) -> Any:
     if not hasattr(module, attribute):
         names = [name for name, value in vars(module).items() if _looks_like(value)]
-        raise ConfigError(f"{place}: no {attribute!r} there; {did_you_mean(attribute, names or ['(no taggers)'])}")
+        raise ConfigError(
+            f"{printable(place)}: no {attribute!r} there; {did_you_mean(attribute, names or ['(no taggers)'])}"
+        )
     return getattr(module, attribute)
 
 
 def _from_file(use: str) -> Any:
     path, _, attribute = use.partition(":")
     if not os.path.isfile(path):
-        raise ConfigError(f"no such file for a tagger: {path}")
+        raise ConfigError(f"no such file for a tagger: {printable(path)}")
     name = "dolma_tagger_file_" + re.sub(r"\W", "_", os.path.abspath(path))
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -234,13 +237,15 @@ def _from_file(use: str) -> Any:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise ConfigError(f"cannot run {path} for a tagger: {type(error).__name__}: {error}") from error
+            raise ConfigError(f"cannot run {printable(path)} for a tagger: {type(error).__name__}: {error}") from error
     module = sys.modules[name]
     if attribute:
         return _attribute(module, attribute, use)
     own = [value for value in vars(module).values() if _looks_like(value) and _is_own(value, name)]
     if len(own) != 1:
-        raise ConfigError(f"{path} has {len(own)} taggers, expected one\n  name it: `{path}:attribute`")
+        raise ConfigError(
+            f"{printable(path)} has {len(own)} taggers, expected one\n  name it: `{printable(path)}:attribute`"
+        )
     return own[0]
 
 

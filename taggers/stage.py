@@ -402,9 +402,10 @@ def plan(dataset: Dataset, config: TagConfig, *, reading: Reading | None = None)
     for tagger in make_taggers(config.taggers):
         for shard in dataset.shards():
             yield {
+                "tagger": tagger.name,
                 "input": shard.path,
                 "bytes": shard.size,
                 "columns": f"{reading.text}, {reading.id}, {reading.source}",
                 "output": dataset.attribute_path(tagger.name, shard, config.attributes_format),
-                "holds": ", ".join(outputs_of(tagger)),
+                "holds": list(outputs_of(tagger)),
             }

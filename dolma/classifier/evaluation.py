@@ -14,6 +14,7 @@ from dolma.classifier.report import Settings, read_report, report_path
 from dolma.data import streams
 from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError, did_you_mean
+from dolma.printable import printable
 from dolma.taggers.fasttext import classifier_at
 
 
@@ -44,11 +45,11 @@ def evaluate(model: str, labelled: Labelled, *, lower: bool | None = None, only_
     known = classifier.model.labels
     for label in labelled.labels:
         if label not in known:
-            raise ConfigError(f"the model {model} has no label {label!r}\n  {did_you_mean(label, known)}")
+            raise ConfigError(f"the model {printable(model)} has no label {label!r}\n  {did_you_mean(label, known)}")
     report = None if streams.is_url(model) else read_report(model)
     if only_held_out and report is None:
         raise ConfigError(
-            f"there is no {report_path(model)}, which would tell what {model} was trained on\n"
+            f"there is no {printable(report_path(model))}, which would tell what {printable(model)} was trained on\n"
             "  leave out --only-held-out, or give a model of `dolma classifier train`"
         )
     settings = report.settings if report else Settings()
@@ -60,7 +61,7 @@ def evaluate(model: str, labelled: Labelled, *, lower: bool | None = None, only_
     judgement = judge(classifier, labelled.labels, lines)
     if judgement is None:
         raise ConfigError(
-            f"there is nothing to judge {model} by: no document has text and a class"
+            f"there is nothing to judge {printable(model)} by: no document has text and a class"
             + (", and was not trained on" if only_held_out else "")
             + "\n  give other documents"
         )

@@ -18,6 +18,7 @@ from dolma.data.documents import Intake, Reading, read_batches
 from dolma.errors import ConfigError
 from dolma.mixers.join import JoinedRows
 from dolma.mixers.subject import Subject, inputs_of, subject_of
+from dolma.printable import printable
 
 Classes = npt.NDArray[np.int64]
 NO_CLASS = -1
@@ -80,7 +81,7 @@ def by_source(datasets: Mapping[str, Dataset], *, reading: Reading) -> BySource:
             other = taken.setdefault(shard.path if streams.is_url(shard.path) else os.path.realpath(shard.path), label)
             if other != label:
                 raise ConfigError(
-                    f"{shard.path} is of two classes, {other!r} and {label!r}, expected one for each file\n"
+                    f"{printable(shard.path)} is of two classes, {other!r} and {label!r}, expected one for each file\n"
                     "  narrow the pattern of either, or label documents by --rule"
                 )
     return BySource(labels=tuple(shards), shards=tuple(shards.values()), reading=reading)

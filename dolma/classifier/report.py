@@ -8,6 +8,7 @@ from dolma.classifier.examples import Choice
 from dolma.classifier.judging import Judgement
 from dolma.data import streams
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 FORMAT = 1
 
@@ -90,6 +91,6 @@ def read_report(model: str) -> TrainReport | None:
 
 def _useless(path: str, why: str) -> ConfigError:
     return ConfigError(
-        f"{path} is not the report of `dolma classifier train` on the model beside it: {why}\n"
+        f"{printable(path)} is not the report of `dolma classifier train` on the model beside it: {why}\n"
         "  train the model again with --overwrite, or move that file away"
     )

@@ -28,6 +28,7 @@ from dolma.data import streams
 from dolma.data.fasttext import read_model
 from dolma.errors import ConfigError, OutputExistsError
 from dolma.kernels.fasttext import Classifier
+from dolma.printable import printable
 from dolma.taggers.fasttext import output_name
 
 _LABEL = re.compile(r"[A-Za-z0-9_.-]+\Z")
@@ -100,7 +101,7 @@ def _check_output(output: str, *, overwrite: bool) -> None:
     for path in (output, report_path(output)):
         if not overwrite and streams.exists(path):
             raise OutputExistsError(
-                f"{path} is there already, expected a new name\n  give another --output, or --overwrite"
+                f"{printable(path)} is there already, expected a new name\n  give another --output, or --overwrite"
             )
 
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolma.cli.options import ManualCommand, ManualGroup, option
+from dolma.cli.printing import print_json, say
 from dolma.cli.session import say_left_out
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 if TYPE_CHECKING:
     from dolma.classifier.judging import Judgement
@@ -173,13 +175,13 @@ def train(
     if as_json:
         _print_json(report)
         return
-    from dolma.cli.terminal import print_table
+    from dolma.cli.tables import print_table
 
     rows = [(row.label, row.found, row.trained, row.held_out) for row in report.classes]
     print_table(("class", "documents", "trained on", "held out"), rows)
     _print_left_out({"without text": report.blank, "of no class": report.unlabelled})
     _print_judgement(report.held_out)
-    click.echo(f"wrote {output} and {report_path(output)}")
+    say(f"wrote {output} and {report_path(output)}")
 
 
 EVAL_EXAMPLE = """
@@ -295,7 +297,7 @@ def _rules(given: Sequence[str]) -> dict[str, str]:
         if label in rules:
             raise ConfigError(
                 f"the class {label!r} has two rules, expected one\n"
-                f"  join them: --rule '{label}=({rules[label]}) OR ({rule})'"
+                f"  join them: --rule '{printable(label)}=({printable(rules[label])}) OR ({printable(rule)})'"
             )
         rules[label] = rule
     return rules
@@ -304,25 +306,25 @@ def _rules(given: Sequence[str]) -> dict[str, str]:
 def _pair(given: str, flag: str, example: str) -> tuple[str, str]:
     label, equals, value = (part.strip() for part in given.partition("="))
     if not (label and equals and value):
-        raise ConfigError(f"{flag} {given}: expected NAME=...\n  such as {flag} {example}")
+        raise ConfigError(f"{flag} {printable(given)}: expected NAME=...\n  such as {flag} {example}")
     return label, value
 
 
 def _print_left_out(counts: dict[str, int]) -> None:
     some = [f"{n:,} {what}" for what, n in counts.items() if n]
     if some:
-        click.echo(f"left out: {', '.join(some)}")
+        say(f"left out: {', '.join(some)}")
 
 
 def _print_json(report: Any) -> None:
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
+    print_json(msgspec.json.format(msgspec.json.encode(report)))
 
 
 def _print_judgement(judgement: Judgement) -> None:
     """Labels, and thresholds of the first one; JSON has those of all."""
-    from dolma.cli.terminal import print_table
+    from dolma.cli.tables import print_table
 
     counts = f"{judgement.documents:,} documents, accuracy {judgement.accuracy:.3f}"
     print_table(

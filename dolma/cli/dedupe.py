@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, bad_record_options, input_options, option, recipe_options, running_options
+from dolma.cli.options import (
+    ManualCommand,
+    bad_record_options,
+    input_options,
+    json_option,
+    option,
+    recipe_options,
+    running_options,
+)
 from dolma.cli.session import run_command
 
 EXAMPLE = """
@@ -56,6 +64,7 @@ dolma dedupe --by paragraphs --name paragraphs --documents 'data/sample/*/docume
     type=click.Choice(["parquet", "dolma1"]),
     help="Native, or the JSONL of Dolma 1.x.  [default: parquet]",
 )
+@json_option
 @recipe_options
 @bad_record_options
 @running_options

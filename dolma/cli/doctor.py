@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dolma.cli.options import ManualCommand, input_options, option, recipe_options
+from dolma.cli.printing import print_json
 from dolma.cli.session import recipe_of
 from dolma.errors import ConfigError
 
@@ -43,7 +44,7 @@ def command(ctx: click.Context, *, as_json: bool, **_: Any) -> None:
 
     findings = examine(recipe_of(ctx))
     if as_json:
-        click.echo(json.dumps([asdict(found) for found in findings], indent=1))
+        print_json(json.dumps([asdict(found) for found in findings], indent=1))
     else:
         show_findings(findings)
     missing = [found for found in findings if not found.ok]

@@ -6,6 +6,7 @@ import click
 
 from dolma.cli.options import ManualCommand, option
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 EXAMPLE = """
 dolma eval runs/quickstart/train --tokens sample=runs/quickstart/tokens --max-windows 20
@@ -69,5 +70,5 @@ def command(
 def _named(given: str, flag: str) -> tuple[str, str]:
     name, equals, path = given.partition("=")
     if not (name and equals and path):
-        raise ConfigError(f"{flag} {given}: expected NAME=PATH, such as {flag} books=runs/books")
+        raise ConfigError(f"{flag} {printable(given)}: expected NAME=PATH, such as {flag} books=runs/books")
     return name, path

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from dolma.cli.options import ManualCommand, option
+from dolma.cli.printing import print_json, say
 from dolma.errors import ConfigError, did_you_mean
+from dolma.printable import printable
 
 if TYPE_CHECKING:
     from dolma.data.fetch import OnBytes
@@ -52,9 +54,9 @@ def command(names: tuple[str, ...], *, listed: bool, sha256: str | None, again: 
         with _progress(url) as on_bytes:
             paths[url] = str(fetch(url, sha256=sha256, again=again, on_bytes=on_bytes))
         if not as_json:
-            click.echo(paths[url])
+            say(paths[url])
     if as_json:
-        click.echo(json.dumps(paths, indent=1))
+        print_json(json.dumps(paths, indent=1))
 
 
 def _urls(names: Sequence[str]) -> list[str]:
@@ -73,7 +75,7 @@ def _urls(names: Sequence[str]) -> list[str]:
 
 
 def _show(*, as_json: bool) -> None:
-    from dolma.cli.terminal import print_table
+    from dolma.cli.tables import print_table
     from dolma.data.fetch import cache_folder, cached_path
     from dolma.data.public import PUBLIC
 
@@ -81,7 +83,7 @@ def _show(*, as_json: bool) -> None:
         {**asdict(entry), "fetched": sum(cached_path(url).is_file() for url in entry.urls)} for entry in PUBLIC.values()
     ]
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json(json.dumps(rows, indent=1))
         return
     print_table(
         ("name", "kind", "files", "fetched", "MB", "licence", "used by", "file"),
@@ -94,7 +96,7 @@ def _show(*, as_json: bool) -> None:
             for row in rows
         ],
     )
-    click.echo(f"cache: {cache_folder()}")
+    say(f"cache: {cache_folder()}")
 
 
 @contextmanager
@@ -106,7 +108,7 @@ def _progress(url: str) -> Iterator[OnBytes | None]:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(url.rpartition("/")[2], total=None)
+        task = progress.add_task(printable(url.rpartition("/")[2]), total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -7,7 +7,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-import click
+from dolma.cli.printing import say
 
 
 class StopOnSignal:
@@ -30,7 +30,7 @@ class StopOnSignal:
         if self.wanted:
             raise KeyboardInterrupt
         self.wanted = True
-        click.echo(self._note, err=True)
+        say(self._note, err=True)
 
     def __call__(self) -> bool:
         return self.wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dolma.cli.options import ManualCommand, option
+from dolma.cli.printing import say
 
 EXAMPLE = """
 dolma list
@@ -24,6 +25,6 @@ def command(names: tuple[str, ...], *, as_json: bool, markdown: bool) -> None:
     from dolma.taggers.catalogue import catalogue, manual
 
     if markdown:
-        click.echo(manual(), nl=False)
+        say(*manual().splitlines())
         return
     show_taggers(catalogue(names), full=bool(names), as_json=as_json)

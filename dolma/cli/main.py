@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from dolma import __version__
+from dolma.cli.printing import say, say_message, say_usage_error
 from dolma.errors import DolmaError
 
 COMMANDS = {
@@ -89,16 +90,16 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
-        error.show()
+        say_usage_error(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo(f"interrupted: {_what_is_kept(arguments)}", err=True)
+        say(f"interrupted: {_what_is_kept(arguments)}", err=True)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 141
     except DolmaError as error:
-        click.echo(f"error: {error}", err=True)
+        say_message(f"error: {error}")
         return error.exit_status
     return 0
 

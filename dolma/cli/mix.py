@@ -10,6 +10,7 @@ from dolma.cli.options import (
     ManualCommand,
     bad_record_options,
     input_options,
+    json_option,
     option,
     recipe_options,
     running_options,
@@ -59,6 +60,7 @@ dolma mix -c configs/quickstart.yaml --dry-run
     metavar="SUFFIX",
     help="Suffix of the document files: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, ...  [default: .jsonl.zst]",
 )
+@json_option
 @recipe_options
 @bad_record_options
 @seed_option

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 F = Callable[..., Any]
 
@@ -176,6 +177,15 @@ bad_record_options = _stacked(
     ),
 )
 
+json_option = option(
+    "--json",
+    "as_json",
+    section="Output",
+    is_flag=True,
+    show_default=False,
+    help="Print JSON instead of tables; of a dry run every file.",
+)
+
 seed_option = option("--seed", section="Running", key="seed", type=int, help="Seed of all sampling.  [default: 0]")
 
 running_options = _stacked(
@@ -238,11 +248,11 @@ def parse_assignment(assignment: str) -> dict[str, Any]:
 
     key, equals, text = assignment.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set {assignment}: expected KEY=VALUE, such as --set mix.missing=drop")
+        raise ConfigError(f"--set {printable(assignment)}: expected KEY=VALUE, such as --set mix.missing=drop")
     try:
         return {key.strip(): yaml.safe_load(text)}
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {assignment}: the value is not valid YAML: {error}") from error
+        raise ConfigError(f"--set {printable(assignment)}: the value is not valid YAML: {error}") from error
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:
@@ -255,5 +265,5 @@ def parse_shard(text: str | None) -> tuple[int, int] | None:
         return None
     i, slash, n = text.partition("/")
     if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-        raise ConfigError(f"--shard {text}: expected I/N with 1 <= I <= N, such as --shard 1/8")
+        raise ConfigError(f"--shard {printable(text)}: expected I/N with 1 <= I <= N, such as --shard 1/8")
     return int(i), int(n)

@@ -18,6 +18,7 @@ from dolma.cli.options import (
 )
 from dolma.cli.session import check_measured, check_skipped, recipe_of, run_stages, running_of, say_left_out
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 EXAMPLE = """
 dolma run configs/quickstart.yaml
@@ -49,7 +50,7 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
 
     if recipe_path is not None:
         if ctx.params["config"] not in (None, recipe_path):
-            raise ConfigError(f"two recipes: {recipe_path} and {ctx.params['config']}\n  name one")
+            raise ConfigError(f"two recipes: {printable(recipe_path)} and {ctx.params['config']}\n  name one")
         ctx.params["config"] = recipe_path
     if not (ctx.params["config"] or (ctx.obj or {}).get("config") or overrides_of(ctx)):
         raise ConfigError("no recipe given\n  name one: `dolma run configs/quickstart.yaml`")

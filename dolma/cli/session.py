@@ -11,6 +11,7 @@ import click
 
 from dolma.cli.interrupts import StopOnSignal
 from dolma.cli.options import overrides_of, parse_shard
+from dolma.cli.printing import say
 from dolma.config import Recipe, make_recipe, read_recipe
 from dolma.errors import ConfigError
 
@@ -73,9 +74,14 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
     if stage != "train":
         say_left_out(input_of(recipe, stage, output=given_output))
     if ctx.params.get("dry_run"):
-        show_plan(stage, plan_stage(recipe, stage, output=given_output))
-        if stage == "mix":
-            show_preview(preview_mix(recipe, running_of(ctx, recipe)))
+        plan = plan_stage(recipe, stage, output=given_output)
+        preview = preview_mix(recipe, running_of(ctx, recipe)) if stage == "mix" else None
+        if ctx.params.get("as_json"):
+            show_json({"plan": plan} | ({"preview": preview} if preview is not None else {}))
+            return
+        show_plan(stage, plan)
+        if preview is not None:
+            show_preview(preview)
         return
     running = running_of(ctx, recipe)
     for outcome in run_stages(recipe, stage, running, output=given_output):
@@ -97,7 +103,7 @@ def say_left_out(dataset: Dataset) -> None:
     from dolma.data.discovery import describe
 
     if said := describe(dataset.left_out()):
-        click.echo(f"left out: {said}", err=True)
+        say(f"left out: {said}", err=True)
 
 
 def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | None = None) -> Iterator[Outcome]:
@@ -115,7 +121,7 @@ def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | No
         outcomes = list(run_stage(recipe, stage, replace(running, stop=stop), output=output))
     for outcome in outcomes:
         if outcome.report.stopped:
-            click.echo(f"train: stopped after step {outcome.report.steps:,}, saved in {outcome.report.checkpoint}")
+            say(f"train: stopped after step {outcome.report.steps:,}, saved in {outcome.report.checkpoint}")
             raise KeyboardInterrupt
         yield outcome
 

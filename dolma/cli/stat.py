@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, bad_record_options, input_options, option, recipe_options, running_options
+from dolma.cli.options import (
+    ManualCommand,
+    bad_record_options,
+    input_options,
+    json_option,
+    option,
+    recipe_options,
+    running_options,
+)
 from dolma.cli.session import run_command
 
 EXAMPLE = """
@@ -34,7 +42,7 @@ dolma stat -c configs/quickstart.yaml --json
 )
 @option("--tokens", section="Counting", key="stat.tokens", metavar="DIR", help="Folder of token shards to count too.")
 @option("-o", "--output", section="Output", key="output", metavar="DIR", help="Folder for stat.json.")
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON instead of tables.")
+@json_option
 @recipe_options
 @bad_record_options
 @running_options

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, bad_record_options, input_options, option, recipe_options, running_options
+from dolma.cli.options import (
+    ManualCommand,
+    bad_record_options,
+    input_options,
+    json_option,
+    option,
+    recipe_options,
+    running_options,
+)
 from dolma.cli.session import run_command
 
 EXAMPLE = """
@@ -66,7 +74,7 @@ dolma tag -c configs/quickstart.yaml --workers 2
 @recipe_options
 @bad_record_options
 @option("--profile", section="Output", is_flag=True, show_default=False, help="Show where the time went, by tagger.")
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON, profile included.")
+@json_option
 @running_options
 @click.pass_context
 def command(ctx: click.Context, **_: Any) -> None:

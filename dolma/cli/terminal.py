@@ -1,4 +1,4 @@
-"""What the commands show: progress, plans, ledgers, tables. The only module that prints."""
+"""What the commands show: progress, plans, ledgers, tables."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from dolma.cli.printing import print_json, say, say_message, say_warnings
+from dolma.cli.tables import print_table
 
+if TYPE_CHECKING:
     from dolma.config import Recipe
     from dolma.doctor import Finding
     from dolma.mixers.report import Preview
@@ -24,13 +25,6 @@ if TYPE_CHECKING:
     from dolma.train.evaluate import Evaluation
     from dolma.train.plan import TrainPlan
     from dolma.verify import Verification
-
-
-def console(*, more: int = 0) -> Console:
-    """Standard output as a rich console; when it is no terminal, 200 and `more` columns wide."""
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200 + more)
 
 
 # --- progress --------------------------------------------------------------------------------------------------------
@@ -65,7 +59,7 @@ class TerminalReporter:
 
         self._meter = Meter(total_tasks=tasks, total_size=bytes)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[rates]}"),
             TimeRemainingColumn(compact=True),
@@ -87,7 +81,7 @@ class TerminalReporter:
             self._progress = None
 
     def note(self, text: str) -> None:
-        click.echo(text, err=True)
+        say_message(text)
 
     def on_step(self, record: Any, steps: int) -> None:
         """A training step: one line that stays up to date on a terminal, and ten that remain."""
@@ -117,7 +111,7 @@ class QuietReporter:
     def finish(self) -> None: ...
 
     def note(self, text: str) -> None:
-        click.echo(text, err=True)
+        say_message(text)
 
 
 def reporter_for(progress: bool | None) -> TerminalReporter | QuietReporter:
@@ -126,62 +120,66 @@ def reporter_for(progress: bool | None) -> TerminalReporter | QuietReporter:
     return TerminalReporter() if wanted else QuietReporter()
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-
-_PATHS = ("input", "output", "file")
-
-
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
-    """Rows under headers; numbers to the right."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    rows = [list(row) for row in rows]
-    # Paths in a pipe are kept whole, so that they can be searched for and copied.
-    whole_paths = [i for i, header in enumerate(headers) if header in _PATHS and not sys.stdout.isatty()]
-    table = Table(title=title, box=SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    for i, header in enumerate(headers):
-        numeric = all(isinstance(row[i], int | float) or row[i] in ("", None, "-") for row in rows)
-        justify: Any = "right" if numeric else "left"
-        table.add_column(header, justify=justify, overflow="fold", no_wrap=i in whole_paths)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    longest = (max((len(str(row[i])) for row in rows), default=0) for i in whole_paths)
-    console(more=sum(longest)).print(table)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+# --- plans and outcomes -----------------------------------------------------------------------------------------------
 
 
 _WIDEST_PLAN = 8  # columns that a terminal has room for
+_OF_A_FILE = ("input", "output", "bytes")
+_LISTED = 6
 
 
 def show_plan(stage: str, rows: list[dict[str, Any]]) -> None:
-    """The plan of a stage; nothing was touched."""
+    """The plan of a stage, files that are treated alike in one row; nothing was touched."""
     title = f"{stage}: plan"
     if len(rows) == 1 and len(rows[0]) > _WIDEST_PLAN:
         print_table(["setting", "value"], list(rows[0].items()), title=title)
         return
-    print_table(list(rows[0]) if rows else ["nothing"], [list(row.values()) for row in rows], title=title)
+    read = {row["columns"] for row in rows}
+    alike: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        alike.setdefault(str([value for key, value in row.items() if key not in _OF_A_FILE]), []).append(row)
+    shown = [
+        {
+            **{key: _first(value) for key, value in group[0].items() if key not in (*_OF_A_FILE, "columns")},
+            "files": len(group),
+            "bytes": sum(row["bytes"] for row in group),
+            "from": _common_folder([row["input"] for row in group]),
+            "to": _common_folder([row["output"] for row in group]),
+        }
+        for group in alike.values()
+    ]
+    print_table(list(shown[0]) if shown else ["nothing"], [list(row.values()) for row in shown], title=title)
+    say(f"fields that are read: {'; '.join(sorted(read))}", "")
+
+
+def _first(value: Any) -> Any:
+    """Of a long list the beginning, on a terminal; `--json` has all."""
+    if not isinstance(value, list) or len(value) <= _LISTED or not sys.stdout.isatty():
+        return value
+    return [*value[:_LISTED], f"and {len(value) - _LISTED} more"]
+
+
+def _common_folder(paths: Sequence[str]) -> str:
+    """The one path, or the folder that all of them are in.
+
+    >>> _common_folder(["s3://b/web/documents/a.gz", "s3://b/books/documents/a.gz"])
+    's3://b/'
+    """
+    parts = [path.split("/") for path in set(paths)]
+    if len(parts) == 1:
+        return paths[0]
+    same = list(itertools.takewhile(lambda names: len(set(names)) == 1, zip(*parts, strict=False)))
+    return "".join(f"{names[0]}/" for names in same) or "several folders"
 
 
 def show_waiting(stage: str, before: list[str]) -> None:
     """A stage of a run whose plan cannot be made yet."""
-    click.echo(f"{stage}: planned when {' and '.join(before)} {'is' if len(before) == 1 else 'are'} done\n")
+    say(f"{stage}: planned when {' and '.join(before)} {'is' if len(before) == 1 else 'are'} done", "")
 
 
 def show_preview(preview: Preview) -> None:
     """What a mix would drop and keep; nothing was written."""
-    for warning in preview.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    say_warnings(preview.warnings)
     show_ledger(preview.ledger)
     show_waterfall(preview)
 
@@ -192,13 +190,12 @@ def show_outcome(outcome: Outcome, *, brief: bool = False) -> None:
     waiting = getattr(report, "waiting", 0)
     label = outcome.stage if outcome.name == outcome.stage else f"{outcome.stage} {outcome.name}"
     if outcome.complete_before:
-        click.echo(f"{label}: nothing to do, {outcome.folder} is complete and unchanged")
+        say(f"{label}: nothing to do, {outcome.folder} is complete and unchanged")
     elif waiting:
-        click.echo(f"{label}: this part is done; {waiting} tasks wait for the other shards")
+        say(f"{label}: this part is done; {waiting} tasks wait for the other shards")
     else:
-        click.echo(f"{label}: {_did(outcome)}")
-    for warning in getattr(outcome.report, "warnings", ()):
-        click.echo(f"warning: {warning}", err=True)
+        say(f"{label}: {_did(outcome)}")
+    say_warnings(getattr(outcome.report, "warnings", ()))
     if not brief:
         _show_details(outcome, report)
 
@@ -257,7 +254,7 @@ def _show_details(outcome: Outcome, report: Any) -> None:
 def show_profile(profile: Profile | None) -> None:
     """Where the time of a tag run went."""
     if profile is None:
-        click.echo("profile: nothing was left to run")
+        say("profile: nothing was left to run")
         return
     rows = [
         (
@@ -271,7 +268,7 @@ def show_profile(profile: Profile | None) -> None:
     ]
     print_table(["", "name", "seconds", "share", "MB/s"], rows, title="profile, all workers together")
     elapsed = profile.elapsed or 1
-    click.echo(
+    say(
         f"{profile.documents:,} documents, {profile.bytes / 1e6:,.1f} MB of text in {profile.elapsed:,.1f} s: "
         f"{profile.documents / elapsed:,.0f} documents/s, {profile.bytes / 1e6 / elapsed:,.1f} MB/s"
     )
@@ -295,15 +292,11 @@ def show_ledger(ledger: Ledger) -> None:
 def show_waterfall(report: Any) -> None:
     """What each rule drops first, and what it alone drops; then what sampled sources came to."""
     keys = ("rule", "source", "documents", "bytes", "alone", "samples")
-    rows = [[_sampled(row[key]) for key in keys] for row in report.waterfall if row["documents"]]
+    rows = [[row[key] for key in keys] for row in report.waterfall if row["documents"]]
     if rows:
         print_table(["rule", "source", "drops first", "bytes", "drops alone", "for example"], rows, title="rules")
     if report.shares:
         print_table(list(report.shares[0]), [list(row.values()) for row in report.shares], title="sources")
-
-
-def _sampled(value: Any) -> Any:
-    return ", ".join(value) if isinstance(value, list | tuple) else value
 
 
 _DESCRIBED = ("attribute", "source", "count", "missing", "mean", "min", "q0.05", "q0.5", "q0.95", "max", "histogram")
@@ -311,8 +304,10 @@ _DESCRIBED = ("attribute", "source", "count", "missing", "mean", "min", "q0.05",
 
 def show_json(report: Any) -> None:
     """A report as JSON, nothing else."""
-    encoded = report.to_json()
-    click.echo(encoded if isinstance(encoded, str) else encoded.decode(), nl=False)
+    if hasattr(report, "to_json"):
+        print_json(report.to_json())
+    else:
+        _show_struct(report)
 
 
 def show_statistics(report: Any) -> None:
@@ -322,7 +317,8 @@ def show_statistics(report: Any) -> None:
             print_table(list(rows[0]), [list(row.values()) for row in rows], title=title)
     described = [row for row in report.attribute_table() if row.get("count") or not row["attribute"].endswith(".error")]
     if described:
-        print_table(_DESCRIBED, [[_described(row, key) for key in _DESCRIBED] for row in described], title="attributes")
+        rows = [[_described(row, key) for key in _DESCRIBED] for row in described]
+        print_table(_DESCRIBED, rows, title="attributes", grouped=True)
 
 
 def _described(row: dict[str, Any], key: str) -> Any:
@@ -337,15 +333,15 @@ def _described(row: dict[str, Any], key: str) -> Any:
 def show_run(recipe: Recipe, outcomes: list[Outcome]) -> None:
     """The end of `dolma run`: the ledger from raw documents to tokens, the loss, a sample, and what lies where."""
     if all(outcome.complete_before for outcome in outcomes):
-        click.echo("\nnothing to do: every stage is complete and its settings and inputs are unchanged")
+        say("", "nothing to do: every stage is complete and its settings and inputs are unchanged")
     by_stage = {outcome.stage: outcome for outcome in outcomes}
     _show_whole_ledger(by_stage)
     if "train" in by_stage:
         _show_training(recipe, by_stage["train"])
-    click.echo("")
+    say("")
     for outcome in outcomes:
-        click.echo(f"{outcome.name + ':':<14} {outcome.folder}")
-    click.echo(f"{'recipe:':<14} {recipe.output}/recipe.yaml")
+        say(f"{outcome.name + ':':<14} {outcome.folder}")
+    say(f"{'recipe:':<14} {recipe.output}/recipe.yaml")
 
 
 def _show_whole_ledger(by_stage: dict[str, Outcome]) -> None:
@@ -380,14 +376,13 @@ def _show_whole_ledger(by_stage: dict[str, Outcome]) -> None:
             rows.append(line("out", account.written))
     print_table(["source", "", "documents", "bytes", "tokens"], rows, title="ledger")
     if tokenized is not None:
-        click.echo("~ tokens of text that was not encoded, from the source's bytes per token")
+        say("~ tokens of text that was not encoded, from the source's bytes per token")
 
 
 def _show_training(recipe: Recipe, outcome: Outcome) -> None:
     report = outcome.report
-    click.echo(f"\nloss: {report.first_loss:.3f} at the start, {report.last_loss:.3f} after {report.steps:,} steps")
-    for warning in report.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    say("", f"loss: {report.first_loss:.3f} at the start, {report.last_loss:.3f} after {report.steps:,} steps")
+    say_warnings(report.warnings)
     if recipe.tokenize is not None and recipe.train is not None:
         from dolma.train import generate_text
 
@@ -398,7 +393,7 @@ def _show_training(recipe: Recipe, outcome: Outcome) -> None:
             max_tokens=recipe.train.sample_tokens,
             seed=recipe.train.seed,
         )
-        click.echo(f"sample: {text!r}")
+        say(f"sample: {text!r}")
 
 
 def show_training_plan(plan: TrainPlan, *, as_json: bool) -> None:
@@ -433,14 +428,13 @@ def show_training_plan(plan: TrainPlan, *, as_json: bool) -> None:
         ("time at this MFU", f"{hours:,.1f} h" if hours >= 1 else f"{plan.seconds:,.1f} s"),
     ]
     print_table(["", ""], figures)
-    for warning in plan.warnings:
-        click.echo(f"warning: {warning}", err=True)
+    say_warnings(plan.warnings)
 
 
 def _show_struct(value: Any) -> None:
     import msgspec
 
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=1))
+    print_json(msgspec.json.format(msgspec.json.encode(value), indent=1))
 
 
 def show_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
@@ -476,7 +470,7 @@ def show_seen(rows: Iterable[Any], *, as_json: bool) -> None:
 
     if as_json:
         for row in rows:
-            click.echo(msgspec.json.encode(row))
+            print_json(msgspec.json.encode(row))
         return
     table = [(x.step, x.stage, x.window, x.source, x.id, f"{x.path}:{x.line}", f"{x.start}-{x.end}") for x in rows]
     print_table(["step", "stage", "window", "source", "document", "from", "tokens"], table)
@@ -488,34 +482,34 @@ def show_seen(rows: Iterable[Any], *, as_json: bool) -> None:
 def show_taggers(entries: Sequence[Entry], *, full: bool, as_json: bool) -> None:
     """The taggers by family, or all there is to know of some."""
     if as_json:
-        click.echo(json.dumps([entry.as_json() for entry in entries], indent=1))
+        print_json(json.dumps([entry.as_json() for entry in entries], indent=1))
         return
     if full:
         for entry in entries:
             _show_tagger(entry)
         return
-    width = max(len(entry.name) for entry in entries)
-    for family, members in itertools.groupby(entries, key=lambda entry: entry.family):
-        click.secho(family, bold=True)
-        for entry in members:
-            speed = "" if entry.megabytes_per_second is None else f"{entry.megabytes_per_second:,.0f}"
-            notes = [f"needs {need.name}" for need in entry.needs] + [entry.languages] * bool(entry.languages)
-            about = " ".join([entry.meaning or entry.problem, *(f"[{note}]" for note in notes)])
-            click.echo(f"  {entry.name:<{width}}  {speed:>6}  {len(entry.outputs):>4}  {about}")
-    click.echo(
-        "columns: name, MB of text per second alone on one core, outputs, meaning [needs] [assumes]\n"
-        "`dolma list NAME` shows the outputs; `dolma tag --help` how to add your own"
+    headers = ("family", "tagger", "MB/s", "outputs", "meaning [needs] [assumes]")
+    rows = []
+    for entry in entries:
+        speed = "" if entry.megabytes_per_second is None else f"{entry.megabytes_per_second:,.0f}"
+        notes = [f"[needs {need.name}]" for need in entry.needs] + [f"[{entry.languages}]"] * bool(entry.languages)
+        about = " ".join([entry.meaning or entry.problem, *notes])
+        rows.append((entry.family, entry.name, speed, len(entry.outputs), about))
+    print_table(headers, rows, grouped=True)
+    say(
+        "MB/s: of text, each tagger alone on one core; assumes: of the text",
+        "`dolma list NAME` shows the outputs; `dolma tag --help` how to add your own",
     )
 
 
 def _show_tagger(entry: Entry) -> None:
-    click.echo(f"{entry.name}: {entry.meaning}  ({entry.at})")
+    say(f"{entry.name}: {entry.meaning}  ({entry.at})")
     if entry.languages:
-        click.echo(f"  assumes: {entry.languages}")
+        say(f"  assumes: {entry.languages}")
     for need in entry.needs:
-        click.echo(f"  needs {need.kind} {need.name}: {need.get}")
+        say(f"  needs {need.kind} {need.name}: {need.get}")
     if entry.megabytes_per_second is not None:
-        click.echo(f"  speed: {entry.megabytes_per_second:,.0f} MB of text per second, alone on one core")
+        say(f"  speed: {entry.megabytes_per_second:,.0f} MB of text per second, alone on one core")
     keys = ("name", "kind", "unit", "range", "meaning")
     print_table(keys, [[out[key] for key in keys] for out in entry.outputs])
 
@@ -523,16 +517,16 @@ def _show_tagger(entry: Entry) -> None:
 def show_verification(result: Verification) -> None:
     """What was checked, and every problem on a line."""
     for folder, n_files in result.checked:
-        click.echo(f"{folder}: {n_files:,} files")
+        say(f"{folder}: {n_files:,} files")
     for problem in result.problems:
-        click.echo(f"problem: {problem}", err=True)
+        say_message(f"problem: {problem}")
     if not result.problems:
-        click.echo(f"ok: {result.files:,} files in {result.sets:,} file sets are as their manifests say")
+        say(f"ok: {result.files:,} files in {result.sets:,} file sets are as their manifests say")
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
     """What is there and what is missing, with the command that gets it."""
     for found in findings:
-        click.echo(f"{'ok' if found.ok else 'missing':<8} {found.what}")
+        say(f"{'ok' if found.ok else 'missing':<8} {found.what}")
         if not found.ok:
-            click.echo(f"         {found.get}")
+            say(f"         {found.get}")

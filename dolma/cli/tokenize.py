@@ -10,6 +10,7 @@ from dolma.cli.options import (
     ManualCommand,
     bad_record_options,
     input_options,
+    json_option,
     option,
     recipe_options,
     running_options,
@@ -78,6 +79,7 @@ dolma tokenize --tokenizer data/sample/tokenizer.json --documents 'data/sample/*
     show_default=False,
     help="Documents in seeded random order across all shards, or in corpus order.  [default: shuffle]",
 )
+@json_option
 @recipe_options
 @bad_record_options
 @seed_option

@@ -7,8 +7,10 @@ from typing import Any
 import click
 
 from dolma.cli.options import ManualCommand, ManualGroup, option, recipe_options
+from dolma.cli.printing import say
 from dolma.cli.session import run_command
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 EXAMPLE = """
 dolma train --tokens runs/quickstart/tokens --model olmo2_quickstart --steps 200 --output runs/model
@@ -79,7 +81,7 @@ def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: 
 
     read = read_recipe(recipe, {})
     if read.train is None:
-        raise ConfigError(f"{recipe} has no `train:`")
+        raise ConfigError(f"{printable(recipe)} has no `train:`")
     folder = tokens or (folder_of(read, "tokenize") if read.tokenize is not None else None)
     found = plan_training(read.train, tokens=folder, devices=devices, peak_flops=peak_flops, mfu=mfu)
     show_training_plan(found, as_json=as_json)
@@ -106,7 +108,7 @@ def export(checkpoint: str, output: str, tokenizer: str | None, dtype: str, *, t
     from dolma.train.interop.export import export_checkpoint
 
     export_checkpoint(checkpoint, output, tokenizer=tokenizer, dtype=dtype, trim_vocabulary=trim_vocabulary)
-    click.echo(f"{output}: read it with transformers' AutoModelForCausalLM.from_pretrained({output!r})")
+    say(f"{output}: read it with transformers' AutoModelForCausalLM.from_pretrained({output!r})")
 
 
 SOUP_EXAMPLE = """
@@ -124,4 +126,4 @@ def soup(checkpoints: tuple[str, ...], output: str) -> None:
     require_torch()
     from dolma.train.soup import soup as mean
 
-    click.echo(mean(checkpoints, output))
+    say(mean(checkpoints, output))

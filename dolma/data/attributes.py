@@ -20,6 +20,7 @@ from dolma.data.dataset import AttributesFormat, is_native
 from dolma.data.identity import Content
 from dolma.data.parquet import ParquetOutput, leaves, open_parquet
 from dolma.errors import AlignmentError, DataError, did_you_mean
+from dolma.printable import printable
 
 _NOTES = b"dolma.attributes"  # the key in a file's metadata
 _ROWS_PER_GROUP = 1 << 16
@@ -270,7 +271,7 @@ def check_exhausted(reader: AttributeReader, *, documents: str) -> None:
     if left := reader.take(1):
         id = left.column("id")[0].as_py()
         raise AlignmentError(
-            f"{reader.path} goes on with id {id!r} after the last document\n"
+            f"{printable(reader.path)} goes on with id {id!r} after the last document\n"
             "  the attributes are of other documents, or of another version of them: run their stage again",
             file=documents,
         )

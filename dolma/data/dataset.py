@@ -19,6 +19,7 @@ from dolma.data.formats.table import format_of
 from dolma.data.shards import Piece, Shard, identified
 from dolma.errors import ConfigError, DataError
 from dolma.names import check_path
+from dolma.printable import printable
 
 __all__ = ["AttributesFormat", "Dataset", "Piece", "Shard", "identified", "is_native", "pieces"]
 
@@ -89,7 +90,7 @@ class Dataset:
         try:
             check_path(name)
         except ValueError as error:
-            raise ConfigError(f"{path}: outputs would be named after it, and {error}\n  rename it") from None
+            raise ConfigError(f"{printable(path)}: outputs would be named after it, and {error}\n  rename it") from None
         return Shard(path=path, name=name, root=root, inner=inner, size=size)
 
     def pieces(self, shards: Sequence[Shard]) -> list[Piece]:
@@ -108,7 +109,8 @@ class Dataset:
             parent = os.path.dirname(os.path.dirname(shard.path)) or "."
             tried = streams.join(parent, "attributes", name)
             raise ConfigError(
-                f"{shard.path}: no folder called 'documents' in this path, so {tried} would be a guess\n"
+                f"{printable(shard.path)}: no folder called 'documents' in this path, so {printable(tried)} "
+                "would be a guess\n"
                 "  say where attributes lie with `--attributes DIR`, or keep documents in a folder called `documents`"
             )
         return streams.join(shard.root, "attributes", name)

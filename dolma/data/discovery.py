@@ -25,6 +25,7 @@ from dolma.data import streams
 from dolma.data.formats.table import EXPECTED, is_document
 from dolma.data.manifest import NAME, stage_of
 from dolma.errors import ConfigError, DataError
+from dolma.printable import printable
 
 HIDDEN = "hidden"
 UNDERSCORE = "with a name that begins with `_`"
@@ -64,11 +65,11 @@ def find(pattern: str, *, exclude: Sequence[str] = (), outputs: Sequence[str] = 
     s3 = pattern.startswith("s3://")
     if streams.is_url(pattern) and not s3:
         if any(c in pattern for c in "*["):
-            raise ConfigError(f"{pattern}: wildcards work for local paths and s3://; name each file")
+            raise ConfigError(f"{printable(pattern)}: wildcards work for local paths and s3://; name each file")
         return Found([pattern], {})
     if os.path.isfile(pattern) or (s3 and is_document(pattern) and not _is_wild(pattern)):  # brackets in a name, too
         if not is_document(pattern):
-            raise ConfigError(f"{pattern} is no document file\n  expected {EXPECTED}")
+            raise ConfigError(f"{printable(pattern)} is no document file\n  expected {EXPECTED}")
         if any(_excludes(one, os.path.basename(pattern), pattern, pattern) for one in exclude):
             return Found([], {EXCLUDED: [pattern]})
         _check_name(pattern)
@@ -148,7 +149,8 @@ class _Selection:
         made_by = stage_of(base or ".")
         if parts == ["**"] and made_by in _WITHOUT_DOCUMENTS:
             raise ConfigError(
-                f"{base} is the output of `{made_by}`, which holds no documents\n  expected a folder of documents"
+                f"{printable(base)} is the output of `{made_by}`, which holds no documents"
+                "\n  expected a folder of documents"
             )
         self._inside_mix = made_by == "mix"
 

@@ -22,6 +22,7 @@ from dolma.data import streams
 from dolma.data.identity import changed
 from dolma.data.tokenizer_file import AddedToken, TokenizerFile, read_tokenizer_file
 from dolma.errors import ConfigError, DataError, RecordError
+from dolma.printable import printable
 
 _TOGETHER = 256
 _UNKNOWN = "\ue000unknown"  # no text has it as a word
@@ -43,7 +44,7 @@ def load_tokenizer(path: str, *, sha256: str | None = None, key: str = "") -> An
     for token in file.added:
         if not (number := _number(tokenizer, token)) == token.id:
             raise ConfigError(
-                f"{path}: the file says that the added token {token.content!r} is {token.id}, "
+                f"{printable(path)}: the file says that the added token {token.content!r} is {token.id}, "
                 f"tokenizers {_version()} gives it {number}: shards would hold both\n"
                 "  number added tokens without gaps after the vocabulary, as `tokenizers` saves them",
                 path=key,
@@ -69,7 +70,7 @@ def _loaded(raw: bytes, path: str, key: str) -> Any:
             if not _is_of_the_library(error):
                 raise
             raise ConfigError(
-                f"tokenizers {_version()} cannot read {path}: {error}\n"
+                f"tokenizers {_version()} cannot read {printable(path)}: {error}\n"
                 "  another version of it may: `pip install 'tokenizers<1'` or `pip install 'dolma[fast]'`",
                 path=key,
             ) from error

@@ -31,6 +31,7 @@ from pathlib import Path
 
 from dolma.data import streams
 from dolma.errors import ConfigError, DataError
+from dolma.printable import printable
 
 CACHE_VARIABLE = "DOLMA_CACHE"
 TIMEOUT_SECONDS = 60.0
@@ -57,8 +58,8 @@ def local_copy(path_or_url: str | os.PathLike[str], *, sha256: str | None = None
     path = cached_path(given) if streams.is_url(given) else Path(given.removeprefix("file://")).expanduser()
     if not path.is_file():
         if streams.is_url(given):
-            raise ConfigError(f"{given} has not been fetched\n  run `dolma fetch {_quoted(given)}`")
-        raise ConfigError(f"no such file: {given}\n  give a path that is there, or a URL")
+            raise ConfigError(f"{printable(given)} has not been fetched\n  run `dolma fetch {_quoted(given)}`")
+        raise ConfigError(f"no such file: {printable(given)}\n  give a path that is there, or a URL")
     if sha256 is not None:
         _check(path, sha256, given)
     return path
@@ -125,7 +126,9 @@ def http_url(url: str) -> str:
         return url
     match = _HUGGING_FACE.fullmatch(url)
     if match is None:
-        raise ConfigError(f"{url}: expected hf://owner/name[@revision]/path, or hf://datasets/owner/name/path")
+        raise ConfigError(
+            f"{printable(url)}: expected hf://owner/name[@revision]/path, or hf://datasets/owner/name/path"
+        )
     revision = urllib.parse.quote(match["revision"] or "main", safe="")
     return f"https://huggingface.co/{match['kind']}{match['repository']}/resolve/{revision}/{match['path']}"
 
@@ -190,7 +193,8 @@ def _locked(folder: Path) -> Iterator[None]:
         lock = open(folder / _LOCK, "wb")
     except OSError as error:
         raise ConfigError(
-            f"{folder}: cannot write there: {error.strerror or error}\n  name another cache folder in ${CACHE_VARIABLE}"
+            f"{printable(folder)}: cannot write there: {error.strerror or error}"
+            f"\n  name another cache folder in ${CACHE_VARIABLE}"
         ) from error
     with lock:
         try:

@@ -13,6 +13,7 @@ from dolma.data import streams
 from dolma.data.identity import Content
 from dolma.errors import DataError
 from dolma.names import leads_below
+from dolma.printable import printable
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
@@ -179,7 +180,7 @@ def input_content(path: str) -> Content:
     folder, below, outputs = found
     if below not in outputs.files:
         raise DataError(
-            f"is none of the files of the finished output in {folder}, among which it lies\n"
+            f"is none of the files of the finished output in {printable(folder)}, among which it lies\n"
             "  move it away, or run the stage that made the output again with `--overwrite`",
             file=path,
         )
@@ -190,7 +191,7 @@ def input_content(path: str) -> Content:
         raise DataError(
             f"changed since it was written: {content.size:,} bytes, xxh3 {content.checksum}; "
             f"its manifest says {recorded.bytes:,} bytes, xxh3 {recorded.checksum}\n"
-            f"  run `dolma verify {folder}` to see the extent, then make it again with `--overwrite`",
+            f"  run `dolma verify {printable(folder)}` to see the extent, then make it again with `--overwrite`",
             file=path,
         )
     return content
@@ -207,7 +208,8 @@ def _check_siblings(folder: str, outputs: _Outputs) -> None:
         path = streams.join(folder, below)
         if below.startswith(_DOCUMENTS) and not streams.exists(path):
             raise DataError(
-                f"gone since it was written: its manifest lists it\n  run `dolma verify {folder}` to see the extent, "
+                "gone since it was written: its manifest lists it"
+                f"\n  run `dolma verify {printable(folder)}` to see the extent, "
                 "then run the stage that made it again",
                 file=path,
             )

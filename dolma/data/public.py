@@ -14,6 +14,7 @@ from typing import Literal
 
 from dolma.data.fetch import cached_path, local_copy
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ def copies(given: str, *, tagger: str) -> tuple[Path, ...]:
     if missing := [url for url in public.urls if not cached_path(url).is_file()]:
         raise ConfigError(
             f"{tagger}: {len(missing)} of the {len(public.urls)} files of {given!r} have not been fetched\n"
-            f"  run `dolma fetch {given}`, or give local files"
+            f"  run `dolma fetch {printable(given)}`, or give local files"
         )
     return tuple(local_copy(url) for url in public.urls)
 

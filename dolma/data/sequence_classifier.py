@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from dolma.data.public import copies
 from dolma.errors import ConfigError, MissingExtraError, did_you_mean
+from dolma.printable import printable
 
 Backend = Literal["onnx", "torch"]
 Device = Literal["cpu", "cuda"]
@@ -104,7 +105,7 @@ def _weights(found: Sequence[Path], backend: str, path: str | Path, owner: str) 
                 return file
     names = " or ".join(WEIGHTS[kind][0] for kind in get_args(Backend) if kind in wanted)
     raise ConfigError(
-        f"{owner}: no {names} at {path}\n"
+        f"{owner}: no {names} at {printable(path)}\n"
         "  give a folder with model.onnx or model.safetensors, config.json and tokenizer.json; docs/models.md says how"
         " to make one"
     )
@@ -118,7 +119,9 @@ def _beside(given: str | Path | None, name: str, found: Sequence[Path], folders:
         if candidate.is_file():
             return candidate
     option = name.removesuffix(".json")
-    raise ConfigError(f"{owner}: no {name} in {folders[0]}\n  put it there, or name it by the option `{option}`")
+    raise ConfigError(
+        f"{owner}: no {name} in {printable(folders[0])}\n  put it there, or name it by the option `{option}`"
+    )
 
 
 def read_facts(file: Path) -> Facts:
@@ -133,7 +136,9 @@ def read_facts(file: Path) -> Facts:
     try:
         content = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
     except msgspec.MsgspecError as error:
-        raise ConfigError(f"{file} is no config.json: {error}\n  give the one that belongs to the model") from error
+        raise ConfigError(
+            f"{printable(file)} is no config.json: {error}\n  give the one that belongs to the model"
+        ) from error
     labels = _labels(content, file)
     problem = content.get("problem_type")
     activation: Activation = "softmax"
@@ -152,7 +157,9 @@ def _labels(content: Mapping[str, Any], file: Path) -> tuple[str, ...]:
     # transformers leaves two labels of these names out of the file.
     named = content.get("id2label") or {str(i): f"LABEL_{i}" for i in range(content.get("num_labels") or 2)}
     if sorted(named) != sorted(str(i) for i in range(len(named))):
-        raise ConfigError(f"{file}: the labels in id2label are {', '.join(named)}; expected 0 to {len(named) - 1}")
+        raise ConfigError(
+            f"{printable(file)}: the labels in id2label are {', '.join(named)}; expected 0 to {len(named) - 1}"
+        )
     return tuple(named[str(i)] for i in range(len(named)))
 
 
@@ -170,7 +177,8 @@ def open_model(files: Files, facts: Facts, *, device: str, threads: int, owner: 
     shape = logits(np.zeros((1, 1), dtype=np.int64), np.ones((1, 1), dtype=np.int64)).shape
     if shape != (1, len(facts.labels)):
         raise ConfigError(
-            f"{owner}: {files.weights} gives {shape[-1]} values, {files.config} has {len(facts.labels)} labels"
+            f"{owner}: {printable(files.weights)} gives {shape[-1]} values, {printable(files.config)} has "
+            f"{len(facts.labels)} labels"
             f" ({', '.join(facts.labels[:9])})\n  give the config.json of this model by the option `config`"
         )
     return logits
@@ -191,7 +199,9 @@ def _open_onnx(files: Files, *, device: str, threads: int, owner: str) -> Logits
     try:
         session = onnxruntime.InferenceSession(str(files.weights), options, providers=[*wanted, "CPUExecutionProvider"])
     except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
-        raise ConfigError(f"{owner}: ONNX Runtime cannot read {files.weights}: {error}\n  export it again") from error
+        raise ConfigError(
+            f"{owner}: ONNX Runtime cannot read {printable(files.weights)}: {error}\n  export it again"
+        ) from error
     if not set(wanted) <= set(session.get_providers()):
         raise ConfigError(f"{owner}: onnxruntime cannot use CUDA here\n  see `nvidia-smi`, or give `device: cpu`")
     return _onnx_logits(session, files.weights, owner)
@@ -202,12 +212,14 @@ def _onnx_logits(session: Any, file: Path, owner: str) -> Logits:
     known = {"input_ids", "attention_mask", "token_type_ids"}
     if "input_ids" not in types or not set(types) <= known:
         raise ConfigError(
-            f"{owner}: {file} takes {', '.join(types)}; expected input_ids, attention_mask and token_type_ids\n"
+            f"{owner}: {printable(file)} takes {', '.join(types)}; expected input_ids, attention_mask and "
+            "token_type_ids\n"
             "  export it as a model for sequence classification"
         )
     if any(isinstance(size, int) for given in session.get_inputs() for size in given.shape):
         raise ConfigError(
-            f"{owner}: {file} takes inputs of one size, {session.get_inputs()[0].shape}\n  export it with dynamic axes"
+            f"{owner}: {printable(file)} takes inputs of one size, {session.get_inputs()[0].shape}"
+            "\n  export it with dynamic axes"
         )
     names = [given.name for given in session.get_outputs()]
     output = "logits" if "logits" in names else names[0]
@@ -238,7 +250,7 @@ def _open_torch(files: Files, *, device: str, threads: int, owner: str) -> Logit
     if type(config) not in kinds:
         raise ConfigError(
             f"{owner}: transformers {transformers.__version__} has no classifier of the model_type"
-            f" {content.get('model_type')!r} ({files.config})\n"
+            f" {content.get('model_type')!r} ({printable(files.config)})\n"
             "  export the model to ONNX, or install a version that has it"
         )
     try:
@@ -251,13 +263,13 @@ def _open_torch(files: Files, *, device: str, threads: int, owner: str) -> Logit
         )
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise ConfigError(
-            f"{owner}: {files.weights} cannot be read as the model of {files.config}: {error}\n"
+            f"{owner}: {printable(files.weights)} cannot be read as the model of {printable(files.config)}: {error}\n"
             "  give the two that belong together"
         ) from error
     # What is missing would be random.
     if missing := sorted(loaded["missing_keys"]):
         raise ConfigError(
-            f"{owner}: {files.weights} lacks {len(missing)} of the model's weights, {missing[0]} for one\n"
+            f"{owner}: {printable(files.weights)} lacks {len(missing)} of the model's weights, {missing[0]} for one\n"
             "  give the weights of a model for sequence classification"
         )
     model = model.to(device).eval()

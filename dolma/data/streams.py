@@ -35,6 +35,7 @@ from isal import igzip, igzip_lib
 
 from dolma.data.identity import CheckedFile, Content, content_of
 from dolma.errors import ConfigError, DataError, MissingExtraError
+from dolma.printable import printable
 
 Compression = Literal["", "gzip", "zstd", "bzip2", "xz"]
 COMPRESSION_SUFFIXES: dict[str, Compression] = {
@@ -126,7 +127,7 @@ def _open_raw(path: str, mode: Literal["rb", "wb"]) -> BinaryIO:
         extra = {"s3": "s3", "gs": "gcs", "azure": "azure", "http": "http", "https": "http"}.get(scheme)
         if extra is None:
             raise ConfigError(
-                f"{path}: no reader for {scheme}:// URLs; smart_open reads s3, gs, azure, http"
+                f"{printable(path)}: no reader for {scheme}:// URLs; smart_open reads s3, gs, azure, http"
             ) from error
         raise MissingExtraError(f"smart_open[{extra}]", extra=extra, purpose=path) from error
 
@@ -183,7 +184,7 @@ def remove(path: str) -> None:
         with _s3_errors(path):
             _s3_client().delete_object(Bucket=bucket, Key=key)
     else:
-        raise ConfigError(f"{path}: cannot delete there; only local paths and s3:// can be overwritten")
+        raise ConfigError(f"{printable(path)}: cannot delete there; only local paths and s3:// can be overwritten")
 
 
 def remove_tree(folder: str) -> None:
@@ -200,7 +201,7 @@ def list_files(folder: str) -> list[str]:
     if folder.startswith("s3://"):
         return list_prefix(folder.rstrip("/") + "/")
     if is_url(folder):
-        raise ConfigError(f"{folder}: cannot list there; name each file, or use a local path or s3://")
+        raise ConfigError(f"{printable(folder)}: cannot list there; name each file, or use a local path or s3://")
     return sorted(join(parent, name) for parent, _folders, names in os.walk(local_path(folder)) for name in names)
 
 

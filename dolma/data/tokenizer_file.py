@@ -17,6 +17,7 @@ import msgspec
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.errors import ConfigError, DataError
+from dolma.printable import printable
 
 MOST_BYTES = 512 << 20
 """The longest file that is read; public ones have up to 35 MB."""
@@ -130,7 +131,9 @@ def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:
         if isinstance(vocabulary, list) and unk_id is not None and not 0 <= unk_id < len(vocabulary):
             raise msgspec.ValidationError(f"`unk_id` is {unk_id}, its vocabulary has {len(vocabulary):,} pieces")
     except msgspec.DecodeError as error:
-        raise ConfigError(f"{path} is no tokenizer.json: {error}\n  {_conversion(path, raw)}", path=key) from error
+        raise ConfigError(
+            f"{printable(path)} is no tokenizer.json: {error}\n  {_conversion(path, raw)}", path=key
+        ) from error
     file = TokenizerFile(path=path, raw=raw, content=content)
     _check_ids(file, key)
     return file
@@ -140,20 +143,23 @@ def _read(path: str, key: str) -> bytes:
     if os.path.isdir(path):
         file = streams.join(path, "tokenizer.json")
         if os.path.isfile(file):
-            raise ConfigError(f"{path} is a folder\n  give the file: {file}", path=key)
+            raise ConfigError(f"{printable(path)} is a folder\n  give the file: {printable(file)}", path=key)
         slow = any(os.path.isfile(streams.join(path, name)) for name in _SLOW)
         how = _FROM_FOLDER.format(path.rstrip("/")) if slow else "give the path of a tokenizer.json"
-        raise ConfigError(f"{path} is a folder without a tokenizer.json\n  {how}", path=key)
+        raise ConfigError(f"{printable(path)} is a folder without a tokenizer.json\n  {how}", path=key)
     try:
         return streams.read_bytes(path, limit=MOST_BYTES)
     except FileNotFoundError as error:
         hub = f"; from a hub: `hf download {path} tokenizer.json`" if path.count("/") == 1 and "." not in path else ""
         raise ConfigError(
-            f"no such file: {path}\n  give the path of a tokenizer.json; names of a hub are not looked up{hub}",
+            f"no such file: {printable(path)}"
+            f"\n  give the path of a tokenizer.json; names of a hub are not looked up{hub}",
             path=key,
         ) from error
     except DataError as error:
-        raise ConfigError(f"{path}: {error.message}\n  give the path of a tokenizer.json", path=key) from error
+        raise ConfigError(
+            f"{printable(path)}: {error.message}\n  give the path of a tokenizer.json", path=key
+        ) from error
 
 
 def _conversion(path: str, raw: bytes) -> str:

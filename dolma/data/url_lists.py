@@ -31,6 +31,7 @@ from dolma.data import streams
 from dolma.data.formats.table import strip_suffixes
 from dolma.data.urls import is_address, parse_host, parse_url
 from dolma.errors import ConfigError, DataError, did_you_mean
+from dolma.printable import printable
 
 COLUMNS = ("domain", "host", "hostname", "url", "website", "site", "word", "entry")
 """Names of columns that are looked for when none is given; then the first column is taken."""
@@ -72,7 +73,7 @@ def _entries(text: str, path: str, column: str | None) -> Iterator[tuple[int, st
         yield from _column(text, path, column)
         return
     if column is not None:
-        raise ConfigError(f"{path}: only .csv and .tsv files have columns, and {column!r} was asked for")
+        raise ConfigError(f"{printable(path)}: only .csv and .tsv files have columns, and {column!r} was asked for")
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if line and line[0] not in "#!;[" and (line := _COMMENT.sub("", line).strip()):
@@ -85,7 +86,7 @@ def _column(text: str, path: str, column: str | None) -> Iterator[tuple[int, str
     header = [name.strip().lower() for name in next(rows, [])]
     wanted = column.lower() if column is not None else next((name for name in COLUMNS if name in header), None)
     if column is not None and wanted not in header:
-        raise ConfigError(f"{path}: no column {column!r}; {did_you_mean(column, header)}")
+        raise ConfigError(f"{printable(path)}: no column {column!r}; {did_you_mean(column, header)}")
     at = header.index(wanted) if wanted is not None else 0
     if wanted is None and header and header[0]:
         yield 1, header[0]

@@ -18,6 +18,7 @@ import xxhash
 from dolma.data import streams
 from dolma.data.manifest import FileSet, OutputFile
 from dolma.errors import DataError
+from dolma.printable import printable
 from dolma.run.standing import HEADER, JOURNAL, WORK
 from dolma.run.task import TaskResult
 
@@ -78,7 +79,9 @@ class Journal:
         names = {folder: name for name, folder in self._folders.items()}
         for out in result.outputs:
             if out.set not in names:
-                raise ValueError(f"{key}: wrote {out.path} in {out.set}, which is no file set of this stage")
+                raise ValueError(
+                    f"{key}: wrote {printable(out.path)} in {printable(out.set)}, which is no file set of this stage"
+                )
         numbered = _placed(result, names)
         encoded = msgspec.json.encode(Record(key=key, result=numbered))
         streams.write_bytes(self._path(phase, key), encoded)

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from dolma.errors import ConfigError, DolmaError, WorkerError
+from dolma.printable import printable
 from dolma.run.options import RunOptions, worker_count
 from dolma.run.progress import listening
 from dolma.run.task import OnProgress, OnResult, Task, Work
@@ -155,7 +156,7 @@ class LocalExecutor:
         phase.attempts[index] += 1
         if phase.attempts[index] >= ATTEMPTS:
             raise WorkerError(
-                f"{subject}: a worker process {_fate(status)} on this file, {ATTEMPTS} times\n"
+                f"{printable(subject)}: a worker process {_fate(status)} on this file, {ATTEMPTS} times\n"
                 "  SIGKILL mostly means that memory ran out: give fewer `--workers`, then run the command again; "
                 "finished files are kept"
             )
@@ -185,7 +186,7 @@ def run_here(work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progr
                 _name_subject(error, task)
                 raise
             except Exception as error:  # the one border where any defect of a work becomes an error that names its file
-                raise WorkerError(f"{task.subject}: {_said(error)}") from error
+                raise WorkerError(f"{printable(task.subject)}: {_said(error)}") from error
         on_result(index, result)
 
 
@@ -357,7 +358,7 @@ def raise_remote(failure: Failure, task: Task) -> NoReturn:
     """Raise a worker's error here: a `DolmaError` as it was, anything else as `WorkerError`."""
     error, said, trace = failure
     if error is None:
-        raise WorkerError(f"{task.subject}: {said}") from RemoteTraceback(trace)
+        raise WorkerError(f"{printable(task.subject)}: {said}") from RemoteTraceback(trace)
     _name_subject(error, task)
     raise error from RemoteTraceback(trace)
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from dolma.data import streams
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 WAIT_SECONDS = 30.0
 """How long a shard waits for another one that prepares the folders."""
@@ -102,7 +103,7 @@ class FolderLock:
     def taken(self) -> ConfigError:
         """The error of a run that finds the lock held."""
         return ConfigError(
-            f"{os.path.dirname(self.folder)}: another run is at work in this folder\n"
+            f"{printable(os.path.dirname(self.folder))}: another run is at work in this folder\n"
             "  wait for it or stop it, then run this command again: it goes on where the other one ended"
         )
 
@@ -131,7 +132,7 @@ class FolderLock:
             return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise ConfigError(
-                f"{os.path.dirname(self.folder)}: cannot write there: {error.strerror or error}\n"
+                f"{printable(os.path.dirname(self.folder))}: cannot write there: {error.strerror or error}\n"
                 "  give an output folder that this user may write to"
             ) from error
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dolma.errors import ConfigError, MissingExtraError, WorkerError
+from dolma.printable import printable
 from dolma.run.local import SINGLE_THREADED, pickled, raise_remote, sendable
 from dolma.run.options import RunOptions, cpu_count
 from dolma.run.progress import listening
@@ -76,7 +77,7 @@ class RayExecutor:
             answer = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
             raise WorkerError(
-                f"{task.subject}: Ray lost the task, retries included: {_first_line(error)}\n"
+                f"{printable(task.subject)}: Ray lost the task, retries included: {_first_line(error)}\n"
                 "  mostly memory that ran out or a node that left; run the command again: finished files are kept"
             ) from error
         kind, value, documents, n_bytes = pickle.loads(answer)

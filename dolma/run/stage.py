@@ -18,6 +18,7 @@ from dolma.data import manifest as manifests
 from dolma.data import streams
 from dolma.data.manifest import FileSet, OutputFile
 from dolma.errors import DolmaError, OutputExistsError, SkippedRecordsError
+from dolma.printable import printable
 from dolma.run.executors import Executor, executor_for
 from dolma.run.journal import Journal, header_of, read_header, write_header
 from dolma.run.ledger import Ledger, merged
@@ -162,14 +163,15 @@ class Stage:
             folder = file_set.folder
             if state.kind in ("other", "altered") and not self.options.overwrite:
                 raise OutputExistsError(
-                    f"{folder} holds the output of another run: {state.because}\n"
+                    f"{printable(folder)} holds the output of another run: {printable(state.because)}\n"
                     "  `--overwrite` removes it and makes it again; or give another output folder"
                 )
             replaced = state.kind in ("other", "altered")
             if state.strays and (replaced or (state.kind == "bare" and read_header(folder) is None)):
                 more = f" and {len(state.strays) - 1} more" if len(state.strays) > 1 else ""
                 raise OutputExistsError(
-                    f"{folder} holds files that no run of ours has written: {state.strays[0]}{more}\n"
+                    f"{printable(folder)} holds files that no run of ours has written: "
+                    f"{printable(state.strays[0])}{more}\n"
                     "  they are never overwritten: move them away, or give another output folder"
                 )
 
@@ -347,7 +349,7 @@ def _check_outputs(outputs: Sequence[OutputFile]) -> None:
     seen: set[tuple[str, str]] = set()
     for out in outputs:
         if (out.set, out.path) in seen:
-            raise ValueError(f"two tasks wrote {streams.join(out.set, out.path)}")
+            raise ValueError(f"two tasks wrote {printable(streams.join(out.set, out.path))}")
         seen.add((out.set, out.path))
 
 

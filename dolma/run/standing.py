@@ -12,6 +12,7 @@ from dolma.data import manifest as manifests
 from dolma.data import streams
 from dolma.data.manifest import FileSet, Manifest
 from dolma.errors import DataError, OutputExistsError
+from dolma.printable import printable
 
 JOURNAL = ".journal"
 WORK = ".work"
@@ -47,7 +48,8 @@ def standing(file_set: FileSet) -> Standing:
         manifest = manifests.read_manifest(folder)
     except DataError as error:
         raise OutputExistsError(
-            f"{folder} cannot be an output folder: {error}\n  give another output folder, or move what is there"
+            f"{printable(folder)} cannot be an output folder: {error}"
+            "\n  give another output folder, or move what is there"
         ) from error
     files = set(own_files(folder))
     if manifest is None:

@@ -73,7 +73,7 @@ def plan(
             "input": shard.path,
             "bytes": shard.size,
             "columns": ", ".join((reading.text, reading.source)),
-            "attributes": ", ".join(name for name, files in subject.files.items() if shard.name in files),
+            "attributes": [name for name, files in subject.files.items() if shard.name in files],
             "output": streams.join(output, NAME) if output is not None else "",
         }
 

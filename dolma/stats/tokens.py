@@ -19,6 +19,7 @@ from dolma.data import streams
 from dolma.data.identity import Content
 from dolma.data.manifest import read_manifest
 from dolma.errors import ConfigError, DataError
+from dolma.printable import printable
 from dolma.run.ledger import Ledger
 from dolma.run.runner import TaskResult
 from dolma.stats.report import TokenCounts
@@ -35,8 +36,8 @@ def row_files(folder: str) -> list[str]:
     found = [path for path in streams.list_files(folder) if path.endswith(".csv.gz")]
     if not found:
         raise ConfigError(
-            f"no token shards (part-*.csv.gz) in {folder}\n"
-            f"  run `dolma tokenize -o {folder}` first, or leave `tokens` out",
+            f"no token shards (part-*.csv.gz) in {printable(folder)}\n"
+            f"  run `dolma tokenize -o {printable(folder)}` first, or leave `tokens` out",
             path="$.stat.tokens",
         )
     return found

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 from dolma.data import streams
+from dolma.printable import printable
 from dolma.train.evaluate import Evaluation
 from dolma.train.metrics import StepRecord
 
@@ -65,7 +66,9 @@ def _chart(title: str, lines: dict[str, list[Point]]) -> str:
         path = " ".join(place(x, y) for x, y in line)
         drawn.append(f"<polyline fill='none' stroke='{colour}' stroke-width='1.5' points='{path}'/>")
         if line:
-            legend.append(f"<li style='color:{colour}'>{html.escape(name)}: {line[0][1]:.3f} to {line[-1][1]:.3f}</li>")
+            legend.append(
+                f"<li style='color:{colour}'>{html.escape(printable(name))}: {line[0][1]:.3f} to {line[-1][1]:.3f}</li>"
+            )
     axes = "".join(
         f"<text x='{x}' y='{y}' text-anchor='{anchor}'>{text}</text>"
         for x, y, anchor, text in (

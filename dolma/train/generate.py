@@ -11,6 +11,7 @@ import torch
 from dolma.data import streams
 from dolma.data.encoding import encode_texts, load_tokenizer
 from dolma.errors import DataError
+from dolma.printable import printable
 from dolma.train import checkpoint as checkpointing
 from dolma.train.model.transformer import Transformer
 
@@ -103,7 +104,7 @@ def generate_text(
         raise DataError("there is no tokenizer\n  give the tokenizer.json beside the token shards", file=tokenizer)
     if hashlib.sha256(streams.read_bytes(tokenizer)).hexdigest() != state.tokenizer_sha256:
         raise DataError(
-            f"is not the tokenizer that {checkpoint} was trained with (sha256 {state.tokenizer_sha256})\n"
+            f"is not the tokenizer that {printable(checkpoint)} was trained with (sha256 {state.tokenizer_sha256})\n"
             "  use the tokenizer.json beside the token shards",
             file=tokenizer,
         )

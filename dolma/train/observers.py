@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from dolma.data import streams
 from dolma.errors import MissingExtraError
+from dolma.printable import printable
 from dolma.train.config import TrainConfig
 from dolma.train.evaluate import Evaluation
 from dolma.train.metrics import StepRecord
@@ -86,17 +87,19 @@ def values_of_step(record: StepRecord) -> dict[str, float]:
         "speed/tokens_per_second": record.tokens_per_second,
         "speed/data_wait": record.data_wait,
     }
-    return values | {f"train/loss/{source}": loss for source, loss in record.loss_by_source.items()}
+    return values | {f"train/loss/{printable(source)}": loss for source, loss in record.loss_by_source.items()}
 
 
 def values_of_evaluation(evaluation: Evaluation) -> dict[str, float]:
     """The numbers of an evaluation by the names they are shown under."""
-    values = {f"eval/{name}/bits_per_byte": found.bits_per_byte for name, found in evaluation.held_out.items()}
+    values = {
+        f"eval/{printable(name)}/bits_per_byte": found.bits_per_byte for name, found in evaluation.held_out.items()
+    }
     for name, accuracy in evaluation.tasks.items():
         for kind in ("raw", "per_token", "per_byte", "exact_match"):
             value = getattr(accuracy, kind)
             if value is not None:
-                values[f"eval/{name}/{kind}"] = value
+                values[f"eval/{printable(name)}/{kind}"] = value
     return values
 
 

@@ -9,6 +9,7 @@ import msgspec
 import torch
 
 from dolma.errors import ConfigError, OutputExistsError
+from dolma.printable import printable
 from dolma.train import checkpoint as checkpointing
 from dolma.train.config import TrainConfig
 from dolma.train.optim import make_optimizer
@@ -37,7 +38,7 @@ def soup(checkpoints: Sequence[str], output: str) -> str:
             first.vocab_size,
             first.tokenizer_sha256,
         ):
-            raise ConfigError(f"{folder} is of another model or tokenizer than {checkpoints[0]}")
+            raise ConfigError(f"{printable(folder)} is of another model or tokenizer than {checkpoints[0]}")
         for name, parameter in other.named_parameters():
             sums[name] += parameter.double()
     for name, parameter in model.named_parameters():

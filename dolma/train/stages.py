@@ -11,6 +11,7 @@ import numpy as np
 
 from dolma.data.manifest import InputFile
 from dolma.errors import ConfigError, DataError
+from dolma.printable import printable
 from dolma.train.config import ModelConfig, StageConfig, TrainConfig, count_tokens, stage_settings
 from dolma.train.data.loader import Instances, Loader
 from dolma.train.data.mixture import SourceShare, plan_mixture, taken_windows
@@ -105,7 +106,8 @@ class _Opened:
             for others, shards in self.shards.items():
                 if (found.tokenizer_sha256, found.vocab_size) != (shards.tokenizer_sha256, shards.vocab_size):
                     raise DataError(
-                        f"is of another tokenizer than {others[0]}\n  tokenize both with the same one", file=folders[0]
+                        f"is of another tokenizer than {printable(others[0])}\n  tokenize both with the same one",
+                        file=folders[0],
                     )
                 _refuse_shared(folders, found, others, shards)
             self.shards[folders] = found

@@ -23,6 +23,7 @@ from dolma.data import streams
 from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import FileSet, OutputFile, fingerprint, manifest_of, read_manifest, write_manifest
 from dolma.errors import DataError, OutputExistsError
+from dolma.printable import printable
 from dolma.run.lock import RunLock
 from dolma.train import checkpoint as checkpointing
 from dolma.train.checkpoint import CheckpointState
@@ -185,13 +186,13 @@ class _Run:
                 return
             if not overwrite:
                 raise OutputExistsError(
-                    f"{self.output} holds another run: {_difference(found, self.settings)}\n"
+                    f"{printable(self.output)} holds another run: {_difference(found, self.settings)}\n"
                     "  `--overwrite` starts afresh; or give another output folder"
                 )
             self._clear()
         elif strangers := self._strangers():
             raise OutputExistsError(
-                f"{self.output} holds files that no run of ours has written: {strangers[0]}\n"
+                f"{printable(self.output)} holds files that no run of ours has written: {printable(strangers[0])}\n"
                 "  they are never overwritten: move them away, or give another output folder"
             )
         _write_json(path, self.settings)

@@ -27,6 +27,7 @@ from dolma.data.columns import Columns, DocFloat, Output, Spans, spans_column
 from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError
 from dolma.kernels.pieces import trimmed_texts
+from dolma.printable import printable
 from dolma.taggers.fasttext import classifier_at, output_name, sentences_of
 from dolma.taggers.tagger import Need
 
@@ -81,7 +82,7 @@ class JigsawHatespeechDocumentV2(_Classified):
 
     def _prepare(self, labels: tuple[str, ...], file: str) -> None:
         if len(labels) != 2:
-            raise ConfigError(f"{self.name}: the model {file} has {len(labels)} labels, expected 2")
+            raise ConfigError(f"{self.name}: the model {printable(file)} has {len(labels)} labels, expected 2")
         self.outputs = {f"__label__{output_name(label)}": self._output(label) for label in labels}
 
     def _output(self, label: str) -> Output:
@@ -140,7 +141,9 @@ class DclmOhEli5(_Classified):
 
     def _prepare(self, labels: tuple[str, ...], file: str) -> None:
         if set(labels) != {"hq", "cc"}:
-            raise ConfigError(f"{self.name}: the model {file} has the labels {', '.join(labels[:9])}; expected hq, cc")
+            raise ConfigError(
+                f"{self.name}: the model {printable(file)} has the labels {', '.join(labels[:9])}; expected hq, cc"
+            )
         self._hq, self._cc = labels.index("hq"), labels.index("cc")
 
     def __call__(self, batch: TextBatch) -> Columns:

@@ -24,6 +24,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, Spans, spans_of
 from dolma.errors import ConfigError, MissingExtraError
 from dolma.kernels.views import word_spans
+from dolma.printable import printable
 from dolma.taggers.tagger import Need
 
 EXTRA = "pii_presidio"
@@ -102,7 +103,7 @@ def _analyzer(model: str | None) -> Any:
         pipeline = spacy.blank("en") if model is None else spacy.load(model)
     except OSError as error:
         raise ConfigError(
-            f"pii_presidio_v1: spaCy finds no pipeline {model!r}\n  run `python -m spacy download {model}`"
+            f"pii_presidio_v1: spaCy finds no pipeline {model!r}\n  run `python -m spacy download {printable(model)}`"
         ) from error
     if model is None:
         pipeline.max_length = 1 << 62  # a limit for parsers, of which there is none here

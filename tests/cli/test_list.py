@@ -14,20 +14,27 @@ if TYPE_CHECKING:
     from .conftest import Dolma
 
 
+def rows_of(shown: str) -> list[list[str]]:
+    """Family, tagger and the rest of each row of the table."""
+    head, *rows = [line for line in shown.splitlines()[:-2] if line]
+    assert head.split() == ["family", "tagger", "MB/s", "outputs", "meaning", "[needs]", "[assumes]"]
+    return [row.split(maxsplit=2) for row in rows[1:]]
+
+
 def test_the_table_has_every_built_in_tagger(dolma: Dolma) -> None:
     ended = dolma("list")
     assert ended.status == 0
-    assert {line.split()[0] for line in ended.out.splitlines() if line.startswith("  ")} == set(BUILT_IN)
+    assert {name for _, name, _ in rows_of(ended.out)} == set(BUILT_IN)
 
 
 def test_the_table_is_by_family_with_those_of_dolma_1_last(dolma: Dolma) -> None:
-    families = [line for line in dolma("list").out.splitlines() if line[:1].isalpha() and " " not in line]
+    families = [family for family, *_ in rows_of(dolma("list").out)]
     assert families == sorted(families, key=lambda family: (family.startswith("dolma1."), family))
     assert {"gopher", "dolma1.gopher"} <= set(families)
 
 
 def test_the_table_says_what_a_tagger_needs_and_assumes(dolma: Dolma) -> None:
-    lines = {line.split()[0]: line for line in dolma("list").out.splitlines() if line.startswith("  ")}
+    lines = {name: rest for _, name, rest in rows_of(dolma("list").out)}
     assert "[needs tokenizer.json]" in lines["tokens"]
     assert "[English]" in lines["c4_v1"]
 

@@ -299,10 +299,45 @@ def test_a_dry_run_of_a_run_says_what_waits_for_what(dolma: Dolma, corpus: Path,
     assert "tokenize: planned when mix is done" in ended.out
 
 
-def test_plans_show_whole_paths(dolma: Dolma, corpus: Path) -> None:
-    ended = dolma("tag", "-t", "gopher", "--documents", documents(corpus), "--dry-run")
-    assert f" {corpus}/books/documents/a.jsonl " in ended.out
-    assert f" {corpus}/books/attributes/gopher/a.jsonl.parquet " in ended.out
+def test_a_plan_has_one_row_per_tagger_however_many_files(dolma: Dolma, corpus: Path) -> None:
+    ended = dolma(
+        *("tag", "-t", "gopher", "-t", "length", "--documents", documents(corpus)),
+        *("--attributes", corpus / "a", "--dry-run"),
+    )
+    rows = [line.split() for line in ended.out.splitlines() if line.startswith((" gopher ", " length "))]
+    assert [(row[0], *row[-4:]) for row in rows] == [
+        ("gopher", "2", "344", f"{corpus}/", f"{corpus}/a/gopher/"),
+        ("length", "2", "344", f"{corpus}/", f"{corpus}/a/length/"),
+    ]
+
+
+def test_a_plan_as_json_has_the_whole_path_of_every_file(dolma: Dolma, corpus: Path) -> None:
+    ended = dolma("tag", "-t", "gopher", "--documents", documents(corpus), "--dry-run", "--json")
+    rows = json.loads(ended.out)["plan"]
+    assert [(row["input"], row["output"]) for row in rows] == [
+        (f"{corpus}/{name}", f"{corpus}/{source}/attributes/gopher/{file}.parquet")
+        for name, source, file in (
+            ("books/documents/a.jsonl", "books", "a.jsonl"),
+            ("web/documents/b.jsonl", "web", "b.jsonl"),
+        )
+    ]
+
+
+@pytest.mark.parametrize("stage", ["tag", "dedupe", "mix", "tokenize", "stat"])
+def test_every_stage_prints_its_report_as_json(dolma: Dolma, corpus: Path, stage: str) -> None:
+    more = {
+        "tag": ["-t", "length"],
+        "mix": ["--keep", "document.bytes > 1", "--output", corpus / "m"],
+        "tokenize": [
+            "--tokenizer",
+            Path(__file__).parents[2] / "data" / "sample" / "tokenizer.json",
+            "--output",
+            corpus / "t",
+        ],
+    }
+    ended = dolma(stage, "--documents", documents(corpus), *more.get(stage, []), "--json")
+    assert ended.status == 0, ended.err
+    assert isinstance(json.loads(ended.out), dict)
 
 
 # --- the recipe beside the outputs -----------------------------------------------------------------------------------

@@ -494,7 +494,7 @@ def test_a_long_file_is_mixed_in_pieces(
 def test_a_plan_checks_the_rules_and_reads_no_document(three: Any) -> None:
     (three.folder / "web" / "documents" / "a.jsonl").write_bytes(b"no json at all")
     rows = list(plan(three.dataset(), MixConfig(keep=["my.n > 1"], drop=["my.flag"]), output="out"))
-    assert rows[2]["attributes"] == "my.flag, my.n"
+    assert rows[2]["attributes"] == ["my.flag", "my.n"]
     assert rows[2]["output"] == "out/documents/web/a.jsonl.zst"
     with pytest.raises(ConfigError, match=r"\$.mix.keep\[0\]: no attribute"):
         list(plan(three.dataset(), MixConfig(keep=["my.m > 1"]), output="out"))

@@ -269,7 +269,7 @@ def test_a_plan_names_what_would_be_read(corpus: Corpus, tmp_path: Path) -> None
     corpus.write("a", blank(1))
     corpus.tag("a", whole=[1])
     rows = list(plan(corpus.dataset, StatConfig(), output=str(tmp_path / "out")))
-    assert [(row["attributes"], row["output"]) for row in rows] == [("mine", str(tmp_path / "out" / "stat.json"))]
+    assert [(row["attributes"], row["output"]) for row in rows] == [(["mine"], str(tmp_path / "out" / "stat.json"))]
     assert not (tmp_path / "out").exists()
 
 

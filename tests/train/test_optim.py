@@ -16,6 +16,7 @@ from dolma.train.checkpoint import load_model
 from dolma.train.config import SkipStepConfig, TrainConfig
 from dolma.train.curve import write_curve
 from dolma.train.metrics import StepRecord, read_metrics
+from dolma.train.observers import values_of_step
 from dolma.train.optim import SpikeGuard, is_decayed
 from dolma.train.soup import soup
 from tests.train.conftest import CONFIG, TINY, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
@@ -139,3 +140,24 @@ def test_a_page_without_a_finite_loss_says_so(tmp_path: Path) -> None:
     )
     write_curve(str(tmp_path / "loss.html"), [record], [])
     assert "No finite values." in (tmp_path / "loss.html").read_text()
+
+
+def test_a_source_on_the_page_is_text(tmp_path: Path) -> None:
+    record = StepRecord(
+        step=1,
+        stage="train",
+        tokens=1,
+        loss=1.0,
+        z_loss=0,
+        grad_norm=0,
+        lr=0,
+        skipped=False,
+        batch="",
+        tokens_per_second=1,
+        loss_by_source={"<b>\x1b\u202e": 1.0},
+    )
+    write_curve(str(tmp_path / "loss.html"), [record], [])
+    page = (tmp_path / "loss.html").read_text()
+    assert "loss of &lt;b&gt;\\x1b\\u202e" in page
+    assert "<b>" not in page
+    assert "train/loss/<b>\\x1b\\u202e" in values_of_step(record)

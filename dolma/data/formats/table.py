@@ -9,6 +9,7 @@ from dolma.data.formats.format import DocumentFormat
 from dolma.data.formats.jsonl import Jsonl
 from dolma.data.formats.parquet import Parquet
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 FORMATS: tuple[DocumentFormat, ...] = (Jsonl(), Parquet())
 EXPECTED = ".jsonl, .jsonl.gz, .jsonl.zst, .jsonl.bz2, .jsonl.xz or .parquet"
@@ -46,7 +47,7 @@ def format_of(path: str) -> DocumentFormat:
     """
     found = _named(path)
     if found is None:
-        raise ConfigError(f"{path} is no document file\n  expected {EXPECTED}")
+        raise ConfigError(f"{printable(path)} is no document file\n  expected {EXPECTED}")
     return found[0]
 
 

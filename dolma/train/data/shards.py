@@ -28,6 +28,7 @@ from dolma.data.tokens import (
     rows_path,
 )
 from dolma.errors import DataError
+from dolma.printable import printable
 
 _SCAN = 1 << 24  # ids looked at together
 
@@ -145,7 +146,7 @@ def open_shards(tokens: str | Sequence[str], *, compare: bool = True) -> TokenSh
     for folder, manifest in zip(folders, manifests, strict=True):
         if _tokenizer(manifest) != _tokenizer(first):
             raise DataError(
-                f"is of another tokenizer than {folders[0]}\n  tokenize both with the same one", file=folder
+                f"is of another tokenizer than {printable(folders[0])}\n  tokenize both with the same one", file=folder
             )
     files, shards, unended = [], [], []
     for number, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
@@ -214,7 +215,7 @@ def _checked(folder: str, info: TokenShardInfo, manifest: TokenManifest, *, comp
     if array.nbytes != info.bytes or (compare and streams.checksum(path) != info.xxh3):
         raise DataError(
             f"is not the file that tokens.json describes ({array.nbytes:,} bytes, expected {info.bytes:,} and xxh3 "
-            f"{info.xxh3})\n  run `dolma verify {folder}`, then tokenize again",
+            f"{info.xxh3})\n  run `dolma verify {printable(folder)}`, then tokenize again",
             file=path,
         )
     for start in range(0, len(array) if compare else 0, _SCAN):

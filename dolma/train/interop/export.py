@@ -7,6 +7,7 @@ import os
 import torch
 
 from dolma.errors import ConfigError, OutputExistsError
+from dolma.printable import printable
 from dolma.train import checkpoint as checkpointing
 from dolma.train.data.shards import tokenizer_beside
 from dolma.train.interop import hf
@@ -42,4 +43,4 @@ def export_checkpoint(
             tokenizer=tokenizer or tokenizer_beside(state.tokens),
         )
     except ValueError as error:
-        raise ConfigError(f"{checkpoint} cannot be exported: {error}") from error
+        raise ConfigError(f"{printable(checkpoint)} cannot be exported: {error}") from error
