@@ -150,7 +150,11 @@ def _read(path: str, key: str) -> bytes:
     try:
         return streams.read_bytes(path, limit=MOST_BYTES)
     except FileNotFoundError as error:
-        hub = f"; from a hub: `hf download {path} tokenizer.json`" if path.count("/") == 1 and "." not in path else ""
+        hub = (
+            f"; from a hub: `hf download {printable(path)} tokenizer.json`"
+            if path.count("/") == 1 and "." not in path
+            else ""
+        )
         raise ConfigError(
             f"no such file: {printable(path)}"
             f"\n  give the path of a tokenizer.json; names of a hub are not looked up{hub}",
