@@ -233,6 +233,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     decay_embeddings: bool = False
     clip_norm: float = 1.0  # of the global gradient; 0: no clipping
     skip_step: SkipStepConfig | None = None
+    max_skipped_steps: int = 20  # in a row; then the run ends with an error
     z_loss: float = 1e-5  # weight of the mean squared log-normaliser
     checkpoint_every: int = 1000  # steps; the last step is always saved
     keep_checkpoints: int = 2  # newest ones kept; 0: all
@@ -260,6 +261,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for name in (
             "batch_size",
             "checkpoint_every",
+            "max_skipped_steps",
             "steps",
             "micro_batch_size",
             "threads",

@@ -22,6 +22,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     step: int  # over all stages
     stage: str
     tokens: int  # seen so far
+    labels: int  # of the batch, those that are learnt from; of none, the step is skipped
     loss: float  # cross-entropy, mean over the batch's labels, nats per token
     z_loss: float  # weighted, as it enters the objective
     router_loss: float = 0.0  # of a mixture of experts: load balance and z, weighted

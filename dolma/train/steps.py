@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dolma.errors import ConfigError, DataError
+from dolma.errors import ConfigError
 from dolma.train import checkpoint as checkpointing
 from dolma.train.checkpoint import CheckpointState
 from dolma.train.config import TrainConfig
@@ -82,11 +83,7 @@ class Training:
         )
 
     def step(self, stage: Stage, step: int, batch: Batch, waited: float) -> StepRecord:
-        """One update, or one that is skipped; `waited` are the seconds spent waiting for the batch.
-
-        Raises:
-            DataError: no label of the batch counts.
-        """
+        """One update, or one that is skipped; `waited` are the seconds spent waiting for the batch."""
         began = time.perf_counter()
         if step == stage.first + 1:
             self._begin(stage)
@@ -102,8 +99,9 @@ class Training:
             step=step,
             stage=stage.name,
             tokens=stage.tokens_at(step),
+            labels=sums.n_labels,
             loss=sums.loss,
-            z_loss=stage.settings.z_loss * sums.z / sums.n_labels,
+            z_loss=stage.settings.z_loss * sums.z,
             router_loss=sums.router,
             loss_by_source=sums.by_source,
             grad_norm=norm,
@@ -135,16 +133,15 @@ class Training:
         return np.stack([sources, instances.windows[indices]]).astype(np.int64)
 
     def _backward(self, stage: Stage, batch: Batch) -> _Sums:
-        """Gradients of the mean loss over all valid labels of the whole batch, and the sums that it is made of."""
+        """Gradients of the mean loss over all valid labels of the whole batch, and the sums that it is made of.
+
+        Without a valid label there are no gradients, and the loss is not a number: the guard skips such a step.
+        """
         settings, processes = stage.settings, self.processes
         valid = torch.tensor([float((batch.labels != IGNORED).sum())], dtype=torch.float64)
         n_labels = int(total(valid, processes).item())
         if n_labels == 0:
-            raise DataError(
-                "all labels of a batch are masked: there is nothing to learn\n"
-                "  look at the label masks, and at `repetition_filter`",
-                file=stage.loader.instances.populations[0].shards[0].path,
-            )
+            return _Sums(loss=math.nan, z=math.nan, router=0.0, n_labels=0, by_source={})
         arrays = (batch.ids, batch.labels, batch.documents)
         ids, labels, documents = (torch.from_numpy(array).to(processes.device) for array in arrays)
         per_pass = max(1, (settings.micro_batch_size or settings.batch_size) // processes.world_size)
@@ -190,7 +187,7 @@ def _router_loss(stage: Stage, losses: Losses) -> torch.Tensor | None:
 
 @dataclass(frozen=True, slots=True)
 class _Sums:
-    """Of a whole batch: mean cross-entropy, sum of squared log-normalisers, the routers' loss, labels, source means."""
+    """Of a whole batch: mean cross-entropy and squared log-normaliser, the routers' loss, labels, source means."""
 
     loss: float
     z: float
@@ -224,4 +221,4 @@ class _SumsSoFar:
         ce, z, router, *rest = total(self.values, processes).tolist()
         n = len(self.names)
         by_source = {name: rest[i] / rest[n + i] for i, name in enumerate(self.names) if n > 1 and rest[n + i]}
-        return _Sums(ce / n_labels, z, router / processes.world_size, n_labels, by_source)
+        return _Sums(ce / n_labels, z / n_labels, router / processes.world_size, n_labels, by_source)

@@ -22,7 +22,7 @@ import dolma
 from dolma.data import streams
 from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import FileSet, OutputFile, fingerprint, manifest_of, read_manifest, write_manifest
-from dolma.errors import DataError, OutputExistsError
+from dolma.errors import DataError, DolmaError, OutputExistsError
 from dolma.printable import printable
 from dolma.run.lock import RunLock
 from dolma.train import checkpoint as checkpointing
@@ -49,6 +49,7 @@ _INCIDENTAL = (
     "checkpoint_every",
     "keep_checkpoints",
     "permanent_every",
+    "max_skipped_steps",
     "threads",
     "prompt",
     "sample_tokens",
@@ -102,6 +103,7 @@ def train(
     Raises:
         ConfigError: no such model or device, a mixture that asks for too much; or another run is at work in `output`.
         OutputExistsError: `output` holds a run of another recipe or on other shards.
+        DolmaError: there is no room for a checkpoint; or nothing was learnt in `max_skipped_steps` steps in a row.
         DataError: the shards are not what their description says, or too few; or what `output` holds is damaged.
     """
     if streams.is_url(output):
@@ -306,6 +308,7 @@ class _Run:
                         observer.log(values_of_step(record), step=step)
                     if progress is not None:
                         progress(record, self.steps)
+                self._check_learning(records)
                 if evaluator is not None and (step == self.steps or step % evaluator.config.every == 0):
                     evaluations.append(evaluator.evaluate(training.model, step=step, eos_id=self.shards.eos_id))
                     for observer in observers:
@@ -323,6 +326,21 @@ class _Run:
                     break
         assert folder is not None
         return folder
+
+    def _check_learning(self, records: list[StepRecord]) -> None:
+        """Refuse to go on when too many steps in a row were skipped, or to end when all were.
+
+        Raises:
+            DolmaError: so it is; says why they were.
+        """
+        in_a_row = next((n for n, record in enumerate(reversed(records)) if not record.skipped), len(records))
+        if in_a_row < min(self.config.max_skipped_steps, self.steps):
+            return
+        why = "\n  ".join(_skipped(records[len(records) - in_a_row :]))
+        raise DolmaError(
+            f"nothing was learnt in {in_a_row:,} steps in a row, the last of them step {len(records):,}: {why}\n"
+            "  `max_skipped_steps` is how many may be skipped in a row"
+        )
 
     def _save(self, training: Training, stage: Stage, step: int, parent: str | None) -> str:
         """The checkpoint of a step that has ended."""
@@ -457,14 +475,21 @@ def _mean(losses: list[float]) -> float:
 
 
 def _skipped(records: list[StepRecord]) -> list[str]:
-    skipped = [record.step for record in records if record.skipped]
-    if not skipped:
-        return []
-    return [
-        f"{len(skipped):,} of {len(records):,} steps were skipped, because loss or gradient were not finite or far "
-        "above those before (first: step "
-        f"{skipped[0]:,}); a lower `learning_rate` or a longer warm-up may help"
-    ]
+    """What is said at the end of a run about steps that were skipped."""
+    masked = [record.step for record in records if record.skipped and not record.labels]
+    others = [record.step for record in records if record.skipped and record.labels]
+    said = []
+    if others:
+        said.append(
+            f"{len(others):,} of {len(records):,} steps were skipped, because loss or gradient were not finite or far "
+            f"above those before (first: step {others[0]:,}); a lower `learning_rate` or a longer warm-up may help"
+        )
+    if masked:
+        said.append(
+            f"{len(masked):,} of {len(records):,} steps were skipped, because all labels of their batches are masked "
+            f"(first: step {masked[0]:,}); look at the label masks, and at `repetition_filter`"
+        )
+    return said
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ def record(step: int) -> StepRecord:
         step=step,
         stage="train",
         tokens=100 * step,
+        labels=64,
         loss=2.5,
         z_loss=0.0,
         grad_norm=1.0,

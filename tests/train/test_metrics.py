@@ -16,6 +16,7 @@ def record(step: int, loss: float = 2.5) -> StepRecord:
         step=step,
         stage="train",
         tokens=64 * step,
+        labels=64,
         loss=loss,
         z_loss=0.0,
         grad_norm=1.0,

@@ -130,6 +130,7 @@ def test_a_page_without_a_finite_loss_says_so(tmp_path: Path) -> None:
         step=1,
         stage="train",
         tokens=1,
+        labels=64,
         loss=math.nan,
         z_loss=0,
         grad_norm=0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from dolma.errors import ConfigError, DataError, DolmaError, MissingExtraError, 
 from dolma.train import generate_text, train
 from dolma.train.checkpoint import load_model
 from dolma.train.config import TrainConfig
+from dolma.train.data.shards import mask_path
 from dolma.train.generate import generate
 from dolma.train.metrics import read_metrics
 from dolma.verify import verify
@@ -197,14 +199,14 @@ def test_generation_is_a_function_of_its_seed(tokens, config, tmp_path):
     result = train(config, tokens=tokens, output=str(tmp_path / "run"))
     model, _ = load_model(result.checkpoint)
 
-    def sampled(seed: int, temperature: float = 1.0) -> list[int]:
-        return generate(model, [5], max_tokens=12, eos_id=None, temperature=temperature, seed=seed)
+    def sampled(seed: int, temperature: float = 1.0, eos_id: int | None = None) -> list[int]:
+        (found,) = generate(model, [[5]], max_tokens=12, eos_id=eos_id, temperature=temperature, seeds=[seed])
+        return found
 
     assert sampled(0) == sampled(0)
     assert sampled(0) != sampled(1)
     assert sampled(0, 0) == sampled(1, 0)
-    likeliest = sampled(0, 0)[1]
-    assert generate(model, [5], max_tokens=12, eos_id=likeliest, temperature=0, seed=0) == [5]
+    assert sampled(0, 0, sampled(0, 0)[0]) == []
 
 
 def test_a_prompt_is_continued_as_text(tmp_path, config):
@@ -243,11 +245,61 @@ def test_a_disk_without_room_for_a_checkpoint_stops_the_run_before_it_begins(tok
     assert not (tmp_path / "run" / "metrics.jsonl").exists()
 
 
-def test_a_batch_without_a_label_stops_the_run(config, tmp_path):
+def masked(tokens: str, *parts: slice) -> str:
+    """The shards with the labels of some of their tokens masked."""
+    for number, ids in enumerate(sorted(Path(tokens).glob("part-*.npy"))):
+        learnt = np.ones(ids.stat().st_size // 2, dtype=bool)
+        for part in parts if number == 0 else ():
+            learnt[part] = False
+        learnt.tofile(mask_path(str(ids)))
+    return tokens
+
+
+def test_a_batch_without_a_label_is_skipped_and_counted(config, tmp_path):
+    tokens = masked(write_shards(tmp_path / "tokens", [some_ids(1000)]), slice(16, 900))
+    config = replaced(config, batch_size=1, steps=60)
+    result = train(config, tokens=tokens, output=str(tmp_path / "run"))
+    log = log_of(tmp_path / "run")
+    empty = [record["step"] for record in log if record["labels"] == 0]
+    assert len(log) == 60
+    assert 50 <= len(empty) < 60
+    assert [record["step"] for record in log if record["skipped"]] == empty
+    assert all(math.isnan(record["loss"]) == (record["step"] in empty) for record in log)
+    assert (
+        f"{len(empty)} of 60 steps were skipped, because all labels of their batches are masked" in result.warnings[0]
+    )
+
+
+def test_a_step_without_a_label_changes_nothing(config, tmp_path):
+    tokens = masked(write_shards(tmp_path / "tokens", [some_ids(1000)]), slice(16, None))
+    config = replaced(config, batch_size=1, steps=3, checkpoint_every=1, keep_checkpoints=0)
+    with pytest.raises(DolmaError, match="nothing was learnt in 3 steps in a row"):
+        train(config, tokens=tokens, output=str(tmp_path / "run"))
+    assert all(record["labels"] == 0 for record in log_of(tmp_path / "run"))
+    assert weights(tmp_path / "run", 1) == weights(tmp_path / "run", 2)
+
+
+def test_a_run_that_learns_nothing_ends_with_an_error(config, tmp_path):
     tokens = write_shards(tmp_path / "tokens", [some_ids(1000)])
     np.zeros(1000, dtype=bool).tofile(tmp_path / "tokens" / "labels_mask_part-00000.npy")
-    with pytest.raises(DataError, match="all labels of a batch are masked: there is nothing to learn"):
-        train(config, tokens=tokens, output=str(tmp_path / "run"))
+    message = (
+        r"nothing was learnt in 5 steps in a row, the last of them step 5: 5 of 5 .* all labels of their batch"
+    )
+    with pytest.raises(DolmaError, match=message):
+        train(replaced(config, max_skipped_steps=5), tokens=tokens, output=str(tmp_path / "run"))
+    assert not (tmp_path / "run" / "manifest.json").exists()
+
+
+def test_a_run_that_is_not_finite_for_ever_ends_with_an_error_and_goes_on_when_more_may_be_skipped(
+    tokens, config, tmp_path
+):
+    config = replaced(config, learning_rate=1e30, warmup_steps=0, schedule="constant")
+    message = "nothing was learnt in 4 steps in a row, the last of them step 5: .* not finite"
+    for _ in range(2):
+        with pytest.raises(DolmaError, match=message):
+            train(replaced(config, max_skipped_steps=4), tokens=tokens, output=str(tmp_path / "run"))
+    result = train(config, tokens=tokens, output=str(tmp_path / "run"))
+    assert (result.resumed_from, result.steps) == (4, 8)
 
 
 def test_a_run_longer_than_an_epoch_goes_on_in_another_order(tokens, config, tmp_path):
