@@ -41,6 +41,11 @@ class MixNotes(msgspec.Struct, kw_only=True):
     edited_documents: int = 0
     warnings: list[str] = []
 
+    @property
+    def rules(self) -> list[str]:
+        """The rules as the ledger calls them, in their order."""
+        return list(dict.fromkeys(row.rule for row in self.waterfall))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixReport:
@@ -75,6 +80,11 @@ class MixReport:
         return plain_rows(self.notes.waterfall)
 
     @property
+    def rules(self) -> list[str]:
+        """The rules as the ledger calls them, in their order."""
+        return self.notes.rules
+
+    @property
     def shares(self) -> list[dict[str, Any]]:
         """Plain rows: source, left_documents, left_bytes, unit, asked, documents, bytes."""
         return [msgspec.to_builtins(row) for row in self.notes.shares]
@@ -96,6 +106,11 @@ class Preview:
     def waterfall(self) -> list[dict[str, Any]]:
         """Plain rows, as of a report."""
         return plain_rows(self.notes.waterfall)
+
+    @property
+    def rules(self) -> list[str]:
+        """The rules as the ledger calls them, in their order."""
+        return self.notes.rules
 
     @property
     def shares(self) -> list[dict[str, Any]]:

@@ -180,7 +180,7 @@ def show_waiting(stage: str, before: list[str]) -> None:
 def show_preview(preview: Preview) -> None:
     """What a mix would drop and keep; nothing was written."""
     say_warnings(preview.warnings)
-    show_ledger(preview.ledger)
+    show_ledger(preview.ledger, rules=preview.rules)
     show_waterfall(preview)
 
 
@@ -240,7 +240,7 @@ def _show_details(outcome: Outcome, report: Any) -> None:
     if ledger is None:
         return
     if outcome.stage in ("mix", "tokenize"):
-        show_ledger(ledger)
+        show_ledger(ledger, rules=getattr(outcome.report, "rules", ()))
     if outcome.stage == "mix":
         show_waterfall(outcome.report)
     if ledger.failed:
@@ -274,12 +274,12 @@ def show_profile(profile: Profile | None) -> None:
     )
 
 
-def show_ledger(ledger: Ledger) -> None:
-    """Documents and bytes in, dropped by reason, and out, per source."""
+def show_ledger(ledger: Ledger, *, rules: Sequence[str] = ()) -> None:
+    """Documents and bytes in, dropped by reason, and out, per source; `rules` in their order, whatever they drop."""
     rows: list[Sequence[Any]] = []
     for source, account in sorted(ledger.accounts.items()):
         rows.append((source, "in", account.taken.documents, account.taken.bytes, account.taken.tokens))
-        for reason, tally in sorted(account.dropped.items()):
+        for reason, tally in account.drops(rules):
             rows.append((source, f"- {reason}", tally.documents, tally.bytes, tally.tokens))
         if account.failed:
             rows.append((source, "- bad record", account.failed, "", ""))
@@ -290,11 +290,12 @@ def show_ledger(ledger: Ledger) -> None:
 
 
 def show_waterfall(report: Any) -> None:
-    """What each rule drops first, and what it alone drops; then what sampled sources came to."""
-    keys = ("rule", "source", "documents", "bytes", "alone", "samples")
-    rows = [[row[key] for key in keys] for row in report.waterfall if row["documents"]]
+    """What each rule drops first, in all and alone, in their order; then what sampled sources came to."""
+    keys = ("rule", "source", "documents", "bytes", "total", "alone", "samples")
+    rows = [[row[key] for key in keys] for row in report.waterfall]
     if rows:
-        print_table(["rule", "source", "drops first", "bytes", "drops alone", "for example"], rows, title="rules")
+        headers = ["rule", "source", "drops first", "bytes", "drops in all", "alone", "for example"]
+        print_table(headers, rows, title="rules")
     if report.shares:
         print_table(list(report.shares[0]), [list(row.values()) for row in report.shares], title="sources")
 
@@ -355,6 +356,7 @@ def _show_whole_ledger(by_stage: dict[str, Outcome]) -> None:
     first = ledgers.get("mix", ledgers.get("tokenize"))
     tokenized = ledgers.get("tokenize")
     assert first is not None
+    rules = by_stage["mix"].report.rules if "mix" in by_stage else ()
     rows: list[Sequence[Any]] = []
     for source, account in sorted(first.accounts.items()):
         encoded = tokenized.accounts.get(source) if tokenized is not None else None
@@ -365,7 +367,7 @@ def _show_whole_ledger(by_stage: dict[str, Outcome]) -> None:
             return (source, label, tally.documents, tally.bytes, estimate)
 
         rows.append(line("in", account.taken))
-        rows.extend(line(f"- {reason}", tally) for reason, tally in sorted(account.dropped.items()))
+        rows.extend(line(f"- {reason}", tally) for reason, tally in account.drops(rules))
         if account.failed:
             rows.append((source, "- bad record", account.failed, "", "-"))
         if account.written != account.out:

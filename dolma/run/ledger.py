@@ -5,6 +5,7 @@ Each task fills one, sums do not depend on the order of tasks, and a stage whose
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -48,6 +49,15 @@ class Account(msgspec.Struct, kw_only=True):
         self.failed += other.failed
         for reason, tally in other.dropped.items():
             self.dropped.setdefault(reason, Tally()).add(tally)
+
+    def drops(self, order: Iterable[str] = ()) -> list[tuple[str, Tally]]:
+        """The reasons and what was dropped for each: those of `order`, also where it is nothing, then others by name.
+
+        >>> Account(dropped={"a": Tally(documents=1), "b": Tally(documents=2)}).drops(["b", "never"])[1]
+        ('never', Tally(documents=0, bytes=0, tokens=0))
+        """
+        reasons = dict.fromkeys([*order, *sorted(self.dropped)])
+        return [(reason, self.dropped.get(reason, Tally())) for reason in reasons]
 
     @property
     def missing(self) -> int:

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from dolma.cli.terminal import TerminalReporter
+from dolma.cli.terminal import TerminalReporter, show_ledger
+from dolma.run.ledger import Ledger
 from dolma.train.metrics import StepRecord
 
 
@@ -47,3 +48,21 @@ def test_a_terminal_shows_the_step_that_it_is_at(
     shown = capsys.readouterr().err
     assert shown.count("\r") == 50
     assert shown.count("\n") == 6
+
+
+def test_the_ledger_has_every_rule_in_its_order(capsys: pytest.CaptureFixture[str]) -> None:
+    ledger = Ledger()
+    ledger.take("web", documents=6)
+    ledger.drop("web", "a second", documents=1)
+    ledger.drop("web", "sampled out", documents=2)
+    ledger.keep("web", documents=3)
+    show_ledger(ledger, rules=["z first", "a second", "m third"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if "web" in line]
+    assert lines == [
+        ["web", "in", "6", "0"],
+        ["web", "-", "z", "first", "0", "0"],
+        ["web", "-", "a", "second", "1", "0"],
+        ["web", "-", "m", "third", "0", "0"],
+        ["web", "-", "sampled", "out", "2", "0"],
+        ["web", "out", "3", "0"],
+    ]
