@@ -49,6 +49,7 @@ from dolma.run.runner import (
     advance,
     open_stage,
 )
+from dolma.run.standing import why_again
 
 VERSION = 1
 CHUNK_KEYS = 1 << 20
@@ -394,10 +395,21 @@ def _outputs(key: KeyOf) -> Mapping[str, Output]:
     return PARAGRAPH_OUTPUTS if key.mode == "paragraphs" else DOCUMENT_OUTPUTS
 
 
-def _file_sets(dataset: Dataset, shards: Sequence[Shard], config: DedupeConfig, reading: Reading) -> list[FileSet]:
-    """One per attributes folder. Each depends on every input: a copy may be anywhere."""
+def made_again(dataset: Dataset, config: DedupeConfig, *, reading: Reading) -> str:
+    """Why this stage would replace what it has finished; "" where it would not. Reads no document."""
+    shards = dataset.shards()
+    sizes = {shard.name: shard.size for shard in shards}
+    folders = sorted({dataset.attribute_folder(config.name, shard) for shard in shards})
+    made = (
+        FileSet(folder=folder, stage="dedupe", name=config.name, config=_settings(config, reading), inputs=[])
+        for folder in folders
+    )
+    return next((why for file_set in made if (why := why_again(file_set, sizes=sizes))), "")
+
+
+def _settings(config: DedupeConfig, reading: Reading) -> dict[str, Any]:
     key = _key(config)
-    decides = {
+    return {
         **_parameters(key),
         "version": VERSION,
         "attributes_format": config.attributes_format,
@@ -406,6 +418,11 @@ def _file_sets(dataset: Dataset, shards: Sequence[Shard], config: DedupeConfig, 
         "on_error": reading.on_error,
         "invalid_unicode": reading.invalid_unicode,
     }
+
+
+def _file_sets(dataset: Dataset, shards: Sequence[Shard], config: DedupeConfig, reading: Reading) -> list[FileSet]:
+    """One per attributes folder. Each depends on every input: a copy may be anywhere."""
+    decides = _settings(config, reading)
     inputs = [shard.input for shard in shards]
     folders = sorted({dataset.attribute_folder(config.name, shard) for shard in shards})
     return [

@@ -179,6 +179,71 @@ def check(recipe: Recipe) -> None:
         require_torch()
 
 
+KEPT = ("mix", "tokenize", "train")
+"""Stages whose finished outputs `dolma run` replaces only when told to."""
+
+
+def made_again(recipe: Recipe) -> dict[str, str]:
+    """Which of the `KEPT` stages have finished outputs that a run of this recipe would replace, and why.
+
+    Reads no document. What cannot be seen without reading, such as another file of the same size, is found by the stage
+    itself, which then refuses.
+    """
+    from dolma.data import streams
+
+    stages = [stage for stage in stages_of(recipe) if stage in KEPT and streams.list_files(folder_of(recipe, stage))]
+    found: dict[str, str] = {}
+    if "mix" in stages and (why := _mixed_again(recipe)):
+        found["mix"] = why
+    if "tokenize" in stages and (why := _tokenized_again(recipe, mixed_again="mix" in found)):
+        found["tokenize"] = why
+    if "train" in stages and "tokenize" in found:
+        found["train"] = "its tokens are made again"
+    return found
+
+
+def _mixed_again(recipe: Recipe) -> str:
+    from dolma.data.manifest import read_manifest
+    from dolma.mixers.stage import made_again
+
+    assert recipe.mix is not None
+    folder, dataset, reading = folder_of(recipe, "mix"), dataset_of(recipe), reading_of(recipe)
+    if why := made_again(dataset, recipe.mix, output=folder, reading=reading, seed=recipe.seed):
+        return why
+    manifest = read_manifest(folder)
+    names = [file.name for file in manifest.inputs] if manifest is not None else []
+    used = {name.split("/")[1] for name in names if name.startswith("attributes/")}
+    again = {name: why for name, why in _measured_again(recipe).items() if name in used}
+    return next((f"its attributes {name!r} are made again: {why}" for name, why in again.items()), "")
+
+
+def _measured_again(recipe: Recipe) -> dict[str, str]:
+    dataset, reading = dataset_of(recipe), reading_of(recipe)
+    found: dict[str, str] = {}
+    if recipe.tag is not None:
+        from dolma.taggers.stage import made_again as tagged_again
+
+        found |= tagged_again(dataset, recipe.tag, reading=reading)
+    for config in recipe.dedupes:
+        from dolma.dedupe.stage import made_again as deduped_again
+
+        if why := deduped_again(dataset, config, reading=reading):
+            found[config.name] = why
+    return found
+
+
+def _tokenized_again(recipe: Recipe, *, mixed_again: bool) -> str:
+    from dolma.tokens.stage import made_again
+
+    assert recipe.tokenize is not None
+    if mixed_again:
+        return "its documents are mixed again"
+    if waits_for(recipe, "tokenize"):
+        return ""
+    folder, dataset, reading = folder_of(recipe, "tokenize"), mixed_dataset_of(recipe), reading_of(recipe)
+    return made_again(dataset, recipe.tokenize, output=folder, reading=reading, seed=recipe.seed)
+
+
 def plan_stage(recipe: Recipe, stage: str, *, output: str | None = None) -> list[dict[str, Any]]:
     """What the stage would do, as plain rows; reads no text and writes nothing."""
     if stage == "tag":
@@ -356,8 +421,8 @@ _RUNNERS = {
 def write_recipe(recipe: Recipe) -> bool:
     """Write the resolved recipe into its output folder; whether the folder is ours to rewrite.
 
-    It is when it is empty or absent, or already holds a recipe: then a stage whose settings changed may replace what
-    the stage wrote before.
+    It is when it is empty or absent, or already holds a recipe: then measurements and statistics of other settings may
+    be replaced. What `KEPT` stages wrote is replaced only when told to.
     """
     from dolma.config import dump_recipe
     from dolma.data import streams

@@ -48,6 +48,7 @@ from dolma.mixers.write import (
 )
 from dolma.run.runner import Ledger, Reporter, RunOptions, Stage, Task, TaskResult, Unfinished, open_stage
 from dolma.run.stage import merged_of
+from dolma.run.standing import why_again
 
 
 def mix(
@@ -106,6 +107,13 @@ def check(dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping
     check_sources(config)
     check_names(config, shards)
     compile_rules(config, Catalogue.of(dataset, shards, config, declared=declared))
+
+
+def made_again(dataset: Dataset, config: MixConfig, *, output: str, reading: Reading, seed: int) -> str:
+    """Why this stage would replace what it has finished, attributes left aside; "" where it would not."""
+    settings = settings_of(config, reading, seed)
+    made = FileSet(folder=output, stage="mix", name="mix", config=settings, inputs=[])
+    return why_again(made, sizes={shard.name: shard.size for shard in dataset.shards()})
 
 
 def plan(

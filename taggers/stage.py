@@ -25,7 +25,7 @@ from dolma.run.ledger import Ledger
 from dolma.run.options import RunOptions
 from dolma.run.progress import NullReporter, Reporter, advance
 from dolma.run.stage import StageReport, Unfinished, open_stage
-from dolma.run.standing import standing
+from dolma.run.standing import standing, why_again
 from dolma.run.task import Task, TaskResult
 from dolma.taggers.compiling import characters_of, compile_kernels
 from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, measure, outputs_of, select
@@ -198,15 +198,24 @@ class _Plan:
     sets: list[FileSet]
 
 
-def _file_sets(
-    dataset: Dataset,
-    shards: Sequence[Shard],
-    config: TagConfig,
-    spec: TaggerSpec,
-    tagger: Tagger,
-    reading: Reading,
-) -> list[FileSet]:
-    settings: dict[str, Any] = {
+def made_again(dataset: Dataset, config: TagConfig, *, reading: Reading) -> dict[str, str]:
+    """The attribute sets that this stage has finished and would replace, and why; reads no document."""
+    shards = dataset.shards()
+    found: dict[str, str] = {}
+    for spec, tagger in zip(map(normal, config.taggers), make_taggers(config.taggers), strict=True):
+        homes: dict[str, dict[str, int]] = {}
+        for shard in shards:
+            homes.setdefault(dataset.attribute_folder(tagger.name, shard), {})[shard.name] = shard.size
+        for folder, sizes_there in homes.items():
+            settings = _settings(config, spec, tagger, reading)
+            made = FileSet(folder=folder, stage="tag", name=tagger.name, config=settings, inputs=[])
+            if why := why_again(made, sizes=sizes_there):
+                found[tagger.name] = why
+    return found
+
+
+def _settings(config: TagConfig, spec: TaggerSpec, tagger: Tagger, reading: Reading) -> dict[str, Any]:
+    return {
         **identity_of(spec, tagger),
         "version": tagger.version,
         "options": spec.options,
@@ -220,6 +229,17 @@ def _file_sets(
         "on_error": reading.on_error,
         "invalid_unicode": reading.invalid_unicode,
     }
+
+
+def _file_sets(
+    dataset: Dataset,
+    shards: Sequence[Shard],
+    config: TagConfig,
+    spec: TaggerSpec,
+    tagger: Tagger,
+    reading: Reading,
+) -> list[FileSet]:
+    settings = _settings(config, spec, tagger, reading)
     homes: dict[str, list[InputFile]] = {}
     for shard in shards:
         homes.setdefault(dataset.attribute_folder(tagger.name, shard), []).append(shard.input)

@@ -17,6 +17,7 @@ from dolma.pipeline import (
     check,
     dataset_of,
     folder_of,
+    made_again,
     mixed_dataset_of,
     reading_of,
     stages_of,
@@ -228,3 +229,70 @@ def test_a_run_replaces_its_own_outputs_of_other_settings(recipe: Callable[..., 
     manifest = read_manifest(str(tmp_path / "out" / "attributes" / "dedupe"))
     assert manifest is not None
     assert "min_words" in json.dumps(manifest.config)
+
+
+def test_a_run_replaces_no_finished_mix_unasked(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["run", str(recipe(**STAGES))]) == 0
+    before = outputs(tmp_path / "out")
+    changed = STAGES | {"mix": STAGES["mix"] | {"keep": ["length.words > 6"]}}
+    path = str(recipe(**changed))
+    capsys.readouterr()
+    assert run(["run", path]) == 2
+    assert capsys.readouterr().err == (
+        "error: finished outputs would be replaced\n"
+        f'  mix, {tmp_path}/out/mixed: keep was ["length.words > 3"], now ["length.words > 6"]\n'
+        f"  tokenize, {tmp_path}/out/tokens: its documents are mixed again\n"
+        "  `--overwrite` replaces them; another `--output` keeps them\n"
+    )
+    assert run(["run", path, "--dry-run"]) == 0
+    assert f"replaced: mix, {tmp_path}/out/mixed: keep was" in capsys.readouterr().err
+    assert outputs(tmp_path / "out") == before
+    assert run(["run", path, "--overwrite"]) == 0
+    assert "replaced: tokenize" in capsys.readouterr().err
+    assert outputs(tmp_path / "out") != before
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"dedupe": {"by": "text", "min_words": 2}}, "its attributes 'dedupe' are made again: min_words was 0, now 2"),
+        (
+            {"tag": {"taggers": [{"use": "length"}], "max_document_bytes": 99}},
+            "'length' are made again: max_document",
+        ),
+        ({"on_error": "skip"}, 'on_error was "fail", now "skip"'),
+    ],
+)
+def test_what_makes_a_mix_again_is_seen_before_anything_runs(
+    recipe: Callable[..., Path], tmp_path: Path, changes: dict, why: str
+) -> None:
+    assert run(["run", str(recipe(**STAGES))]) == 0
+    before = outputs(tmp_path / "out")
+    path = str(recipe(**(STAGES | changes)))
+    assert why in made_again(read_recipe(path))["mix"]
+    assert run(["run", path]) == 2
+    assert outputs(tmp_path / "out") == before
+
+
+def test_a_changed_document_makes_all_again(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    path = recipe(**STAGES)
+    assert run(["run", str(path)]) == 0
+    with (tmp_path / "documents" / "a.jsonl").open("a") as out:
+        out.write(json.dumps({"id": "new", "text": "four more words here"}) + "\n")
+    assert made_again(read_recipe(str(path)))["mix"] == "input 'a.jsonl' changed"
+    assert run(["run", str(path)]) == 2
+    assert run(["run", str(path), "--overwrite"]) == 0
+
+
+def test_one_tagger_more_replaces_nothing(recipe: Callable[..., Path]) -> None:
+    assert run(["run", str(recipe(**STAGES))]) == 0
+    assert run(["run", str(recipe(**(STAGES | {"tag": {"taggers": ["length", "compression"]}})))]) == 0
+
+
+def test_a_first_and_a_second_run_replace_nothing(recipe: Callable[..., Path]) -> None:
+    found = read_recipe(str(recipe(**STAGES)))
+    assert made_again(found) == {}
+    assert run(["run", str(recipe(**STAGES))]) == 0
+    assert made_again(found) == {}

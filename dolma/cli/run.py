@@ -17,7 +17,7 @@ from dolma.cli.options import (
     seed_option,
 )
 from dolma.cli.session import check_measured, check_skipped, recipe_of, run_stages, running_of, say_left_out
-from dolma.errors import ConfigError
+from dolma.errors import ConfigError, OutputExistsError
 from dolma.printable import printable
 
 EXAMPLE = """
@@ -37,10 +37,13 @@ dolma run configs/quickstart.yaml --dry-run
 @click.pass_context
 def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     """Go through all stages of a recipe, in order; only what changed runs again."""
-    from dolma.cli.terminal import show_outcome, show_plan, show_run, show_waiting
+    from dolma.cli.terminal import show_outcome, show_plan, show_replaced, show_run, show_waiting
     from dolma.pipeline import (
+        KEPT,
         check,
         dataset_of,
+        folder_of,
+        made_again,
         plan_stage,
         stages_of,
         waits_for,
@@ -63,17 +66,26 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     check(recipe)
     if recipe.documents:
         say_left_out(dataset_of(recipe))
+    again = [f"{stage}, {folder_of(recipe, stage)}: {why}" for stage, why in made_again(recipe).items()]
     if ctx.params["dry_run"]:
+        show_replaced(again)
         for stage in stages:
             if before := waits_for(recipe, stage):
                 show_waiting(stage, before)
             else:
                 show_plan(stage, plan_stage(recipe, stage))
         return
+    if again and not ctx.params["overwrite"]:
+        raise OutputExistsError(
+            "finished outputs would be replaced\n  "
+            + "\n  ".join(again)
+            + "\n  `--overwrite` replaces them; another `--output` keeps them"
+        )
+    show_replaced(again)
     ours = write_recipe(recipe)
     outcomes = []
     for stage in stages:
-        running = running_of(ctx, recipe, overwrite=ours and writes_within_output(recipe, stage))
+        running = running_of(ctx, recipe, overwrite=ours and stage not in KEPT and writes_within_output(recipe, stage))
         for outcome in run_stages(recipe, stage, running):
             outcomes.append(outcome)
             show_outcome(outcome, brief=True)

@@ -172,6 +172,12 @@ def _common_folder(paths: Sequence[str]) -> str:
     return "".join(f"{names[0]}/" for names in same) or "several folders"
 
 
+def show_replaced(outputs: Sequence[str]) -> None:
+    """Finished outputs that a run replaces, and why."""
+    for line in outputs:
+        say(f"replaced: {line}", err=True)
+
+
 def show_waiting(stage: str, before: list[str]) -> None:
     """A stage of a run whose plan cannot be made yet."""
     say(f"{stage}: planned when {' and '.join(before)} {'is' if len(before) == 1 else 'are'} done", "")

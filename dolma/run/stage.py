@@ -181,6 +181,7 @@ class Stage:
         for file_set, state in zip(self.sets, found, strict=True):
             if state.kind in ("other", "altered"):
                 assert state.manifest is not None
+                self.reporter.note(f"{self.name}: replacing {file_set.folder}: {state.because}")
                 _remove_outputs(file_set.folder, [out.path for out in state.manifest.outputs])
                 streams.remove(streams.join(file_set.folder, manifests.NAME))
             header = read_header(file_set.folder)

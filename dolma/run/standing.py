@@ -61,6 +61,23 @@ def standing(file_set: FileSet) -> Standing:
     return Standing(kind=kind, manifest=manifest, strays=strays, because=because)
 
 
+def why_again(file_set: FileSet, *, sizes: Mapping[str, int]) -> str:
+    """Why a stage would make again what it had finished here, in words; "" where it would not, or nothing is there.
+
+    Reads no input: `file_set.inputs` is not looked at; `sizes` are those of the documents, by name.
+    """
+    manifest = manifests.read_manifest(file_set.folder)
+    if manifest is None:
+        return ""
+    found = standing(msgspec.structs.replace(file_set, inputs=manifest.inputs))
+    if found.kind in ("other", "altered"):
+        return found.because
+    was = {file.name: file.size for file in manifest.inputs if not file.name.startswith("attributes/")}
+    changed = sorted(name for name in was.keys() | sizes.keys() if was.get(name) != sizes.get(name))
+    more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"input {changed[0]!r}{more} changed" if changed else ""
+
+
 def _intact(folder: str, manifest: Manifest) -> tuple[Literal["complete", "partial", "altered"], str]:
     sizes = {out.path: streams.size(streams.join(folder, out.path)) for out in manifest.outputs}
     for out in manifest.outputs:

@@ -38,6 +38,7 @@ from dolma.run.ledger import Ledger
 from dolma.run.options import RunOptions
 from dolma.run.progress import Reporter, advance
 from dolma.run.stage import Stage, StageReport, Unfinished, open_stage
+from dolma.run.standing import why_again
 from dolma.run.task import Task, TaskResult
 from dolma.tokens.encoder import Encoder, encoder_of, slow_note
 from dolma.tokens.order import Counts, Places, corpus_places, shuffled_places
@@ -132,10 +133,23 @@ def plan(
         }
 
 
-def _file_set(
-    shards: Sequence[Shard], config: TokenizeConfig, facts: TokenizerFacts, *, output: str, reading: Reading, seed: int
-) -> FileSet:
-    decides: dict[str, Any] = {
+def made_again(dataset: Dataset, config: TokenizeConfig, *, output: str, reading: Reading, seed: int) -> str:
+    """Why this stage would replace what it has finished; "" where it would not. Reads no document."""
+    shards = dataset.shards()
+    made = FileSet(
+        folder=output,
+        stage="tokenize",
+        name="tokens",
+        config=_settings(shards, config, read_facts(config), reading=reading, seed=seed),
+        inputs=[],
+    )
+    return why_again(made, sizes={shard.name: shard.size for shard in shards})
+
+
+def _settings(
+    shards: Sequence[Shard], config: TokenizeConfig, facts: TokenizerFacts, *, reading: Reading, seed: int
+) -> dict[str, Any]:
+    return {
         "tokenizer_sha256": facts.sha256,
         "eos": facts.eos,
         "bos": facts.bos,
@@ -150,6 +164,12 @@ def _file_set(
         "on_error": reading.on_error,
         "invalid_unicode": reading.invalid_unicode,
     }
+
+
+def _file_set(
+    shards: Sequence[Shard], config: TokenizeConfig, facts: TokenizerFacts, *, output: str, reading: Reading, seed: int
+) -> FileSet:
+    decides = _settings(shards, config, facts, reading=reading, seed=seed)
     inputs = [shard.input for shard in shards]
     return FileSet(folder=output, stage="tokenize", name="tokens", config=decides, inputs=inputs)
 

@@ -95,7 +95,7 @@ def test_another_threshold_runs_only_what_depends_on_it(tmp_path: Path) -> None:
     output = tmp_path / "out"
     quickstart(output)
     before = tree(output)
-    ended = quickstart(output, "--set", "mix.keep=[length.words BETWEEN 40 AND 100000]")
+    ended = quickstart(output, "--set", "mix.keep=[length.words BETWEEN 40 AND 100000]", "--overwrite")
     assert ended.returncode == 0, ended.stderr
     said = first_lines(ended)
     idle = [stage for stage in STAGES if said[stage].startswith("nothing to do, ")]
@@ -112,9 +112,9 @@ def test_a_run_that_was_changed_back_gives_the_first_bytes(
     first: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    changed = quickstart(output, "--set", "mix.drop=[exact.duplicate]", "--set", "train=null")
+    changed = quickstart(output, "--set", "mix.drop=[exact.duplicate]", "--set", "train=null", "--overwrite")
     assert changed.returncode == 0, changed.stderr
-    assert quickstart(output, "--set", "train=null").returncode == 0
+    assert quickstart(output, "--set", "train=null", "--overwrite").returncode == 0
     expected = {path: data for path, (data, _) in tree(first[0] / "mixed").items()}
     assert {path: data for path, (data, _) in tree(output / "mixed").items()} == expected
 
