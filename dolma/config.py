@@ -6,16 +6,17 @@ nothing heavy and touches no data.
 
 from __future__ import annotations
 
+import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 import msgspec
 
 from dolma.errors import ConfigError, did_you_mean
 from dolma.names import check_name
+from dolma.recipe_file import Place, read_file
 from dolma.train.config import TrainConfig
 
 T = TypeVar("T")
@@ -218,51 +219,20 @@ def read_recipe(path: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     Raises:
         ConfigError: no such file, no YAML, or a key or value that does not fit.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot read the recipe: {error.strerror}", file=path) from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read the recipe: it is not UTF-8 (byte {error.start})", file=path) from error
-    return make_recipe(_parse_yaml(text, path), overrides, file=path)
+    values, places = read_file(path)
+    if values is not None and not isinstance(values, dict):
+        raise ConfigError(f"a recipe is a mapping of keys, this is a {type(values).__name__}", file=path)
+    return make_recipe(values or {}, overrides, file=path, places=places)
 
 
-def _parse_yaml(text: str, path: str) -> dict[str, Any]:
-    import yaml
-
-    try:
-        value = yaml.load(text, Loader=_strict_loader())
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else path
-        raise ConfigError(f"not valid YAML: {getattr(error, 'problem', None) or error}", file=where) from error
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ConfigError(f"a recipe is a mapping of keys, this is a {type(value).__name__}", file=path)
-    return value
-
-
-def _strict_loader() -> Any:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Refuses a key given twice; PyYAML would keep the last in silence."""
-
-        def compose_mapping_node(self, anchor: Any) -> Any:
-            node = super().compose_mapping_node(anchor)
-            seen: set[str] = set()
-            for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-                if key.value in seen:
-                    raise yaml.composer.ComposerError(None, None, f"the key {key.value!r} stands twice", key.start_mark)
-                seen.add(key.value)
-            return node
-
-    return Loader
-
-
-def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, *, file: str = "") -> Recipe:
-    """The recipe of these nested values.
+def make_recipe(
+    values: Mapping[str, Any],
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    file: str = "",
+    places: Mapping[str, Place] | None = None,
+) -> Recipe:
+    """The recipe of these nested values; `places` are theirs in the file, by path.
 
     >>> make_recipe({"seed": 3}, {"tag.taggers": ["length"]}).tag.taggers
     ['length']
@@ -274,7 +244,12 @@ def make_recipe(values: Mapping[str, Any], overrides: Mapping[str, Any] | None =
     merged = _merged(values)
     for path, value in (overrides or {}).items():
         _set(merged, path.split("."), value, file)
-    return convert(merged, Recipe, file=file)
+    given = {path: place for path, place in (places or {}).items() if not _is_below(path, overrides or {})}
+    return convert(merged, Recipe, file=file, places=given)
+
+
+def _is_below(path: str, keys: Iterable[str]) -> bool:
+    return any(path == f"$.{key}" or path.startswith((f"$.{key}.", f"$.{key}[")) for key in keys)
 
 
 def _merged(value: Any) -> Any:
@@ -300,22 +275,70 @@ def _set(values: dict[str, Any], keys: Sequence[str], value: Any, file: str) -> 
     node[leaf] = value
 
 
-def convert(values: Any, kind: type[T], *, file: str = "", path: str = "$") -> T:
-    """The values as `kind`.
+def convert(
+    values: Any, kind: type[T], *, file: str = "", path: str = "$", places: Mapping[str, Place] | None = None
+) -> T:
+    """The values as `kind`; `places` are theirs in the file, by path.
 
     Raises:
         ConfigError: naming the key's path and, for an unknown key, the nearest valid one.
     """
-    _check_keys(values, kind, path, file)
+    places = places or {}
+    _check_keys(values, kind, path, file, places)
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         message, _, at = str(error).partition(" - at `")
         where = path + at.rstrip("`").removeprefix("$") if at else path
-        raise ConfigError(message, path=where, file=file) from error
+        raise _wrong(message + _misread(message, places.get(where)), where, file, places) from error
 
 
-def _check_keys(value: Any, kind: Any, path: str, file: str) -> None:
+def _wrong(message: str, path: str, file: str, places: Mapping[str, Place]) -> ConfigError:
+    place = places.get(path)
+    return ConfigError(message, path=path, file=f"{file}:{place.line}" if file and place and path != "$" else file)
+
+
+_TYPES = re.compile(r"Expected `(.+)`, got `(\w+)`")
+_READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing"}
+
+
+def _misread(message: str, place: Place | None) -> str:
+    """What to type where YAML has made another type of a value than the one that is meant."""
+    found = _TYPES.match(message)
+    text = place.text if place else None
+    if found is None or (place is not None and text is None):
+        return ""
+    expected, got = found[1].split(" | "), found[2]
+    if "str" in expected and got in _READ_AS:
+        if text:
+            return f'\n  YAML reads `{text}` as {_READ_AS[got]}: quote it: "{text}"'
+        words = "words such as `no` and `on`" if got == "bool" else "this"
+        return f"\n  YAML reads {words} as {_READ_AS[got]}: quote it"
+    if got == "str" and text and {"int", "float"}.intersection(expected) and _EXPONENT.fullmatch(text):
+        return f"\n  YAML reads `{text}` as text: write {float(text)!r}"
+    return ""
+
+
+def check_strings(value: Any, kind: Any, *, path: str) -> None:
+    """Return unless YAML has made something else of what is to be a string, in a value that converts itself.
+
+    Raises:
+        ConfigError: it has.
+    """
+    try:
+        msgspec.convert(value, kind)
+    except TypeError:
+        return  # a type that msgspec does not know
+    except msgspec.ValidationError as error:
+        message, _, at = str(error).partition(" - at `")
+        if hint := _misread(message, None):
+            raise ConfigError(message + hint, path=path + at.rstrip("`").removeprefix("$")) from error
+
+
+_EXPONENT = re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+")
+
+
+def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str, Place]) -> None:
     """Refuse unknown keys before anything else, so that a misspelt one is not reported as something missing."""
     if isinstance(value, Mapping):
         struct = next((option for option in _options(kind) if _is_struct(option)), None)
@@ -324,19 +347,19 @@ def _check_keys(value: Any, kind: Any, path: str, file: str) -> None:
             for key, item in value.items():
                 if key not in hints:
                     hint = did_you_mean(str(key), hints)
-                    raise ConfigError(f"unknown key\n  {hint}", path=f"{path}.{key}", file=file)
-                _check_keys(item, hints[key], f"{path}.{key}", file)
+                    raise _wrong(f"unknown key\n  {hint}", f"{path}.{key}", file, places)
+                _check_keys(item, hints[key], f"{path}.{key}", file, places)
             return
         mapping = next((option for option in _options(kind) if typing.get_origin(option) is dict), None)
         for key, item in value.items() if mapping is not None else ():
             inner = typing.get_args(mapping)[1]
             # msgspec says "[...]" for the key of a mapping: so its values are looked at one by one.
-            if _is_struct(inner):
-                convert(item, inner, file=file, path=f"{path}.{key}")
+            if inner is not Any:
+                convert(item, inner, file=file, path=f"{path}.{key}", places=places)
     elif isinstance(value, list):
         sequence = next((option for option in _options(kind) if typing.get_origin(option) is list), None)
         for i, item in enumerate(value) if sequence is not None else ():
-            _check_keys(item, typing.get_args(sequence)[0], f"{path}[{i}]", file)
+            _check_keys(item, typing.get_args(sequence)[0], f"{path}[{i}]", file, places)
 
 
 def _options(kind: Any) -> tuple[Any, ...]:

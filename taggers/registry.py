@@ -11,13 +11,14 @@ import inspect
 import os
 import re
 import sys
+import typing
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any
 
 import msgspec
 
-from dolma.config import TaggerSpec, check_set_name
+from dolma.config import TaggerSpec, check_set_name, check_strings
 from dolma.data import streams
 from dolma.data.columns import Output
 from dolma.data.fetch import cached_path
@@ -266,7 +267,18 @@ def _instance(found: Any, spec: TaggerSpec) -> Any:
         inspect.signature(found).bind(**spec.options)
     except TypeError as error:
         raise ConfigError(f"the tagger {spec.use!r} does not take these options: {error}") from error
+    kinds = _types(found)
+    for name, value in spec.options.items():
+        check_strings(value, kinds.get(name, Any), path=f"{spec.use}.{name}")
     return found(**spec.options)
+
+
+def _types(found: Any) -> dict[str, Any]:
+    """The types that the options are declared with, where they are."""
+    try:
+        return typing.get_type_hints(found.__init__ if inspect.isclass(found) else found)
+    except NameError:
+        return {}  # of names that are imported for type checkers only
 
 
 def _check(tagger: Any, use: str) -> None:

@@ -211,8 +211,8 @@ def test_values_without_a_file() -> None:
         ("mix:\n  sources:\n    a: {share: 1}\n    a: {share: 0}\n", r":4: not valid YAML: the key 'a' stands twice"),
         ("- a\n- b\n", r": a recipe is a mapping of keys, this is a list"),
         ("just text\n", r": a recipe is a mapping of keys, this is a str"),
-        ("seed: !!python/object:os.system 1\n", r":1: not valid YAML: could not determine a constructor"),
-        ("? [1]\n: 2\n", r":1: not valid YAML: found unhashable key"),
+        ("seed: !!python/object:os.system 1\n", r":1: not valid YAML: !!python/object:os.system is not read here"),
+        ("? [1]\n: 2\n", r":1: not valid YAML: a key is a sequence, expected a name"),
     ],
 )
 def test_a_broken_file_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -242,3 +242,88 @@ def test_anchors_may_be_merged(tmp_path: Path) -> None:
     mix = read_recipe(str(path)).mix
     assert mix is not None
     assert msgspec.to_builtins(mix.sources["b"]) == {"share": 0.25, "repeat": 2.0}
+
+
+def read(tmp_path: Path, text: str) -> Recipe:
+    path = tmp_path / "a.yaml"
+    path.write_text(text)
+    return read_recipe(str(path))
+
+
+def refused(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path, text)
+    return str(caught.value).removeprefix(f"{tmp_path}/")
+
+
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 40))
+MERGES = "m0: &m0 {k: 1}\n" + "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 10)}]}}\n" for i in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LAUGHS, "more than 200,000 values, aliases followed"),
+        (MERGES, "more than 200,000 values, aliases followed"),
+        ("documents: &a [*a]\n", "nested more than 64 deep, or an alias of what it stands in"),
+        ("mix: &m\n  sources: {x: *m}\n", "nested more than 64 deep, or an alias of what it stands in"),
+        ("seed: " + "[" * 10_000, "nested more than 64 deep"),
+        ("seed: " + "{a: " * 10_000, "nested more than 64 deep"),
+        ("seed: " + "9" * 5000, "has more than 64 bits"),
+        ("seed: !!binary aGk=", "!!binary is not read here"),
+        ("documents: !!set {a, b}", "!!set is not read here"),
+        ("seed: !!int x", "invalid literal for int"),
+        ("<<: 3\n", "`<<` takes a mapping, or a list of mappings"),
+    ],
+)
+def test_what_yaml_can_do_to_a_reader_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    said = refused(tmp_path, text)
+    assert said.startswith("a.yaml:") and message in said
+
+
+def test_a_recipe_without_an_end_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="it has more than 1,048,576 bytes"):
+        read_recipe("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("output: 2024-01-01", 'a.yaml:1: not valid YAML: `2024-01-01` is read as a date\n  quote it: "2024-01-01"'),
+        ("output: 2024-99-99", "`2024-99-99` is read as a date"),
+        ("seed: 1\nworkers: 010", "a.yaml:2: not valid YAML: `010` is read as a number of base 8\n  quote it"),
+        ("workers: 1:30", "`1:30` is read as a number of base 60"),
+        ("mix:\n  sources:\n    no: {share: 1}", 'a.yaml:3: not valid YAML: the key `no` is read as true or false'),
+        ("mix: {sources: {2020: {share: 1}}}", 'the key `2020` is read as a number, expected a name\n  quote it'),
+        ("seed: 1\ndocuments:\n- no", 'a.yaml:3: $.documents[0]: Expected `str`, got `bool`\n  YAML reads `no` as'),
+        ("output: on", "YAML reads `on` as true or false: quote it: \"on\""),
+        ("output: 12", "YAML reads `12` as a number: quote it: \"12\""),
+        ("documents: [~]", "YAML reads `~` as nothing: quote it: \"~\""),
+        ("mix: {sources: {a: {share: 1e-1}}}", "YAML reads `1e-1` as text: write 0.1"),
+        ("mix:\n  keep:\n  - a\n  mising: drop", "a.yaml:4: $.mix.mising: unknown key"),
+    ],
+)  # fmt: skip
+def test_a_value_that_yaml_reads_otherwise_is_named_with_its_line(text: str, message: str, tmp_path: Path) -> None:
+    assert message in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["documents: ['no']", "documents: [!!str no]", 'documents: ["no"]'])
+def test_what_is_quoted_is_a_string(text: str, tmp_path: Path) -> None:
+    assert read(tmp_path, text).documents == ["no"]
+
+
+def test_plain_words_that_are_strings_stay_strings(tmp_path: Path) -> None:
+    assert read(tmp_path, "documents: [y, n, 1e3, a-b, 08]").documents == ["y", "n", "1e3", "a-b", "08"]
+
+
+def test_a_flag_over_a_wrong_value_takes_its_place_away(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("mix: {missing: no}")
+    with pytest.raises(ConfigError, match=r"a\.yaml: \$\.mix\.missing: Expected `str`, got `int`"):
+        read_recipe(str(path), {"mix.missing": 5})
+
+
+def test_of_two_merged_mappings_the_first_one_wins(tmp_path: Path) -> None:
+    mix = read(tmp_path, "mix:\n  sources:\n    a: {<<: [{share: 0.5}, {share: 1, repeat: 2}], repeat: 3}\n").mix
+    assert mix is not None
+    assert msgspec.to_builtins(mix.sources["a"]) == {"share": 0.5, "repeat": 3.0}

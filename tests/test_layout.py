@@ -17,7 +17,7 @@ LINKS = {"dolma/taggers", "dolma/mixers", "dolma/dedupe", "dolma/configs"}
 
 # From the ground up; packages on one floor never import each other.
 FLOORS = [
-    {"printable", "errors", "names", "config", "configs"},
+    {"printable", "errors", "names", "recipe_file", "config", "configs"},
     {"kernels"},
     {"data"},
     {"run"},

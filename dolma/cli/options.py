@@ -10,6 +10,7 @@ import click
 
 from dolma.errors import ConfigError
 from dolma.printable import printable
+from dolma.recipe_file import parse
 
 F = Callable[..., Any]
 
@@ -244,15 +245,13 @@ def parse_assignment(assignment: str) -> dict[str, Any]:
     >>> parse_assignment("mix.keep=[length.words > 5]")
     {'mix.keep': ['length.words > 5']}
     """
-    import yaml
-
     key, equals, text = assignment.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {printable(assignment)}: expected KEY=VALUE, such as --set mix.missing=drop")
     try:
-        return {key.strip(): yaml.safe_load(text)}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {printable(assignment)}: the value is not valid YAML: {error}") from error
+        return {key.strip(): parse(text, file="")[0]}
+    except ConfigError as error:
+        raise ConfigError(f"--set {printable(assignment[:200])}: {error.message}") from error
 
 
 def parse_shard(text: str | None) -> tuple[int, int] | None:

@@ -127,7 +127,7 @@ def test_a_wrong_recipe_is_refused_before_data_is_looked_for(
     path = recipe(documents=[NOWHERE], **values)
     ended = dolma("run", path, "--output", "never")
     assert ended.status == 2
-    assert f"error: {path}: " in ended.err
+    assert f"error: {path}:" in ended.err
     assert message in ended.err
     assert "nowhere" not in ended.err
 

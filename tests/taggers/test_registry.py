@@ -253,3 +253,10 @@ def test_names_that_differ_in_case_only_are_refused() -> None:
 def test_an_identifier_of_dolma_1_that_is_not_here_is_said_to_be(name: str) -> None:
     with pytest.raises(ConfigError, match=r"another language identifier(.|\n)*ft_lang_id_"):
         make_tagger(TaggerSpec(use=name))
+
+
+def test_an_option_that_yaml_made_a_truth_value_of_is_to_be_quoted() -> None:
+    with pytest.raises(
+        ConfigError, match=r"c4_datatrove.languages\[0\]: Expected `str`, got `bool`\n  YAML .*: quote it"
+    ):
+        made("c4_datatrove", options={"languages": [False, "en"]})

@@ -282,9 +282,7 @@ def test_a_step_without_a_label_changes_nothing(config, tmp_path):
 def test_a_run_that_learns_nothing_ends_with_an_error(config, tmp_path):
     tokens = write_shards(tmp_path / "tokens", [some_ids(1000)])
     np.zeros(1000, dtype=bool).tofile(tmp_path / "tokens" / "labels_mask_part-00000.npy")
-    message = (
-        r"nothing was learnt in 5 steps in a row, the last of them step 5: 5 of 5 .* all labels of their batch"
-    )
+    message = r"nothing was learnt in 5 steps in a row, the last of them step 5: 5 of 5 .* all labels of their batch"
     with pytest.raises(DolmaError, match=message):
         train(replaced(config, max_skipped_steps=5), tokens=tokens, output=str(tmp_path / "run"))
     assert not (tmp_path / "run" / "manifest.json").exists()

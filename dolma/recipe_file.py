@@ -1,0 +1,189 @@
+"""YAML as it is read here: plain values only, of bounded size and depth, each with the line it stands on.
+
+A value that YAML reads as something else than it looks like is an error: a date, `1:30` (90), `0123` (83), a key such
+as `no` (false). Aliases and merge keys are followed, and count each time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dolma.errors import ConfigError
+
+MOST_BYTES = 1 << 20
+MOST_VALUES = 200_000
+MOST_DEPTH = 64
+_TAG = "tag:yaml.org,2002:"
+_TRUE, _FALSE = {"yes", "true", "on"}, {"no", "false", "off"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a value stands: its 1-based line and, of a value on one line without quotes, what is written there."""
+
+    line: int
+    text: str | None
+
+
+def read_file(path: str) -> tuple[Any, dict[str, Place]]:
+    """The value in a YAML file, and the place of each value in it by its path, such as `$.mix.keep[0]`.
+
+    Raises:
+        ConfigError: no such file, longer than `MOST_BYTES`, no UTF-8, or as `parse`.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MOST_BYTES + 1)
+        if len(raw) > MOST_BYTES:
+            raise ConfigError(f"cannot read the recipe: it has more than {MOST_BYTES:,} bytes", file=path)
+        text = raw.decode()
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe: {error.strerror}", file=path) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read the recipe: it is not UTF-8 (byte {error.start})", file=path) from error
+    return parse(text, file=path)
+
+
+def parse(text: str, *, file: str) -> tuple[Any, dict[str, Place]]:
+    """The value that a YAML text stands for, and the place of each value in it by its path.
+
+    >>> parse("keep: [a > 1]", file="a.yaml")[0]
+    {'keep': ['a > 1']}
+
+    Raises:
+        ConfigError: it is no YAML, or has what is not read here; names `file` and the line.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        depth = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            self.depth += 1
+            if self.depth > MOST_DEPTH:
+                raise _problem(self.peek_event(), f"nested more than {MOST_DEPTH} deep", file)
+            node = super().compose_node(parent, index)
+            self.depth -= 1
+            return node
+
+    try:
+        node = yaml.compose(text, Loader=Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{file}:{mark.line + 1}" if mark else file
+        raise ConfigError(f"not valid YAML: {getattr(error, 'problem', None) or error}", file=where) from error
+    if node is None:
+        return None, {}
+    values = _Values(file)
+    return values.of(node, "$", 0), values.places
+
+
+def _problem(node: Any, message: str, file: str) -> ConfigError:
+    return ConfigError(f"not valid YAML: {message}", file=f"{file}:{node.start_mark.line + 1}")
+
+
+class _Values:
+    """Makes values of composed nodes."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.places: dict[str, Place] = {}
+        self._n_values = 0
+
+    def of(self, node: Any, path: str, depth: int) -> Any:
+        self._n_values += 1
+        if self._n_values > MOST_VALUES:
+            raise _problem(node, f"more than {MOST_VALUES:,} values, aliases followed", self.file)
+        if depth > MOST_DEPTH:
+            raise _problem(node, f"nested more than {MOST_DEPTH} deep, or an alias of what it stands in", self.file)
+        line = node.start_mark.line + 1
+        plain = node.id == "scalar" and node.style is None and "\n" not in node.value
+        self.places[path] = Place(line=line, text=node.value if plain else None)
+        tag = node.tag.removeprefix(_TAG)
+        if node.id == "mapping" and tag == "map":
+            return self._mapping(node, path, depth)
+        if node.id == "sequence" and tag == "seq":
+            return [self.of(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
+        if node.id == "scalar" and tag in _SCALARS:
+            try:
+                return _SCALARS[tag](node.value)
+            except ValueError as error:
+                raise _problem(node, f"{error}", self.file) from error
+        raise _problem(node, f"{node.tag.replace(_TAG, '!!')} is not read here; leave the tag out", self.file)
+
+    def _mapping(self, node: Any, path: str, depth: int) -> dict[str, Any]:
+        own: dict[tuple[str, bool], Any] = {}
+        for key_node, item in node.value:
+            key = self._key(key_node)
+            if key in own:
+                raise _problem(key_node, f"the key {key[0]!r} stands twice", self.file)
+            own[key] = item
+        merged = own.pop(("<<", True), None)
+        found: dict[str, Any] = {}
+        place = self.places[path]
+        for item in reversed(merged.value if merged is not None and merged.id == "sequence" else [merged]):
+            if item is not None:  # of two the first one wins
+                if item.id != "mapping":
+                    raise _problem(item, "`<<` takes a mapping, or a list of mappings", self.file)
+                found |= self.of(item, path, depth + 1)
+        self.places[path] = place
+        return found | {key: self.of(item, f"{path}.{key}", depth + 1) for (key, _), item in own.items()}
+
+    def _key(self, node: Any) -> tuple[str, bool]:
+        """The key, and whether it is that of a merge."""
+        if node.id != "scalar":
+            raise _problem(node, f"a key is a {node.id}, expected a name", self.file)
+        kind = node.tag.removeprefix(_TAG)
+        if kind not in ("str", "merge", "value"):
+            shown = _KINDS.get(kind, kind)
+            raise _problem(
+                node,
+                f'the key `{node.value}` is read as {shown}, expected a name\n  quote it: "{node.value}"',
+                self.file,
+            )
+        return node.value, kind == "merge"
+
+
+_KINDS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in _TRUE | _FALSE:
+        raise ValueError(f"`{text}` is neither true nor false")
+    return text.lower() in _TRUE
+
+
+def _int(text: str) -> int:
+    digits = text.replace("_", "")
+    if ":" in digits:
+        raise ValueError(f"`{text}` is read as a number of base 60\n  quote it, or write the number")
+    if re.fullmatch(r"[-+]?0\d+", digits):
+        raise ValueError(f"`{text}` is read as a number of base 8\n  quote it, or write it without the leading 0")
+    if len(digits) > 80 or not -(2**63) <= (number := int(digits, 0)) < 2**64:
+        raise ValueError(f"`{text[:20]}…` has more than 64 bits")
+    return number
+
+
+def _float(text: str) -> float:
+    digits = text.replace("_", "").lower()
+    if ":" in digits:
+        raise ValueError(f"`{text}` is read as a number of base 60\n  quote it, or write the number")
+    return float(digits.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+def _date(text: str) -> Any:
+    raise ValueError(f'`{text}` is read as a date\n  quote it: "{text}"')
+
+
+_SCALARS: dict[str, Callable[[str], Any]] = {
+    "str": str,
+    "value": str,
+    "null": lambda _: None,
+    "bool": _bool,
+    "int": _int,
+    "float": _float,
+    "timestamp": _date,
+}
