@@ -99,6 +99,21 @@ def summing_gradients(model: Transformer, processes: Processes, *, last: bool) -
     yield
 
 
+@contextmanager
+def only_forward(model: Transformer, processes: Processes) -> Iterator[None]:
+    """For passes without a backward one: no gradients, and the model is sharded again when the block ends.
+
+    FSDP2 shards what is not in a block again in the backward pass only; until then the model has other parameters
+    than those that the optimiser updates and a checkpoint saves.
+    """
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        if processes.mesh is not None:
+            model.reshard()  # type: ignore[operator]
+
+
 def total(values: torch.Tensor, processes: Processes) -> torch.Tensor:
     """The sum over all processes of equally long float64 vectors."""
     if processes.world_size > 1:

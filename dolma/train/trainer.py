@@ -32,7 +32,7 @@ from dolma.train.curve import write_curve
 from dolma.train.evaluate import Evaluation, Evaluator
 from dolma.train.metrics import MetricsLog, StepRecord, read_metrics
 from dolma.train.observers import Observer, observing, values_of_evaluation, values_of_step
-from dolma.train.parallel import Processes, agree, barrier, joined
+from dolma.train.parallel import Processes, agree, barrier, joined, only_forward
 from dolma.train.presets import count_parameters, resolve_model
 from dolma.train.stages import Stage, Stages, resolve_stages
 from dolma.train.steps import Training
@@ -310,7 +310,8 @@ class _Run:
                         progress(record, self.steps)
                 self._check_learning(records)
                 if evaluator is not None and (step == self.steps or step % evaluator.config.every == 0):
-                    evaluations.append(evaluator.evaluate(training.model, step=step, eos_id=self.shards.eos_id))
+                    with only_forward(training.model, self.processes):
+                        evaluations.append(evaluator.evaluate(training.model, step=step, eos_id=self.shards.eos_id))
                     for observer in observers:
                         observer.log(values_of_evaluation(evaluations[-1]), step=step)
                     self._write_evaluations(evaluations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -15,13 +16,14 @@ import torch
 
 from dolma.errors import ConfigError
 from dolma.train import train
-from dolma.train.config import TrainConfig
+from dolma.train.config import EvalConfig, StageConfig, TrainConfig
 from dolma.train.data.shards import mask_path
+from dolma.train.evaluate import Evaluation
 from dolma.train.metrics import StepRecord, read_metrics
 from dolma.train.parallel import Processes
 from dolma.train.stages import resolve_stages
 from dolma.train.steps import Training
-from tests.train.conftest import CONFIG, log_of, replaced, some_ids, write_shards
+from tests.train.conftest import CONFIG, VOCABULARY, log_of, replaced, some_ids, write_shards
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -34,6 +36,23 @@ seen = []
 train(config, tokens=sys.argv[2], output=sys.argv[3], progress=lambda record, steps: seen.append(record.step),
       stop=lambda: bool(seen) and seen[-1] >= limit)
 """
+# A tokenizer of as many letters as the shards have ids.
+TOKENIZER = json.dumps(
+    {
+        "version": "1.0",
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": None,
+        "post_processor": None,
+        "decoder": None,
+        "model": {
+            "type": "BPE",
+            "vocab": {chr(0x40 + i): i for i in range(VOCABULARY)},
+            "merges": [],
+            "unk_token": "@",
+        },
+    }
+).encode()
 SETTINGS = replaced(CONFIG, steps=8, checkpoint_every=4, keep_checkpoints=0, batch_size=8, micro_batch_size=4)
 
 
@@ -61,6 +80,10 @@ def in_processes(n: int, config: TrainConfig, tokens: str, output: Path, *, limi
 
 def records(folder: Path) -> list[StepRecord]:
     return read_metrics(str(folder / "metrics.jsonl"))
+
+
+def evaluations(folder: Path) -> list[Evaluation]:
+    return msgspec.json.Decoder(Evaluation).decode_lines((folder / "evaluations.jsonl").read_bytes())
 
 
 def agree(some: list[StepRecord], others: list[StepRecord]) -> None:
@@ -118,6 +141,34 @@ def test_a_run_of_one_goes_on_in_two_and_a_run_of_two_to_the_bit(pair: Path, sha
 def test_replicas_of_sharded_models_train_as_one(alone: Path, shards: str, tmp_path: Path) -> None:
     in_processes(2, replaced(SETTINGS, hsdp_replicas=2), shards, tmp_path / "run")
     agree(records(tmp_path / "run"), records(alone))
+
+
+def test_two_processes_evaluate_as_one_also_where_a_stage_ends(tmp_path: Path) -> None:
+    tokens = write_shards(tmp_path / "tokens", [some_ids(1600)], tokenizer=TOKENIZER)
+    (tmp_path / "tokens" / "tokenizer.json").write_bytes(TOKENIZER)
+    (tmp_path / "items.jsonl").write_text(
+        '{"text": "bb", "choices": ["cd", "ef"], "answer": 1}\n{"text": "a", "choices": ["b", "c"], "answer": 0}\n'
+    )
+    stages = [
+        StageConfig(name="first", steps=2),
+        StageConfig(name="weights", steps=2, start="weights"),
+        StageConfig(name="moments", steps=2),
+    ]
+    evaluate = EvalConfig(every=2, sources={"held": tokens}, tasks={"choices": str(tmp_path / "items.jsonl")})
+    # The first updates of new moments are as large as the rate whatever the gradient: they amplify rounding.
+    config = replaced(SETTINGS, steps=None, learning_rate=1e-3, checkpoint_every=2, stages=stages, evaluate=evaluate)
+    in_processes(1, config, tokens, tmp_path / "one")
+    in_processes(2, config, tokens, tmp_path / "two", limit=3)
+    in_processes(2, config, tokens, tmp_path / "two")
+    agree(records(tmp_path / "one"), records(tmp_path / "two"))
+    one, two = evaluations(tmp_path / "one"), evaluations(tmp_path / "two")
+    assert [found.step for found in two] == [2, 4, 6]
+    for a, b in zip(one, two, strict=True):
+        assert a.held_out["held"].loss == pytest.approx(b.held_out["held"].loss, abs=1e-5)
+        assert a.tasks["choices"].gold_bits_per_byte == pytest.approx(b.tasks["choices"].gold_bits_per_byte, abs=1e-5)
+    # An evaluation changes nothing.
+    in_processes(2, replaced(config, evaluate=None), tokens, tmp_path / "silent")
+    assert log_of(tmp_path / "silent") == log_of(tmp_path / "two")
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(shards: str) -> None:
