@@ -274,6 +274,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` is {value}, expected at least 1")
+        for name in ("steps", "warmup_steps", "horizon_steps"):
+            if (getattr(self, name) or 0) > _MOST:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, expected at most 10^18")
         for name in ("warmup_steps", "keep_checkpoints", "weight_decay", "clip_norm", "z_loss", "sample_tokens"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected 0 or more")
@@ -313,6 +316,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"`stages` are called {names}: expected different names of letters, digits, - and _")
 
 
+_MOST = 10**18  # steps or tokens
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
@@ -326,7 +330,8 @@ def count_tokens(value: int | str, *, key: str) -> int:
         ValueError: it is neither; `key` is named.
     """
     match = re.fullmatch(r"([0-9_]*\.?[0-9]+)\s*([KMBT]?)", str(value))
-    count = round(float(match[1].replace("_", "")) * _UNITS[match[2]]) if match else 0
+    number = float(match[1].replace("_", "")) * _UNITS[match[2]] if match else 0
+    count = round(number) if number <= _MOST else 0
     if count < 1:
         raise ValueError(f"`{key}` is {value!r}, expected a number of tokens, such as 2000000 or 50B")
     return count

@@ -24,21 +24,20 @@ def learning_rate(config: TrainConfig, step: int, *, steps: int, peak: float | N
         assert config.learning_rate != "inherit"
         peak = config.learning_rate
     end, warmup = horizon(config, steps=steps), warmup_steps(config)
-    if step < warmup:
-        return _after_warmup(config, warmup, end, peak) * step / warmup
-    return _after_warmup(config, step, end, peak)
+    rate = _after_warmup(config, max(step, warmup), warmup=warmup, end=end, peak=peak)
+    return min(rate, rate * step / warmup) if step < warmup else rate
 
 
-def _after_warmup(config: TrainConfig, step: int, end: int, peak: float) -> float:
-    warmup = warmup_steps(config)
+def _after_warmup(config: TrainConfig, step: int, *, warmup: int, end: int, peak: float) -> float:
+    """From the warm-up's end on; beyond the schedule's end it stays what it is there."""
     if config.schedule == "constant":
         return peak
     if config.schedule == "wsd":
         decay = max(1, round(config.decay_fraction * end))
-        return peak * min(1.0, (end - step) / decay)
+        return peak * max(0.0, min(1.0, (end - step) / decay))
     progress = min(1.0, (step - warmup) / max(1, end - warmup))
     floor = config.min_lr_fraction * peak
-    return floor + (peak - floor) * _falling(config.schedule, progress)
+    return min(peak, floor + (peak - floor) * _falling(config.schedule, progress))
 
 
 def _falling(schedule: str, progress: float) -> float:

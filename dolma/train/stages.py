@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -18,7 +18,7 @@ from dolma.train.data.mixture import SourceShare, plan_mixture, taken_windows
 from dolma.train.data.shards import TokenShards, open_shards
 from dolma.train.data.windows import ConcatenatedWindows, PackedWindows, Windows
 from dolma.train.presets import resolve_model
-from dolma.train.schedule import learning_rate, tokens_per_step
+from dolma.train.schedule import horizon, learning_rate, tokens_per_step, warmup_steps
 
 ONLY = "train"
 """The name of the stage of a recipe without stages, and of its one source."""
@@ -88,8 +88,33 @@ class Stages:
         ]
 
     def warnings(self) -> tuple[str, ...]:
-        """What is odd about the shards."""
-        return tuple(warning for shards in self.shards.values() for warning in shards.warnings)
+        """What is odd about the shards and the learning rates."""
+        of_shards = [warning for shards in self.shards.values() for warning in shards.warnings]
+        return (*of_shards, *(warning for stage in self.stages for warning in _of_rates(stage)))
+
+
+def _of_rates(stage: Stage) -> Iterator[str]:
+    settings, steps = stage.settings, stage.steps
+    warmup, end = warmup_steps(settings), horizon(settings, steps=steps)
+    if warmup > steps:
+        yield f"stage {stage.name!r} ends at step {steps:,} of a warm-up of {warmup:,}: the peak is not reached"
+    elif settings.schedule == "wsd" and end - warmup < round(settings.decay_fraction * end):
+        yield f"stage {stage.name!r} decays from step {warmup:,} on, where the warm-up ends: the peak is not reached"
+    if end < steps and settings.schedule != "constant":
+        yield f"the schedule of stage {stage.name!r} ends at step {end:,} of {steps:,}: the rate then stays as it is"
+
+
+def _refuse_idle(stage: Stage, path: str) -> None:
+    """Refuse rates of 0 before the last step: nothing is learnt at them."""
+    idle = [step for step in (1, stage.steps - 1) if 0 < step < stage.steps and stage.rate(stage.first + step) == 0]
+    if idle:
+        end = horizon(stage.settings, steps=stage.steps)
+        raise ConfigError(
+            f"the rate is 0 at step {idle[0]:,} of {stage.steps:,}, so nothing would be learnt: the schedule ends at "
+            f"step {end:,}, after a warm-up of {warmup_steps(stage.settings):,}\n"
+            "  shorten the warm-up, or give a later horizon",
+            path=f"{path}.schedule",
+        )
 
 
 class _Opened:
@@ -131,7 +156,7 @@ def resolve_stages(config: TrainConfig, tokens: str | Sequence[str] | None, *, c
 
     Raises:
         ConfigError: no such model, windows longer than its context, a mixture that asks for too much, a rate inherited
-            from nothing, nothing to train on.
+            from nothing, rates of 0 before the last step, nothing to train on.
         DataError: the shards are not what their description says, or too few, or of different tokenizers.
     """
     configs = config.stages or [StageConfig(name=ONLY)]
@@ -167,7 +192,7 @@ def _resolve(
         repetition_filter=settings.repetition_filter,
     )
     steps = steps or _steps(settings, loader)
-    return Stage(
+    resolved = Stage(
         name=stage.name,
         start=stage.start,
         settings=settings,
@@ -179,6 +204,8 @@ def _resolve(
         loader=loader,
         shares=shares,
     )
+    _refuse_idle(resolved, path)
+    return resolved
 
 
 def model_of_stage(settings: TrainConfig, *, path: str = "$.train") -> ModelConfig:
