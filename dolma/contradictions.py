@@ -14,6 +14,7 @@ import msgspec
 from dolma.data import streams
 from dolma.data.attributes import attribute_notes, attribute_schema
 from dolma.data.dataset import is_native
+from dolma.data.json_text import decode_json
 from dolma.data.manifest import FORMAT_VERSION, FileSet, Manifest
 from dolma.data.tokens import read_token_manifest
 from dolma.errors import LedgerError
@@ -106,7 +107,7 @@ def _of_tokens(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]
 
 
 def _of_checkpoint(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
-    state = msgspec.json.decode(streams.read_bytes(streams.join(folder, "state.json")), type=dict)
+    state = decode_json(streams.read_bytes(streams.join(folder, "state.json")), dict)
     yield from _differences(
         "state.json",
         name=(manifest.name, f"step{state['step']}"),
@@ -116,12 +117,12 @@ def _of_checkpoint(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[
 
 
 def _of_training(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
-    settings = msgspec.json.decode(streams.read_bytes(streams.join(folder, "config.json")))
+    settings = decode_json(streams.read_bytes(streams.join(folder, "config.json")))
     yield from _differences("config.json", config=(manifest.config, settings))
 
 
 def _of_statistics(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
-    found = msgspec.json.decode(streams.read_bytes(streams.join(folder, "stat.json")), type=dict)
+    found = decode_json(streams.read_bytes(streams.join(folder, "stat.json")), dict)
     pair = sorted(manifest.config["attributes"]), sorted(found["attributes"])
     yield from _differences("stat.json", attributes=pair)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 MOST_BYTES = 1 << 20
 MOST_VALUES = 200_000
@@ -74,7 +75,8 @@ def parse(text: str, *, file: str) -> tuple[Any, dict[str, Place]]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{file}:{mark.line + 1}" if mark else file
-        raise ConfigError(f"not valid YAML: {getattr(error, 'problem', None) or error}", file=where) from error
+        problem = printable(getattr(error, "problem", None) or error)
+        raise ConfigError(f"not valid YAML: {problem}", file=where) from error
     if node is None:
         return None, {}
     values = _Values(file)
@@ -112,7 +114,9 @@ class _Values:
                 return _SCALARS[tag](node.value)
             except ValueError as error:
                 raise _problem(node, f"{error}", self.file) from error
-        raise _problem(node, f"{node.tag.replace(_TAG, '!!')} is not read here; leave the tag out", self.file)
+        raise _problem(
+            node, f"{printable(node.tag.replace(_TAG, '!!'))} is not read here; leave the tag out", self.file
+        )
 
     def _mapping(self, node: Any, path: str, depth: int) -> dict[str, Any]:
         own: dict[tuple[str, bool], Any] = {}
@@ -152,7 +156,7 @@ _KINDS = {"bool": "true or false", "int": "a number", "float": "a number", "null
 
 def _bool(text: str) -> bool:
     if text.lower() not in _TRUE | _FALSE:
-        raise ValueError(f"`{text}` is neither true nor false")
+        raise ValueError(f"`{printable(text)}` is neither true nor false")
     return text.lower() in _TRUE
 
 

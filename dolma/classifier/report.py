@@ -7,6 +7,7 @@ import msgspec
 from dolma.classifier.examples import Choice
 from dolma.classifier.judging import Judgement
 from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.errors import ConfigError
 from dolma.printable import printable
 
@@ -79,7 +80,7 @@ def read_report(model: str) -> TrainReport | None:
     if not streams.exists(path):
         return None
     try:
-        report = msgspec.json.decode(streams.read_bytes(path), type=TrainReport)
+        report = decode_json(streams.read_bytes(path), TrainReport)
     except msgspec.DecodeError as error:
         raise _useless(path, str(error)) from error
     if report.format != FORMAT:

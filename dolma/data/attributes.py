@@ -18,6 +18,7 @@ from dolma.data import dolma1, streams
 from dolma.data.columns import SPANS, Columns, Output, kind_of, schema_of
 from dolma.data.dataset import AttributesFormat, is_native
 from dolma.data.identity import Content
+from dolma.data.json_text import decode_json
 from dolma.data.parquet import ParquetOutput, leaves, open_parquet
 from dolma.errors import AlignmentError, DataError, did_you_mean
 from dolma.printable import printable
@@ -134,7 +135,7 @@ def attribute_notes(path: str) -> dict[str, Any]:
     """What a native file says that it was made by: tagger, version, parameters; empty if it says nothing."""
     with open_parquet(path, what="attribute") as file:
         notes = (file.schema_arrow.metadata or {}).get(_NOTES, b"{}")
-    return msgspec.json.decode(notes, type=dict[str, Any])
+    return decode_json(notes, dict[str, Any])
 
 
 def _output_of(field: pa.Field, path: str) -> Output:

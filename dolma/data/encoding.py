@@ -203,7 +203,7 @@ def _failures_as_errors() -> Iterator[None]:
         if not _is_of_the_library(error):
             raise
         hint = "\n  `pip install 'dolma[fast]'` brings another implementation" if _is_panic(error) else ""
-        raise RecordError(f"the tokenizer fails on this text: {error}{hint}") from error
+        raise RecordError(f"the tokenizer fails on this text: {printable(error)}{hint}") from error
 
 
 def _is_of_the_library(error: BaseException) -> bool:

@@ -20,6 +20,7 @@ import msgspec
 
 from dolma.data import streams
 from dolma.data.answers import METRICS, Spans, number_of
+from dolma.data.json_text import decode_json
 from dolma.errors import DataError
 
 
@@ -53,7 +54,7 @@ def read_items(path: str, *, limit: int | None = None) -> list[Choice | Question
         if not line.strip() or (limit is not None and len(items) >= limit):
             continue
         try:
-            items.append(_item(msgspec.json.decode(line, type=dict[str, Any]), f"{path}:{number}"))
+            items.append(_item(decode_json(line, dict[str, Any]), f"{path}:{number}"))
         except (msgspec.DecodeError, ValueError) as error:
             raise DataError(f"is no item of a benchmark: {error}", file=path, line=number) from error
     if not items:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import msgspec
 
 T = TypeVar("T")
 
 
-def decode_json(raw: bytes, kind: type[T] | Any = Any) -> T:
+@overload
+def decode_json(raw: bytes | str, kind: type[T]) -> T: ...
+@overload
+def decode_json(raw: bytes | str, kind: Any = Any) -> Any: ...
+def decode_json(raw: bytes | str, kind: Any = Any) -> Any:
     """The value as `kind`.
 
     >>> decode_json(b'{"a": 1}', dict[str, int])

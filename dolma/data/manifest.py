@@ -11,6 +11,7 @@ import xxhash
 from dolma import __version__
 from dolma.data import streams
 from dolma.data.identity import Content
+from dolma.data.json_text import decode_json
 from dolma.errors import DataError
 from dolma.names import leads_below
 from dolma.printable import printable
@@ -114,7 +115,7 @@ def read_manifest(folder: str) -> Manifest | None:
 
 def _decoded(data: bytes, path: str) -> Manifest:
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = decode_json(data, Manifest)
     except msgspec.DecodeError as error:
         raise DataError(f"not a manifest: {error}", file=path) from error
     if manifest.checksum != _checksum(data) or not all(leads_below(out.path) for out in manifest.outputs):
@@ -127,7 +128,7 @@ def _decoded(data: bytes, path: str) -> Manifest:
 
 
 def _checksum(encoded: bytes) -> str:
-    content = msgspec.json.decode(encoded, type=dict[str, Any])
+    content = decode_json(encoded, dict[str, Any])
     content.pop("checksum", None)
     return fingerprint(content)
 
@@ -146,7 +147,7 @@ def stage_of(folder: str) -> str | None:
     if not streams.exists(path):
         return None
     try:
-        return msgspec.json.decode(streams.read_bytes(path), type=_Made).stage
+        return decode_json(streams.read_bytes(path), _Made).stage
     except msgspec.DecodeError:
         return None
 

@@ -16,6 +16,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.data.public import copies
 from dolma.errors import ConfigError, MissingExtraError, did_you_mean
 from dolma.printable import printable
@@ -134,7 +136,7 @@ def read_facts(file: Path) -> Facts:
         ConfigError: it is no such file, or its labels are not numbered from 0.
     """
     try:
-        content = msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+        content = decode_json(streams.read_bytes(str(file)), dict[str, Any])
     except msgspec.MsgspecError as error:
         raise ConfigError(
             f"{printable(file)} is no config.json: {error}\n  give the one that belongs to the model"
@@ -242,7 +244,7 @@ def _open_torch(files: Files, *, device: str, threads: int, owner: str) -> Logit
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"{owner}: torch finds no CUDA\n  see `nvidia-smi`, or give `device: cpu`")
     transformers.utils.logging.disable_progress_bar()
-    content = msgspec.json.decode(files.config.read_bytes(), type=dict[str, Any])
+    content = decode_json(streams.read_bytes(str(files.config)), dict[str, Any])
     kinds = transformers.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     config = None
     if content.get("model_type") in transformers.CONFIG_MAPPING:

@@ -126,7 +126,7 @@ def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:
     """
     raw = _read(path, key)
     try:
-        content: _Content = decode_json(raw, _Content)
+        content = decode_json(raw, _Content)
         unk_id, vocabulary = content.model.unk_id, content.model.vocab
         if isinstance(vocabulary, list) and unk_id is not None and not 0 <= unk_id < len(vocabulary):
             raise msgspec.ValidationError(f"`unk_id` is {unk_id}, its vocabulary has {len(vocabulary):,} pieces")
@@ -145,7 +145,7 @@ def _read(path: str, key: str) -> bytes:
         if os.path.isfile(file):
             raise ConfigError(f"{printable(path)} is a folder\n  give the file: {printable(file)}", path=key)
         slow = any(os.path.isfile(streams.join(path, name)) for name in _SLOW)
-        how = _FROM_FOLDER.format(path.rstrip("/")) if slow else "give the path of a tokenizer.json"
+        how = _FROM_FOLDER.format(printable(path.rstrip("/"))) if slow else "give the path of a tokenizer.json"
         raise ConfigError(f"{printable(path)} is a folder without a tokenizer.json\n  {how}", path=key)
     try:
         return streams.read_bytes(path, limit=MOST_BYTES)
@@ -168,23 +168,24 @@ def _read(path: str, key: str) -> bytes:
 
 def _conversion(path: str, raw: bytes) -> str:
     folder, name = os.path.dirname(path) or ".", os.path.basename(path)
-    beside = streams.join(folder, "tokenizer.json")
+    beside, from_folder = streams.join(folder, "tokenizer.json"), _FROM_FOLDER.format(printable(folder))
     if name != "tokenizer.json" and os.path.isfile(beside):
-        return f"give the file beside it: {beside}"
+        return f"give the file beside it: {printable(beside)}"
     if name.endswith(".model") or (raw[:1] == b"\n" and b"<unk>" in raw[:64]):
-        return f"a SentencePiece model needs its tokenizer_config.json beside it; {_FROM_FOLDER.format(folder)}"
+        return f"a SentencePiece model needs its tokenizer_config.json beside it; {from_folder}"
     if ".tiktoken" in name or raw[:200].partition(b"\n")[0].endswith(b"= 0"):
         return _FROM_TIKTOKEN
     if name in (*_SLOW, "tokenizer_config.json", "merges.txt"):
-        return _FROM_FOLDER.format(folder)
+        return from_folder
     return "expected the file that `tokenizers` saves, with a `model` and its `vocab`"
 
 
 def _check_ids(file: TokenizerFile, key: str) -> None:
+    shown = printable(file.path)
     if file.vocab_size > len(file.ids) + SPARE_IDS:
         token = max(file.ids, key=file.ids.__getitem__)
         raise ConfigError(
-            f"{file.path}: the id of {token!r} is {file.ids[token]:,}, though there are {len(file.ids):,} tokens; "
+            f"{shown}: the id of {token!r} is {file.ids[token]:,}, though there are {len(file.ids):,} tokens; "
             f"tables are as long as the largest id, so at most {SPARE_IDS:,} ids may have no token\n"
             "  number the tokens from 0 on",
             path=key,
@@ -193,6 +194,6 @@ def _check_ids(file: TokenizerFile, key: str) -> None:
     for token, id in file.ids.items():
         if (other := tokens.setdefault(id, token)) != token:
             raise ConfigError(
-                f"{file.path}: {other!r} and {token!r} both have the id {id}\n  give each token an id of its own",
+                f"{shown}: {other!r} and {token!r} both have the id {id}\n  give each token an id of its own",
                 path=key,
             )

@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.errors import DataError
 from dolma.names import leads_below
 
@@ -91,7 +92,7 @@ def read_token_manifest(folder: str) -> TokenManifest:
     """
     path = streams.join(folder, NAME)
     try:
-        manifest = msgspec.json.decode(streams.read_bytes(path), type=TokenManifest)
+        manifest = decode_json(streams.read_bytes(path), TokenManifest)
         named = [*(shard.path for shard in manifest.shards), manifest.tokenizer]
         if (outside := next((name for name in named if not leads_below(name)), None)) is not None:
             raise msgspec.ValidationError(f"it names a file outside of its folder: {outside!r}")

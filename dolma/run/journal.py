@@ -16,6 +16,7 @@ import msgspec
 import xxhash
 
 from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.data.manifest import FileSet, OutputFile
 from dolma.errors import DataError
 from dolma.printable import printable
@@ -52,7 +53,7 @@ def read_header(folder: str) -> Header | None:
     """
     path = streams.join(folder, HEADER)
     try:
-        return msgspec.json.decode(streams.read_bytes(path), type=Header)
+        return decode_json(streams.read_bytes(path), Header)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except msgspec.DecodeError as error:
@@ -90,7 +91,7 @@ class Journal:
     def read(self, phase: str, key: str) -> TaskResult | None:
         """The result of a task that was finished and whose outputs are still there, in size; else None."""
         try:
-            record = msgspec.json.decode(streams.read_bytes(self._path(phase, key)), type=Record)
+            record = decode_json(streams.read_bytes(self._path(phase, key)), Record)
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from dolma.data.json_text import decode_json
 from dolma.run.stage import StageReport
 from dolma.stats.numbers import NumberSummary, bar
 
@@ -111,7 +112,7 @@ class StatReport:
     @classmethod
     def from_json(cls, encoded: str | bytes, *, report: StageReport | None = None) -> StatReport:
         """The report that `to_json` wrote."""
-        return cls(**msgspec.structs.asdict(msgspec.json.decode(encoded, type=_Written)), report=report)
+        return cls(**msgspec.structs.asdict(decode_json(encoded, _Written)), report=report)
 
     def table(self) -> list[dict[str, Any]]:
         """The documents that were read, one row per source, and their sum if there is more than one."""

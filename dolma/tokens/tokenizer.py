@@ -25,6 +25,7 @@ from dolma.data.json_text import decode_json
 from dolma.data.tokenizer_file import TokenizerFile, read_tokenizer_file
 from dolma.data.tokens import Dtype, dtype_of
 from dolma.errors import ConfigError, DataError, did_you_mean
+from dolma.printable import printable
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", "<｜end▁of▁sentence｜>")
 PADDING = ("<|pad|>", "<|padding|>", "<pad>", "[PAD]", "<|finetune_right_pad_id|>")
@@ -113,16 +114,15 @@ def _end_of_text(config: TokenizeConfig, file: TokenizerFile, special: Sequence[
         return config.eos, "; ".join(["given", *(f"{name} says {_or(tokens)}" for name, tokens in told.items())])
     if told := _told_beside(file, needed=True):
         return _agreed(told, file)
+    shown = printable(config.tokenizer)
     named = [token for token in END_OF_TEXT if token in (special or file.ids)]
     if len(named) == 1:
         return named[0], "the only special token with such a name" if special else "the only token with such a name"
     if named:
-        raise _unclear(f"{config.tokenizer} has {_or(named, 'and')}, and either may end a document", named[0])
+        raise _unclear(f"{shown} has {_or(named, 'and')}, and either may end a document", named[0])
     plain = [token for token in END_OF_TEXT if token in file.ids]
     but = f"; it has {_or(plain, 'and')}, not marked special" if plain else ""
-    raise _unclear(
-        f"cannot tell which token of {config.tokenizer} ends a document; its special tokens: {_listed(special)}{but}"
-    )
+    raise _unclear(f"cannot tell which token of {shown} ends a document; its special tokens: {_listed(special)}{but}")
 
 
 def _agreed(told: Mapping[str, Sequence[str]], file: TokenizerFile) -> tuple[str, str]:
@@ -131,9 +131,9 @@ def _agreed(told: Mapping[str, Sequence[str]], file: TokenizerFile) -> tuple[str
     agreed = [token for token in every if all(token in tokens for tokens in told.values())]
     said = "; ".join(f"{name} says {_or(tokens)}" for name, tokens in told.items())
     if len(agreed) != 1:
-        raise _unclear(f"cannot tell which token of {file.path} ends a document: {said}", every[0])
+        raise _unclear(f"cannot tell which token of {printable(file.path)} ends a document: {said}", every[0])
     if agreed[0] not in file.ids:
-        raise _unclear(f"{file.path} has no such token, though beside it {said}")
+        raise _unclear(f"{printable(file.path)} has no such token, though beside it {said}")
     return agreed[0], f"named by {_or(list(told), 'and', quoted=False)} beside it"
 
 
@@ -159,12 +159,14 @@ def _content(path: str, *, needed: bool) -> Mapping[str, Any]:
     except (msgspec.DecodeError, DataError) as error:
         if not needed:
             return {}
-        message = error.message if isinstance(error, DataError) else str(error)
-        raise _unclear(f"{path} may say which token ends a document, and cannot be read: {message}") from error
+        message = error.message if isinstance(error, DataError) else printable(error)
+        raise _unclear(
+            f"{printable(path)} may say which token ends a document, and cannot be read: {message}"
+        ) from error
 
 
 def _unclear(message: str, example: str = "TOKEN") -> ConfigError:
-    quoted = example if example == "TOKEN" else f"'{example}'"
+    quoted = example if example == "TOKEN" else f"'{printable(example)}'"
     return ConfigError(f"{message}\n  name it: `--eos {quoted}`", path="$.tokenize.eos")
 
 
@@ -182,4 +184,4 @@ def _or(words: Sequence[str], word: str = "or", *, quoted: bool = True) -> str:
 
 def _listed(tokens: Sequence[str]) -> str:
     more = f" and {len(tokens) - _LISTED} more" if len(tokens) > _LISTED else ""
-    return ", ".join(tokens[:_LISTED]) + more if tokens else "none"
+    return ", ".join(map(printable, tokens[:_LISTED])) + more if tokens else "none"

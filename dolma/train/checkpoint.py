@@ -15,6 +15,7 @@ import msgspec
 import torch
 
 from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import FileSet, OutputFile, manifest_of, read_manifest, write_manifest
 from dolma.errors import DataError, DolmaError
@@ -158,7 +159,7 @@ def read_state(folder: str) -> CheckpointState:
             )
     path = streams.join(folder, STATE)
     try:
-        return msgspec.json.decode(streams.read_bytes(path), type=CheckpointState)
+        return decode_json(streams.read_bytes(path), CheckpointState)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
 

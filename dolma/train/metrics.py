@@ -9,6 +9,7 @@ from types import TracebackType
 import msgspec
 
 from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.train.config import ModelConfig
 from dolma.train.presets import count_parameters
 
@@ -60,7 +61,7 @@ def read_metrics(path: str) -> list[StepRecord]:
     records: list[StepRecord] = []
     for line in lines:
         try:
-            fields = msgspec.json.decode(line, type=dict)
+            fields = decode_json(line, dict)
             known = {name: math.nan if value is None else value for name, value in fields.items()}
             records.append(msgspec.convert(known, StepRecord))
         except msgspec.DecodeError:

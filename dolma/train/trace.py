@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.data.tokens import read_rows
 from dolma.errors import ConfigError, DataError
 from dolma.train.config import TrainConfig
@@ -161,7 +162,7 @@ def stages_of_run(run: str, *, tokens: Sequence[str] | None = None) -> Stages:
         raise DataError("has no checkpoint: give the folder of a training run", file=run)
     path = os.path.join(run, f"step{max(steps)}", "state.json")
     try:
-        state = msgspec.json.decode(streams.read_bytes(path), type=_State)
+        state = decode_json(streams.read_bytes(path), _State)
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
     stages = resolve_stages(state.config, tokens or state.tokens, compare=False)

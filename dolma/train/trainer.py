@@ -20,6 +20,7 @@ import torch
 
 import dolma
 from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import FileSet, OutputFile, fingerprint, manifest_of, read_manifest, write_manifest
 from dolma.errors import DataError, DolmaError, OutputExistsError
@@ -183,7 +184,7 @@ class _Run:
         """
         path = streams.join(self.output, CONFIG)
         if streams.exists(path):
-            found = msgspec.json.decode(streams.read_bytes(path))
+            found = decode_json(streams.read_bytes(path))
             if found == self.settings and not (overwrite and self._damaged()):
                 return
             if not overwrite:

@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.data.tokenizer_file import read_tokenizer_file
 from dolma.errors import DataError
 from dolma.train.config import ModelConfig
@@ -240,7 +241,7 @@ def read_folder(folder: str) -> tuple[ModelConfig, int, Weights, dict[str, Any]]
     if not os.path.isfile(path):
         raise DataError("no config.json there: expected a folder that `save_pretrained` wrote", file=folder)
     try:
-        fields = msgspec.json.decode(streams.read_bytes(path), type=dict)
+        fields = decode_json(streams.read_bytes(path), dict)
         model = model_of(fields)
         weights = from_hf(_read_weights(folder), model)
         rows = int(fields["vocab_size"])
@@ -255,7 +256,7 @@ def _read_weights(folder: str) -> Weights:
     index = streams.join(folder, INDEX)
     names = [WEIGHTS]
     if os.path.isfile(index):
-        listed = msgspec.json.decode(streams.read_bytes(index))["weight_map"].values()
+        listed = decode_json(streams.read_bytes(index))["weight_map"].values()
         names = sorted(set(listed))
         if any(not re.fullmatch(r"[\w.-]+\.safetensors", name) for name in names):
             raise ValueError("the index names files outside the folder")
