@@ -128,7 +128,8 @@ def _need(need: Need, spec: TaggerSpec, recipe: Recipe) -> Finding:
 
 def _metadata(need: Need, what: str, recipe: Recipe) -> Finding:
     """Whether the first document of every source has the field."""
-    absent = [shard for shard, record in _first_records(dataset_of(recipe), recipe) if not _has(record, need.name)]
+    first = _first_records(dataset_of(recipe), recipe)
+    absent = [shard for shard, record in first if not any(_has(record, name) for name in need.fields)]
     if not absent:
         return Finding(what=what, ok=True)
     return Finding(what=f"{what}, absent from the first document of {absent[0]}", ok=False, get=need.get)

@@ -159,6 +159,7 @@ class Code:
         Need(
             kind="metadata",
             name=FIELDS[0],
+            others=FIELDS[1:],
             get="name the file's path with the option `fields`; without one the text tells the language",
         ),
     )
@@ -174,7 +175,8 @@ class Code:
         if not names:
             raise ConfigError("code: no fields; expected some like 'metadata.path'")
         self._fields = [UrlField(name) for name in names]
-        self.needs = (Need(kind="metadata", name=names[0], get=type(self).needs[0].get),)
+        get = type(self).needs[0].get
+        self.needs = (Need(kind="metadata", name=names[0], others=tuple(names[1:]), get=get),)
         self._secrets = Pii(types=SECRETS) if secrets else None
         self.outputs = {**_LANGUAGE, **_MEASURES, **(self._secrets.outputs if self._secrets else {})}
 

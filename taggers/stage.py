@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -29,6 +30,7 @@ from dolma.run.standing import standing, why_again
 from dolma.run.task import Task, TaskResult
 from dolma.taggers.compiling import characters_of, compile_kernels
 from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, measure, outputs_of, select
+from dolma.taggers.needs import FieldCounts, Said, said_of_fields
 from dolma.taggers.profile import READING, WRITING, Profile, Stopwatch, profile_of
 from dolma.taggers.registry import (
     check_unchanged,
@@ -39,7 +41,7 @@ from dolma.taggers.registry import (
     normal,
     tagger_of_process,
 )
-from dolma.taggers.tagger import Tagger, needs_of
+from dolma.taggers.tagger import Tagger
 
 
 def tag(
@@ -119,12 +121,13 @@ def _tag(
             todo.append(plan)
         else:
             reports.append(report)
+    said = partial(said_of_fields, taggers, shards=shards, reading=reading)
     if not todo:
-        return _joined(reports)
+        return _joined(reports, said)
     sets = [file_set for plan in todo for file_set in plan.sets]
     with open_stage(sets, options=options, reporter=reporter, executor=executor) as stage:
         if stage.complete:
-            return _joined([*reports, stage.report()])
+            return _joined([*reports, stage.report()], said)
         work = TagWork(
             dataset=dataset,
             specs=tuple(plan.spec for plan in todo),
@@ -140,26 +143,34 @@ def _tag(
         try:
             results = stage.run("measure", tasks, work)
         except Unfinished as unfinished:
-            return _joined([*reports, unfinished.report])
+            return _joined([*reports, unfinished.report], said)
         elapsed = time.perf_counter() - began
         joins = _join_tasks(parts)
         joined = stage.run("join", joins, JoinWork(tag=work)) if joins else []
         profile = profile_of([result.payload for result in results], elapsed=elapsed)
-        return _joined([*reports, stage.finish([*results, *joined])], profile)
+        return _joined([*reports, stage.finish([*results, *joined])], said, profile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagReport(StageReport):
-    """What a tag run did, and where its time went; `profile` is None when nothing was left to run."""
+    """What a tag run did, and where its time went; `profile` is None when nothing was left to run.
+
+    `remarks` say how many documents have the metadata that taggers read, `gaps` which of it no document has.
+    """
 
     profile: Profile | None = None
+    remarks: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> list[str]:
-        """Documents without values, by tagger and reason."""
+        """Documents without values, by tagger and reason, and what taggers read that no document has."""
         return [
-            f"{kind}: {n:,} documents have no values; {kind.partition(':')[0]}.{ERROR} says why"
-            for kind, n in self.ledger.errors.items()
+            *(
+                f"{kind}: {n:,} documents have no values; {kind.partition(':')[0]}.{ERROR} says why"
+                for kind, n in self.ledger.errors.items()
+            ),
+            *self.gaps,
         ]
 
     def check_measured(self, max_errors: int) -> None:
@@ -185,6 +196,7 @@ class TagReport(StageReport):
             "bytes": total.taken.bytes,
             "failed": total.failed,
             "errors": self.ledger.errors,
+            "fields": self.ledger.fields,
             "outputs": self.outputs,
             "profile": self.profile,
         }
@@ -260,15 +272,23 @@ def _report_if_complete(plan: _Plan, options: RunOptions | None) -> StageReport 
         return stage.report()
 
 
-def _joined(reports: Sequence[StageReport], profile: Profile | None = None) -> TagReport:
+def _joined(
+    reports: Sequence[StageReport], said: Callable[[Ledger], Said], profile: Profile | None = None
+) -> TagReport:
     """One report for all taggers: each of them took in the same documents, so the last ledger stands for all."""
     made = [report for report in reports if not report.complete_before]
+    ledger = (made or reports)[-1].ledger
+    ledger.fields = {field: n for report in reports for field, n in report.ledger.fields.items()}
+    waiting = sum(report.waiting for report in reports)
+    remarks, gaps = ((), ()) if waiting else said(ledger)
     return TagReport(
         profile=profile,
+        remarks=remarks,
+        gaps=gaps,
         stage="tag",
         complete_before=not made,
-        waiting=sum(report.waiting for report in reports),
-        ledger=(made or reports)[-1].ledger,
+        waiting=waiting,
+        ledger=ledger,
         manifests=[path for report in reports for path in report.manifests],
         outputs=sum(report.outputs for report in reports),
         bytes=sum(report.bytes for report in reports),
@@ -294,9 +314,11 @@ class TagWork:
                 stack.enter_context(self._writer(tagger, spec, piece))
                 for tagger, spec in zip(taggers, self.specs, strict=True)
             ]
-            metadata = any(need.kind == "metadata" for tagger in taggers for need in needs_of(tagger))
-            batches = read_batches(piece, self.reading, intake=intake, metadata=metadata)
+            counts = FieldCounts(taggers)
+            batches = read_batches(piece, self.reading, intake=intake, metadata=counts.any)
             for batch in watch.each(batches, READING):
+                with watch.timed(READING):
+                    counts.count(batch, ledger)
                 self._measure(batch, taggers, writers, ledger, watch)
                 advance(documents=len(batch), bytes=len(batch.utf8))
             with watch.timed(WRITING):

@@ -16,12 +16,19 @@ from dolma.data.columns import Columns, Output, spans_of
 class Need:
     """Something a tagger cannot work without, and the command or option that provides it.
 
-    `name` is the extra's (`presidio`), the path or URL of the model or list, or the metadata field (`metadata.url`).
+    `name` is the extra's (`presidio`), the path or URL of the model or list, or the metadata field (`metadata.url`);
+    `others` are fields that do as well.
     """
 
     kind: Literal["extra", "model", "list", "metadata"]
     name: str
     get: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The metadata fields of which one is needed."""
+        return (self.name, *self.others)
 
 
 @runtime_checkable

@@ -54,6 +54,11 @@ def test_a_field_that_is_absent_is_named_with_the_file_and_what_to_do(tmp_path: 
     assert found.get == "give the field by `field`"
 
 
+def test_another_field_that_does_as_well_is_no_problem(tmp_path: Path):
+    need = URL.replace("get=", 'others=("metadata.href",), get=')
+    assert problems(examine(recipe_with(tmp_path, need, {"href": "https://a.example"}))) == []
+
+
 def test_a_missing_extra_comes_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, "_installed", lambda package: False)
     (found,) = problems(examine(recipe_with(tmp_path, 'Need(kind="extra", name="ray", get="")', {})))

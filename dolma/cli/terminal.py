@@ -201,6 +201,7 @@ def show_outcome(outcome: Outcome, *, brief: bool = False) -> None:
         say(f"{label}: this part is done; {waiting} tasks wait for the other shards")
     else:
         say(f"{label}: {_did(outcome)}")
+    say(*getattr(outcome.report, "remarks", ()))
     say_warnings(getattr(outcome.report, "warnings", ()))
     if not brief:
         _show_details(outcome, report)

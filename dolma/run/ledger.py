@@ -69,7 +69,8 @@ class Account(msgspec.Struct, kw_only=True):
 class Ledger(msgspec.Struct, kw_only=True):
     """One account per source, the records that failed by file and line, what was repaired by kind, and errors by kind.
 
-    `errors` counts documents that went on without all of their measurements, by what failed and how.
+    `errors` counts documents that went on without all of their measurements, by what failed and how; `fields` counts
+    those that had a field that was looked for, by who looked and which, 0 included.
 
     >>> ledger = Ledger()
     >>> ledger.take("books", documents=3, bytes=30)
@@ -84,6 +85,7 @@ class Ledger(msgspec.Struct, kw_only=True):
     failed: list[FailedRecord] = []
     repaired: dict[str, int] = {}
     errors: dict[str, int] = {}
+    fields: dict[str, int] = {}
 
     def account(self, source: str) -> Account:
         """The account of this source, opened on first use."""
@@ -128,6 +130,10 @@ class Ledger(msgspec.Struct, kw_only=True):
         if count:
             self.errors[kind] = self.errors.get(kind, 0) + count
 
+    def find(self, field: str, count: int) -> None:
+        """This many documents with this field; it is kept that somebody looked for it."""
+        self.fields[field] = self.fields.get(field, 0) + count
+
     def add(self, other: Ledger) -> None:
         """Add the other's accounts to these. The result is the same in any order of adding."""
         for source, account in other.accounts.items():
@@ -137,6 +143,8 @@ class Ledger(msgspec.Struct, kw_only=True):
             self.repaired[kind] = self.repaired.get(kind, 0) + count
         for kind, count in other.errors.items():
             self.err(kind, count)
+        for field, count in other.fields.items():
+            self.find(field, count)
 
     def total(self) -> Account:
         """All accounts added up."""
@@ -174,6 +182,8 @@ def merged(ledgers: list[Ledger]) -> Ledger:
             total.repair(kind, count)
         for kind, count in ledger.errors.items():
             total.err(kind, count)
+        for field, count in ledger.fields.items():
+            total.find(field, count)
     for account in total.accounts.values():
         account.dropped = dict(sorted(account.dropped.items()))
     return Ledger(
@@ -181,6 +191,7 @@ def merged(ledgers: list[Ledger]) -> Ledger:
         failed=sorted((record for ledger in ledgers for record in ledger.failed), key=_place),
         repaired=dict(sorted(total.repaired.items())),
         errors=dict(sorted(total.errors.items())),
+        fields=dict(sorted(total.fields.items())),
     )
 
 
