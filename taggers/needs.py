@@ -15,6 +15,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.fields import JsonField, field_names
 from dolma.data.shards import Shard
+from dolma.printable import printable
 from dolma.run.ledger import Ledger
 from dolma.taggers.tagger import Need, Tagger, needs_of
 
@@ -74,7 +75,7 @@ def said_of_fields(taggers: Sequence[Tagger], ledger: Ledger, shards: Sequence[S
             if n:
                 lines.append(f"{tagger.name}: {n:,} of {n_documents:,} documents have {fields}")
             elif n == 0:
-                there = ", ".join(_fields_of(shards, reading)) or "none"
+                there = ", ".join(map(printable, _fields_of(shards, reading))) or "none"
                 warnings.append(
                     f"{tagger.name}: none of {n_documents:,} documents has {fields}\n"
                     f"  {need.get}; fields of the first documents: {there}"

@@ -23,6 +23,7 @@ from dolma.data.intake import Faults, Reading
 from dolma.data.parquet import ParquetOutput, open_parquet
 from dolma.data.shards import Piece, Shard
 from dolma.errors import DataError
+from dolma.printable import printable
 
 _NOTE = b"dolma.documents"
 _ROW_GROUP_BYTES = 64 << 20
@@ -51,10 +52,8 @@ class Parquet(DocumentFormat):
             ours = (schema.metadata or {}).get(_NOTE) is not None
             text = _column_of(reading.text, schema.names)
             if not ours and text not in schema.names:
-                raise DataError(
-                    f"no column {text!r}; it has: {', '.join(schema.names)}\n  name another with `--text-field`",
-                    file=path,
-                )
+                has = ", ".join(map(printable, schema.names))
+                raise DataError(f"no column {text!r}; it has: {has}\n  name another with `--text-field`", file=path)
             names = schema.names if records else _columns_needed(reading, schema.names, metadata=metadata, ours=ours)
             form = JsonForm(count=faults.intake.repair, id=reading.id, keep_null=text, uuids=_uuids(file))
             for table in _tables(file, piece, names):

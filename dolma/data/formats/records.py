@@ -18,6 +18,7 @@ from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.fields import unwrapped
 from dolma.data.intake import Faults, Reading
 from dolma.data.shards import Piece
+from dolma.printable import printable
 
 _Texts = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]  # UTF-8, and where each text begins and the last ends
 _WORTH_A_KERNEL = 8 << 20  # bytes on disk
@@ -335,5 +336,5 @@ def _keys_of(raw: bytes) -> str:
         keys = sorted(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
     except msgspec.DecodeError:
         return ""
-    has = ", ".join(keys) or "nothing"
+    has = ", ".join(map(printable, keys)) or "nothing"
     return f"; it has: {has}\n  name another field with `--text-field`, such as `--text-field metadata.body`"
