@@ -109,14 +109,63 @@ class UnmeasuredError(DolmaError):
     exit_status = 4
 
 
+# What Dolma 1.x, datatrove and Hugging Face call what has another name here, or none; `-` is as good as `_`.
+_ELSEWHERE = {
+    "processes": "workers",
+    "num_proc": "workers",
+    "num_workers": "workers",
+    "tasks": "workers",
+    "jobs": "workers",
+    "dryrun": "dry_run",
+    "destination": "output",
+    "output_dir": "output",
+    "output_folder": "output",
+    "work_dir": "",
+    "inputs": "documents",
+    "input_folder": "documents",
+    "data_folder": "documents",
+    "tagger": "taggers",
+    "filters": "keep",
+    "streams": "mix",
+    "span_replacement": "spans",
+    "tokenizer_name_or_path": "tokenizer",
+    "eos_token_id": "eos",
+    "max_size": "max_tokens_per_shard",
+    "skip_on_failure": "on_error",
+    "random_seed": "seed",
+    "quiet": "no_progress",
+    "force": "overwrite",
+    "lr": "learning_rate",
+    "max_steps": "steps",
+    "max_sequence_length": "sequence_length",
+}
+
+
 def did_you_mean(given: str, valid: Iterable[str]) -> str:
     """`"did you mean 'x'?"` for the nearest valid name, or the list of valid names when none is near.
 
+    Another tool's name for something is as near as can be, and leading `-` are those of an option.
+
     >>> did_you_mean("gophr", ["gopher", "pii"])
     "did you mean 'gopher'?"
+    >>> did_you_mean("--num-proc", ["--progress", "--workers"])
+    "did you mean '--workers'?"
     >>> did_you_mean("zzz", ["gopher", "pii"])
     'valid: gopher, pii'
     """
     valid = sorted(valid)
-    near = difflib.get_close_matches(given, valid, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"valid: {', '.join(valid)}"
+    near = nearest(given, valid)
+    return f"did you mean {near!r}?" if near is not None else f"valid: {', '.join(valid)}"
+
+
+def nearest(given: str, valid: Iterable[str]) -> str | None:
+    """The valid name that is meant most probably; None if none is near."""
+    valid = sorted(valid)
+    ours = _ELSEWHERE.get(_plain(given))
+    if ours is not None and (ours == "" or any(_plain(name) == ours for name in valid)):
+        return next((name for name in valid if _plain(name) == ours), None)
+    return next(iter(difflib.get_close_matches(given, valid, n=1)), None)
+
+
+def _plain(name: str) -> str:
+    return name.lstrip("-").replace("-", "_").lower()

@@ -22,8 +22,9 @@ import pyarrow as pa
 from dolma.config import TagConfig
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocText, Output, check_columns
+from dolma.data.intake import FailedRecord
 from dolma.errors import DolmaError, RecordError
-from dolma.taggers.tagger import Tagger, one_by_one
+from dolma.taggers.tagger import Tagger, one_by_one, raised_at
 
 ERROR = "error"
 ERROR_OUTPUT = DocText("why the tagger has no values for this document; null if it has")
@@ -106,6 +107,17 @@ def measure(tagger: Tagger, batch: TextBatch, limits: Limits, *, within: TextBat
     return _spread(_isolated(tagger, within, limits), batch, limits)
 
 
+def first_of(errors: pa.Array, batch: TextBatch) -> dict[str, FailedRecord]:
+    """The first document of each kind that `counts_of` counts, and its error."""
+    found: dict[str, FailedRecord] = {}
+    for i, error in enumerate(errors.to_pylist() if errors.null_count < len(errors) else ()):
+        if error is not None:
+            reason = f"document {batch.ids[i]!r}: {error}"
+            record = FailedRecord(file=batch.path, line=int(batch.lines[i]), offset=None, reason=reason)
+            found.setdefault(error.partition(":")[0], record)
+    return found
+
+
 def counts_of(errors: pa.Array) -> dict[str, int]:
     """How many errors there are of each kind: a limit, or the name of an exception.
 
@@ -180,7 +192,11 @@ def _answer(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns | str:
     try:
         return check_columns(columns, outputs=tagger.outputs, n_docs=len(batch), tagger=tagger.name)
     except ValueError as error:
-        raise _stopped(tagger, batch, _said(error), "see docs/tag.md, 'Your own tagger'") from error
+        raise RecordError(
+            f"the tagger {tagger.name!r} failed: {_said(error)}\n  see docs/tag.md, 'Your own tagger'",
+            file=batch.path,
+            line=int(batch.lines[0]),
+        ) from error
 
 
 _HINT = "without `--on-tagger-error fail` such documents have no values, and an `error` that says why"
@@ -195,12 +211,15 @@ def _without_values(tagger: Tagger, batch: TextBatch, error: str, limits: Limits
 
 def _stopped(tagger: Tagger, batch: TextBatch, error: str, hint: str) -> RecordError:
     return RecordError(
-        f"the tagger {tagger.name!r} failed: {error}\n  {hint}", file=batch.path, line=int(batch.lines[0])
+        f"the tagger {tagger.name!r} failed on document {batch.ids[0]!r}: {error}\n  {hint}",
+        file=batch.path,
+        line=int(batch.lines[0]),
     )
 
 
 def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    place = raised_at(error)
+    return " ".join(f"{type(error).__name__}: {error}".split()) + (f" ({place})" if place else "")
 
 
 def _slice(batch: TextBatch, start: int, end: int) -> TextBatch:

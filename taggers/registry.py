@@ -26,7 +26,7 @@ from dolma.data.identity import changed
 from dolma.errors import ConfigError, did_you_mean
 from dolma.printable import printable
 from dolma.taggers.names import BUILT_IN
-from dolma.taggers.tagger import Tagger, files_of, needs_of, one_by_one
+from dolma.taggers.tagger import Tagger, files_of, needs_of, one_by_one, raised_at
 
 ENTRY_POINTS = "dolma.taggers"
 _NOT_HERE = ("cld2_", "cld3_", "langdetect_", "lingua_")
@@ -238,7 +238,10 @@ def _from_file(use: str) -> Any:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise ConfigError(f"cannot run {printable(path)} for a tagger: {type(error).__name__}: {error}") from error
+            place = f"\n  at {raised_at(error)}" if raised_at(error) else ""
+            raise ConfigError(
+                f"cannot run {printable(path)} for a tagger: {type(error).__name__}: {printable(error)}{place}"
+            ) from error
     module = sys.modules[name]
     if attribute:
         return _attribute(module, attribute, use)
@@ -266,7 +269,7 @@ def _instance(found: Any, spec: TaggerSpec) -> Any:
     try:
         inspect.signature(found).bind(**spec.options)
     except TypeError as error:
-        raise ConfigError(f"the tagger {spec.use!r} does not take these options: {error}") from error
+        raise ConfigError(_options_needed(found, spec)) from error
     kinds = _types(found)
     for name, value in spec.options.items():
         check_strings(value, kinds.get(name, Any), path=f"{spec.use}.{name}")
@@ -279,6 +282,26 @@ def _types(found: Any) -> dict[str, Any]:
         return typing.get_type_hints(found.__init__ if inspect.isclass(found) else found)
     except NameError:
         return {}  # of names that are imported for type checkers only
+
+
+def _options_needed(found: Any, spec: TaggerSpec) -> str:
+    """What is wrong with the options of a tagger: an unknown one, or one that it cannot do without."""
+    known = inspect.signature(found).parameters
+    unknown = next((name for name in spec.options if name not in known), None)
+    if not known:
+        return f"the tagger {spec.use!r} takes no options, given: {', '.join(spec.options)}"
+    if unknown is not None:
+        return f"the tagger {spec.use!r} has no option {unknown!r}; {did_you_mean(unknown, known)}"
+    missing = [
+        name for name, one in known.items() if one.default is inspect.Parameter.empty and name not in spec.options
+    ]
+    given = ", ".join([*(f"{name}: {value}" for name, value in spec.options.items()), *(f"{m}: ..." for m in missing)])
+    return (
+        f"the tagger {spec.use!r} needs {'the option' if len(missing) == 1 else 'the options'} "
+        f"{' and '.join(map(repr, missing))}\n"
+        f"  --set 'tag.taggers=[{{use: {spec.use}, options: {{{given}}}}}]', or the same in a recipe; "
+        f"`dolma list {spec.use}` says what it is"
+    )
 
 
 def _check(tagger: Any, use: str) -> None:

@@ -21,6 +21,7 @@ from dolma.data.dataset import Dataset, Piece, Shard, identified, is_native
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, InputFile, OutputFile
 from dolma.errors import UnmeasuredError
+from dolma.printable import printable
 from dolma.run.executors import Executor, executor_for
 from dolma.run.ledger import Ledger
 from dolma.run.options import RunOptions
@@ -29,7 +30,7 @@ from dolma.run.stage import StageReport, Unfinished, open_stage
 from dolma.run.standing import standing, why_again
 from dolma.run.task import Task, TaskResult
 from dolma.taggers.compiling import characters_of, compile_kernels
-from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, measure, outputs_of, select
+from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, first_of, measure, outputs_of, select
 from dolma.taggers.needs import FieldCounts, Said, said_of_fields
 from dolma.taggers.profile import READING, WRITING, Profile, Stopwatch, profile_of
 from dolma.taggers.registry import (
@@ -181,11 +182,15 @@ class TagReport(StageReport):
         """
         unasked = {kind: n for kind, n in self.ledger.errors.items() if not kind.endswith(f": {SIZE_LIMIT}")}
         if (total := sum(unasked.values())) > max_errors:
-            kinds = "".join(f"\n  {kind}: {n:,} documents" for kind, n in unasked.items())
+            kinds = "".join(f"\n  {kind}: {n:,} documents{self._first(kind)}" for kind, n in unasked.items())
             raise UnmeasuredError(
                 f"taggers failed on {total:,} documents; at most {max_errors:,} may be{kinds}"
                 f"\n  all else is done, and `error` beside the values says why; `--max-errors {total}` accepts this"
             )
+
+    def _first(self, kind: str) -> str:
+        first = self.ledger.first_errors.get(kind)
+        return "" if first is None else f", first {printable(first.file)}:{first.line}: {printable(first.reason)}"
 
     def to_json(self) -> bytes:
         """Documents, errors and profile as JSON."""
@@ -384,8 +389,9 @@ class TagWork:
             watch.add(f"tagger {tagger.name}", took - (sum(seen.view_seconds.values()) - views))
             with watch.timed(WRITING):
                 writer.write(batch.ids, columns, characters=characters, sources=batch.sources)
+            first = first_of(columns[ERROR], batch)
             for kind, n in counts_of(columns[ERROR]).items():
-                ledger.err(f"{tagger.name}: {kind}", n)
+                ledger.err(f"{tagger.name}: {kind}", n, first=first[kind])
         for name, seconds in seen.view_seconds.items():
             watch.add(f"view {name}", seconds)
         _account(batch, ledger)

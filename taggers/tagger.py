@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import reprlib
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, Output, spans_of
+from dolma.errors import did_you_mean
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,8 @@ class DocumentTagger:
     >>> shout = DocumentTagger(lambda text: {"n": text.count("!")}, name="shout", outputs={"n": DocInt("marks")})
     >>> shout(TextBatch.of(["a!", "b"]))["n"].to_pylist()
     [1, 0]
+    >>> shout("a!")
+    {'n': 1}
     """
 
     def __init__(
@@ -87,15 +94,45 @@ class DocumentTagger:
         self.function, self.name, self.outputs, self.version = function, name, outputs, version
         self.__doc__ = function.__doc__
 
-    def __call__(self, batch: TextBatch) -> Columns:
-        rows = [self.function(text) for text in batch.texts()]
-        return {name: _column(output, [row[name] for row in rows]) for name, output in self.outputs.items()}
+    @overload
+    def __call__(self, batch: TextBatch) -> Columns: ...
+
+    @overload
+    def __call__(self, batch: str) -> Mapping[str, Any]: ...
+
+    def __call__(self, batch: TextBatch | str) -> Columns | Mapping[str, Any]:
+        """The columns of a batch; of one text, what the function returns.
+
+        Raises:
+            ValueError: the function returned other names than are declared.
+            TypeError: a value is not of the declared kind.
+        """
+        if isinstance(batch, str):
+            return self._checked(self.function(batch))
+        rows = [self._checked(self.function(text)) for text in batch.texts()]
+        return {name: _column(name, output, [row[name] for row in rows]) for name, output in self.outputs.items()}
+
+    def _checked(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not isinstance(row, Mapping):
+            raise TypeError(f"returned {type(row).__name__}, expected a mapping of {_listed(self.outputs)}")
+        if row.keys() != self.outputs.keys():
+            extra = next((str(name) for name in row if name not in self.outputs), None)
+            missing = next((name for name in self.outputs if name not in row), "")
+            if extra is None:
+                raise ValueError(f"returned no {missing!r}, expected {_listed(self.outputs)}")
+            raise ValueError(
+                f"returned {extra!r}, expected {_listed(self.outputs)}; {did_you_mean(extra, self.outputs)}"
+            )
+        return row
 
 
 def document_tagger(
     *, name: str, version: int = 1, **outputs: Output
 ) -> Callable[[Callable[[str], Mapping[str, Any]]], DocumentTagger]:
     """Make a tagger of a per-document function; outputs are declared by keyword.
+
+    The function returns a mapping with a value for each of them: an int, float, bool or str, or None where there is
+    none; for `Spans` a list of `(start, end, score)`, code points with an exclusive end and a float.
 
     >>> from dolma.data.columns import DocInt
     >>> @document_tagger(name="shout", n=DocInt("exclamation marks"))
@@ -111,5 +148,37 @@ def document_tagger(
     return wrap
 
 
-def _column(output: Output, values: list[Any]) -> pa.Array:
-    return spans_of(values) if output.kind == "spans" else pa.array(values, output.arrow_type)
+_RETURNED = {
+    "int": "an int or None",
+    "float": "a float or None",
+    "bool": "True, False or None",
+    "text": "a str or None",
+    "spans": "a list of (start, end, score): code points, `text[start:end]`, and a float",
+}
+
+
+def _listed(outputs: Mapping[str, Output]) -> str:
+    return ", ".join(map(repr, outputs))
+
+
+def _column(name: str, output: Output, values: list[Any]) -> pa.Array:
+    try:
+        return spans_of(values) if output.kind == "spans" else pa.array(values, output.arrow_type)
+    except (TypeError, ValueError, OverflowError) as error:  # Arrow's own are ValueError and TypeError
+        returned = reprlib.repr(values[0] if len(values) == 1 else values)
+        raise TypeError(f"{name!r} is {_RETURNED[output.kind]}; returned {returned}") from error
+
+
+_AROUND = ("limits.py", "tagger.py", "registry.py")  # of this package: they stand between a run and a tagger
+
+
+def raised_at(error: BaseException) -> str:
+    """`file.py:line` of the last line in the user's own file that the error came through; empty for one of ours."""
+    here = os.path.dirname(__file__)
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    around = [os.path.join(here, name) for name in _AROUND]
+    inner = list(itertools.dropwhile(lambda frame: frame[0] in around or "importlib" in frame[0], frames))
+    if not inner or inner[0][0].startswith(os.path.dirname(here) + os.sep):
+        return ""
+    line = next(line for file, line in reversed(inner) if file == inner[0][0])
+    return f"{os.path.basename(inner[0][0])}:{line}"

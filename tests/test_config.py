@@ -327,3 +327,16 @@ def test_of_two_merged_mappings_the_first_one_wins(tmp_path: Path) -> None:
     mix = read(tmp_path, "mix:\n  sources:\n    a: {<<: [{share: 0.5}, {share: 1, repeat: 2}], repeat: 3}\n").mix
     assert mix is not None
     assert msgspec.to_builtins(mix.sources["a"]) == {"share": 0.5, "repeat": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"processes": 3}, r"\$.processes: unknown key\n  did you mean 'workers'\?"),
+        ({"destination": "x"}, r"\$.destination: unknown key\n  did you mean 'output'\?"),
+        ({"work_dir": "x"}, r"\$.work_dir: unknown key\n  valid: address, attributes,"),
+    ],
+)
+def test_a_key_of_another_tool_suggests_ours_or_none(values: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_recipe(values)

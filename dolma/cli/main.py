@@ -14,7 +14,7 @@ import click
 
 from dolma import __version__
 from dolma.cli.printing import say, say_message, say_usage_error
-from dolma.errors import DolmaError
+from dolma.errors import DolmaError, did_you_mean
 
 COMMANDS = {
     "tag": "measure documents with taggers",
@@ -44,6 +44,16 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from dolma.cli.options import no_such_option
+
+            said = no_such_option(error.option_name, ctx).message
+            hint = "options of a command stand after its name: `dolma tag --workers 2`"
+            raise click.UsageError(f"{said}\n  {hint}", ctx) from None
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = ALIASES.get(cmd_name, cmd_name)
         if name not in COMMANDS:
@@ -53,8 +63,6 @@ class Commands(click.Group):
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0] if args else ""
         if name and not name.startswith("-") and name not in COMMANDS and name not in ALIASES:
-            from dolma.errors import did_you_mean
-
             ctx.fail(f"no command {name!r}; {did_you_mean(name, [*COMMANDS, *ALIASES])}")
         return super().resolve_command(ctx, args)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from dolma.errors import ConfigError
+from dolma.errors import ConfigError, did_you_mean, nearest
 from dolma.printable import printable
 from dolma.recipe_file import parse
 
@@ -35,6 +35,8 @@ class ManualCommand(click.Command):
         given = list(args)
         try:
             return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise no_such_option(error.option_name, ctx) from None
         except click.UsageError as error:
             if type(error) is click.UsageError and "unexpected extra argument" in error.message:
                 raise click.UsageError(error.message + _why_extra(self.get_params(ctx), given), ctx) from None
@@ -76,8 +78,21 @@ def _why_extra(params: list[click.Parameter], given: list[str]) -> str:
     return ""
 
 
+def no_such_option(given: str, ctx: click.Context) -> click.UsageError:
+    """The error for an option that the command does not have, with the one that is meant, here or in another tool."""
+    params = ctx.command.get_params(ctx)
+    names = [name for param in params for name in (*param.opts, *param.secondary_opts) if name.startswith("--")]
+    near = nearest(given, names)
+    return click.UsageError(f"no option {given!r}" + (f"; did you mean {near!r}?" if near else ""), ctx)
+
+
 class ManualGroup(ManualCommand, click.Group):
     """A command that works by itself and has commands below it."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            ctx.fail(f"no command {args[0]!r} of `{ctx.command_path}`; {did_you_mean(args[0], self.commands)}")
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         ManualCommand.format_options(self, ctx, formatter)

@@ -69,8 +69,9 @@ class Account(msgspec.Struct, kw_only=True):
 class Ledger(msgspec.Struct, kw_only=True):
     """One account per source, the records that failed by file and line, what was repaired by kind, and errors by kind.
 
-    `errors` counts documents that went on without all of their measurements, by what failed and how; `fields` counts
-    those that had a field that was looked for, by who looked and which, 0 included.
+    `errors` counts documents that went on without all of their measurements, by what failed and how, and `first_errors`
+    has the first one of each kind; `fields` counts those that had a field that was looked for, by who looked and which,
+    0 included.
 
     >>> ledger = Ledger()
     >>> ledger.take("books", documents=3, bytes=30)
@@ -86,6 +87,7 @@ class Ledger(msgspec.Struct, kw_only=True):
     repaired: dict[str, int] = {}
     errors: dict[str, int] = {}
     fields: dict[str, int] = {}
+    first_errors: dict[str, FailedRecord] = {}
 
     def account(self, source: str) -> Account:
         """The account of this source, opened on first use."""
@@ -125,10 +127,12 @@ class Ledger(msgspec.Struct, kw_only=True):
         if count:
             self.repaired[kind] = self.repaired.get(kind, 0) + count
 
-    def err(self, kind: str, count: int) -> None:
-        """This many errors of this kind."""
+    def err(self, kind: str, count: int, *, first: FailedRecord | None = None) -> None:
+        """This many errors of this kind; `first`: the first of them."""
         if count:
             self.errors[kind] = self.errors.get(kind, 0) + count
+        if first is not None:
+            self.first_errors[kind] = min(self.first_errors.get(kind, first), first, key=_place)
 
     def find(self, field: str, count: int) -> None:
         """This many documents with this field; it is kept that somebody looked for it."""
@@ -142,7 +146,7 @@ class Ledger(msgspec.Struct, kw_only=True):
         for kind, count in other.repaired.items():
             self.repaired[kind] = self.repaired.get(kind, 0) + count
         for kind, count in other.errors.items():
-            self.err(kind, count)
+            self.err(kind, count, first=other.first_errors.get(kind))
         for field, count in other.fields.items():
             self.find(field, count)
 
@@ -181,7 +185,7 @@ def merged(ledgers: list[Ledger]) -> Ledger:
         for kind, count in ledger.repaired.items():
             total.repair(kind, count)
         for kind, count in ledger.errors.items():
-            total.err(kind, count)
+            total.err(kind, count, first=ledger.first_errors.get(kind))
         for field, count in ledger.fields.items():
             total.find(field, count)
     for account in total.accounts.values():
@@ -192,6 +196,7 @@ def merged(ledgers: list[Ledger]) -> Ledger:
         repaired=dict(sorted(total.repaired.items())),
         errors=dict(sorted(total.errors.items())),
         fields=dict(sorted(total.fields.items())),
+        first_errors=dict(sorted(total.first_errors.items())),
     )
 
 

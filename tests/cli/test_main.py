@@ -110,6 +110,35 @@ def test_an_unknown_option_suggests_the_nearest(dolma: Dolma) -> None:
     assert "--workers" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("command", "given", "meant"),
+    [
+        ("tag", "--processes", "--workers"),
+        ("tag", "--dryrun", "--dry-run"),
+        ("mix", "--destination", "--output"),
+        ("train", "--lr", "--learning-rate"),
+        ("stat", "--json-lines", "--json"),
+    ],
+)
+def test_an_option_of_another_tool_suggests_ours(dolma: Dolma, command: str, given: str, meant: str) -> None:
+    ended = dolma(command, given, "3")
+    assert ended.status == 2
+    assert f"error: no option {given!r}; did you mean {meant!r}?" in ended.err
+
+
+def test_an_option_before_its_command_says_where_it_stands(dolma: Dolma) -> None:
+    ended = dolma("--workers", "2", "tag")
+    assert ended.status == 2
+    assert "options of a command stand after its name" in ended.err
+
+
+@pytest.mark.parametrize(("group", "given", "meant"), [("train", "plna", "plan"), ("classifier", "trian", "train")])
+def test_an_unknown_command_of_a_group_suggests_the_nearest(dolma: Dolma, group: str, given: str, meant: str) -> None:
+    ended = dolma(group, given)
+    assert ended.status == 2
+    assert f"no command {given!r} of `dolma {group}`; did you mean {meant!r}?" in ended.err
+
+
 def test_version(dolma: Dolma) -> None:
     assert dolma("--version").out == f"dolma, version {__version__}\n"
 

@@ -64,7 +64,8 @@ def test_only_the_failing_document_has_no_value(n_docs: int, at: int) -> None:
     expected: list[Any] = [len(text) for text in texts]
     expected[at] = None
     assert numbers == expected
-    assert [error for error in errors if error] == ["ValueError: no such thing"]
+    (error,) = [error for error in errors if error]
+    assert re.fullmatch(r"ValueError: no such thing \(test_limits.py:\d+\)", error)
 
 
 def test_an_error_has_two_hundred_characters_at_most() -> None:
@@ -79,7 +80,9 @@ def test_an_error_of_the_record_is_the_documents_and_one_of_the_recipe_is_not() 
 
 
 def test_the_first_error_stops_where_that_is_asked_for() -> None:
-    with pytest.raises(RecordError, match=r":2: the tagger 'size' failed: ValueError: no\n"):
+    with pytest.raises(
+        RecordError, match=r":2: the tagger 'size' failed on document '[^']*': ValueError: no .test_limits.py:[0-9]+.\n"
+    ):
         measured(failing_on("b", ValueError("no")), ["a", "b"], stop=True)
 
 

@@ -276,7 +276,8 @@ def test_a_failing_tagger_names_the_document_where_that_is_asked_for(tmp_path: P
     path = put(tmp_path, "web/documents/a.jsonl", ["a", "b", "crash", "d"])
     with pytest.raises(
         RecordError,
-        match=rf"{path}:3: the tagger 'count' failed: ValueError: cannot count crash\n  without `--on-tagger",
+        match=rf"{path}:3: the tagger 'count' failed on document 'a-2': ValueError: cannot count crash "
+        r"\(count.py:15\)\n  without `--on-tagger",
     ):
         run(Dataset(documents=(str(path),)), count, on_tagger_error="fail")
     assert [name for name in files(tmp_path) if name.endswith(".parquet")] == []
@@ -295,11 +296,15 @@ def test_documents_that_a_tagger_fails_on_say_why_and_others_are_as_without_them
         n = 5 if name == "x" else 3
         assert (total.taken.documents, total.out.documents, total.failed) == (n, n, 0)
         assert report.ledger.errors == ({"count: ValueError": 2} if name == "x" else {})
+        firsts = {kind: (first.line, first.reason) for kind, first in report.ledger.first_errors.items()}
+        reason = "document 'a-1': ValueError: cannot count crash (count.py:15)"
+        assert firsts == ({"count: ValueError": (2, reason)} if name == "x" else {})
     suffix = ".parquet" if format == "parquet" else ""
     assert values(tmp_path / f"x/attributes/count/a.jsonl{suffix}", "n") == [1, None, 2, None, 0]
     assert values(tmp_path / f"x/attributes/count/a.jsonl{suffix}", "error") == [
-        None, "ValueError: cannot count crash", None, "ValueError: cannot count crash too", None
-    ]  # fmt: skip
+        *(None, "ValueError: cannot count crash (count.py:15)"),
+        *(None, "ValueError: cannot count crash too (count.py:15)", None),
+    ]
     assert values(tmp_path / f"y/attributes/count/a.jsonl{suffix}", "n") == [1, 2, 0]
     assert values(tmp_path / f"y/attributes/count/a.jsonl{suffix}", "error") == [None] * 3
     assert values(tmp_path / f"x/attributes/length/a.jsonl{suffix}", "characters") == [1, 5, 2, 9, 0]
@@ -308,7 +313,9 @@ def test_documents_that_a_tagger_fails_on_say_why_and_others_are_as_without_them
 
 def test_a_tagger_that_fails_on_every_document_stops_the_run(tmp_path: Path, count: str) -> None:
     path = put(tmp_path, "web/documents/a.jsonl", ["crash"] * 300)
-    with pytest.raises(RecordError, match=r"a\.jsonl:1: the tagger 'count' failed: .*\n  it fails on every document"):
+    with pytest.raises(
+        RecordError, match=r"a\.jsonl:1: the tagger 'count' failed on document 'a-0': .*\n  it fails on every document"
+    ):
         run(Dataset(documents=(str(path),)), count)
 
 
@@ -384,11 +391,12 @@ def test_a_plan_names_every_output_and_touches_nothing(tmp_path: Path, corpus: D
     rows = list(plan(corpus, TagConfig(taggers=["length", count])))
     assert len(rows) == 6
     assert rows[5] == {
+        "tagger": "count",
         "input": str(tmp_path / "web/documents/deep/b.jsonl.zst"),
         "bytes": (tmp_path / "web/documents/deep/b.jsonl.zst").stat().st_size,
         "columns": "text, id, source",
         "output": str(tmp_path / "web/attributes/count/deep/b.jsonl.zst.parquet"),
-        "holds": "n, error",
+        "holds": ["n", "error"],
     }
     assert files(tmp_path) == {}
 
