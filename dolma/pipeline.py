@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dolma.config import STAGES, Recipe
-from dolma.errors import ConfigError
+from dolma.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from dolma.config import TrainConfig
     from dolma.data.columns import Output
     from dolma.data.dataset import Dataset
     from dolma.data.documents import Reading
@@ -176,7 +177,55 @@ def check(recipe: Recipe) -> None:
         from dolma.train.presets import resolve_model
 
         resolve_model(recipe.train.model)
+        _check_token_folders(recipe, recipe.train)
         require_torch()
+
+
+def _check_token_folders(recipe: Recipe, train: TrainConfig) -> None:
+    """Return when every folder of token shards that a mixture or an evaluation names is there, or is yet to be made."""
+    stages = [("$.train", train.sources), *((f"$.train.stages[{i}]", s.sources) for i, s in enumerate(train.stages))]
+    named = [
+        (f"{path}.sources.{name}.tokens", source.tokens)
+        for path, sources in stages
+        for name, source in (sources or {}).items()
+    ]
+    if train.evaluate is not None:
+        named += [(f"$.train.evaluate.sources.{name}", tokens) for name, tokens in train.evaluate.sources.items()]
+    for path, tokens in named:
+        for folder in [tokens] if isinstance(tokens, str) else tokens:
+            made_here = recipe.output is not None and f"{folder}/".startswith(f"{recipe.output.rstrip('/')}/")
+            if "://" in folder or made_here or os.path.exists(folder):
+                continue
+            parent, name = os.path.split(folder.rstrip("/"))
+            beside = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
+            near = f"\n  {did_you_mean(name, beside)}" if beside else ""
+            raise ConfigError(f"no such folder of token shards: {folder}{near}", path=path)
+
+
+def check_first_pass(recipe: Recipe, outcome: Outcome) -> None:
+    """Return when the mix's sources and shares fit the account of a stage that has read all documents.
+
+    Raises:
+        ConfigError: they do not; carries the key's path.
+    """
+    if recipe.mix is None or outcome.stage not in ("tag", "dedupe"):
+        return
+    from dolma.mixers.sampling import check_corpus
+
+    check_corpus(recipe.mix, getattr(outcome.report, "report", outcome.report).ledger)
+
+
+def doubts(recipe: Recipe) -> list[str]:
+    """What seems wrong with the sources of a mix before the documents are read, in words.
+
+    Raises:
+        ConfigError: the documents have been seen to their ends, and a source is not among them.
+    """
+    if recipe.mix is None or not recipe.documents:
+        return []
+    from dolma.mixers.subject import doubtful_sources
+
+    return doubtful_sources(dataset_of(recipe), recipe.mix, reading_of(recipe))
 
 
 KEPT = ("mix", "tokenize", "train")

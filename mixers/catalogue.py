@@ -23,6 +23,10 @@ DOCUMENT_COLUMNS: dict[str, Output] = {
 }
 Column = tuple[str, str]
 
+# What `dolma dedupe` writes, and no tagger; so that advice names the right command.
+_OF_PARAGRAPHS = frozenset({"fraction", "n_paragraphs", "n_duplicates"})
+_OF_DEDUPE = _OF_PARAGRAPHS | {"duplicate", "first_id", "copies"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
@@ -121,7 +125,7 @@ class Catalogue:
                 raise AlignmentError(
                     f"no attributes {name!r} for this file: "
                     f"{printable(self.dataset.attribute_path(name, shard))} is not there\n"
-                    f"  {self._remedy(name)}",
+                    f"  {self._remedy(name, next(iter(outputs), ''))}",
                     file=shard.path,
                     line=1,
                 )
@@ -132,7 +136,7 @@ class Catalogue:
                         raise AlignmentError(
                             f"{printable(path)} has no {self.outputs(name)[output].kind} column {output!r}, "
                             "but other files of "
-                            f"{name!r} have\n  {self._remedy(name)}",
+                            f"{name!r} have\n  {self._remedy(name, output)}",
                             file=shard.path,
                             line=1,
                         )
@@ -158,10 +162,14 @@ class Catalogue:
     def _all_names(self) -> list[str]:
         return [f"{name}.{output}" for name in (*self.names, DOCUMENT) for output in self.outputs(name)]
 
-    def _remedy(self, name: str) -> str:
+    def _remedy(self, name: str, output: str = "") -> str:
         documents = " ".join(f"--documents '{pattern}'" for pattern in self.dataset.documents)
         where = f" --attributes {self.dataset.attributes}" if self.dataset.attributes is not None else ""
-        return f"run `dolma tag --taggers {name} {documents}{where}` if it has not been computed yet"
+        stage = f"tag --taggers {name}"
+        if name == "dedupe" or output in _OF_DEDUPE:
+            by = " --by paragraphs" if output in _OF_PARAGRAPHS else ""
+            stage = f"dedupe{by}" + (f" --name {name}" if name != "dedupe" else "")
+        return f"run `dolma {stage} {documents}{where}` if it has not been computed yet"
 
     def _unknown(self, given: str) -> ConfigError:
         near = _nearest(given, self._all_names())
@@ -170,7 +178,8 @@ class Catalogue:
         if name == DOCUMENT:
             columns = ", ".join(f"{DOCUMENT}.{column}" for column in DOCUMENT_COLUMNS)
             return ConfigError(f"no column {given!r}\n  {hint}a document has: {columns}")
-        return ConfigError(f"no attribute {given!r}\n  {hint}{self._listed()}\n  {self._remedy(name)}")
+        output = (near or given).partition(".")[2]
+        return ConfigError(f"no attribute {given!r}\n  {hint}{self._listed()}\n  {self._remedy(name, output)}")
 
     def _unqualified(self, given: str) -> ConfigError:
         strings = "(a string takes single quotes)"

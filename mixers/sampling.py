@@ -27,6 +27,7 @@ import xxhash
 from dolma.config import Budget, MixConfig, SourceShare
 from dolma.errors import ConfigError, did_you_mean
 from dolma.printable import printable
+from dolma.run.ledger import Ledger
 from dolma.run.seeds import derive_seed
 
 _BIN_BITS = 16
@@ -108,13 +109,11 @@ def _check_total(total: Budget, *, has_shares: bool) -> None:
             raise ConfigError(f"is {printable(given)}, expected at least 1", path=f"$.mix.total.{name}")
 
 
-def draws(config: MixConfig, supplies: Mapping[str, Supply], *, seen: Iterable[str]) -> dict[str, Draw]:
-    """What is asked of each source that the corpus has.
-
-    `supplies` is what the rules leave; `seen` are all sources of the corpus, also those of which nothing is left.
+def check_seen(config: MixConfig, seen: Iterable[str]) -> None:
+    """Return when every source of the recipe is among those that were seen.
 
     Raises:
-        ConfigError: a source is not there, has no share where others have, or cannot supply what is asked of it.
+        ConfigError: one is not; names the nearest.
     """
     seen = sorted(seen)
     for source in config.sources:
@@ -123,9 +122,43 @@ def draws(config: MixConfig, supplies: Mapping[str, Supply], *, seen: Iterable[s
                 f"no document of the corpus is of this source\n  {did_you_mean(source, seen)}",
                 path=f"$.mix.sources.{source}",
             )
+
+
+def check_corpus(config: MixConfig, ledger: Ledger) -> None:
+    """Return when a corpus of which this is the account could fill the mix if no rule dropped anything.
+
+    Raises:
+        ConfigError: a source is not there, has no share where others have, or is too small.
+    """
+    if not config.sources:
+        return
+    taken = {source: account for source, account in ledger.accounts.items() if account.taken.documents}
+    if config.spans:  # whose replacements may be longer than what they replace
+        check_seen(config, taken)
+        return
+    supplies = {
+        source: Supply(documents=account.taken.documents - account.failed, bytes=account.taken.bytes)
+        for source, account in taken.items()
+    }
+    draws(config, supplies, seen=taken, when="before the rules")
+
+
+def draws(
+    config: MixConfig, supplies: Mapping[str, Supply], *, seen: Iterable[str], when: str = "after the rules"
+) -> dict[str, Draw]:
+    """What is asked of each source that the corpus has.
+
+    `supplies` is what the rules leave, or what there was before them, as `when` says; `seen` are all sources of the
+    corpus, also those of which nothing is left.
+
+    Raises:
+        ConfigError: a source is not there, has no share where others have, or cannot supply what is asked of it.
+    """
+    seen = sorted(seen)
+    check_seen(config, seen)
     left = {source: supplies.get(source, Supply(documents=0, bytes=0)) for source in seen}
     if any(given.share is not None for given in config.sources.values()):
-        return _by_share(config, left)
+        return _by_share(config, left, when)
     return {source: _by_repeat(source, supply, config.sources.get(source)) for source, supply in left.items()}
 
 
@@ -136,7 +169,7 @@ def _by_repeat(source: str, supply: Supply, given: SourceShare | None) -> Draw:
     return Draw(source=source, supply=supply, unit="documents", copies=copies, rest=Fraction(rest))
 
 
-def _by_share(config: MixConfig, supplies: Mapping[str, Supply]) -> dict[str, Draw]:
+def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> dict[str, Draw]:
     for source in supplies:
         if source not in config.sources:
             raise ConfigError(
@@ -147,7 +180,7 @@ def _by_share(config: MixConfig, supplies: Mapping[str, Supply]) -> dict[str, Dr
     unit: Unit = "documents" if config.total is not None and config.total.documents is not None else "bytes"
     shares = {source: _exact(given.share or 0.0) for source, given in config.sources.items()}
     most = {source: supplies[source].amount(unit) * _exact(config.sources[source].repeat) for source in shares}
-    total = _total(config, shares, most, supplies, unit)
+    total = _total(config, shares, most, supplies, unit, when)
     found = {}
     for source, share in shares.items():
         asked, amount = share * total, supplies[source].amount(unit)
@@ -163,21 +196,29 @@ def _total(
     most: Mapping[str, Fraction],
     supplies: Mapping[str, Supply],
     unit: Unit,
+    when: str,
 ) -> Fraction:
     given = None if config.total is None else config.total.bytes or config.total.documents
     attainable = min(most[source] / share for source, share in shares.items() if share)
     for source, share in shares.items():
         asked = share * given if given is not None else None
         if share and (not most[source] or (asked is not None and asked > most[source])):
-            raise _too_little(config, source, supplies[source], asked=asked, attainable=attainable, unit=unit)
+            has = f"{source!r} has {supplies[source].documents:,} documents of {supplies[source].bytes:,} bytes {when}"
+            raise _too_little(config, source, supplies[source], has, asked=asked, attainable=attainable, unit=unit)
     return attainable if given is None else Fraction(given)
 
 
 def _too_little(
-    config: MixConfig, source: str, supply: Supply, *, asked: Fraction | None, attainable: Fraction, unit: Unit
+    config: MixConfig,
+    source: str,
+    supply: Supply,
+    has: str,
+    *,
+    asked: Fraction | None,
+    attainable: Fraction,
+    unit: Unit,
 ) -> ConfigError:
     given = config.sources[source]
-    has = f"{source!r} has {supply.documents:,} documents of {supply.bytes:,} bytes after the rules"
     path = f"$.mix.sources.{source}.share"
     amount = supply.amount(unit)
     if asked is None or not amount:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,18 +11,19 @@ import msgspec
 
 from dolma.config import MixConfig
 from dolma.data.dataset import Dataset, Shard, identified, pieces
-from dolma.data.documents import Reading
+from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.formats.table import EXPECTED, format_of, is_document, strip_suffixes
-from dolma.data.manifest import InputFile, input_content, input_file, read_manifest
-from dolma.errors import AlignmentError, ConfigError, DataError
+from dolma.data.manifest import InputFile, Manifest, input_content, input_file, read_manifest
+from dolma.errors import AlignmentError, ConfigError, DataError, did_you_mean
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile
 from dolma.mixers.judge import Judge, PieceSpec
 from dolma.mixers.rules import compile_rules
-from dolma.mixers.sampling import check_sources
+from dolma.mixers.sampling import check_seen, check_sources
 from dolma.printable import printable
 
 VERSION = 2
+_SAMPLED_SHARDS = 16
 _EMPTY_BYTES = 128  # a compressed file without any text is smaller
 
 
@@ -62,7 +64,48 @@ def subject_of(dataset: Dataset, config: MixConfig, reading: Reading) -> Subject
         )
         for shard in shards
     }
+    for name in rules.sets[:1]:
+        check_seen(config, _sources_measured(dataset, shards, name, reading) or config.sources)
     return Subject(dataset=dataset, config=config, shards=shards, judge=Judge.of(config, rules, reading), files=files)
+
+
+def _sources_measured(dataset: Dataset, shards: Sequence[Shard], name: str, reading: Reading) -> set[str]:
+    """The sources in the account of the stage that made this attribute set; none when it does not tell of all."""
+    seen: set[str] = set()
+    for folder in {dataset.attribute_folder(name, shard) for shard in shards}:
+        manifest = _manifest_of(folder)
+        fields = {} if manifest is None else manifest.config.get("fields", {})
+        if manifest is None or fields.get("source") != reading.source:
+            return set()
+        seen |= manifest.ledger.get("accounts", {}).keys()
+    return seen
+
+
+def doubtful_sources(dataset: Dataset, config: MixConfig, reading: Reading) -> list[str]:
+    """For each source of the recipe that is neither a folder nor at the beginning of a file, a sentence about it.
+
+    Raises:
+        ConfigError: the files end where their beginnings do, so that the source is not there.
+    """
+    shards = dataset.shards()
+    seen = {shard.source for shard in shards}
+    if seen.issuperset(config.sources):
+        return []
+    skipping = msgspec.structs.replace(reading, on_error="skip", quarantine=None)
+    looked_at, whole = shards[:: -(-len(shards) // _SAMPLED_SHARDS)], True
+    seen = set()
+    for shard in looked_at:
+        batches = list(itertools.islice(read_batches(shard, skipping, intake=Intake()), 2))
+        seen |= {source for batch in batches for source in batch.sources}
+        whole &= len(batches) < 2
+    if whole and len(looked_at) == len(shards):
+        check_seen(config, seen)
+    return [
+        f"$.mix.sources.{source}: no folder of documents is called so, and no document at the beginning of "
+        f"{len(looked_at):,} files (of {len(shards):,}) is of it\n  {did_you_mean(source, seen)}"
+        for source in config.sources
+        if source not in seen
+    ]
 
 
 def check_names(config: MixConfig, shards: Sequence[Shard]) -> None:
@@ -170,8 +213,12 @@ def _read_through(shard: Shard) -> None:
 
 def _made_from(folder: str) -> set[str]:
     """The checksums of the documents that a set of attributes was made from; none when nothing tells."""
-    try:
-        manifest = read_manifest(folder)
-    except DataError:  # some other program's manifest.json
-        return set()
+    manifest = _manifest_of(folder)
     return set() if manifest is None else {file.checksum for file in manifest.inputs}
+
+
+def _manifest_of(folder: str) -> Manifest | None:
+    try:
+        return read_manifest(folder)
+    except DataError:  # some other program's manifest.json
+        return None

@@ -16,6 +16,7 @@ from dolma.errors import ConfigError
 from dolma.pipeline import (
     check,
     dataset_of,
+    doubts,
     folder_of,
     made_again,
     mixed_dataset_of,
@@ -110,6 +111,10 @@ def test_quarantine_lies_in_the_output_folder_unless_said_otherwise() -> None:
         ({**STAGES, "mix": {"spans": [{"attribute": "length.words"}]}}, "is int, expected spans"),
         ({"tokenize": {"tokenizer": "no-such.json"}}, r"no-such\.json"),
         ({"train": {"model": "olmo2_quickstrat"}}, "did you mean 'olmo2_quickstart'"),
+        (
+            {"train": {"sources": {"a": {"tokens": "tests/dta", "target_ratio": 1}}}},
+            r"\$\.train\.sources\.a\.tokens: no such folder of token shards: tests/dta\n  did you mean 'data'",
+        ),
         ({"documents": ["nowhere/*.jsonl"], "stat": {}}, r"no document file matches 'nowhere/\*\.jsonl'"),
     ],
 )
@@ -120,6 +125,52 @@ def test_a_wrong_recipe_is_refused(recipe: Callable[..., Path], values: dict, me
 
 def test_a_right_recipe_is_not(recipe: Callable[..., Path]) -> None:
     check(read_recipe(str(recipe(**STAGES))))
+
+
+def test_a_misspelt_source_is_found_before_anything_is_tagged(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path.name
+    path = recipe(**(STAGES | {"mix": {"sources": {source[:-1] + "x": {"repeat": 2}}}}))
+    assert run(["run", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert f"no document of the corpus is of this source\n  did you mean '{source}'?" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_no_beginning_of_a_file_tells_is_found_after_the_first_pass(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(**(STAGES | {"mix": {"sources": {"late": {"repeat": 2}, "nowhere": {"repeat": 2}}}}))
+    with (tmp_path / "documents" / "a.jsonl").open("a") as out:
+        for i in range(1500):
+            out.write(json.dumps({"id": f"long-{i}", "text": "word " * 1000}) + "\n")
+        out.write(json.dumps({"id": "late", "text": "one two three", "source": "late"}) + "\n")
+    assert len(doubts(read_recipe(str(path)))) == 2
+    assert run(["run", str(path)]) == 2
+    said = capsys.readouterr().err
+    assert "warning: $.mix.sources.late: no folder of documents is called so" in said
+    assert "error: $.mix.sources.nowhere: no document of the corpus is of this source" in said
+    assert (tmp_path / "out" / "attributes" / "length" / "manifest.json").exists()
+    assert not (tmp_path / "out" / "attributes" / "dedupe").exists()
+
+
+def test_a_share_that_no_rule_could_leave_enough_for_is_found_after_the_first_pass(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mix = {"sources": {tmp_path.name: {"share": 1.0}}, "total": {"documents": 9}}
+    assert run(["run", str(recipe(**(STAGES | {"mix": mix})))]) == 2
+    assert "has 3 documents of 84 bytes before the rules, 3 documents at `repeat: 1`" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "attributes" / "dedupe").exists()
+
+
+def test_a_mix_of_its_own_knows_the_sources_from_its_attributes(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(**(STAGES | {"mix": STAGES["mix"] | {"drop": [], "sources": {"nowhere": {"repeat": 2}}}}))
+    assert run(["tag", "-c", str(path)]) == 0
+    assert run(["mix", "-c", str(path), "--dry-run"]) == 2
+    assert "$.mix.sources.nowhere: no document of the corpus is of this source" in capsys.readouterr().err
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

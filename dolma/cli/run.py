@@ -16,6 +16,7 @@ from dolma.cli.options import (
     running_options,
     seed_option,
 )
+from dolma.cli.printing import say_warnings
 from dolma.cli.session import check_measured, check_skipped, recipe_of, run_stages, running_of, say_left_out
 from dolma.errors import ConfigError, OutputExistsError
 from dolma.printable import printable
@@ -41,7 +42,9 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     from dolma.pipeline import (
         KEPT,
         check,
+        check_first_pass,
         dataset_of,
+        doubts,
         folder_of,
         made_again,
         plan_stage,
@@ -66,6 +69,7 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     check(recipe)
     if recipe.documents:
         say_left_out(dataset_of(recipe))
+    say_warnings(doubts(recipe))
     again = [f"{stage}, {folder_of(recipe, stage)}: {why}" for stage, why in made_again(recipe).items()]
     if ctx.params["dry_run"]:
         show_replaced(again)
@@ -90,6 +94,7 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
             outcomes.append(outcome)
             show_outcome(outcome, brief=True)
             check_skipped(outcome, recipe)
+            check_first_pass(recipe, outcome)
             if getattr(outcome.report, "waiting", 0):
                 return
     show_run(recipe, outcomes)

@@ -13,8 +13,9 @@ import pytest
 from dolma.config import MixConfig, convert
 from dolma.data.batch import TextBatch
 from dolma.data.columns import DocFloat, DocInt
+from dolma.dedupe.stage import DOCUMENT_OUTPUTS, PARAGRAPH_OUTPUTS
 from dolma.errors import ConfigError, DataError
-from dolma.mixers.catalogue import Catalogue
+from dolma.mixers.catalogue import _OF_DEDUPE, _OF_PARAGRAPHS, Catalogue
 from dolma.mixers.rules import RuleSet, compile_rules, typed
 
 
@@ -73,6 +74,27 @@ def test_an_unknown_set_tells_the_command_that_makes_it(tagged: Any) -> None:
         compiled(tagged, drop=["gopher.word_count > 1"])
     assert found.value.path == "$.mix.drop[0]"
     assert "run `dolma tag --taggers gopher --documents" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "command"),
+    [
+        ("dedupe.duplicate", "dolma dedupe --documents"),
+        ("dedupe.fraction > 0.5", "dolma dedupe --by paragraphs --documents"),
+        ("exact.duplicate", "dolma dedupe --name exact --documents"),
+        ("parts.n_duplicates > 1", "dolma dedupe --by paragraphs --name parts --documents"),
+    ],
+)
+def test_what_dedupe_makes_is_not_looked_for_in_a_tagger(corpus: Any, rule: str, command: str) -> None:
+    corpus.write_texts("web", ["one"])
+    with pytest.raises(ConfigError) as found:
+        compiled(corpus, drop=[rule])
+    assert command in str(found.value)
+
+
+def test_what_dedupe_makes_is_known_by_its_outputs() -> None:
+    assert DOCUMENT_OUTPUTS.keys() | PARAGRAPH_OUTPUTS.keys() - {"spans"} == _OF_DEDUPE
+    assert PARAGRAPH_OUTPUTS.keys() - {"spans"} == _OF_PARAGRAPHS
 
 
 def test_no_attributes_at_all_is_said(corpus: Any) -> None:
