@@ -14,6 +14,7 @@ Of a question, the answer is a text or a number, or a list of them, any of which
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -147,7 +148,13 @@ def _spans(answer: Any) -> Spans:
     spans = answer if isinstance(answer, list) else [answer]
     if not spans or not all(_is_plain(span) for span in spans):
         raise ValueError(f"`answer` holds {answer!r}, expected texts or numbers")
-    return tuple(str(span).lower() if isinstance(span, bool) else str(span) for span in spans)
+    return tuple(_text_of(span) for span in spans)
+
+
+def _text_of(value: str | int | float) -> str:
+    if isinstance(value, float):
+        return format(Decimal(str(value)), "f")  # as numbers are written: 0.00001, not 1e-05
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _is_plain(value: Any) -> bool:

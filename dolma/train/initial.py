@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import torch
 
 from dolma.data import streams
 from dolma.errors import DataError
 from dolma.train import dcp
-from dolma.train.checkpoint import STATE, WEIGHTS, read_state
+from dolma.train.checkpoint import STATE, WEIGHTS
 from dolma.train.config import ModelConfig, TrainConfig
 from dolma.train.interop import hf
 from dolma.train.model.init import initialise
@@ -29,7 +30,7 @@ def fill(model: Transformer, config: TrainConfig) -> None:
         initialise(model, seed=config.seed)
     elif os.path.isdir(streams.join(source, WEIGHTS)):
         if os.path.isfile(streams.join(source, STATE)):  # OLMo-core's have none
-            _check_same(read_state(source).model, model.config, source)
+            _check_same(_model_of(streams.join(source, STATE)), model.config, source)
         dcp.read_into(streams.join(source, WEIGHTS), dict(dcp.model_entries(model)))
     elif os.path.isfile(streams.join(source, hf.CONFIG)):
         _fill_from_hf(model, source)
@@ -50,6 +51,19 @@ def load_initial_moments(model: Transformer, optimizer: torch.optim.AdamW, confi
     if not os.path.isdir(folder):
         raise DataError("is no checkpoint, so it has no moments\n  leave out `init_optimizer`", file=config.init_from)
     dcp.load_optimizer(folder, model, optimizer)
+
+
+class _Started(msgspec.Struct):
+    """What a checkpoint's `state.json` says of its model."""
+
+    model: ModelConfig
+
+
+def _model_of(path: str) -> ModelConfig:
+    try:
+        return msgspec.json.decode(streams.read_bytes(path), type=_Started).model
+    except msgspec.MsgspecError as error:
+        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
 
 
 def _check_same(found: ModelConfig, wanted: ModelConfig, source: str) -> None:

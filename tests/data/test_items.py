@@ -56,6 +56,7 @@ def test_the_answer_about_a_passage_may_be_a_truth_value(tmp_path: Path, answer:
         ("18.00", [("18.00",)], "number"),
         (18, [("18",)], "number"),
         (-0.5, [("-0.5",)], "number"),
+        (1e-05, [("0.00001",)], "number"),
         ("Apollo 11", [("Apollo 11",)], "squad"),
         ("(5-3=2 left)", [("(5-3=2 left)",)], "squad"),
         ("It is $\\boxed{7}$.", [("It is $\\boxed{7}$.",)], "math"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from dolma.data import streams
@@ -50,6 +50,12 @@ _NORMS = {
 _EXPERTS = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
 
 Weights = dict[str, torch.Tensor]
+
+
+class _Index(msgspec.Struct):
+    """Which file holds which weight."""
+
+    weight_map: dict[str, str]
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
@@ -117,7 +123,11 @@ def _layer_from_hf(left: Weights, model: ModelConfig, layer: int) -> Weights:
         )
         if not skipped:
             weight = _taken(left, f"{theirs}{name}.weight")
-            found[f"{ours}{part}.weight"] = weight.flatten() if part.startswith("feed_forward_moe") else weight
+            if model.experts is not None and part == "feed_forward_moe.router":
+                if weight.shape != (model.experts.count, model.d_model):
+                    raise ValueError(f"the weight {theirs}{name}.weight has the shape {list(weight.shape)}")
+                weight = weight.flatten()
+            found[f"{ours}{part}.weight"] = weight
     if model.experts is not None:
         for part, matrices in _experts_from_hf(left, f"{theirs}mlp.experts.", model.experts.count).items():
             found[f"{ours}feed_forward_moe.experts.mlp.{part}"] = matrices.flatten(0, 1).contiguous()
@@ -128,13 +138,23 @@ def _experts_from_hf(left: Weights, prefix: str, count: int) -> Weights:
     """`w1`, `w2`, `w3`, each `(experts, hidden, d_model)`; from a matrix per expert, or transformers 5's fused ones."""
     fused = left.pop(f"{prefix}gate_up_proj", None)
     if fused is not None:
+        down = _taken(left, f"{prefix}down_proj")
+        if any(weight.dim() != 3 or len(weight) != count for weight in (fused, down)):
+            raise ValueError(
+                f"the weights {prefix}* have the shapes {list(fused.shape)} and {list(down.shape)}, expected {count} "
+                "matrices each"
+            )
         gate, up = fused.chunk(2, dim=1)
-        return {"w1": gate, "w3": up, "w2": _taken(left, f"{prefix}down_proj").transpose(1, 2)}
-    stacked = {
-        part: torch.stack([_taken(left, f"{prefix}{expert}.{name}.weight") for expert in range(count)])
-        for part, name in _EXPERTS.items()
-    }
+        return {"w1": gate, "w3": up, "w2": down.transpose(1, 2)}
+    stacked = {part: _stacked(left, prefix, name, count) for part, name in _EXPERTS.items()}
     return stacked | {"w2": stacked["w2"].transpose(1, 2)}
+
+
+def _stacked(left: Weights, prefix: str, name: str, count: int) -> torch.Tensor:
+    matrices = [_taken(left, f"{prefix}{expert}.{name}.weight") for expert in range(count)]
+    if matrices[0].dim() != 2 or len({matrix.shape for matrix in matrices}) > 1:
+        raise ValueError(f"the weights {prefix}*.{name}.weight are no matrices of one shape")
+    return torch.stack(matrices)
 
 
 def _taken(left: Weights, name: str) -> torch.Tensor:
@@ -147,6 +167,8 @@ def _check_shapes(weights: Weights, model: ModelConfig, rows: int) -> None:
     with torch.device("meta"):
         expected = {name: p.shape for name, p in Transformer(model, vocab_size=rows).named_parameters()}
     for name, shape in expected.items():
+        if not weights[name].is_floating_point():
+            raise ValueError(f"the weight {name} is of type {weights[name].dtype}, expected floating-point numbers")
         if weights[name].shape != shape:
             raise ValueError(f"the weight {name} has the shape {list(weights[name].shape)}, expected {list(shape)}")
 
@@ -256,8 +278,8 @@ def _read_weights(folder: str) -> Weights:
     index = streams.join(folder, INDEX)
     names = [WEIGHTS]
     if os.path.isfile(index):
-        listed = decode_json(streams.read_bytes(index))["weight_map"].values()
-        names = sorted(set(listed))
+        listed = msgspec.convert(decode_json(streams.read_bytes(index)), _Index)
+        names = sorted(set(listed.weight_map.values()))
         if any(not re.fullmatch(r"[\w.-]+\.safetensors", name) for name in names):
             raise ValueError("the index names files outside the folder")
     weights: Weights = {}
@@ -267,6 +289,9 @@ def _read_weights(folder: str) -> Weights:
             raise DataError(
                 "is missing: only safetensors are read\n  save the model with safe_serialization", file=path
             )
-        with safe_open(path, framework="pt") as stored:
-            weights |= {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
+        try:
+            with safe_open(path, framework="pt") as stored:
+                weights |= {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
+        except SafetensorError as error:
+            raise DataError(f"is damaged, or no safetensors: {error}", file=path) from error
     return weights

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from dolma.errors import ConfigError, DataError, OutputExistsError
 from dolma.train import train
@@ -91,6 +92,47 @@ def test_weights_of_another_shape_than_the_configuration_says_are_refused(tmp_pa
     folder = Path(written("olmo2", tmp_path / "hf"))
     changed(folder, intermediate_size=64)
     with pytest.raises(DataError, match=r"w1.weight has the shape \[48, 64\], expected \[64, 64\]"):
+        hf.read_folder(str(folder))
+
+
+@pytest.mark.parametrize("kept", [0, 5, 40, 1000])
+def test_weights_that_are_cut_short_are_refused(kept: int, tmp_path: Path) -> None:
+    folder = Path(written("olmo2", tmp_path / "hf"))
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"model\.safetensors: is damaged, or no safetensors: "):
+        hf.read_folder(str(folder))
+
+
+@pytest.mark.parametrize("index", ["[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": "../a.safetensors"}}', "{"])
+def test_an_index_that_is_none_is_refused(index: str, tmp_path: Path) -> None:
+    folder = Path(written("olmo2", tmp_path / "hf"))
+    (folder / "model.safetensors.index.json").write_text(index)
+    with pytest.raises(DataError, match="is no model that can be read here"):
+        hf.read_folder(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "message"),
+    [
+        ("model.layers.0.mlp.gate.weight", torch.zeros(64, 8), r"mlp.gate.weight has the shape \[64, 8\]"),
+        ("model.layers.0.mlp.experts.3.up_proj.weight", torch.zeros(48), "experts.*.up_proj.weight are no matrices"),
+        ("model.layers.0.mlp.experts.gate_up_proj", torch.zeros(8), "expected 8 matrices each"),
+        (
+            "model.embed_tokens.weight",
+            torch.zeros(128, 64, dtype=torch.int8),
+            "embeddings.weight is of type",
+        ),
+    ],
+)
+def test_weights_of_other_shapes_or_types_are_refused(
+    name: str, weight: torch.Tensor, message: str, tmp_path: Path
+) -> None:
+    folder = Path(written("olmoe", tmp_path / "hf"))
+    weights = load_file(folder / "model.safetensors") | {name: weight}
+    if name.endswith("gate_up_proj"):
+        weights["model.layers.0.mlp.experts.down_proj"] = torch.zeros(8)
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(DataError, match=message):
         hf.read_folder(str(folder))
 
 

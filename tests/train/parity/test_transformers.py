@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from dolma.train.config import ModelConfig  # noqa: E402
+from dolma.train.generate import generate  # noqa: E402
 from dolma.train.interop import hf  # noqa: E402
 from dolma.train.interop.hf_config import family_of  # noqa: E402
 from dolma.train.loss import IGNORED, loss_sums  # noqa: E402
@@ -135,3 +136,16 @@ def test_padding_on_either_side_is_a_document_of_its_own(side: str, variant: str
         expected = theirs(variant, tmp_path)(ids, attention_mask=attended).logits
         found = given_model(variant)(ids, documents=attended)
     assert torch.allclose(found[attended == 1], expected[attended == 1], atol=1e-5, rtol=1e-5)
+
+
+@each_variant
+def test_prompts_side_by_side_are_continued_as_there(variant: str, tmp_path: Path) -> None:
+    prompts = [[3, 1, 4, 1, 5], [9], [2, 7, 1, 8, 2, 8, 1, 8]]
+    longest = max(map(len, prompts))
+    ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
+    attended = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    options: dict[str, Any] = {"max_new_tokens": 12, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+    with torch.no_grad():
+        expected = theirs(variant, tmp_path).generate(ids, attention_mask=attended, **options)[:, longest:]
+    found = generate(given_model(variant), prompts, max_tokens=12, eos_id=None, temperature=0.0, seeds=[0] * 3)
+    assert found == expected.tolist()
