@@ -8,6 +8,7 @@ import msgspec
 import torch
 
 from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.errors import DataError
 from dolma.train import dcp
 from dolma.train.checkpoint import STATE, WEIGHTS
@@ -61,8 +62,8 @@ class _Started(msgspec.Struct):
 
 def _model_of(path: str) -> ModelConfig:
     try:
-        return msgspec.json.decode(streams.read_bytes(path), type=_Started).model
-    except msgspec.MsgspecError as error:
+        return decode_json(streams.read_bytes(path), _Started).model
+    except msgspec.DecodeError as error:
         raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
 
 

@@ -278,8 +278,7 @@ def _read_weights(folder: str) -> Weights:
     index = streams.join(folder, INDEX)
     names = [WEIGHTS]
     if os.path.isfile(index):
-        listed = msgspec.convert(decode_json(streams.read_bytes(index)), _Index)
-        names = sorted(set(listed.weight_map.values()))
+        names = sorted(set(decode_json(streams.read_bytes(index), _Index).weight_map.values()))
         if any(not re.fullmatch(r"[\w.-]+\.safetensors", name) for name in names):
             raise ValueError("the index names files outside the folder")
     weights: Weights = {}
