@@ -317,4 +317,4 @@ def _address(url: Url) -> str:
 
 
 def _lines(path: Path) -> list[str]:
-    return b"".join(streams.read_chunks(str(path))).decode("utf-8-sig", errors="replace").split("\n")
+    return streams.read_decompressed(str(path)).decode("utf-8-sig", errors="replace").split("\n")

@@ -50,7 +50,7 @@ def read_items(path: str, *, limit: int | None = None) -> list[Choice | Question
         DataError: a line is no item; says which.
     """
     items: list[Choice | Question] = []
-    data = b"".join(streams.read_chunks(path))
+    data = streams.read_decompressed(path)
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip() or (limit is not None and len(items) >= limit):
             continue

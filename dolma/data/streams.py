@@ -23,7 +23,7 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +116,8 @@ def local_path(path: str) -> str:
 
 def _open_raw(path: str, mode: Literal["rb", "wb"]) -> BinaryIO:
     if not is_url(path):
+        if mode == "rb" and not _can_be_read_again(local_path(path)):
+            raise DataError("is a device or a pipe, expected a file that can be read again", file=path)
         return open(local_path(path), mode)
     scheme = path.split("://", 1)[0]
     try:
@@ -136,6 +138,11 @@ def _open_input(path: str, content: Content | None) -> BinaryIO:
     """The file as it is, or only as it was when `content` was taken."""
     raw = _open_raw(path, "rb")
     return raw if content is None else cast(BinaryIO, CheckedFile(raw, content, path=path))
+
+
+def _can_be_read_again(path: str) -> bool:
+    kind = os.stat(path).st_mode
+    return stat.S_ISREG(kind) or stat.S_ISDIR(kind)  # to open a folder says what it is
 
 
 def _failures() -> tuple[type[Exception], ...]:
@@ -390,28 +397,31 @@ def read_bytes(path: str, *, limit: int = WHOLE_BYTES) -> bytes:
         DataError: it cannot be read, is a device or a pipe, or has more than `limit` bytes.
     """
     try:
-        if not is_url(path):
-            status = os.stat(local_path(path))
-            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-                raise DataError("is a device or a pipe, expected a file that can be read again", file=path)
-            if status.st_size > limit:
-                raise _too_long(path, limit)
-        parts, have = [], 0
         with _open_raw(path, "rb") as raw:
-            for chunk in _limited(raw, None, 8 << 20):
-                have += len(chunk)
-                if have > limit:
-                    raise _too_long(path, limit)
-                parts.append(chunk)
-        return b"".join(parts)
+            return _joined(_limited(raw, None, 8 << 20), path, limit)
     except _failures() as error:
         if _is_missing(error):
             raise FileNotFoundError(path) from error
         raise _unreadable(error, path, "", 0) from error
 
 
-def _too_long(path: str, limit: int) -> DataError:
-    return DataError(f"has more than {limit:,} bytes, the most that is read of such a file", file=path)
+def read_decompressed(path: str, *, limit: int = WHOLE_BYTES) -> bytes:
+    """What a file holds, decompressed.
+
+    Raises:
+        DataError: as `read_chunks`, or it is more than `limit` bytes.
+    """
+    return _joined(read_chunks(path), path, limit)
+
+
+def _joined(chunks: Iterable[bytes], path: str, limit: int) -> bytes:
+    parts, have = [], 0
+    for chunk in chunks:
+        have += len(chunk)
+        if have > limit:
+            raise DataError(f"has more than {limit:,} bytes, the most that is read of such a file", file=path)
+        parts.append(chunk)
+    return b"".join(parts)
 
 
 def checksum(path: str) -> str:

@@ -61,7 +61,7 @@ def entries(path: str | Path, *, column: str | None = None) -> Iterator[tuple[in
 
 
 def _text(path: str | Path) -> str:
-    return b"".join(streams.read_chunks(str(path))).decode("utf-8-sig", errors="replace")
+    return streams.read_decompressed(str(path)).decode("utf-8-sig", errors="replace")
 
 
 def _is_table(path: str) -> bool:

@@ -149,7 +149,7 @@ class _Wikidata(_UrlTagger):
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     """The rows of a file: JSON objects with `url` and `description`, in one list or a list per line."""
-    whole = b"".join(streams.read_chunks(str(path)))
+    whole = streams.read_decompressed(str(path))
     try:
         lists = msgspec.json.Decoder().decode_lines(whole)
     except msgspec.DecodeError:

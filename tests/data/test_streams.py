@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xxhash
@@ -307,3 +308,20 @@ def test_same_bytes_at_any_time(tmp_path: Path) -> None:
 def test_an_unknown_scheme_names_those_that_are_known() -> None:
     with pytest.raises(ConfigError, match=r"no reader for gopher:// URLs; smart_open reads s3, gs, azure, http"):
         streams.read_bytes("gopher://x/a.jsonl")
+
+
+@pytest.mark.parametrize("read", [streams.read_bytes, streams.read_decompressed, streams.checksum])
+def test_a_device_or_a_pipe_is_refused_before_it_is_opened(read: Any, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("/dev/zero", str(tmp_path / "pipe")):
+        with pytest.raises(DataError, match="is a device or a pipe, expected a file that can be read again"):
+            read(path)
+
+
+def test_a_file_that_is_read_whole_has_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(b"a" * 1000))
+    (tmp_path / "a").write_bytes(b"a" * 1000)
+    assert streams.read_decompressed(str(tmp_path / "a.gz"), limit=1000) == b"a" * 1000
+    for name, read in (("a.gz", streams.read_decompressed), ("a", streams.read_bytes)):
+        with pytest.raises(DataError, match="has more than 999 bytes"):
+            read(str(tmp_path / name), limit=999)
