@@ -158,11 +158,13 @@ def _has(record: Any, path: str) -> bool:
 
 def _tokenizer(recipe: Recipe) -> Iterator[Finding]:
     if recipe.tokenize is not None:
+        from dolma.tokens.encoder import encoder_of
         from dolma.tokens.tokenizer import read_facts
 
         what = f"tokenizer {recipe.tokenize.tokenizer}"
         try:
-            read_facts(recipe.tokenize)
+            facts = read_facts(recipe.tokenize)
+            encoder_of(facts, allow_special_tokens=recipe.tokenize.allow_special_tokens)
         except ConfigError as error:
             yield Finding(what=what, ok=False, get=error.message)
         else:

@@ -169,9 +169,11 @@ def check(recipe: Recipe) -> None:
 
         check_mix(dataset, recipe.mix, declared=declared)
     if recipe.tokenize is not None:
+        from dolma.tokens.encoder import encoder_of
         from dolma.tokens.tokenizer import read_facts
 
-        read_facts(recipe.tokenize)
+        facts = read_facts(recipe.tokenize)
+        encoder_of(facts, allow_special_tokens=recipe.tokenize.allow_special_tokens)
     if recipe.train is not None:
         from dolma.train import require_torch
         from dolma.train.presets import resolve_model

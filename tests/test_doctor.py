@@ -116,3 +116,13 @@ def test_no_documents_is_a_problem(tmp_path: Path):
         examine(make_recipe({"documents": [str(tmp_path / "*.jsonl")], "tag": {"taggers": ["length"]}}))
     )
     assert found.what == "documents"
+
+
+def test_a_tokenizer_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    added = {"id": 9, "content": "</s>", "special": True, "normalized": False}
+    added |= dict.fromkeys(("single_word", "lstrip", "rstrip"), False)
+    model = {"type": "WordLevel", "vocab": {"a": 0, "<unk>": 1}, "unk_token": "<unk>"}
+    path.write_text(json.dumps({"version": "1.0", "added_tokens": [added], "model": model}))
+    (found,) = [one for one in examine(make_recipe({"tokenize": {"tokenizer": str(path)}})) if "tokenizer" in one.what]
+    assert not found.ok and "the added token '</s>' is 9, tokenizers" in found.get
