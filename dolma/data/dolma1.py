@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from dolma.data import streams
 from dolma.data.columns import Columns, Output, schema_of, spans_of
+from dolma.data.fields import name_of
 from dolma.data.identity import Content
 from dolma.data.manifest import read_manifest
 from dolma.errors import ConfigError, DataError
@@ -26,7 +27,7 @@ _Spans = list[tuple[float, float, float | int]]
 
 
 class _Record(msgspec.Struct):
-    id: str | int
+    id: str | int | float
     attributes: dict[str, _Spans]
 
 
@@ -180,14 +181,17 @@ def read_table(path: str, *, content: Content | None = None) -> pa.Table:
     else:
         outputs, prefix = declared
         rows = [{key.removeprefix(prefix): spans for key, spans in record.attributes.items()} for record in records]
-    columns = [_column(name, output, rows) for name, output in outputs.items()]
-    ids = pa.array([str(record.id) for record in records], pa.string())
+    try:
+        columns = [_column(name, output, rows) for name, output in outputs.items()]
+        ids = pa.array([name_of(record.id) for record in records], pa.string())
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"not an attribute file: {error}", file=path) from error
     return pa.Table.from_arrays([ids, *columns], schema=schema_of(outputs))
 
 
 def _column(name: str, output: Output, rows: list[dict[str, _Spans]]) -> pa.Array:
     if output.kind == "spans":
-        return spans_of([[(int(s), int(e), score) for s, e, score in row.get(name, [])] for row in rows])
+        return spans_of([[(_whole(s), _whole(e), score) for s, e, score in row.get(name, [])] for row in rows])
     if output.kind == "text":
         start = f"{name}__"
         return pa.array(
@@ -199,4 +203,10 @@ def _column(name: str, output: Output, rows: list[dict[str, _Spans]]) -> pa.Arra
         return pa.array(scores, pa.float64())
     if output.kind == "bool":
         return pa.array([None if score is None else score != 0 for score in scores], pa.bool_())
-    return pa.array([None if score is None else int(score) for score in scores], pa.int64())
+    return pa.array([None if score is None else _whole(score) for score in scores], pa.int64())
+
+
+def _whole(number: float) -> int:
+    if number != int(number):
+        raise ValueError(f"{number!r} where a whole number is expected")
+    return int(number)

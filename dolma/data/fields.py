@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 _LISTED = 40
+_INEXACT = 2**53  # from here on a float may stand for several whole numbers
 
 
 _ABSENT = msgspec.Raw()
@@ -53,6 +54,22 @@ def _decoder(rest: str, part: str, kind: Any) -> msgspec.json.Decoder:
     names = {"value": rest} if rest == part else {"value": rest, "inner": part}
     fields = [(name, kind if name == "value" else msgspec.Raw, _ABSENT) for name in names]
     return msgspec.json.Decoder(msgspec.defstruct("Record", fields, rename=names))
+
+
+def name_of(value: str | int | float) -> str:
+    """An id or a source as text: a whole number in digits, also as a float.
+
+    >>> name_of("1.0"), name_of(1), name_of(1.0), name_of(-2e3)
+    ('1.0', '1', '1', '-2000')
+
+    Raises:
+        ValueError: a float that is not whole, or so large that others may have been rounded to it.
+    """
+    if not isinstance(value, float):
+        return str(value)
+    if not value.is_integer() or abs(value) >= _INEXACT:
+        raise ValueError(f"{value!r}, no whole number below 2**53")
+    return str(int(value))
 
 
 def unwrapped(encoded: bytes) -> bytes:

@@ -160,6 +160,23 @@ def test_a_broken_record_is_named_by_its_line(tmp_path: Path, line: str, reason:
         read_attributes(path)
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ('{"id":"a","attributes":{"x":[[0.5,1,1.0]]}}', "0.5 where a whole number is expected"),
+        ('{"id":"a","attributes":{"x":[[0,1e300,1.0]]}}', "too large"),
+        ('{"id":1.5,"attributes":{}}', "1.5, no whole number below"),
+    ],
+)
+def test_numbers_that_would_be_cut_are_refused(tmp_path: Path, line: str, reason: str) -> None:
+    with pytest.raises(DataError, match=rf"a\.jsonl: not an attribute file: .*{reason}"):
+        read_attributes(foreign(tmp_path, line))
+
+
+def test_ids_are_those_of_documents(tmp_path: Path) -> None:
+    assert rows(foreign(tmp_path, '{"id":1.0,"attributes":{}}')) == [{"id": "1"}]
+
+
 def test_a_truncated_file_is_an_error(tmp_path: Path) -> None:
     path = Path(foreign(tmp_path, '{"id":"a","attributes":{}}', name="a.jsonl.gz"))
     path.write_bytes(path.read_bytes()[:-4])

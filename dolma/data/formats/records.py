@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch, offsets_of
-from dolma.data.fields import unwrapped
+from dolma.data.fields import name_of, unwrapped
 from dolma.data.intake import Faults, Reading
 from dolma.data.shards import Piece
 from dolma.printable import printable
@@ -41,7 +41,6 @@ _metadata_decoder = msgspec.json.Decoder(_RawMetadata)
 _ABSENT = msgspec.Raw()
 _Name: Any = str | int | float | None
 _NoObject: Any = str | int | float | bool | list | None
-_INEXACT = 2**53  # from here on a float may stand for several whole numbers
 
 
 def _decoder(
@@ -134,18 +133,19 @@ def _names(values: list[Any], field: str) -> list[str | None]:
     """Ids or sources as text: whole numbers in digits, also those written `1.0`; None where there is none."""
     if not set(map(type, values)) - {str}:
         return values
-    return [value if isinstance(value, str) else _name(value, field) for value in values]
+    return [_name(value, field) for value in values]
 
 
 def _name(value: Any, field: str) -> str | None:
     if value is None or value is _ABSENT:
         return None
-    if isinstance(value, float) and value.is_integer() and abs(value) < _INEXACT:
-        return str(int(value))
-    if type(value) is int:
-        return str(value)
-    got = f"{value!r}, no whole number below 2**53," if isinstance(value, float) else f"`{_json_type(value)}`"
-    raise msgspec.ValidationError(f"Expected `int | str | null`, got {got} - at `$.{field}`")
+    got = f"`{_json_type(value)}`"
+    if type(value) in (str, int, float):
+        try:
+            return name_of(value)
+        except ValueError as error:
+            got = f"{error},"
+    raise msgspec.ValidationError(f"Expected `int | float | str | null`, got {got} - at `$.{field}`")
 
 
 def _no_text(texts: list[Any], field: str) -> msgspec.ValidationError:
