@@ -9,10 +9,15 @@ import click
 from dolma.printable import printable, printable_json, printable_message
 
 
-def say(*lines: str, err: bool = False) -> None:
+def say(*lines: str, err: bool = False, end: str = "\n") -> None:
     """Print each as one line, whatever is in it; `err`: on standard error."""
     for line in lines:
-        click.echo(printable(line), err=err)
+        click.echo(printable(line) + end, err=err, nl=False)
+
+
+def clear_line() -> None:
+    """Wipe the line of standard error that the cursor is on."""
+    click.echo("\r\x1b[2K", err=True, nl=False)
 
 
 def say_message(message: str) -> None:

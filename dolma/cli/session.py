@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,11 +72,13 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
         raise ConfigError(
             f"nothing says what to {stage}\n  give {' and '.join(section)}, or `-c` a recipe with `{stage}:`"
         )
+    running = running_of(ctx, recipe)
     if stage != "train":
         say_left_out(input_of(recipe, stage, output=given_output))
     if ctx.params.get("dry_run"):
-        plan = plan_stage(recipe, stage, output=given_output)
-        preview = preview_mix(recipe, running_of(ctx, recipe)) if stage == "mix" else None
+        with beginning(stage, running):
+            plan = plan_stage(recipe, stage, output=given_output)
+            preview = preview_mix(recipe, running) if stage == "mix" else None
         if ctx.params.get("as_json"):
             show_json({"plan": plan} | ({"preview": preview} if preview is not None else {}))
             return
@@ -83,7 +86,6 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
         if preview is not None:
             show_preview(preview)
         return
-    running = running_of(ctx, recipe)
     for outcome in run_stages(recipe, stage, running, output=given_output):
         if os.environ.get("RANK", "0") != "0":
             continue  # started by torchrun: the first process speaks for all
@@ -106,6 +108,27 @@ def say_left_out(dataset: Dataset) -> None:
         say(f"left out: {said}", err=True)
 
 
+_BEGINNING = {
+    "tag": "loading taggers, looking at the documents",
+    "dedupe": "looking at the documents",
+    "mix": "checking rules, looking at documents and attributes",
+    "tokenize": "loading the tokenizer, looking at the documents",
+    "train": "loading torch, looking at the token shards",
+    "stat": "looking at documents and attributes",
+}
+
+
+@contextmanager
+def beginning(stage: str, running: Running) -> Iterator[None]:
+    """While entered, and until there is progress to show, the terminal shows what the stage begins with."""
+    assert running.reporter is not None
+    running.reporter.doing(f"{stage}: {_BEGINNING[stage]} ...")
+    try:
+        yield
+    finally:
+        running.reporter.finish()
+
+
 def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | None = None) -> Iterator[Outcome]:
     """`pipeline.run_stage`, with training ending well at the first Ctrl-C or SIGTERM.
 
@@ -115,9 +138,14 @@ def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | No
     from dolma.pipeline import run_stage
 
     if stage != "train":
-        yield from run_stage(recipe, stage, running, output=output)
+        with beginning(stage, running):
+            outcomes = run_stage(recipe, stage, running, output=output)
+            first = next(outcomes, None)
+        if first is not None:
+            yield first
+            yield from outcomes
         return
-    with StopOnSignal(note="stopping after this step; once more stops at once") as stop:
+    with StopOnSignal(note="stopping after this step; once more stops at once") as stop, beginning(stage, running):
         outcomes = list(run_stage(recipe, stage, replace(running, stop=stop), output=output))
     for outcome in outcomes:
         if outcome.report.stopped:

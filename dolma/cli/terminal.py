@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolma.cli.printing import print_json, say, say_message, say_warnings
+from dolma.cli.printing import clear_line, print_json, say, say_message, say_warnings
 from dolma.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -50,6 +50,12 @@ class TerminalReporter:
     def __init__(self) -> None:
         self._progress: Any = None
         self._next_line = 0.0
+        self._doing = False
+
+    def doing(self, text: str) -> None:
+        self.finish()
+        self._doing = sys.stderr.isatty()
+        say(text, err=True, end="" if self._doing else "\n")
 
     def start(self, stage: str, tasks: int, bytes: int) -> None:
         from rich.console import Console
@@ -57,6 +63,7 @@ class TerminalReporter:
 
         from dolma.run.progress import Meter
 
+        self.finish()
         self._meter = Meter(total_tasks=tasks, total_size=bytes)
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -76,11 +83,16 @@ class TerminalReporter:
         self._progress.update(self._task, completed=self._meter.size, rates=rates)
 
     def finish(self) -> None:
+        if self._doing:
+            clear_line()
+            self._doing = False
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
 
     def note(self, text: str) -> None:
+        if self._doing:
+            self.finish()
         say_message(text)
 
     def on_step(self, record: Any, steps: int) -> None:
@@ -103,6 +115,8 @@ class QuietReporter:
     """Notes only: standard error is a file or a pipe."""
 
     on_step = None
+
+    def doing(self, text: str) -> None: ...
 
     def start(self, stage: str, tasks: int, bytes: int) -> None: ...
 

@@ -18,7 +18,7 @@ import numpy as np
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.run.progress import Reporter
 
-NOTE = "compiling kernels, once on this machine; this may take a minute"
+NOTE = "compiling kernels that no run has needed before; they are kept for the next one; this may take a minute"
 
 # Something of all that the built-in taggers look for, so that no kernel is left for a rare document to compile.
 _PROSE = (

@@ -20,6 +20,9 @@ Listener = Callable[[int, int], None]
 class Reporter(Protocol):
     """Who is told how far a stage is. Called in the parent process only, from one thread."""
 
+    def doing(self, text: str) -> None:
+        """What is being done while there is nothing to count yet; what is shown next takes its place."""
+
     def start(self, stage: str, tasks: int, bytes: int) -> None:
         """A phase begins: its tasks still to do and their input in bytes (on disk)."""
 
@@ -35,6 +38,8 @@ class Reporter(Protocol):
 
 class NullReporter:
     """Tells nobody."""
+
+    def doing(self, text: str) -> None: ...
 
     def start(self, stage: str, tasks: int, bytes: int) -> None: ...
 

@@ -47,6 +47,7 @@ def test_every_option_of_a_default_in_the_recipe_shows_it(name: str) -> None:
         "attributes", "documents", "taggers", "tokenizer", "bos", "keep", "drop", "output", "quarantine", "address",
         "config", "assignments", "shard", "model", "steps", "batch_size", "sequence_length", "learning_rate", "seed",
         "threads", "tokens", "stat_attributes", "document", "run", "step", "task", "olmo_task", "sha256",
+        "exclude",
     }  # fmt: skip
     options = [param for param in command_of(name).params if isinstance(param, click.Option)]
     silent = [option.name for option in options if "[default:" not in (option.help or "") and not option.is_flag]

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 import pytest
 
-from dolma.cli.terminal import TerminalReporter, show_ledger
+from dolma.cli.session import run_stages
+from dolma.cli.terminal import QuietReporter, TerminalReporter, show_ledger
+from dolma.config import make_recipe
+from dolma.pipeline import Running
 from dolma.run.ledger import Ledger
+from dolma.run.options import RunOptions
 from dolma.train.metrics import StepRecord
 
 
@@ -66,3 +71,37 @@ def test_the_ledger_has_every_rule_in_its_order(capsys: pytest.CaptureFixture[st
         ["web", "-", "sampled", "out", "2", "0"],
         ["web", "out", "3", "0"],
     ]
+
+
+def test_a_terminal_says_at_once_what_is_being_done_and_wipes_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    reporter = TerminalReporter()
+    reporter.doing("tag: loading taggers \x1b[31m")
+    assert capsys.readouterr().err == "tag: loading taggers \\x1b[31m"
+    reporter.note("a note")
+    assert capsys.readouterr().err == "\r\x1b[2Ka note\n"
+    reporter.finish()
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_in_a_pipe_has_a_line_for_what_is_being_done(capsys: pytest.CaptureFixture[str]) -> None:
+    reporter = TerminalReporter()
+    reporter.doing("tag: loading taggers")
+    reporter.finish()
+    assert capsys.readouterr().err == "tag: loading taggers\n"
+
+
+@pytest.mark.parametrize("stage", ["tag", "dedupe", "mix", "tokenize", "train", "stat"])
+def test_every_stage_says_what_it_begins_with_before_it_does(stage: str) -> None:
+    said: list[str] = []
+
+    class Listening(QuietReporter):
+        def doing(self, text: str) -> None:
+            said.append(text)
+
+    running = Running(options=RunOptions(), reporter=Listening())
+    with contextlib.suppress(AssertionError):  # the recipe has no such stage
+        list(run_stages(make_recipe({"output": "never"}), stage, running))
+    assert said and said[0].startswith(f"{stage}: ")
