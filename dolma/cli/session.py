@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -140,10 +141,9 @@ def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | No
     if stage != "train":
         with beginning(stage, running):
             outcomes = run_stage(recipe, stage, running, output=output)
-            first = next(outcomes, None)
-        if first is not None:
-            yield first
-            yield from outcomes
+            first = list(islice(outcomes, 1))
+        yield from first
+        yield from outcomes
         return
     with StopOnSignal(note="stopping after this step; once more stops at once") as stop, beginning(stage, running):
         outcomes = list(run_stage(recipe, stage, replace(running, stop=stop), output=output))
