@@ -16,7 +16,6 @@ import torch
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
-from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import FileSet, OutputFile, manifest_of, read_manifest, write_manifest
 from dolma.errors import DataError, DolmaError
 from dolma.train import dcp
@@ -149,8 +148,6 @@ def read_state(folder: str) -> CheckpointState:
         raise DataError("is no checkpoint\n  give a `stepN` folder of a training run", file=folder)
     for out in manifest.outputs:
         path = streams.join(folder, out.path)
-        if out.path != STATE and os.path.dirname(out.path) != WEIGHTS:
-            raise DataError(f"names a file that no checkpoint has: {out.path!r}", file=streams.join(folder, MANIFEST))
         if streams.size(path) != out.bytes or streams.checksum(path) != out.checksum:
             raise DataError(
                 "is gone or has changed since the checkpoint was saved\n"

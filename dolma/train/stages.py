@@ -87,6 +87,19 @@ class Stages:
             for file in shards.files
         ]
 
+    def beside(self) -> dict[str, str]:
+        """Checksums of what decides the loss beside the ids: labels, and documents' borders where a stage uses them."""
+        packed = any(stage.settings.windows == "packed" for stage in self.stages)
+        masked = any(stage.settings.document_masking for stage in self.stages)
+        found = {}
+        opened = [shard for shards in self.shards.values() for shard in shards.shards]
+        for file, shard in zip(self.files(), opened, strict=True):
+            if labels := shard.labels_checksum():
+                found[f"labels of {file.name}"] = labels
+            if (packed or masked) and (borders := shard.borders_checksum(packed=packed)):
+                found[f"documents of {file.name}"] = borders
+        return found
+
     def warnings(self) -> tuple[str, ...]:
         """What is odd about the shards and the learning rates."""
         of_shards = [warning for shards in self.shards.values() for warning in shards.warnings]

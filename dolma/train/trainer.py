@@ -170,7 +170,9 @@ class _Run:
             "stages": stages,
             "vocab_size": self.shards.vocab_size,
             "tokenizer_sha256": self.shards.tokenizer_sha256,
+            "eos_id": self.shards.eos_id,
             "shards": [[file.name, file.checksum] for file in self.stages.files()],
+            "beside": self.stages.beside(),
         }
         return msgspec.json.decode(msgspec.json.encode(settings))
 
@@ -502,4 +504,8 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
         return "; ".join(said) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
     if found.get("shards") != wanted["shards"]:
         return "its token shards were others"
+    before, after = found.get("beside", {}), wanted["beside"]
+    changed = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    if changed:
+        return f"the {changed[0]} were others"
     return "its tokenizer was another"

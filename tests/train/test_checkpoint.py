@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import itertools
 import json
 import shutil
 import subprocess
@@ -9,15 +11,18 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 
 from dolma.data import streams
-from dolma.errors import ConfigError, DataError
+from dolma.data.manifest import read_manifest, write_manifest
+from dolma.errors import ConfigError, DataError, OutputExistsError
 from dolma.run.lock import RunLock
 from dolma.train import TrainConfig, generate_text, train
 from dolma.train import checkpoint as checkpointing
 from dolma.train.config import EvalConfig
+from dolma.train.data.shards import mask_path
 from dolma.train.evaluate import evaluate_model
 from dolma.train.interop.export import export_checkpoint
 from dolma.train.soup import soup
@@ -211,13 +216,16 @@ def test_a_folder_that_is_no_checkpoint_is_said_to_be_none(kind, reader, tokens,
         READERS[reader](folder, tmp_path / "out")
 
 
-def seal(step: Path, **changed: object) -> None:
+def seal(step: Path) -> None:
     """Make the manifest of a checkpoint fit what has been done to its files, as whoever made it would have."""
-    manifest = json.loads((step / "manifest.json").read_bytes())
-    for out in manifest["outputs"]:
-        path = step / out["path"]
-        out |= {"bytes": path.stat().st_size, "checksum": streams.checksum(str(path))}
-    (step / "manifest.json").write_text(json.dumps(manifest | changed))
+    manifest = read_manifest(str(step))
+    outputs = [
+        msgspec.structs.replace(
+            out, bytes=(step / out.path).stat().st_size, checksum=streams.checksum(str(step / out.path))
+        )
+        for out in manifest.outputs
+    ]
+    write_manifest(str(step), msgspec.structs.replace(manifest, outputs=outputs))
 
 
 @pytest.mark.parametrize("reader", sorted(READERS))
@@ -228,16 +236,6 @@ def test_a_state_that_is_none_is_named(content, reader, tokens, config, tmp_path
     seal(step)
     with pytest.raises(DataError, match=r"step8/state\.json: is not the state of a checkpoint: "):
         READERS[reader](step, tmp_path / "out")
-
-
-def test_a_manifest_that_names_files_elsewhere_is_refused(tokens, config, tmp_path):
-    step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
-    (tmp_path / "secret").write_bytes(b"x")
-    seal(step)
-    changed = (step / "manifest.json").read_text().replace("model_and_optim/.metadata", "../../secret")
-    (step / "manifest.json").write_text(changed)
-    with pytest.raises(DataError, match=r"manifest\.json: names a file that no checkpoint has: '\.\./\.\./secret'"):
-        checkpointing.read_state(str(step))
 
 
 def test_a_model_larger_than_its_files_is_not_built(tokens, config, tmp_path):
@@ -267,3 +265,60 @@ def test_the_manifest_accounts_for_the_tokens(tokens, config, tmp_path):
 def test_a_device_that_is_not_there_is_a_configuration_error(tokens, config, tmp_path):
     with pytest.raises(ConfigError, match=r"\$\.train\.device: `device` is cuda, and this torch sees no CUDA device"):
         train(replaced(config, device="cuda"), tokens=tokens, output=str(tmp_path / "run"))
+
+
+# --- what lies beside the shards --------------------------------------------------------------------------------------
+
+
+def with_labels(tokens: str) -> Path:
+    path = Path(mask_path(f"{tokens}/part-00000.npy"))
+    (np.arange(1000) % 3 > 0).tofile(path)
+    return path
+
+
+def with_rows(tokens: str) -> Path:
+    described = Path(tokens) / "tokens.json"
+    fields = json.loads(described.read_bytes()) | {"special_tokens_allowed": True}  # the ids do not say where they end
+    described.write_text(json.dumps(fields))
+    path = Path(tokens) / "part-00000.csv.gz"
+    with gzip.open(path, "wt") as rows:
+        for start in range(0, 1000, 50):
+            rows.write(f"{start},{start + 50},id-{start},a.jsonl,{start + 1}\n")
+    return path
+
+
+BESIDE = {
+    "labels": (with_labels, {}, "the labels of part-00000.npy were others"),
+    "documents, packed": (with_rows, {"windows": "packed"}, "the documents of part-00000.npy were others"),
+    "documents, masked": (with_rows, {"document_masking": True}, "the documents of part-00000.npy were others"),
+}
+
+
+@pytest.mark.parametrize("how", ["removed", "changed"])
+@pytest.mark.parametrize("finished", [False, True], ids=["stopped", "finished"])
+@pytest.mark.parametrize("kind", sorted(BESIDE))
+def test_a_run_is_not_gone_on_with_when_what_lies_beside_its_shards_is_another(
+    kind, finished, how, tokens, config, tmp_path
+):
+    write, settings, said = BESIDE[kind]
+    path, config, run = write(tokens), replaced(config, **settings), str(tmp_path / "run")
+    train(config, tokens=tokens, output=run, stop=lambda: not finished)
+    assert train(config, tokens=tokens, output=run, stop=lambda: True).resumed_from == (None if finished else 1)
+    if how == "removed":
+        path.unlink()
+    elif kind == "labels":
+        (np.arange(1000) % 2 > 0).tofile(path)
+    else:
+        path.write_bytes(gzip.compress(b"0,500,a,a.jsonl,1\n500,1000,b,a.jsonl,2\n"))
+    with pytest.raises(OutputExistsError, match=f"holds another run: {said}"):
+        train(config, tokens=tokens, output=run)
+
+
+def test_rows_that_say_what_the_tokens_say_may_go(tokens, config, tmp_path):
+    config = replaced(config, windows="packed")
+    train(config, tokens=tokens, output=str(tmp_path / "run"), stop=lambda: True)
+    ids = np.fromfile(f"{tokens}/part-00000.npy", dtype="<u2")
+    borders = [0, *(np.flatnonzero(ids == 0) + 1).tolist()]
+    rows = "".join(f"{a},{b},x,a.jsonl,1\n" for a, b in itertools.pairwise(borders))
+    (Path(tokens) / "part-00000.csv.gz").write_bytes(gzip.compress(rows.encode()))
+    assert train(config, tokens=tokens, output=str(tmp_path / "run")).resumed_from == 1

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from dolma.data import streams
 from dolma.data.identity import Stamp, changed, stamp_of
@@ -66,6 +67,14 @@ class ShardTokens:
     def trained(self, start: int, end: int) -> npt.NDArray[np.bool_]:
         """Whether each of some tokens is learnt."""
         return np.ones(end - start, dtype=bool) if self._mask is None else np.asarray(self._mask[start:end], dtype=bool)
+
+    def labels_checksum(self) -> str | None:
+        """xxh3-128 of the file that says which tokens are learnt; None where all are."""
+        return None if self._mask is None else streams.checksum(mask_path(self.path))
+
+    def borders_checksum(self, *, packed: bool) -> str | None:
+        """xxh3-128 of where documents end; None where the ids themselves say so, in windows that are not packed."""
+        return None if self._by_eos and not packed else xxhash.xxh3_128_hexdigest(self.boundaries.tobytes())
 
     def check_unchanged(self, checksum: str) -> None:
         """Return when the file is still the one that was opened. It is hashed again only if it was touched.
