@@ -140,10 +140,10 @@ def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | No
 
     if stage != "train":
         with beginning(stage, running):
-            outcomes = run_stage(recipe, stage, running, output=output)
-            first = list(islice(outcomes, 1))
+            coming = run_stage(recipe, stage, running, output=output)
+            first = list(islice(coming, 1))
         yield from first
-        yield from outcomes
+        yield from coming
         return
     with StopOnSignal(note="stopping after this step; once more stops at once") as stop, beginning(stage, running):
         outcomes = list(run_stage(recipe, stage, replace(running, stop=stop), output=output))
