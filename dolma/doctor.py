@@ -12,13 +12,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import msgspec
 
 from dolma.config import Recipe, TaggerSpec
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, read_batches
+from dolma.data.fields import JsonField
 from dolma.errors import ConfigError, DataError
 from dolma.pipeline import dataset_of, reading_of
 from dolma.taggers.registry import available, find, make_tagger, normal
@@ -128,14 +128,15 @@ def _need(need: Need, spec: TaggerSpec, recipe: Recipe) -> Finding:
 
 def _metadata(need: Need, what: str, recipe: Recipe) -> Finding:
     """Whether the first document of every source has the field."""
-    first = _first_records(dataset_of(recipe), recipe)
-    absent = [shard for shard, record in first if not any(_has(record, name) for name in need.fields)]
+    fields = [JsonField(name.split(".")[1:]) for name in need.fields]
+    first = _first_metadata(dataset_of(recipe), recipe)
+    absent = [shard for shard, encoded in first if all(field.of(encoded) is None for field in fields)]
     if not absent:
         return Finding(what=what, ok=True)
     return Finding(what=f"{what}, absent from the first document of {absent[0]}", ok=False, get=need.get)
 
 
-def _first_records(dataset: Dataset, recipe: Recipe) -> Iterator[tuple[str, dict[str, Any]]]:
+def _first_metadata(dataset: Dataset, recipe: Recipe) -> Iterator[tuple[str, bytes]]:
     seen: set[str] = set()
     for shard in dataset.shards():
         folder = os.path.dirname(shard.path)
@@ -144,16 +145,7 @@ def _first_records(dataset: Dataset, recipe: Recipe) -> Iterator[tuple[str, dict
         seen.add(folder)
         reading = msgspec.structs.replace(reading_of(recipe), on_error="skip")
         for batch in islice(read_batches(shard, reading, intake=Intake(), metadata=True), 1):
-            first = batch.metadata[0] if batch.metadata else None
-            yield shard.path, {"metadata": msgspec.json.decode(first) if first else {}}
-
-
-def _has(record: Any, path: str) -> bool:
-    for part in path.split("."):
-        if not isinstance(record, dict) or part not in record:
-            return False
-        record = record[part]
-    return True
+            yield shard.path, (batch.metadata or [None])[0] or b""
 
 
 def _tokenizer(recipe: Recipe) -> Iterator[Finding]:

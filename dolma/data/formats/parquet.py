@@ -57,7 +57,12 @@ class Parquet(DocumentFormat):
             names = schema.names if records else _columns_needed(reading, schema.names, metadata=metadata, ours=ours)
             form = JsonForm(count=faults.intake.repair, id=reading.id, keep_null=text, uuids=_uuids(file))
             for table in _tables(file, piece, names):
-                lines = list(map(_own_json, form.rows(table))) if ours else form.records(table)
+                try:
+                    lines = list(map(_own_json, form.rows(table))) if ours else form.records(table)
+                except pa.ArrowException as error:
+                    raise DataError(
+                        f"rows {row} to {row + len(table) - 1} cannot be read: {error}", file=path
+                    ) from error
                 for some in _by_bytes(lines, reading.batch_bytes):
                     block = b"\n".join(some)
                     yield block_of(block, ends=block_of.line_ends(block), line=row, offset=None)
