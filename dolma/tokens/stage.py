@@ -204,7 +204,8 @@ class EncodePiece:
         for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
             texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
             ids, counts, readable = _encode(encoder, batch, texts, faults)
-            n_dropped += encoder.n_dropped([text for text, could in zip(texts, readable, strict=True) if could])
+            if self.facts.drops_characters:
+                n_dropped += encoder.n_dropped([text for text, could in zip(texts, readable, strict=True) if could])
             count.add(batch, counts, readable)
             runs.add(batch, ids, counts)
             advance(documents=len(batch), bytes=len(batch.utf8))
