@@ -24,6 +24,7 @@ from dolma.train.data.mixture import SourceShare
 from dolma.train.model.transformer import Transformer, unfilled
 from dolma.train.parallel import Processes, barrier
 from dolma.train.presets import count_parameters
+from dolma.train.stages import tokens_of_run
 
 WEIGHTS = "model_and_optim"
 STATE = "state.json"
@@ -48,7 +49,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
     eos_id: int | None
     learning_rate: float  # of the last update
     shards: dict[str, str]  # file name to xxh3-128
-    tokens: list[str]  # the folders of shards that the run was given, not those of mixtures
+    tokens: list[str]  # folders of shards that the run was given, not those of mixtures; in the file, from the run's on
     mixture: list[SourceShare]  # of the stage
     tokens_by_source: dict[str, int]  # seen so far, in all stages
     losses: list[float]  # that the guard against spikes remembers
@@ -106,7 +107,10 @@ def save(
     barrier(processes)
     dcp.write(streams.join(unfinished, WEIGHTS), dcp.model_entries(model) | dcp.optimizer_entries(model, optimizer))
     if processes.is_first:
-        encoded = msgspec.json.format(msgspec.json.encode(state), indent=1)
+        # Relative, a run that is moved with its shards still finds them, and no machine's path is passed around.
+        tokens = [os.path.relpath(given, output) for given in state.tokens]
+        stored = msgspec.structs.replace(state, tokens=tokens)
+        encoded = msgspec.json.format(msgspec.json.encode(stored), indent=1)
         streams.write_bytes(streams.join(unfinished, STATE), encoded + b"\n")
         _seal(unfinished, state)
         os.rename(unfinished, final)
@@ -156,9 +160,10 @@ def read_state(folder: str) -> CheckpointState:
             )
     path = streams.join(folder, STATE)
     try:
-        return decode_json(streams.read_bytes(path), CheckpointState)
+        state = decode_json(streams.read_bytes(path), CheckpointState)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
+    return msgspec.structs.replace(state, tokens=tokens_of_run(os.path.dirname(os.path.abspath(folder)), state.tokens))
 
 
 def load_weights(folder: str, model: Transformer) -> None:

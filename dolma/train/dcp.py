@@ -21,6 +21,7 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint import FileSystemWriter
+from torch.distributed.checkpoint.metadata import StorageMeta
 from torch.distributed.tensor import DTensor
 
 from dolma.errors import DataError
@@ -206,9 +207,19 @@ def _is_number(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 1 << 62
 
 
+class _Writer(FileSystemWriter):
+    """Writes what it is given and nothing else: torch's own adds the folder's path and a random number."""
+
+    def storage_meta(self) -> StorageMeta:
+        return StorageMeta()
+
+
 def write(folder: str, entries: Mapping[str, Any]) -> None:
-    """Write all entries, tensors or plain values; every process of the group calls this with its own part."""
-    writer = FileSystemWriter(folder, single_file_per_rank=True, overwrite=True)
+    """Write all entries, tensors or plain values; every process of the group calls this with its own part.
+
+    The same entries give the same bytes, wherever the folder is.
+    """
+    writer = _Writer(folder, single_file_per_rank=True, overwrite=True)
     with _quiet():
         dcp.save(dict(entries), storage_writer=writer, no_dist=not _distributed())
 

@@ -18,7 +18,7 @@ from dolma.data.tokens import read_rows
 from dolma.errors import ConfigError, DataError
 from dolma.train.config import TrainConfig
 from dolma.train.data.loader import global_order
-from dolma.train.stages import Stage, Stages, resolve_stages
+from dolma.train.stages import Stage, Stages, resolve_stages, tokens_of_run
 
 _STEP = re.compile(r"step\d+")  # the folder of a finished checkpoint
 
@@ -165,7 +165,7 @@ def stages_of_run(run: str, *, tokens: Sequence[str] | None = None) -> Stages:
         state = decode_json(streams.read_bytes(path), _State)
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
-    stages = resolve_stages(state.config, tokens or state.tokens, compare=False)
+    stages = resolve_stages(state.config, tokens or tokens_of_run(run, state.tokens), compare=False)
     found = {file.name: file.checksum for file in stages.files()}
     if found != state.shards:
         other = sorted(name for name in found.keys() | state.shards.keys() if found.get(name) != state.shards.get(name))

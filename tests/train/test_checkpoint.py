@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import msgspec
@@ -19,13 +20,14 @@ from dolma.data import streams
 from dolma.data.manifest import read_manifest, write_manifest
 from dolma.errors import ConfigError, DataError, OutputExistsError
 from dolma.run.lock import RunLock
-from dolma.train import TrainConfig, generate_text, train
+from dolma.train import TrainConfig, dcp, generate_text, train
 from dolma.train import checkpoint as checkpointing
 from dolma.train.config import EvalConfig
 from dolma.train.data.shards import mask_path
 from dolma.train.evaluate import evaluate_model
 from dolma.train.interop.export import export_checkpoint
 from dolma.train.soup import soup
+from dolma.train.trace import stages_of_run
 from tests.train.conftest import CONFIG, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
 
 # For each point of saving, rotating or finishing, a child that kills itself when it comes there the second time.
@@ -265,6 +267,48 @@ def test_the_manifest_accounts_for_the_tokens(tokens, config, tmp_path):
 def test_a_device_that_is_not_there_is_a_configuration_error(tokens, config, tmp_path):
     with pytest.raises(ConfigError, match=r"\$\.train\.device: `device` is cuda, and this torch sees no CUDA device"):
         train(replaced(config, device="cuda"), tokens=tokens, output=str(tmp_path / "run"))
+
+
+# --- equal runs, equal bytes ------------------------------------------------------------------------------------------
+
+
+def test_equal_runs_in_different_folders_have_the_same_bytes(config, tmp_path):
+    found = []
+    for name in ("a", "another/b"):
+        tokens = write_shards(tmp_path / name / "tokens", [some_ids(1000)])
+        train(config, tokens=tokens, output=str(tmp_path / name / "run"))
+        found.append(
+            {path: (tmp_path / name / "run" / path).read_bytes() for path in checkpoint_files(tmp_path / name)}
+        )
+    assert found[0] == found[1]
+    assert len(found[0]) == 8
+    assert not any(str(tmp_path).encode() in content for content in found[0].values())
+
+
+def checkpoint_files(folder: Path) -> list[str]:
+    return [str(path.relative_to(folder / "run")) for path in sorted(folder.rglob("step*/**/*")) if path.is_file()]
+
+
+def test_a_run_that_is_moved_with_its_shards_finds_them(config, tmp_path, monkeypatch):
+    (tmp_path / "old").mkdir()
+    monkeypatch.chdir(tmp_path / "old")
+    write_shards(Path("tokens"), [some_ids(1000)])
+    train(config, tokens="tokens", output="runs/first")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert checkpointing.read_state("new/runs/first/step8").tokens == [str(tmp_path / "new" / "tokens")]
+    assert stages_of_run("new/runs/first").steps == 8
+
+
+def test_torch_reads_what_is_written(tokens, config, tmp_path):
+    step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
+    model, _ = checkpointing.load_model(str(step))
+    entries = {name: torch.zeros_like(tensor) for name, tensor in dcp.model_entries(model).items()}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
+        torch.distributed.checkpoint.load(entries, checkpoint_id=str(step / "model_and_optim"), no_dist=True)
+    for name, tensor in dcp.model_entries(model).items():
+        assert torch.equal(entries[name], tensor), name
 
 
 # --- what lies beside the shards --------------------------------------------------------------------------------------
