@@ -307,7 +307,12 @@ def show_ledger(ledger: Ledger, *, rules: Sequence[str] = ()) -> None:
         rows.append((source, "out", account.out.documents, account.out.bytes, account.out.tokens))
     if not any(row[4] for row in rows):
         rows = [row[:4] for row in rows]
-    print_table(["source", "", "documents", "bytes", "tokens"][: len(rows[0]) if rows else 4], rows, title="ledger")
+    print_table(
+        ["source", "", "documents", "bytes", "tokens"][: len(rows[0]) if rows else 4],
+        rows,
+        title="ledger",
+        grouped=True,
+    )
 
 
 def show_waterfall(report: Any) -> None:
@@ -397,7 +402,7 @@ def _show_whole_ledger(by_stage: dict[str, Outcome]) -> None:
             rows.append((source, "out", encoded.out.documents, encoded.out.bytes, f"{encoded.out.tokens:,}"))
         else:
             rows.append(line("out", account.written))
-    print_table(["source", "", "documents", "bytes", "tokens"], rows, title="ledger")
+    print_table(["source", "", "documents", "bytes", "tokens"], rows, title="ledger", grouped=True)
     if tokenized is not None:
         say("~ tokens of text that was not encoded, from the source's bytes per token")
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import re
+import struct
+import subprocess
 import sys
+import termios
 from collections.abc import Callable
 
 import pytest
@@ -93,3 +99,38 @@ def test_any_text_is_shown_as_it_is_and_in_its_row(shown: Shown, value: str, wid
 @pytest.mark.parametrize("text", ["[/]", "[bold]x", "[s.score for s in pii.email]", ":smile:", "\x1b[31m"])
 def test_markup_is_text(shown: Shown, text: str) -> None:
     assert any(printable(text) in line for line in shown(["rule"], [(text,)], width=80, title=text))
+
+
+def on_a_terminal(width: int, *arguments: str) -> bytes:
+    """What a command writes to a terminal of its own that is so many columns wide."""
+    master, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    command = [sys.executable, "-m", "dolma", *arguments]
+    process = subprocess.Popen(command, stdout=terminal, stderr=terminal, env={**environment, "TERM": "xterm"})
+    os.close(terminal)
+    shown = b""
+    try:
+        while part := os.read(master, 65536):
+            shown += part
+    except OSError:  # how Linux says that nobody writes any more
+        pass
+    finally:
+        os.close(master)
+    assert process.wait(timeout=60) == 0
+    return shown
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_a_real_terminal_gets_lines_of_its_width(width: int) -> None:
+    shown = re.sub(r"\x1b\[[0-9;]*m", "", on_a_terminal(width, "list", "length", "gopher").decode())
+    assert acts_of(shown) == []
+    lines = shown.splitlines()
+    table = [line for line in lines if line.startswith(" ")]
+    assert table and max(map(cell_len, table)) <= width
+    names = "".join(line[1:].split("  ")[0].strip() for line in table)
+    assert "gopher.fraction_of_characters_in_duplicate_10grams" in names
+
+
+def acts_of(shown: str) -> list[str]:
+    return [c for c in shown if c not in "\r\n" and not c.isprintable()]
