@@ -9,6 +9,7 @@
     │   └── AlignmentError      3   attributes do not belong to the documents beside them
     ├── LedgerError             1   a stage cannot account for every document: a defect of ours
     ├── WorkerError             1   a worker process died; says on which file
+    ├── WriteError              1   an output cannot be written: the disk is full, or nobody may write there
     ├── SkippedRecordsError     4   the run finished, but skipped more records than `--max-errors` allows
     └── UnmeasuredError         4   the run finished, but taggers failed on more documents than `--max-errors` allows
 
@@ -95,6 +96,14 @@ class LedgerError(DolmaError):
 
 class WorkerError(DolmaError):
     """A worker process died."""
+
+
+class WriteError(DolmaError):
+    """An output cannot be written. `file` is the output, as it was to be called."""
+
+    def __init__(self, message: str, *, file: str) -> None:
+        self.file = file
+        super().__init__(f"{printable(file)}: {message}")
 
 
 class SkippedRecordsError(DolmaError):

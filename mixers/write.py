@@ -10,6 +10,7 @@ document, in the same order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -161,12 +162,14 @@ class RowsWriter:
     def __init__(self, path: str) -> None:
         self.path, self.rows = path, 0
         self.written: streams.Written | None = None
-        self._place = streams.atomic_path(path)
+        self._raw = streams.RawOutput(path)
         self._held: list[pa.Table] = []
 
     def __enter__(self) -> RowsWriter:
-        self._local = self._place.__enter__()
-        self._writer = pq.ParquetWriter(self._local, ROWS_SCHEMA, compression="zstd", compression_level=1)
+        with ExitStack() as opening:
+            opening.enter_context(self._raw)
+            self._writer = pq.ParquetWriter(self._raw, ROWS_SCHEMA, compression="zstd", compression_level=1)
+            opening.pop_all()
         return self
 
     def write(
@@ -189,13 +192,17 @@ class RowsWriter:
         self._held = []
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        if kind is None and any(map(len, self._held)):
-            self._flush()
-        self._writer.close()
-        if kind is None:
-            size, checksum = streams.size(self._local), streams.checksum(self._local)
-            self.written = streams.Written(path=self.path, bytes=size or 0, checksum=checksum)
-        self._place.__exit__(kind, value, trace)
+        if kind is not None:
+            self._raw.abandoned = True
+            self._writer.close()
+            self._raw.__exit__(kind, value, trace)
+            return
+        with ExitStack() as stack:
+            stack.push(self._raw)
+            if any(map(len, self._held)):
+                self._flush()
+            self._writer.close()
+        self.written = self._raw.written
 
 
 # --- the works -------------------------------------------------------------------------------------------------------
@@ -231,15 +238,15 @@ class DecidePiece:
         sources: dict[str, int] = {}
         place = streams.join(self.layout.work, path)
         with (
-            streams.atomic_path(place) as local,
-            pq.ParquetWriter(local, DECISIONS_SCHEMA, compression="zstd", compression_level=1) as writer,
+            streams.RawOutput(place) as out,
+            pq.ParquetWriter(out, DECISIONS_SCHEMA, compression="zstd", compression_level=1) as writer,
         ):
             for judged in self.judge.judge(spec, count, records=False):
                 table = self._table(judged, spec.piece, sources)
                 writer.write_table(table, row_group_size=max(1, len(table)))
-        output = OutputFile(
-            set=self.layout.work, path=path, bytes=streams.size(place) or 0, checksum=streams.checksum(place)
-        )
+        written = out.written
+        assert written is not None
+        output = OutputFile(set=self.layout.work, path=path, bytes=written.bytes, checksum=written.checksum)
         payload = {**count.payload(), "sources": list(sources)}
         return TaskResult(outputs=[output], ledger=count.ledger(spec.piece, keep=False), payload=payload)
 

@@ -14,7 +14,8 @@ import click
 
 from dolma import __version__
 from dolma.cli.printing import say, say_message, say_usage_error
-from dolma.errors import DolmaError, did_you_mean
+from dolma.errors import ConfigError, DolmaError, did_you_mean
+from dolma.printable import printable
 
 COMMANDS = {
     "tag": "measure documents with taggers",
@@ -94,6 +95,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status; messages go to standard error."""
     try:
+        _check_text(arguments)
         dolma.main(args=arguments, prog_name="dolma", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
@@ -106,10 +108,20 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 141
+    except OSError as error:  # what no module has made an error of its own
+        named = f"{printable(error.filename)}: " if error.filename else ""
+        say_message(f"error: {named}{error.strerror or error}\n  put that right, and run the same command again")
+        return 1
     except DolmaError as error:
         say_message(f"error: {error}")
         return error.exit_status
     return 0
+
+
+def _check_text(arguments: list[str]) -> None:
+    for argument in arguments:
+        if not argument.isascii() and any("\ud800" <= character <= "\udfff" for character in argument):
+            raise ConfigError(f"{printable(argument)} is not UTF-8\n  rename that file or folder, or give another one")
 
 
 def _what_is_kept(arguments: list[str]) -> str:

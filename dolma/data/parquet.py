@@ -83,19 +83,21 @@ class ParquetOutput:
         self._stack = ExitStack()
 
     def __enter__(self) -> ParquetOutput:
-        self._temporary = self._stack.enter_context(streams.atomic_path(self.path))
         others = [leaf for leaf in leaves(self.schema) if leaf not in self.rising]
         repeating = [leaf for leaf in others if leaf not in self.plain]
-        self._writer = pq.ParquetWriter(
-            self._temporary,
-            self.schema,
-            compression=dict.fromkeys(others, "zstd") | dict.fromkeys(self.rising, "none"),
-            compression_level=dict.fromkeys(others, self.level),
-            write_page_checksum=True,
-            use_dictionary=repeating,
-            write_statistics=repeating,
-            column_encoding=dict.fromkeys(self.rising, "DELTA_BINARY_PACKED"),
-        )
+        with ExitStack() as opening:
+            self._raw = opening.enter_context(streams.RawOutput(self.path))
+            self._writer = pq.ParquetWriter(
+                self._raw,
+                self.schema,
+                compression=dict.fromkeys(others, "zstd") | dict.fromkeys(self.rising, "none"),
+                compression_level=dict.fromkeys(others, self.level),
+                write_page_checksum=True,
+                use_dictionary=repeating,
+                write_statistics=repeating,
+                column_encoding=dict.fromkeys(self.rising, "DELTA_BINARY_PACKED"),
+            )
+            self._stack = opening.pop_all()
         return self
 
     def write(self, table: pa.Table) -> None:
@@ -104,13 +106,13 @@ class ParquetOutput:
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         if kind is not None:
+            self._raw.abandoned = True
             self._writer.close()
             self._stack.__exit__(kind, value, trace)
             return
         with self._stack:
             self._writer.close()
-            size, checksum = streams.size(self._temporary), streams.checksum(self._temporary)
-        self.written = streams.Written(path=self.path, bytes=size or 0, checksum=checksum)
+        self.written = self._raw.written
 
 
 def leaves(fields: Iterable[pa.Field], above: str = "") -> list[str]:

@@ -12,6 +12,7 @@ write them.
 from __future__ import annotations
 
 import bz2
+import errno
 import functools
 import io
 import itertools
@@ -34,7 +35,7 @@ import zstandard
 from isal import igzip, igzip_lib
 
 from dolma.data.identity import CheckedFile, Content, content_of
-from dolma.errors import ConfigError, DataError, MissingExtraError
+from dolma.errors import ConfigError, DataError, MissingExtraError, WriteError
 from dolma.printable import printable
 
 Compression = Literal["", "gzip", "zstd", "bzip2", "xz"]
@@ -209,7 +210,16 @@ def list_files(folder: str) -> list[str]:
         return list_prefix(folder.rstrip("/") + "/")
     if is_url(folder):
         raise ConfigError(f"{printable(folder)}: cannot list there; name each file, or use a local path or s3://")
-    return sorted(join(parent, name) for parent, _folders, names in os.walk(local_path(folder)) for name in names)
+    return sorted(
+        join(parent, name)
+        for parent, _folders, names in os.walk(local_path(folder), onerror=_cannot_list)
+        for name in names
+    )
+
+
+def _cannot_list(error: OSError) -> None:
+    if not _is_missing(error):
+        raise DataError(f"cannot be listed: {error.strerror}", file=str(error.filename)) from error
 
 
 def list_prefix(prefix: str) -> list[str]:
@@ -296,6 +306,8 @@ def read_chunks(
 def _unreadable(error: Exception, path: str, compression: Compression, offset: int) -> DataError:
     if _is_missing(error):
         return DataError("no such file", file=path)
+    if isinstance(error, OSError) and error.errno in _FULL:  # what it is copied to
+        raise _unwritable(error, os.path.join(tempfile.gettempdir(), "dolma-*")) from error
     if isinstance(error, OSError) and (error.errno is not None or not compression):
         return DataError(f"cannot read: {error.strerror or error}", file=path, offset=offset or None)
     kind = "truncated" if isinstance(error, EOFError) else "corrupt"
@@ -519,6 +531,34 @@ def _frame_end(raw: BinaryIO, position: int, path: str) -> int:
 
 
 @contextmanager
+def writing(path: str) -> Iterator[None]:
+    """Makes what the file system says inside of the block an error about the output at `path`.
+
+    Raises:
+        WriteError: says what to do about it.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(error, path) from error
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def _unwritable(error: OSError, path: str) -> WriteError:
+    where = f", by way of {tempfile.gettempdir()}" if is_url(path) else ""
+    if error.errno in _FULL:
+        hint = "make room, or have it written elsewhere; then run the same command again: finished files are kept"
+    elif error.errno in _FORBIDDEN:
+        hint = "let this user write there, or have it written elsewhere; then run the same command again"
+    else:
+        hint = "have it written elsewhere, or put right what is in the way; then run the same command again"
+    return WriteError(f"cannot be written{where}: {error.strerror or error}\n  {hint}", file=path)
+
+
+@contextmanager
 def atomic_path(path: str) -> Iterator[str]:
     """A temporary local path; what the block wrote there appears at `path` when the block ends well, else nothing."""
     if is_url(path):
@@ -529,13 +569,15 @@ def atomic_path(path: str) -> Iterator[str]:
         return
     path = local_path(path)
     parent, name = os.path.split(path)
-    os.makedirs(parent or ".", exist_ok=True)
+    with writing(path):
+        os.makedirs(parent or ".", exist_ok=True)
     temporary = os.path.join(parent, f".{name[:200]}.{os.getpid()}-{next(_counter)}.tmp")
     try:
         yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
+        with writing(path):
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -551,22 +593,49 @@ def _upload(local: str, path: str) -> None:
             shutil.copyfileobj(source, target, CHUNK_BYTES)
 
 
-class _Hashed(io.RawIOBase):
-    """Writes through to a file and hashes what it wrote; once abandoned, takes what it is given and drops it."""
+class RawOutput(io.RawIOBase):
+    """A file being written as it is given: at its path only once the block ends without an error.
 
-    def __init__(self, raw: BinaryIO) -> None:
-        self.raw, self.digest, self.n_bytes, self.abandoned = raw, xxhash.xxh3_128(), 0, False
+    `.written` tells size and checksum afterwards. Once `abandoned`, it takes what it is given and drops it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.written: Written | None = None
+        self.abandoned = False
+        self._digest, self._n_bytes = xxhash.xxh3_128(), 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> RawOutput:
+        with ExitStack() as opening:
+            temporary = opening.enter_context(atomic_path(self.path))
+            with writing(self.path):
+                self._file = opening.enter_context(open(temporary, "wb", buffering=0))
+            self._stack = opening.pop_all()
+        return self
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        n_bytes = memoryview(data).nbytes
+        view = memoryview(data).cast("B")
         if not self.abandoned:
-            self.raw.write(data)
-            self.digest.update(data)
-            self.n_bytes += n_bytes
-        return n_bytes
+            try:
+                with writing(self.path):
+                    left = view
+                    while left:
+                        left = left[self._file.write(left) :]
+            except BaseException:
+                self.abandoned = True
+                raise
+            self._digest.update(view)
+            self._n_bytes += len(view)
+        return len(view)
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self._stack.__exit__(kind, value, trace)
+        if kind is None:
+            self.written = Written(path=self.path, bytes=self._n_bytes, checksum=self._digest.hexdigest())
 
 
 class OutputStream:
@@ -583,9 +652,10 @@ class OutputStream:
         self._stack = ExitStack()
 
     def __enter__(self) -> OutputStream:
-        temporary = self._stack.enter_context(atomic_path(self.path))
-        self._hashed = _Hashed(self._stack.enter_context(open(temporary, "wb")))
-        self._encoder = _encoder(compression_of(self.path), self._hashed)
+        with ExitStack() as opening:
+            self._raw = opening.enter_context(RawOutput(self.path))
+            self._encoder = _encoder(compression_of(self.path), self._raw)  # may write a header
+            self._stack = opening.pop_all()
         return self
 
     def write(self, data: bytes) -> None:
@@ -594,19 +664,19 @@ class OutputStream:
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         if kind is not None:
-            self._hashed.abandoned = True
+            self._raw.abandoned = True
             self._encoder.close()
             self._stack.__exit__(kind, value, trace)
             return
         with self._stack:
             self._encoder.close()
-        self.written = Written(path=self.path, bytes=self._hashed.n_bytes, checksum=self._hashed.digest.hexdigest())
+        self.written = self._raw.written
 
 
 class _ZstdFrames:
     """zstd in frames of about 32 MiB of input, so that a long file can be read in pieces."""
 
-    def __init__(self, sink: _Hashed) -> None:
+    def __init__(self, sink: RawOutput) -> None:
         self._sink, self._in_frame = sink, 0
         self._compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
         self._frame = self._compressor.compressobj()
@@ -628,7 +698,7 @@ class _ZstdFrames:
             self._end_frame()
 
 
-def _encoder(compression: Compression, sink: _Hashed) -> Any:
+def _encoder(compression: Compression, sink: RawOutput) -> Any:
     if compression == "zstd":
         return _ZstdFrames(sink)
     if compression == "gzip":
@@ -647,15 +717,15 @@ def open_output(path: str) -> OutputStream:
 
 def write_bytes(path: str, data: bytes) -> None:
     """Put these bytes at `path`, wholly or not at all."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as out:
+    with RawOutput(path) as out:
         out.write(data)
 
 
 def concatenate(parts: Sequence[str], path: str) -> Written:
     """One file of finished JSONL parts, in order: members of gzip, zstd, bzip2 and xz may follow each other."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as out:
-        joined = _Hashed(out)
+    with RawOutput(path) as joined:
         for part in parts:
             with _open_raw(part, "rb") as source:
                 shutil.copyfileobj(source, joined, CHUNK_BYTES)
-    return Written(path=path, bytes=joined.n_bytes, checksum=joined.digest.hexdigest())
+    assert joined.written is not None
+    return joined.written

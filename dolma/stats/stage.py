@@ -227,10 +227,11 @@ class ConvertFile:
         source, content, below = spec
         table = read_attributes(source, content=content)
         target = streams.join(self.work, below)
-        with streams.atomic_path(target) as temporary:
-            pq.write_table(table, temporary)
-        size = streams.size(target) or 0
-        written = OutputFile(set=self.work, path=below, bytes=size, checksum=streams.checksum(target), rows=len(table))
+        with streams.RawOutput(target) as out:
+            pq.write_table(table, out)
+        assert out.written is not None
+        size, checksum = out.written.bytes, out.written.checksum
+        written = OutputFile(set=self.work, path=below, bytes=size, checksum=checksum, rows=len(table))
         outputs = {name: asdict(output) for name, output in attribute_schema(target).items()}
         return TaskResult(outputs=[written], payload={"outputs": outputs})
 

@@ -7,16 +7,20 @@ import gzip
 import lzma
 import os
 import random
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import xxhash
 import zstandard
 
 from dolma.data import streams
-from dolma.errors import ConfigError, DataError
+from dolma.data.parquet import ParquetOutput
+from dolma.errors import ConfigError, DataError, WriteError
 
 SUFFIXES = ("", ".gz", ".zst", ".zstd", ".bz2", ".xz")
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -251,7 +255,7 @@ def test_a_disk_that_fills_up_at_the_end_leaves_nothing(
 
     with pytest.raises(Full), streams.open_output(str(tmp_path / f"a{suffix}")) as out:
         out.write(TEXT)
-        monkeypatch.setattr(streams._Hashed, "write", full)
+        monkeypatch.setattr(streams.RawOutput, "write", full)
     assert os.listdir(tmp_path) == []
 
 
@@ -325,3 +329,72 @@ def test_a_file_that_is_read_whole_has_a_limit(tmp_path: Path) -> None:
     for name, read in (("a.gz", streams.read_decompressed), ("a", streams.read_bytes)):
         with pytest.raises(DataError, match="has more than 999 bytes"):
             read(str(tmp_path / name), limit=999)
+
+
+# --- disks that are full ---------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def files_of_at_most(n_bytes: int) -> Iterator[None]:
+    """No file of this process may get longer."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def write_text(path: str) -> None:
+    with streams.open_output(path) as out:
+        for _ in range(30):
+            out.write(os.urandom(10_000))
+
+
+def write_table(path: str) -> None:
+    table = pa.table({"a": [os.urandom(10_000) for _ in range(10)]})
+    with ParquetOutput(path, table.schema) as out:
+        for _ in range(3):
+            out.write(table)
+
+
+def write_whole(path: str) -> None:
+    streams.write_bytes(path, os.urandom(300_000))
+
+
+@pytest.mark.parametrize("limit", [0, 1, 100_000, 299_000])
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.jsonl", write_text),
+        ("a.jsonl.gz", write_text),
+        ("a.jsonl.zst", write_text),
+        ("a.jsonl.bz2", write_text),
+        ("a.jsonl.xz", write_text),
+        ("a.parquet", write_table),
+        ("a.json", write_whole),
+    ],
+)
+def test_a_disk_that_is_full_at_any_write_names_the_output_and_leaves_nothing(
+    tmp_path: Path, name: str, write: Callable[[str], None], limit: int
+) -> None:
+    path = str(tmp_path / name)
+    with files_of_at_most(limit), pytest.raises(WriteError, match=r"cannot be written: .*\n  make room") as caught:
+        write(path)
+    assert caught.value.file == path
+    assert os.listdir(tmp_path) == []
+    write(path)
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_an_output_below_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(WriteError, match=r"file/a\.jsonl: cannot be written: "):
+        streams.write_bytes(f"{tmp_path}/file/a.jsonl", b"x")
+
+
+def test_an_output_where_a_folder_is_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").mkdir()
+    with pytest.raises(WriteError, match=r"a\.jsonl: cannot be written: Is a directory"):
+        streams.write_bytes(f"{tmp_path}/a.jsonl", b"x")
+    assert os.listdir(tmp_path) == ["a.jsonl"]
