@@ -98,12 +98,14 @@ def save(
 
     Raises:
         DolmaError: the disk has too little room.
+        WriteError: nobody may write there, or the room was taken in the meantime.
     """
     final = streams.join(output, f"step{state.step}")
     unfinished = final + _UNFINISHED
     if processes.is_first:
         check_room(output, sum(parameter.numel() for parameter in model.parameters()))
-        os.mkdir(unfinished)
+        with streams.writing(final):
+            os.mkdir(unfinished)
     barrier(processes)
     dcp.write(streams.join(unfinished, WEIGHTS), dcp.model_entries(model) | dcp.optimizer_entries(model, optimizer))
     if processes.is_first:
@@ -113,7 +115,8 @@ def save(
         encoded = msgspec.json.format(msgspec.json.encode(stored), indent=1)
         streams.write_bytes(streams.join(unfinished, STATE), encoded + b"\n")
         _seal(unfinished, state)
-        os.rename(unfinished, final)
+        with streams.writing(final):
+            os.rename(unfinished, final)
     barrier(processes)
     return final
 

@@ -21,9 +21,11 @@ import torch
 import torch.distributed.checkpoint as dcp
 from torch import nn
 from torch.distributed.checkpoint import FileSystemWriter
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import StorageMeta
 from torch.distributed.tensor import DTensor
 
+from dolma.data import streams
 from dolma.errors import DataError
 from dolma.train.torch_file import Part, read_tensor
 from dolma.train.unpickle import Name, Record, load
@@ -218,10 +220,19 @@ def write(folder: str, entries: Mapping[str, Any]) -> None:
     """Write all entries, tensors or plain values; every process of the group calls this with its own part.
 
     The same entries give the same bytes, wherever the folder is.
+
+    Raises:
+        WriteError: the disk is full, or nobody may write there.
     """
     writer = _Writer(folder, single_file_per_rank=True, overwrite=True)
-    with _quiet():
-        dcp.save(dict(entries), storage_writer=writer, no_dist=not _distributed())
+    with streams.writing(folder), _quiet():
+        try:
+            dcp.save(dict(entries), storage_writer=writer, no_dist=not _distributed())
+        except CheckpointException as error:
+            causes = [cause for cause, _ in error.failures.values() if isinstance(cause, OSError)]
+            if not causes:
+                raise
+            raise causes[0] from error
 
 
 @torch.no_grad()

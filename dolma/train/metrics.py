@@ -77,17 +77,21 @@ class MetricsLog:
 
     def __enter__(self) -> MetricsLog:
         streams.write_bytes(self._path, b"".join(msgspec.json.encode(record) + b"\n" for record in self._keep))
-        self._log = open(self._path, "ab")
+        with streams.writing(self._path):
+            self._log = open(self._path, "ab", buffering=0)
         return self
 
     def write(self, record: StepRecord) -> None:
         """Append one step."""
-        self._log.write(msgspec.json.encode(record) + b"\n")
-        self._log.flush()
+        left = memoryview(msgspec.json.encode(record) + b"\n")
+        with streams.writing(self._path):
+            while left:
+                left = left[self._log.write(left) :]
 
     def sync(self) -> None:
         """Return when all lines are on the disk: a checkpoint must not outlive the log that leads to it."""
-        os.fsync(self._log.fileno())
+        with streams.writing(self._path):
+            os.fsync(self._log.fileno())
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

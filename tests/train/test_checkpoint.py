@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import torch
 
 from dolma.data import streams
 from dolma.data.manifest import read_manifest, write_manifest
-from dolma.errors import ConfigError, DataError, OutputExistsError
+from dolma.errors import ConfigError, DataError, OutputExistsError, WriteError
 from dolma.run.lock import RunLock
 from dolma.train import TrainConfig, dcp, generate_text, train
 from dolma.train import checkpoint as checkpointing
@@ -366,3 +367,18 @@ def test_rows_that_say_what_the_tokens_say_may_go(tokens, config, tmp_path):
     rows = "".join(f"{a},{b},x,a.jsonl,1\n" for a, b in itertools.pairwise(borders))
     (Path(tokens) / "part-00000.csv.gz").write_bytes(gzip.compress(rows.encode()))
     assert train(config, tokens=tokens, output=str(tmp_path / "run")).resumed_from == 1
+
+
+def test_a_disk_that_is_full_names_the_checkpoint_and_the_rerun_goes_on(config, tokens, tmp_path):
+    run = tmp_path / "run"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(WriteError, match=r"step4\.tmp/model_and_optim: cannot be written: .*\n  make room"):
+            train(config, tokens=tokens, output=str(run))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (run / "step4").exists()
+    train(config, tokens=tokens, output=str(run))
+    train(config, tokens=tokens, output=str(tmp_path / "whole"))
+    assert weights(run, 8) == weights(tmp_path / "whole", 8)
