@@ -139,7 +139,9 @@ def attribute_notes(path: str) -> dict[str, Any]:
 
 
 def _output_of(field: pa.Field, path: str) -> Output:
-    notes = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    notes = {
+        key.decode(errors="replace"): value.decode(errors="replace") for key, value in (field.metadata or {}).items()
+    }
     kind = kind_of(field.type)
     declared = notes.get("kind", kind)
     if kind is None or declared != kind:
