@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from dolma.printable import printable
 from dolma.run.runner import Ledger
 
 SAMPLES = 3
@@ -127,9 +128,9 @@ def warnings_of(rows: Iterable[WaterfallRow], *, taken: int, kept: int, implicit
     unspoken, found = set(implicit), []
     for rule, total in totals.items() if taken else ():
         if total == 0 and rule not in unspoken:
-            found.append(f"the rule `{rule}` drops no document of {taken:,}")
+            found.append(f"the rule `{printable(rule)}` drops no document of {taken:,}")
         elif total > _NEARLY_ALL * taken:
-            found.append(f"the rule `{rule}` drops {total:,} of {taken:,} documents")
+            found.append(f"the rule `{printable(rule)}` drops {total:,} of {taken:,} documents")
     if not kept:
         found.append(f"no document is left of {taken:,}; the output is empty")
     return found

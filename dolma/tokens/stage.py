@@ -34,6 +34,7 @@ from dolma.data.tokens import (
     write_token_manifest,
 )
 from dolma.errors import DataError, RecordError
+from dolma.printable import printable
 from dolma.run.ledger import Ledger
 from dolma.run.options import RunOptions
 from dolma.run.progress import Reporter, advance
@@ -106,7 +107,7 @@ def _notes(facts: TokenizerFacts) -> Iterator[str]:
     yield f"tokenize: each document ends with {facts.eos!r}, id {facts.eos_id}: {facts.eos_because}"
     if facts.drops_characters:
         yield (
-            f"warning: {facts.path} has neither a token for each byte nor one for unknown text: "
+            f"warning: {printable(facts.path)} has neither a token for each byte nor one for unknown text: "
             "characters that it does not know vanish\n"
             "  train it with byte fallback or an `unk_token`, or see at the end how many there were"
         )

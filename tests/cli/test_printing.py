@@ -66,6 +66,13 @@ def test_a_rule_and_an_id_are_shown_as_they_are(dolma: Dolma, tmp_path: Path) ->
     assert acts(ended.out + ended.err) == []
 
 
+def test_a_warning_about_a_rule_is_one_line(dolma: Dolma, tmp_path: Path) -> None:
+    documents = write_corpus(tmp_path)
+    ended = dolma("mix", "--drop", "document.id = 'x\u202e'", "--documents", documents, "--output", tmp_path / "m")
+    assert ended.status == 0, ended.err
+    assert ended.err == "warning: the rule `drop: document.id = 'x\\u202e'` drops no document of 1\n"
+
+
 def test_an_error_that_quotes_a_document_is_in_its_line(dolma: Dolma, tmp_path: Path) -> None:
     documents = write_corpus(tmp_path, id=HOSTILE)
     ended = dolma("mix", "--keep", "CAST(document.id AS INT) > 0", "--documents", documents, "--output", tmp_path / "m")
