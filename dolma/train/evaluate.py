@@ -253,7 +253,7 @@ class Answerer:
             )
         ids = torch.tensor([whole[-context:]], device=self.model.embeddings.weight.device)
         with torch.no_grad():
-            logits = self.model(ids)[0, -n_continued - 1 : -1].float()
+            logits = self.model(ids, last=n_continued + 1)[0, :-1].float()
         chosen = ids[0, -n_continued:]
         return float(F.log_softmax(logits, dim=-1).gather(1, chosen[:, None]).sum()), n_continued
 

@@ -51,7 +51,8 @@ def generate(
     cache = model.new_cache()
     while going:
         seen = documents if padded else None
-        logits = model(ids, documents=seen, positions=positions, cache=cache)[:, -1, : model.vocab_size].float()
+        logits = model(ids, documents=seen, positions=positions, cache=cache, last=1)[:, 0]
+        logits = logits[:, : model.vocab_size].float()
         chosen = _chosen(logits, temperature, generators, going)
         for row in sorted(going):
             if chosen[row] == eos_id:

@@ -43,6 +43,12 @@ def test_logits_beside_padding_are_those_without(variant: str) -> None:
         assert torch.allclose(beside[1], model(long)[0], atol=1e-5, rtol=1e-5)
 
 
+def test_logits_of_the_last_tokens_are_those_of_all() -> None:
+    model, ids = given_model("olmo3"), torch.tensor([PROMPTS[0]])
+    with torch.no_grad():
+        assert torch.allclose(model(ids, last=2), model(ids)[:, -2:], atol=1e-5, rtol=1e-5)
+
+
 def test_a_draw_depends_on_its_seed_only() -> None:
     model = given_model("olmo2")
     same = generate(model, [PROMPTS[0]] * 3, max_tokens=12, eos_id=None, temperature=1.0, seeds=[4, 5, 4])

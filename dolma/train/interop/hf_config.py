@@ -2,8 +2,8 @@
 
 What a file says is honoured or refused by name, so that a model computes here what it computes there: a key that is
 neither known to leave the computation alone nor read below is an error. Fields and defaults are those of transformers
-4.50 to 5.24. Rotary settings are written in the nested form of version 5, and in the old one as well. The two versions
-agree on YaRN where `factor` is the context length over the original one; elsewhere version 5 is followed.
+4.57 and 5.24; where the two read a file differently, it is refused. Rotary settings are written in the nested form of
+version 5, and in the old one as well, so that both compute the same. Version 4 refuses to read OLMo 1 with YaRN.
 """
 
 from __future__ import annotations

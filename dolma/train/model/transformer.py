@@ -115,9 +115,11 @@ class Transformer(nn.Module):
         documents: torch.Tensor | None = None,
         positions: torch.Tensor | None = None,
         cache: list[KeyValueCache] | None = None,
+        last: int | None = None,
     ) -> torch.Tensor:
-        """Logits; all else as for `hidden`."""
-        return self.logits(self.hidden(ids, documents=documents, positions=positions, cache=cache).vectors)
+        """Logits, of the `last` tokens only if asked; all else as for `hidden`."""
+        vectors = self.hidden(ids, documents=documents, positions=positions, cache=cache).vectors
+        return self.logits(vectors if last is None else vectors[:, -last:])
 
     def hidden(
         self,
