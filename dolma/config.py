@@ -187,6 +187,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     quarantine: str | None = None  # folder for bad records; default: <output>/quarantine
     max_errors: int = 0  # records left out, or failed on by taggers, before the exit status says so
     invalid_unicode: Literal["replace", "error"] = "replace"
+    max_line_bytes: int = 256 << 20  # of a record's JSON; a longer one is a bad record
     fields: Fields = Fields()
     tag: TagConfig | None = None
     dedupe: list[DedupeConfig] | DedupeConfig | None = None
@@ -198,6 +199,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"`workers` is {self.workers}, expected at least 1")
+        if self.max_line_bytes < 1:
+            raise ValueError(f"`max_line_bytes` is {self.max_line_bytes}, expected at least 1")
         names = [config.name for config in self.dedupes]
         if len(set(names)) < len(names):
             raise ValueError(f"two `dedupe` sections are called {max(names, key=names.count)!r}; give each a `name`")

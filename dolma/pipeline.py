@@ -94,6 +94,7 @@ def reading_of(recipe: Recipe) -> Reading:
         on_error=recipe.on_error,
         quarantine=quarantine,
         invalid_unicode=recipe.invalid_unicode,
+        max_line_bytes=recipe.max_line_bytes,
     )
 
 

@@ -244,6 +244,7 @@ def _settings(config: TagConfig, spec: TaggerSpec, tagger: Tagger, reading: Read
         "on_tagger_error": config.on_tagger_error,
         "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
         "on_error": reading.on_error,
+        "max_line_bytes": reading.max_line_bytes,
         "invalid_unicode": reading.invalid_unicode,
     }
 

@@ -191,6 +191,13 @@ bad_record_options = _stacked(
         type=click.Choice(["replace", "error"]),
         help="Damaged text: U+FFFD and counted, or a bad record.  [default: replace]",
     ),
+    option(
+        "--max-line-bytes",
+        section="Bad records",
+        key="max_line_bytes",
+        type=click.IntRange(min=1),
+        help="A longer record is a bad one, and never in memory.  [default: 268435456]",
+    ),
 )
 
 json_option = option(

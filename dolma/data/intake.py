@@ -18,6 +18,8 @@ from dolma.errors import RecordError
 
 OnError = Literal["fail", "skip", "quarantine"]
 BATCH_BYTES = 2 << 20  # small enough for the processor's cache: reading is 1.4 times faster than with 16 MiB
+MAX_LINE_BYTES = 256 << 20
+KEPT_BYTES = 4096  # of a record longer than that, in quarantine
 LISTED_FAILURES = 100  # per task; all are counted
 
 
@@ -30,13 +32,15 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     on_error: OnError = "fail"
     quarantine: str | None = None
     invalid_unicode: Literal["replace", "error"] = "replace"
+    max_line_bytes: int = MAX_LINE_BYTES
     batch_bytes: int = BATCH_BYTES
 
     def __post_init__(self) -> None:
         if self.on_error == "quarantine" and not self.quarantine:
             raise ValueError("on_error `quarantine` needs a folder: set `quarantine`")
-        if self.batch_bytes < 1:
-            raise ValueError(f"batch_bytes is {self.batch_bytes}, expected at least 1")
+        for name in ("batch_bytes", "max_line_bytes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
 
 class FailedRecord(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -76,8 +80,8 @@ class Faults:
         self._stack = ExitStack()
         self._quarantine: tuple[streams.OutputStream, streams.OutputStream] | None = None
 
-    def bad(self, raw: bytes, *, line: int, offset: int | None, reason: str) -> None:
-        """Leave the record out, as `reading.on_error` says.
+    def bad(self, raw: bytes, *, line: int, offset: int | None, reason: str, at: int | None = None) -> None:
+        """Leave the record out, as `reading.on_error` says: it begins at `offset` and cannot be read at `at`.
 
         Raises:
             RecordError: it says "fail".
@@ -88,7 +92,7 @@ class Faults:
                 f"{reason}\n  `--on-error skip` or `--on-error quarantine` goes on without such records",
                 file=path,
                 line=line,
-                offset=offset,
+                offset=offset if at is None else at,
             )
         failure = FailedRecord(file=path, line=line, offset=offset, reason=reason)
         self.intake.n_failed += 1
@@ -96,6 +100,16 @@ class Faults:
             self.intake.failed.append(failure)
         if self.reading.on_error == "quarantine":
             self._keep(raw, failure)
+
+    def too_long(self, head: bytes, n_bytes: int, *, line: int, offset: int | None) -> None:
+        """Apply the policy to a record of `n_bytes` bytes of which `head` is the beginning."""
+        kept = head[:KEPT_BYTES]
+        reason = f"a record of {n_bytes:,} bytes, over the limit of {self.reading.max_line_bytes:,}"
+        if self.reading.on_error == "quarantine":
+            reason += f"; its first {len(kept):,} are kept"
+        elif self.reading.on_error == "fail":
+            reason += "\n  `--max-line-bytes` sets another"
+        self.bad(kept, line=line, offset=offset, reason=reason)
 
     def _keep(self, raw: bytes, failure: FailedRecord) -> None:
         if self._quarantine is None:

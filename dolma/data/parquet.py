@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -29,7 +30,8 @@ def open_parquet(path: str, *, what: str = "parquet", content: Content | None = 
         except FileNotFoundError as error:
             raise DataError("no such file", file=path) from error
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"not a readable {what} file: {error}", file=path) from error
+            said = streams.mistaken_for(path, "parquet", bare=f"{os.path.splitext(path)[0]}.jsonl")
+            raise DataError(said or f"not a readable {what} file: {error}", file=path) from error
         if (twice := _twice(file.schema_arrow)) is not None:
             raise DataError(
                 f"two columns are called {twice!r}\n  rename one of them, or write the file again", file=path

@@ -35,6 +35,8 @@ import zstandard
 from isal import igzip, igzip_lib
 
 from dolma.data.identity import CheckedFile, Content, content_of
+from dolma.data.signatures import LENGTH as SIGNATURE_BYTES
+from dolma.data.signatures import mistaken
 from dolma.errors import ConfigError, DataError, MissingExtraError, WriteError
 from dolma.printable import printable
 
@@ -50,6 +52,7 @@ COMPRESSION_SUFFIXES: dict[str, Compression] = {
 CHUNK_BYTES = 1 << 20
 WHOLE_BYTES = 1 << 30  # of a file that is read whole, such as a manifest
 _COMPRESSED_CHUNK_BYTES = 1 << 16  # so that a chunk of well-compressed text stays some megabytes
+_ZSTD_FED_BYTES = 1 << 12  # at a time, which comes to 128 MiB at most: a block of four bytes is up to 128 KiB
 _ZSTD_FRAME_BYTES = 32 << 20
 _ISAL_ERROR: Any = igzip_lib.IsalError  # its stub calls the class an instance
 _BROKEN: tuple[type[Exception], ...] = (
@@ -310,8 +313,19 @@ def _unreadable(error: Exception, path: str, compression: Compression, offset: i
         raise _unwritable(error, os.path.join(tempfile.gettempdir(), "dolma-*")) from error
     if isinstance(error, OSError) and (error.errno is not None or not compression):
         return DataError(f"cannot read: {error.strerror or error}", file=path, offset=offset or None)
+    if compression and not offset and (said := mistaken_for(path, compression, bare=os.path.splitext(path)[0])):
+        return DataError(said, file=path)
     kind = "truncated" if isinstance(error, EOFError) else "corrupt"
     return DataError(f"{kind} {compression or 'file'}: {error}", file=path, offset=offset)
+
+
+def mistaken_for(path: str, what: str, *, bare: str) -> str | None:
+    """What a file is that is not `what`, by its first bytes; None where they do not tell. See `signatures.mistaken`."""
+    try:
+        with _open_raw(path, "rb") as raw:
+            return mistaken(raw.read(SIGNATURE_BYTES), path, for_=what, bare=bare)
+    except _failures():
+        return None
 
 
 def _decompressed(raw: BinaryIO, compression: Compression, length: int | None) -> Iterator[bytes]:
@@ -347,6 +361,7 @@ def _members(compressed: Iterator[bytes], compression: Compression) -> Iterator[
     """
     new = _DECOMPRESSORS[compression]
     member, n_members, begun = new(), 0, False
+    fed_bytes = _ZSTD_FED_BYTES if compression == "zstd" else _COMPRESSED_CHUNK_BYTES
     for chunk in compressed:
         while chunk:
             if n_members and not begun and compression in ("gzip", "xz"):
@@ -354,16 +369,29 @@ def _members(compressed: Iterator[bytes], compression: Compression) -> Iterator[
                 if not chunk:
                     break
             begun = True
-            if out := member.decompress(chunk):
-                yield out
-            chunk = b""
+            fed, chunk = chunk[:fed_bytes], chunk[fed_bytes:]
+            yield from _bounded(member, fed)
             if member.eof:
-                chunk = member.unused_data
+                chunk = member.unused_data + chunk
                 member, n_members, begun = new(), n_members + 1, False
     if begun:
         raise EOFError("the file ends before its last part does")
     if not n_members:
         raise EOFError("the file is empty, not even a header")
+
+
+def _bounded(member: Any, fed: bytes) -> Iterator[bytes]:
+    """What these bytes decompress to, a little at a time where the library can: a byte may stand for a million."""
+    if not hasattr(member, "needs_input"):
+        if out := member.decompress(fed):
+            yield out
+        return
+    out = member.decompress(fed, CHUNK_BYTES)
+    while out:
+        yield out
+        if member.eof or member.needs_input:
+            return
+        out = member.decompress(b"", CHUNK_BYTES)
 
 
 class InputStream:
@@ -512,7 +540,8 @@ def _frame_end(raw: BinaryIO, position: int, path: str) -> int:
     if 0x184D2A50 <= magic <= 0x184D2A5F:  # a skippable frame, RFC 8878 section 3.1.2
         return position + 8 + int.from_bytes(head[4:8], "little")
     if magic != 0xFD2FB528 or len(head) < 6:
-        raise DataError("corrupt zstd: no frame header", file=path, offset=position)
+        said = None if position else mistaken_for(path, "zstd", bare=os.path.splitext(path)[0])
+        raise DataError(said or "corrupt zstd: no frame header", file=path, offset=None if said else position)
     try:
         parameters = zstandard.get_frame_parameters(head)
     except zstandard.ZstdError as error:

@@ -135,6 +135,7 @@ def _file_set(subject: _Subject, folder: str) -> FileSet:
         "tokens": bool(subject.tokens),
         "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
         "on_error": reading.on_error,
+        "max_line_bytes": reading.max_line_bytes,
         "invalid_unicode": reading.invalid_unicode,
     }
     return FileSet(folder=folder, stage="stat", name="stat", config=config, inputs=inputs)

@@ -163,6 +163,7 @@ def _settings(
         "sources": fingerprint([shard.path for shard in shards]),  # the rows name them
         "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
         "on_error": reading.on_error,
+        "max_line_bytes": reading.max_line_bytes,
         "invalid_unicode": reading.invalid_unicode,
     }
 

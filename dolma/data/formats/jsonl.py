@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.formats.format import DocumentFormat
 from dolma.data.formats.records import RecordBlocks
-from dolma.data.intake import Faults, Reading
+from dolma.data.intake import KEPT_BYTES, Faults, Reading
 from dolma.data.shards import Piece, Shard
+from dolma.data.signatures import LENGTH, mistaken, signature_of
+from dolma.errors import DataError
 
 
 class Jsonl(DocumentFormat):
@@ -27,14 +31,25 @@ class Jsonl(DocumentFormat):
     ) -> Iterator[TextBatch]:
         block_of = RecordBlocks(reading, piece, faults, records=records, metadata=metadata)
         line, offset = piece.first_line, piece.first_offset
-        for block in _blocks(_piece_chunks(piece), reading.batch_bytes):
+        chunks = _piece_chunks(piece)
+        if not piece.part:
+            chunks = _checked(chunks, piece.shard.path)
+        for block in _blocks(chunks, reading.batch_bytes, reading.max_line_bytes):
+            if isinstance(block, _LongLine):
+                faults.too_long(block.head, block.n_bytes, line=line, offset=offset)
+                line, offset = line + 1, offset + block.n_bytes + 1
+                continue
             ends = block_of.line_ends(block)
-            yield block_of(block, ends=ends, line=line, offset=offset)
-            line += len(ends)
-            offset += len(block)
+            n_lines, n_bytes = len(ends), len(block)
+            batch = block_of(block, ends=ends, line=line, offset=offset)
+            del block  # a long line is in memory as few times as can be
+            yield batch
+            del batch
+            line, offset = line + n_lines, offset + n_bytes
 
     def pieces(self, shard: Shard, piece_bytes: int) -> list[Piece]:
         compression = streams.compression_of(shard.path)
+        next(_checked(_piece_chunks(Piece(shard=shard)), shard.path))
         if streams.is_url(shard.path) or compression not in ("", "zstd"):
             return [Piece(shard=shard)]
         if compression == "zstd":
@@ -44,8 +59,11 @@ class Jsonl(DocumentFormat):
         return _counted(shard, starts)
 
     def count(self, path: str) -> int:
-        blocks = _blocks(streams.read_chunks(path), streams.CHUNK_BYTES)
-        return sum(bool(line.strip()) for block in blocks for line in block.split(b"\n"))
+        blocks = _blocks(streams.read_chunks(path), streams.CHUNK_BYTES, streams.CHUNK_BYTES)
+        return sum(
+            1 if isinstance(block, _LongLine) else sum(bool(line.strip()) for line in block.split(b"\n"))
+            for block in blocks
+        )
 
     def sink(self, path: str) -> JsonlSink:
         return JsonlSink(path)
@@ -61,19 +79,81 @@ class JsonlSink(streams.OutputStream):
         self.write(b"\n".join((*records, b"")))
 
 
-def _blocks(chunks: Iterator[bytes], block_bytes: int) -> Iterator[bytes]:
-    """Whole lines, about `block_bytes` at a time; the last line of a file may lack its newline."""
+class _LongLine(NamedTuple):
+    """A line over the limit: its first bytes, and how many it has without its newline."""
+
+    head: bytes
+    n_bytes: int
+
+
+def _blocks(chunks: Iterator[bytes], block_bytes: int, max_line_bytes: int) -> Iterator[bytes | _LongLine]:
+    """Whole lines, about `block_bytes` at a time; the last line of a file may lack its newline.
+
+    Of a line that goes on for more than `max_line_bytes` and a chunk the rest is passed over.
+    """
     parts: list[bytes] = []
-    have = 0
+    have = open_bytes = 0  # in `parts`; of its last line, which may go on
     for chunk in chunks:
         parts.append(chunk)
         have += len(chunk)
-        if have >= block_bytes and (cut := chunk.rfind(b"\n") + 1):
-            yield b"".join([*parts[:-1], chunk[:cut]])
+        cut = chunk.rfind(b"\n") + 1
+        open_bytes = len(chunk) - cut if cut else open_bytes + len(chunk)
+        if open_bytes > max_line_bytes:
+            whole, head = _parted(parts, have - open_bytes)
+            parts = []
+            if whole:
+                yield whole
+            n_bytes, rest = _passed_over(chunks)
+            yield _LongLine(head, open_bytes + n_bytes)
+            parts, have = [rest] if rest else [], len(rest)
+            open_bytes = have - (rest.rfind(b"\n") + 1)
+        elif have >= block_bytes and cut:
+            block = b"".join((*parts[:-1], chunk[:cut]))
             parts = [chunk[cut:]] if cut < len(chunk) else []
             have = len(chunk) - cut
-    if rest := b"".join(parts):
-        yield rest
+            yield block
+            del block
+    block = b"".join(parts)
+    parts.clear()
+    if block:
+        yield block
+
+
+def _parted(parts: list[bytes], n_bytes: int) -> tuple[bytes, bytes]:
+    """The first `n_bytes` of the parts, and the beginning of what follows."""
+    before: list[bytes] = []
+    for i, part in enumerate(parts):
+        if n_bytes < len(part):
+            head = part[n_bytes : n_bytes + KEPT_BYTES]
+            for more in parts[i + 1 :]:
+                head += more[: KEPT_BYTES - len(head)]
+            return b"".join([*before, part[:n_bytes]]), head
+        before.append(part)
+        n_bytes -= len(part)
+    return b"".join(before), b""
+
+
+def _passed_over(chunks: Iterator[bytes]) -> tuple[int, bytes]:
+    """How many bytes come before the next newline, and what follows it in the same chunk."""
+    n_bytes = 0
+    for chunk in chunks:
+        at = chunk.find(b"\n")
+        if at >= 0:
+            return n_bytes + at, chunk[at + 1 :]
+        n_bytes += len(chunk)
+    return n_bytes, b""
+
+
+def _checked(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
+    """The chunks of a file, unless its first bytes are of something else than lines of text."""
+    first = next(chunks, b"")
+    compression = streams.compression_of(path)
+    bare = os.path.splitext(path)[0] if compression else path
+    said = mistaken(first[:LENGTH], path, for_="JSON lines", bare=bare, inside=bool(compression))
+    if said is not None and signature_of(first[:LENGTH]) is not None:
+        raise DataError(said, file=path)
+    yield first
+    yield from chunks
 
 
 def _piece_chunks(piece: Piece) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import operator
 import re
 import sys
@@ -168,6 +169,7 @@ class RecordBlocks:
         self.decoder, self.columns = _decoder(reading, metadata=metadata)
         quick = _worth_a_kernel(reading, piece)
         self.quick = _decoder(reading, text=msgspec.Raw, metadata=metadata) if quick else None
+        self.distinct = _distinct(reading)
         self.piece, self.faults, self.records, self.metadata = piece, faults, records, metadata
 
     def line_ends(self, block: bytes) -> npt.NDArray[np.int64]:
@@ -181,19 +183,36 @@ class RecordBlocks:
         return ends if block.endswith(b"\n") else np.append(ends, len(block))
 
     def __call__(self, block: bytes, *, ends: npt.NDArray[np.int64], line: int, offset: int | None) -> TextBatch:
-        try:
-            _check_utf8(block)
-            decoder, columns = self.quick or (self.decoder, self.columns)
-            docs = decoder.decode_lines(block)
-            if len(docs) != len(ends) or not _one_a_line(block, ends):
-                raise msgspec.DecodeError("not one document a line")
-            found = columns(docs)
-            texts = _encoded(found.texts) if self.quick is None else _unescaped(found.texts)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return self._line_by_line(block, line=line, offset=offset)
+        if not _any_longer(ends, self.faults.reading.max_line_bytes):
+            try:
+                return self._whole(block, ends=ends, line=line)
+            except _UNREADABLE:
+                pass
+            finite, n_replaced = _without_non_finite(block)
+            if n_replaced:
+                try:
+                    batch = self._whole(finite, ends=self.line_ends(finite), line=line)
+                    self.faults.intake.repair(_NON_FINITE, n_replaced)
+                    return batch
+                except _UNREADABLE:
+                    pass
+        return self._line_by_line(block, line=line, offset=offset)
+
+    def _whole(self, block: bytes, *, ends: npt.NDArray[np.int64], line: int) -> TextBatch:
+        _check_utf8(block)
+        if self.quick is None and len(block) >= _WORTH_A_KERNEL and self.distinct:
+            self.quick = _decoder(self.faults.reading, text=msgspec.Raw, metadata=self.metadata)
+        decoder, columns = self.quick or (self.decoder, self.columns)
+        docs = decoder.decode_lines(block)
+        if len(docs) != len(ends) or not _one_a_line(block, ends):
+            raise msgspec.DecodeError("not one document a line")
+        found = columns(docs)
+        del docs
+        texts = _encoded(found.texts) if self.quick is None else _unescaped(found.texts)
         lines = np.arange(line, line + len(ends), dtype=np.int64)
         split = self.records or (self.metadata and found.metadata is None)
-        raws = block.replace(b"\r\n", b"\n").strip().split(b"\n") if split else []
+        found.texts.clear()
+        raws = block.split(b"\n")[: len(ends)] if split else []
         return self._batch(found, texts, lines, raws)
 
     def _line_by_line(self, block: bytes, *, line: int, offset: int | None) -> TextBatch:
@@ -209,26 +228,33 @@ class RecordBlocks:
 
     def _one(self, raw: bytes, *, line: int, offset: int | None) -> tuple[Any, bytes] | None:
         """The decoded record and its JSON, repaired where needed; None when it is left out."""
-        repaired, n_invalid = _as_utf8(raw)
-        counts = {"invalid_utf8": n_invalid} if n_invalid else {}
+        if len(raw) > self.faults.reading.max_line_bytes:
+            self.faults.too_long(raw, len(raw), line=line, offset=offset)
+            return None
+        repaired, n_invalid = _as_utf8(raw.removeprefix(codecs.BOM_UTF8))
+        counts, non_finite = ({"invalid_utf8": n_invalid} if n_invalid else {}), 0
         try:
             try:
                 doc = self.decoder.decode(repaired)
             except msgspec.DecodeError:
                 repaired, n_lone = _without_lone_surrogates(repaired)
-                if not n_lone:
+                repaired, n_replaced = _without_non_finite(repaired)
+                if not n_lone and not n_replaced:
                     raise
-                counts["lone_surrogate"] = n_lone
+                counts |= {"lone_surrogate": n_lone} if n_lone else {}
+                non_finite = n_replaced
                 doc = self.decoder.decode(repaired)
             self.columns([doc])
         except (msgspec.DecodeError, RecursionError) as error:
-            self.faults.bad(raw, line=line, offset=offset, reason=_explain(error, repaired, self.faults.reading))
+            reason, position = _explain(error, repaired, self.faults.reading)
+            at = None if offset is None or position is None or repaired != raw else offset + position
+            self.faults.bad(raw, line=line, offset=offset, reason=reason, at=at)
             return None
         if counts and self.faults.reading.invalid_unicode == "error":
             said = " and ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in counts.items())
             self.faults.bad(raw, line=line, offset=offset, reason=f"damaged text: {said}")
             return None
-        for kind, n in counts.items():
+        for kind, n in (*counts.items(), (_NON_FINITE, non_finite)):
             self.faults.intake.repair(kind, n)
         return doc, repaired
 
@@ -254,10 +280,18 @@ def _metadata(found: _Columns, raws: list[bytes]) -> list[bytes | None]:
     return [unwrapped(bytes(field)) or None for field in fields]
 
 
+def _distinct(reading: Reading) -> bool:
+    return len({reading.text, reading.id, reading.source}) == 3
+
+
+def _any_longer(ends: npt.NDArray[np.int64], n_bytes: int) -> bool:
+    """Whether a line that ends at one of these has more bytes."""
+    return bool(np.any(np.diff(ends, prepend=-1) > n_bytes + 1))
+
+
 def _worth_a_kernel(reading: Reading, piece: Piece) -> bool:
     """Whether texts are unescaped by a kernel, which takes Numba half a second to be loaded unless it is there."""
-    distinct = len({reading.text, reading.id, reading.source}) == 3
-    return distinct and ("numba" in sys.modules or piece.size >= _WORTH_A_KERNEL)
+    return _distinct(reading) and ("numba" in sys.modules or piece.size >= _WORTH_A_KERNEL)
 
 
 def _encoded(texts: list[str]) -> _Texts:
@@ -269,7 +303,7 @@ def _unescaped(strings: list[msgspec.Raw]) -> _Texts:
     """The texts that these JSON strings stand for; DecodeError when one is something else."""
     from dolma.kernels.strings import unescape
 
-    joined = b"".join(strings)  # type: ignore[arg-type]
+    joined = strings[0] if len(strings) == 1 else b"".join(strings)  # type: ignore[arg-type]  # a long one not twice
     found = unescape(np.frombuffer(joined, dtype=np.uint8), offsets_of(strings))  # type: ignore[arg-type]
     if found is None:
         raise msgspec.DecodeError("a text that is no string")
@@ -300,6 +334,12 @@ _ESCAPE = re.compile(
 )
 
 
+_NUMBER = re.compile(rb'"[^"\\\n]*(?:\\.[^"\\\n]*)*"|(-?\b(?:NaN|Infinity)\b)')
+_POSITION = re.compile(r" \(byte (\d+)\)\Z")
+_NON_FINITE = "non_finite_number"
+_UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
+
+
 def _as_utf8(raw: bytes) -> tuple[bytes, int]:
     """The record with U+FFFD for bytes that are not UTF-8, and how many of them it got."""
     try:
@@ -316,14 +356,34 @@ def _without_lone_surrogates(record: bytes) -> tuple[bytes, int]:
     return (_ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], record) if n_lone else record), n_lone
 
 
-def _explain(error: Exception, raw: bytes, reading: Reading) -> str:
+def _without_non_finite(block: bytes) -> tuple[bytes, int]:
+    """The JSON with null for each NaN and infinity outside of strings; and how many there were. Python writes them."""
+    if b"NaN" not in block and b"Infinity" not in block:
+        return block, 0
+    n_found = sum(match[1] is not None for match in _NUMBER.finditer(block))
+    return (_NUMBER.sub(lambda match: b"null" if match[1] else match[0], block) if n_found else block), n_found
+
+
+def _explain(error: Exception, record: bytes, reading: Reading) -> tuple[str, int | None]:
+    """Why the record cannot be read, what to do about it, and the byte of it where reading ends, if that is known."""
     if isinstance(error, RecursionError):
-        return "JSON nested too deeply"
-    if not isinstance(error, msgspec.ValidationError):
-        return f"not valid JSON: {error}"
-    reason = str(error)
+        return "JSON nested too deeply", None
+    if record.lstrip()[:1] == b"[":
+        advice = "`jq -c '.[]' FILE > FILE.jsonl` writes each element on a line"
+        return f"a JSON array, expected an object a line\n  {advice}", None
+    found = _POSITION.search(str(error))
+    reason = str(error)[: found.start() if found else None].removeprefix("JSON is malformed: ")
+    if isinstance(error, msgspec.ValidationError):
+        return _of_another_type(reason, record, reading), None
+    if "truncated" in reason:
+        advice = "if records are written over several lines, `jq -c . FILE > FILE.jsonl` writes one a line"
+        return f"not valid JSON: the line ends within a value\n  {advice}", None
+    return f"not valid JSON: {reason}", int(found[1]) if found else None
+
+
+def _of_another_type(reason: str, record: bytes, reading: Reading) -> str:
     if "missing required field" in reason:
-        return f"{reason}{_keys_of(raw)}"
+        return f"{reason}{_keys_of(record)}"
     if reason.endswith(f"- at `$.{reading.id}`"):
         return f"{reason}\n  `--id-field NAME` takes another field; with one that is not there ids are file and line"
     if reason.endswith(f"- at `$.{reading.source}`"):
@@ -331,9 +391,9 @@ def _explain(error: Exception, raw: bytes, reading: Reading) -> str:
     return reason
 
 
-def _keys_of(raw: bytes) -> str:
+def _keys_of(record: bytes) -> str:
     try:
-        keys = sorted(msgspec.json.decode(raw, type=dict[str, msgspec.Raw]))
+        keys = sorted(msgspec.json.decode(record, type=dict[str, msgspec.Raw]))
     except msgspec.DecodeError:
         return ""
     has = ", ".join(map(printable, keys)) or "nothing"
