@@ -45,9 +45,12 @@ def test_a_folder_stands_for_the_documents_in_it() -> None:
     assert names("data/a/documents") == ["2.parquet", "x/1.jsonl.gz"]
 
 
-def test_a_manifest_that_is_not_ours_is_a_document() -> None:
+@pytest.mark.parametrize("pattern", ["mix/documents/*", "mix/documents"])
+def test_a_manifest_that_is_not_ours_is_never_left_out_in_silence(pattern: str) -> None:
     put("mix/documents/1.jsonl", "mix/documents/manifest.json")
-    assert names("mix/documents/*") == names("mix/documents") == ["1.jsonl", "manifest.json"]
+    with pytest.raises(ConfigError, match=r"mix/documents/manifest\.json: outputs would be named after it"):
+        names(pattern)
+    assert Dataset(documents=(pattern,), exclude=("manifest.json",)).shards()[0].name == "1.jsonl"
 
 
 def test_nothing_found_names_the_pattern() -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dolma.data.arrow_json import NOT_FINITE
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.fields import name_of, unwrapped
 from dolma.data.intake import Faults, Reading
@@ -188,11 +189,11 @@ class RecordBlocks:
                 return self._whole(block, ends=ends, line=line)
             except _UNREADABLE:
                 pass
-            finite, n_replaced = _without_non_finite(block)
+            finite, n_replaced = _without_not_finite(block)
             if n_replaced:
                 try:
                     batch = self._whole(finite, ends=self.line_ends(finite), line=line)
-                    self.faults.intake.repair(_NON_FINITE, n_replaced)
+                    self.faults.intake.repair(NOT_FINITE, n_replaced)
                     return batch
                 except _UNREADABLE:
                     pass
@@ -232,17 +233,17 @@ class RecordBlocks:
             self.faults.too_long(raw, len(raw), line=line, offset=offset)
             return None
         repaired, n_invalid = _as_utf8(raw.removeprefix(codecs.BOM_UTF8))
-        counts, non_finite = ({"invalid_utf8": n_invalid} if n_invalid else {}), 0
+        counts, not_finite = ({"invalid_utf8": n_invalid} if n_invalid else {}), 0
         try:
             try:
                 doc = self.decoder.decode(repaired)
             except msgspec.DecodeError:
                 repaired, n_lone = _without_lone_surrogates(repaired)
-                repaired, n_replaced = _without_non_finite(repaired)
+                repaired, n_replaced = _without_not_finite(repaired)
                 if not n_lone and not n_replaced:
                     raise
                 counts |= {"lone_surrogate": n_lone} if n_lone else {}
-                non_finite = n_replaced
+                not_finite = n_replaced
                 doc = self.decoder.decode(repaired)
             self.columns([doc])
         except (msgspec.DecodeError, RecursionError) as error:
@@ -254,7 +255,7 @@ class RecordBlocks:
             said = " and ".join(f"{n} {kind.replace('_', ' ')}" for kind, n in counts.items())
             self.faults.bad(raw, line=line, offset=offset, reason=f"damaged text: {said}")
             return None
-        for kind, n in (*counts.items(), (_NON_FINITE, non_finite)):
+        for kind, n in (*counts.items(), (NOT_FINITE, not_finite)):
             self.faults.intake.repair(kind, n)
         return doc, repaired
 
@@ -336,7 +337,6 @@ _ESCAPE = re.compile(
 
 _NUMBER = re.compile(rb'"[^"\\\n]*(?:\\.[^"\\\n]*)*"|(-?\b(?:NaN|Infinity)\b)')
 _POSITION = re.compile(r" \(byte (\d+)\)\Z")
-_NON_FINITE = "non_finite_number"
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
@@ -356,7 +356,7 @@ def _without_lone_surrogates(record: bytes) -> tuple[bytes, int]:
     return (_ESCAPE.sub(lambda match: rb"\ufffd" if match[1] else match[0], record) if n_lone else record), n_lone
 
 
-def _without_non_finite(block: bytes) -> tuple[bytes, int]:
+def _without_not_finite(block: bytes) -> tuple[bytes, int]:
     """The JSON with null for each NaN and infinity outside of strings; and how many there were. Python writes them."""
     if b"NaN" not in block and b"Infinity" not in block:
         return block, 0

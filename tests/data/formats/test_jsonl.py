@@ -59,8 +59,8 @@ def test_byte_order_marks_are_passed_over(tmp_path: Path, data: bytes, batch_byt
 
 
 def test_of_an_error_behind_a_mark_the_line_is_known(tmp_path: Path) -> None:
-    with pytest.raises(RecordError, match=r"a\.jsonl:2: not valid JSON: .* \(byte 26\)\n"):
-        read(put(tmp_path, MARK + b'{"id":"a","text":"one"}\n{"text":5x}\n'))
+    with pytest.raises(RecordError, match=r"a\.jsonl:2: not valid JSON: \D+ \(byte 39\)\n"):
+        read(put(tmp_path, MARK + b'{"id":"a","text":"one"}\n{"text":"x",}\n'))
 
 
 # --- numbers that JSON does not have ---------------------------------------------------------------------------------
@@ -80,7 +80,7 @@ def test_nan_and_infinity_become_null_and_are_counted(tmp_path: Path, batch_byte
     assert found[1] == records[1]
     metadata = [json.loads(one or b"") for batch in batches for one in batch.metadata or ()]
     assert metadata == [found[0]["metadata"], found[1]["metadata"]]
-    assert (intake.documents, intake.n_failed, intake.repaired) == (2, 0, {"non_finite_number": 3})
+    assert (intake.documents, intake.n_failed, intake.repaired) == (2, 0, {"not_finite": 3})
 
 
 def test_a_text_that_is_nan_is_a_bad_record(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_byte_of_a_line_takes_four_bytes_of_memory_at_most(tmp_path: Path, rec
 
 
 @needs_proc
-@pytest.mark.parametrize(("suffix", "more"), [(".gz", 64 << 20), (".zst", 320 << 20)])
+@pytest.mark.parametrize(("suffix", "more"), [(".gz", 64 << 20), (".zst", 576 << 20)])
 def test_a_bomb_takes_little_more_memory_than_the_limit(tmp_path: Path, suffix: str, more: int) -> None:
     compress = {".gz": gzip.compress, ".zst": zstandard.compress, ".bz2": bz2.compress}[suffix]
     limit = 64 << 20
