@@ -1,0 +1,42 @@
+"""docs/errors.md: every message of the code is explained there, and its examples show it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dolma.cli.main import run
+from tests.messages import AREAS, PAGE, ROOT, STATUS, Entry, entries, messages, page, pattern
+
+SHOWN = [entry for entry in entries().values() if entry.run]
+
+
+def test_every_message_has_an_area() -> None:
+    files = tuple(file for area in AREAS.values() for file in area)
+    assert [found[0].file for found in messages().values() if not found[0].file.startswith(files)] == []
+
+
+def test_the_page_is_made_of_the_entries() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m tests.messages`"
+
+
+@pytest.mark.parametrize("entry", SHOWN, ids=[entry.message[:60] for entry in SHOWN])
+def test_the_example_shows_its_message(
+    entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("data", "configs"):
+        os.symlink(ROOT / name, tmp_path / name)
+    for name, content in entry.files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    command, *arguments = shlex.split(str(entry.run))
+    assert command == "dolma"
+    status = run(arguments)
+    said = capsys.readouterr().err
+    assert pattern(entry.message).search(said), said
+    assert status in {STATUS[found.error] for found in messages()[entry.message]}
