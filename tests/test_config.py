@@ -166,6 +166,8 @@ def test_a_flag_with_an_unknown_key() -> None:
             {"mix": {"spans": [{"attribute": "email"}]}},
             "$.mix.spans[0]: `attribute` is 'email', expected `tagger.output`",
         ),
+        ({"mix": {"format": "csv"}}, "$.mix: `format` is 'csv', expected .jsonl, "),
+        ({"mix": {"format": ".jsonl/../../X.jsonl"}}, "$.mix: `format` is '.jsonl/../../X.jsonl', expected .jsonl, "),
         ({"dedupe": {"name": "a/b"}}, "$.dedupe: `name` 'a/b' has a separator of paths; expected a name without / "),
         ({"dedupe": {"min_words": -1}}, "$.dedupe: `min_words` is -1, expected 0 or more"),
         ({"dedupe": [{"by": "text"}, {"by": "x"}]}, "$: two `dedupe` sections are called 'dedupe'; give each a `name`"),

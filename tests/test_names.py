@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dolma.config import make_recipe
+from dolma.config import MixConfig, convert, make_recipe
 from dolma.data.dataset import Dataset
 from dolma.data.manifest import FileSet, OutputFile, manifest_of, read_manifest, write_manifest
 from dolma.data.tokens import read_token_manifest
@@ -89,12 +89,13 @@ def test_a_tagger_is_not_called_so(name: str, tmp_path: Path) -> None:
         check(make_recipe({"output": str(tmp_path), "tag": {"taggers": [{"use": "length", "name": name}]}}))
 
 
-@pytest.mark.parametrize("format", [".jsonl/../../X.jsonl", "/../x.jsonl", "x.jsonl", ".jsonl.jsonl", "", ".txt", ".."])
+@pytest.mark.parametrize(
+    "format",
+    [".jsonl/../../X.jsonl", "/../x.jsonl", "x.jsonl", ".jsonl.jsonl", ".jsonl.txt", ".jsonlx", "", ".txt", ".."],
+)
 def test_a_format_is_a_suffix_and_nothing_else(format: str) -> None:
-    recipe = make_recipe({"mix": {"format": format}})
-    assert recipe.mix is not None
-    with pytest.raises(ConfigError, match=r"\$.mix.format: is .*, expected .jsonl, .jsonl.gz"):
-        check_names(recipe.mix, [])
+    with pytest.raises(ConfigError, match=r"\$.mix.*, expected .jsonl, .jsonl.gz"):
+        check_names(convert({"format": format}, MixConfig, path="$.mix"), [])
 
 
 @pytest.mark.parametrize("format", [".jsonl", ".json.gz", ".ndjson", ".jsonl.zst", ".parquet"])
