@@ -189,7 +189,7 @@ def _arguments(call: Tree) -> list[Tree]:
 
 def _check_function(tree: Tree) -> None:
     name = tree["function_name"].lower()
-    if tree.get("schema") or tree.get("catalog"):
+    if tree.get("schema") not in ("", "main", None) or tree.get("catalog") not in ("", "system", None):
         raise ExpressionError(f"calls {name} of something; write {name}(...) with everything in the brackets")
     if name not in ALLOWED:
         raise ExpressionError(_why_not(name))

@@ -83,7 +83,10 @@ def tree_of(statement: str) -> dict[str, Any]:
     text = connection().execute("SELECT json_serialize_sql(?)", [statement]).fetchall()[0][0]
     if "Max expression depth" in text:
         raise ExpressionError(f"is nested too deeply: more than {MAX_DEPTH} levels")
-    return json.loads(text)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ExpressionError("is nested too deeply") from None
 
 
 def text_of(tree: dict[str, Any]) -> str:

@@ -123,7 +123,7 @@ def test_odd_but_single_expressions_are_fine(text: str) -> None:
         ("version() = a.s", r"version\(...\), whose value"),
         ("hash(a.s) % 2 = 0", r"did you mean md5_number_lower\(...\)"),
         ("uppper(a.s) = 'X'", r"there is no such function\n  did you mean 'upper'"),
-        ("main.upper(a.s) = 'X'", r"write upper\(...\) with everything in the brackets"),
+        ("other.upper(a.s) = 'X'", r"write upper\(...\) with everything in the brackets"),
         ("a.s.upper() = 'X'", "with everything in the brackets"),
         ("max(DISTINCT a.b) > 1", "adds up over documents"),
         ("list_sum(DISTINCT a.b) > 1", "DISTINCT, ORDER BY or FILTER"),
