@@ -17,7 +17,7 @@ from dolma.data.dataset import Dataset, Piece, Shard
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.errors import ConfigError
 from dolma.mixers.join import JoinedRows
-from dolma.mixers.subject import Subject, inputs_of, subject_of
+from dolma.mixers.subject import Subject, identified_subject, subject_of
 from dolma.printable import printable
 
 Classes = npt.NDArray[np.int64]
@@ -101,5 +101,5 @@ def by_rule(dataset: Dataset, rules: Mapping[str, str], *, reading: Reading) -> 
     except ConfigError as error:  # its path is a key of a recipe, which there is none of
         of = [label for i, label in enumerate(labels) if error.path == f"$.mix.keep[{i}]"]
         raise ConfigError(error.message, path=f"--rule {of[0]}" if of else "") from error
-    inputs_of(subject)  # refuses attributes of other documents
-    return ByRule(labels=labels, subject=subject, reading=reading)
+    identified = identified_subject(subject)  # refuses attributes of other documents
+    return ByRule(labels=labels, subject=identified, reading=reading)
