@@ -28,6 +28,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -142,23 +143,25 @@ class JsonForm:
         return struct, finish if finishes else None
 
     def _list(self, array: pa.Array, path: str) -> tuple[pa.Array, _Finish]:
-        items, end = self._form(array.flatten(), f"{path}[]")
-        return _listed(array, items), None if end is None else lambda values: [_ended(value, end) for value in values]
+        bounds = _bounds(array)
+        views = pa.types.is_list_view(array.type) or pa.types.is_large_list_view(array.type)
+        parts = array.flatten() if views else array.values.slice(bounds[0], bounds[-1] - bounds[0])
+        items, end = self._form(parts, f"{path}[]")
+        lists = _listed(array, bounds, items)
+        return lists, None if end is None else lambda values: [_ended(value, end) for value in values]
 
     def _map(self, array: pa.MapArray, path: str) -> tuple[pa.Array, _Finish]:
-        kind = array.type
-        pair = pa.struct([pa.field("key", kind.key_type, nullable=False), pa.field("value", kind.item_type)])
-        lists = array.cast(pa.list_(pair))
-        entries = lists.flatten()
-        keys, end_key = self._form(entries.field(0), f"{path}[]")
-        items, end_item = self._form(entries.field(1), f"{path}[]")
+        bounds = _bounds(array)
+        parts = (part.slice(bounds[0], bounds[-1] - bounds[0]) for part in (array.keys, array.items))
+        (keys, end_key), (items, end_item) = (self._form(part, f"{path}[]") for part in parts)
         named = _is_text(keys.type) or end_key is _string
 
         def finish(entries: list[dict[str, Any]]) -> Any:
             pairs = [(_ended(entry["key"], end_key), _ended(entry["value"], end_item)) for entry in entries]
             return _object(pairs) if named else pairs
 
-        return _listed(lists, pa.StructArray.from_arrays([keys, items], names=["key", "value"])), finish
+        entries = pa.StructArray.from_arrays([keys, items], names=["key", "value"])
+        return _listed(array, bounds, entries), finish
 
 
 def _ended(value: Any, end: _Finish) -> Any:
@@ -194,13 +197,20 @@ def _is_list(kind: pa.DataType) -> bool:
     return plain or types.is_list_view(kind) or types.is_large_list_view(kind)
 
 
-def _listed(array: pa.Array, items: pa.Array) -> pa.Array:
-    """Lists of these items, as long as those of the array, and null where they are."""
-    null = array.is_null()
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-    offsets = np.zeros(len(array) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return pa.LargeListArray.from_arrays(pa.array(offsets), items, mask=null)
+def _bounds(array: pa.Array) -> npt.NDArray[np.int64]:
+    """Where each list begins among all values that the array holds, and where the last one ends."""
+    types = pa.types
+    if types.is_list_view(array.type) or types.is_large_list_view(array.type):  # of what `flatten` gives
+        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+    if types.is_fixed_size_list(array.type):
+        return (array.offset + np.arange(len(array) + 1, dtype=np.int64)) * array.type.list_size
+    return array.offsets.to_numpy().astype(np.int64) if len(array) else np.zeros(1, dtype=np.int64)
+
+
+def _listed(array: pa.Array, bounds: npt.NDArray[np.int64], items: pa.Array) -> pa.Array:
+    """Lists of these items, with these bounds, null where those of the array are."""
+    return pa.LargeListArray.from_arrays(pa.array(bounds - bounds[0]), items, mask=array.is_null())
 
 
 def _temporal(array: pa.Array) -> pa.Array:
