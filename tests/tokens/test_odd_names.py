@@ -1,4 +1,4 @@
-"""Whatever ids and file names are, shards verify and every document is traced.
+"""Whatever ids and paths are, shards verify and every document is traced.
 
 Run: pytest tests/tokens/test_odd_names.py
 """
@@ -28,18 +28,18 @@ TRAINING = TrainConfig(
 )
 CHARACTERS = st.characters(exclude_categories=["Cs"]) | st.sampled_from('\r\n\\",\t\u2028\x85nr')
 IDS = st.text(CHARACTERS | st.just("\0"), max_size=8)
-FILES = st.text(CHARACTERS, max_size=8).filter(lambda name: not set(name) & set("/\0*?["))
+FOLDERS = st.text(CHARACTERS, max_size=8).filter(lambda name: not set(name) & set("/\0*?["))
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(IDS, min_size=1, max_size=4, unique=True), FILES)
+@given(st.lists(IDS, min_size=1, max_size=4, unique=True), FOLDERS)
 @example(["a\r", "b\r\n", "\r"], "x")
 @example(["a"], "x\r")
 @example(["a\nb", "a\\nb"], "x\n\\n")
-def test_odd_ids_and_file_names_are_verified_and_traced(ids: list[str], name: str) -> None:
+def test_odd_ids_and_paths_are_verified_and_traced(ids: list[str], name: str) -> None:
     home = Path(tempfile.mkdtemp())
     try:
-        path = home / "in" / f"x{name}.jsonl"
+        path = home / f"x{name}" / "a.jsonl"  # names of document files have no control characters
         path.parent.mkdir()
         lines = [msgspec.json.encode({"id": id, "text": "some words here " * 10}) for id in ids]
         path.write_bytes(b"".join(line + b"\n" for line in lines))
