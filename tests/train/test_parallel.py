@@ -176,3 +176,19 @@ def test_a_batch_that_processes_cannot_share_is_refused(shards: str) -> None:
     three = Processes(rank=0, world_size=3, device=torch.device("cpu"))
     with pytest.raises(ConfigError, match="`batch_size` 8 of stage 'train' does not go into 3 processes"):
         Training(SETTINGS, stages, three, state=None, folder=None)
+
+
+def test_batches_without_a_label_are_skipped_by_all_processes(tmp_path: Path) -> None:
+    tokens = write_shards(tmp_path / "tokens", [some_ids(800)])
+    learnt = np.arange(800) >= 700
+    learnt.tofile(mask_path(f"{tokens}/part-00000.npy"))
+    settings = replaced(SETTINGS, batch_size=2, micro_batch_size=None)
+    train(settings, tokens=tokens, output=str(tmp_path / "alone"))
+    in_processes(2, settings, tokens, tmp_path / "pair")
+    found = [[(one.step, one.labels, one.skipped) for one in records(tmp_path / name)] for name in ("alone", "pair")]
+    assert found[0] == found[1]
+    assert {skipped for _, _, skipped in found[0]} == {True, False}
+    agree(
+        [one for one in records(tmp_path / "alone") if not one.skipped],
+        [one for one in records(tmp_path / "pair") if not one.skipped],
+    )
