@@ -20,6 +20,8 @@ ENTRIES, PAGE = ROOT / "docs" / "errors", ROOT / "docs" / "errors.md"
 FOLDERS = ("dolma", "taggers", "dedupe", "mixers")
 # Their callers are the code of this project, which keeps to what they expect.
 INTERNAL = ("dolma/kernels/",)
+# Whatever is wrong with a value there is wrong with a recipe.
+GIVEN = ("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py")
 STATUS = {
     "ConfigError": 2,
     "MissingExtraError": 2,
@@ -86,8 +88,9 @@ def messages() -> dict[str, list[Message]]:
     found: dict[str, list[Message]] = {}
     for path in _files():
         name = str(path.relative_to(ROOT))
-        for text, error in _raised(ast.parse(path.read_text(encoding="utf-8"))):
-            if text.strip("… :;,.()`'") and not name.startswith(INTERNAL):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for text, error in _raised(tree, values_are_given=name in GIVEN):
+            if not name.startswith(INTERNAL):
                 found.setdefault(text, []).append(Message(text=text, file=name, error=error))
     return found
 
@@ -100,36 +103,98 @@ def _files() -> Iterator[Path]:
                 yield path
 
 
-def _raised(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """First lines and classes of the errors made in this module; a `ValueError` in `__post_init__` is a recipe's."""
+def _raised(tree: ast.Module, *, values_are_given: bool) -> Iterator[tuple[str, str]]:
+    """First lines and classes of the errors made in this module; a `ValueError` in `__post_init__` is a recipe's.
+
+    `values_are_given`: all of its `ValueError`s are. A function that returns an error is what its calls make of it.
+    """
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
+    makers = {function.name: error for function in functions if (error := _name(function.returns)) in STATUS}
+    within = {id(node): function for function in functions for node in ast.walk(function)}
+    texts = _Texts(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef) and node.name == "__post_init__":
-            for inner in ast.walk(node):
-                if isinstance(inner, ast.Call) and _name(inner.func) == "ValueError" and inner.args:
-                    yield from ((text, "ConfigError") for text in _first_lines(inner.args[0]))
-        if isinstance(node, ast.Call) and _name(node.func) in STATUS and node.args:
-            if _name(node.func) == "MissingExtraError":
-                yield "… needs the package …, which is not installed", "MissingExtraError"
-            else:
-                yield from ((text, _name(node.func)) for text in _first_lines(node.args[0]))
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        name = {"fail": "UsageError"}.get(_name(node.func), _name(node.func))
+        function = within.get(id(node))
+        if name == "ValueError" and (values_are_given or (function is not None and function.name == "__post_init__")):
+            name = "ConfigError"
+        if name == "MissingExtraError":
+            yield "… needs the package …, which is not installed", name
+        elif name in STATUS:
+            filled = [{}]
+            if function is not None and function.name in makers:
+                filled = list(_given(function, tree))
+            for given in filled:
+                found = texts.of(node.args[0], texts.constants | given)
+                if function is not None and not any(map(_says, found)):
+                    found = texts.of(node.args[0], _assigned(function) | given)
+                yield from ((text, name) for text in found if _says(text))
 
 
-def _name(function: ast.expr) -> str:
+def _says(text: str) -> bool:
+    return bool(text.strip("… :;,.()`'"))
+
+
+def _assigned(tree: ast.Module | ast.FunctionDef) -> dict[str, ast.expr]:
+    """The texts among the names that a module or function assigns."""
+    return {
+        _name(node.targets[0]): node.value
+        for node in (tree.body if isinstance(tree, ast.Module) else ast.walk(tree))
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.JoinedStr)
+    }
+
+
+def _given(function: ast.FunctionDef, tree: ast.Module) -> Iterator[dict[str, ast.expr]]:
+    """For each call of a function, what its parameters are."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _name(node.func) == function.name:
+            named = zip([parameter.arg for parameter in function.args.args], node.args, strict=False)
+            yield dict(named) | {keyword.arg: keyword.value for keyword in node.keywords if keyword.arg}
+
+
+def _name(function: ast.expr | None) -> str:
     return function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
 
 
-def _first_lines(node: ast.expr) -> list[str]:
-    if isinstance(node, ast.IfExp):
-        return [*_first_lines(node.body), *_first_lines(node.orelse)]
-    return [re.sub("…+", "…", _text(node).partition("\n")[0]).rstrip()]
+class _Texts:
+    """The first lines that an expression may have, with the constants and text functions of its module followed."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self.constants = _assigned(tree)
+        self.tables = {
+            _name(node.targets[0]): node.value.values
+            for node in tree.body
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict)
+        }
+        self.functions = {
+            node.name: [inner.value for inner in ast.walk(node) if isinstance(inner, ast.Return) and inner.value]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and _name(node.returns) == "str"
+        }
+
+    def of(self, node: ast.expr, given: dict[str, ast.expr]) -> list[str]:
+        if isinstance(node, ast.IfExp):
+            return [*self.of(node.body, given), *self.of(node.orelse, given)]
+        if isinstance(node, ast.Call) and node.args:
+            if _name(node.func) in self.functions:
+                return [text for value in self.functions[_name(node.func)] for text in self.of(value, given)]
+            if isinstance(node.func, ast.Attribute) and _name(node.func.value) in self.tables:
+                values = self.tables[_name(node.func.value)]
+                return [text for value in [*values, *node.args[1:]] for text in self.of(value, given)]
+        return [re.sub("…+", "…", _text(node, given).partition("\n")[0]).rstrip()]
 
 
-def _text(node: ast.expr) -> str:
+def _text(node: ast.expr, given: dict[str, ast.expr]) -> str:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
-        return "".join(_text(part) for part in node.values)
-    return _text(node.left) + _text(node.right) if isinstance(node, ast.BinOp) else "…"
+        return "".join(_text(part, given) for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return _text(node.value, given)
+    if isinstance(node, ast.Name) and node.id in given:
+        return _text(given[node.id], {})
+    return _text(node.left, given) + _text(node.right, given) if isinstance(node, ast.BinOp) else "…"
 
 
 def entries() -> dict[str, Entry]:
