@@ -54,6 +54,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
     tokens_by_source: dict[str, int]  # seen so far, in all stages
     losses: list[float]  # that the guard against spikes remembers
     norms: list[float]
+    processes: int = 1  # that trained together
     parent: str | None  # the checkpoint that this run began with or went on from
 
 

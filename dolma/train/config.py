@@ -165,6 +165,9 @@ class EvalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"`length` is {self.length}, expected at least 2")
 
 
+HOW = ("micro_batch_size", "device", "threads", "compile", "activation_checkpointing", "hsdp_replicas")
+"""Settings that say how a run is computed, and not what: they may change where a run is gone on with."""
+
 Schedule = Literal["constant", "cosine", "half_cosine", "linear", "wsd"]
 
 

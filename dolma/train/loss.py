@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -87,17 +87,24 @@ class _CrossEntropyAndZ(torch.autograd.Function):
         return gradient.to(ctx.dtype), None
 
 
-def router_losses(routings: Sequence[Routing]) -> tuple[torch.Tensor, torch.Tensor]:
+def router_losses(
+    routings: Sequence[Routing], *, over_processes: Callable[[torch.Tensor], torch.Tensor] | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Load-balance and z-loss of the routers, means over layers and tokens (OLMoE, arXiv:2409.02060, section 2).
 
     Load balance: `E / k * sum(f_e * P_e)` over the `E` experts, where `f_e` is the share of tokens that go to expert
     `e`, and `P_e` its mean probability; 1 when all are used alike. z: the mean squared log-normaliser.
+
+    `over_processes` sums counts over several processes, so that `f_e` is of all their tokens: then the mean of their
+    losses is the loss of one process with all tokens.
     """
     balance, z = [], []
     for routing in routings:
-        tokens, experts = routing.logits.shape
-        active = routing.chosen.shape[-1]
-        share = torch.bincount(routing.chosen.flatten(), minlength=experts) / tokens
+        experts, active = routing.logits.shape[-1], routing.chosen.shape[-1]
+        counts = torch.bincount(routing.chosen.flatten(), minlength=experts)
+        if over_processes is not None:
+            counts = over_processes(counts)
+        share = counts / (counts.sum() / active)
         likely = torch.softmax(routing.logits, dim=-1).mean(dim=0)
         balance.append(experts / active * (share * likely).sum())
         z.append(torch.logsumexp(routing.logits, dim=-1).pow(2).mean())

@@ -31,6 +31,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     grad_norm: float  # before clipping
     lr: float
     skipped: bool  # nothing moved: see `SpikeGuard`
+    changed: dict[str, str] = {}  # how it is computed otherwise than the step before, where a run is gone on with
     batch: str  # xxh3-64 of the windows' sources and numbers
     tokens_per_second: float
     flops_per_second: float = 0.0  # of all processes

@@ -89,6 +89,12 @@ def spread(model: Transformer, config: TrainConfig, processes: Processes) -> Non
         fully_shard(block, mesh=processes.mesh, mp_policy=policy)
     fully_shard(model, mesh=processes.mesh, mp_policy=policy)
     register_fsdp_forward_method(model, "losses")
+    model.over_processes = _summed
+
+
+def _summed(counts: torch.Tensor) -> torch.Tensor:
+    dist.all_reduce(counts)
+    return counts
 
 
 @contextmanager

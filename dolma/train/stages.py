@@ -87,6 +87,24 @@ class Stages:
             for file in shards.files
         ]
 
+    def differ(self, before: Stages, *, steps: int) -> str | None:
+        """What another resolution said otherwise of the first `steps` steps; None: nothing."""
+        if steps > self.steps:
+            return f"{steps:,} steps are done, more than the {self.steps:,} that are asked for"
+        for step in range(1, steps + 1):
+            now, then = self.of(step), before.of(step)
+            if now.name != then.name:
+                return f"step {step:,} was of stage {then.name!r} and would be of {now.name!r}"
+            if now.rate(step) != then.rate(step):
+                return (
+                    f"the rate of step {step:,} was {then.rate(step):g} and would be {now.rate(step):g}\n"
+                    "  lengths may change where the schedule has a horizon of its own, or is constant"
+                )
+        for now, then in zip(self.stages, before.stages, strict=True):
+            if then.first < steps and not now.loader.instances.same(then.loader.instances):
+                return f"the mixture of stage {now.name!r} takes other windows for another length"
+        return None
+
     def beside(self) -> dict[str, str]:
         """Checksums of what decides the loss beside the ids: labels, and documents' borders where a stage uses them."""
         packed = any(stage.settings.windows == "packed" for stage in self.stages)

@@ -28,7 +28,7 @@ from dolma.printable import printable
 from dolma.run.lock import RunLock
 from dolma.train import checkpoint as checkpointing
 from dolma.train.checkpoint import CheckpointState
-from dolma.train.config import TrainConfig
+from dolma.train.config import HOW, TrainConfig
 from dolma.train.curve import write_curve
 from dolma.train.evaluate import Evaluation, Evaluator
 from dolma.train.metrics import MetricsLog, StepRecord, read_metrics
@@ -51,17 +51,17 @@ _INCIDENTAL = (
     "keep_checkpoints",
     "permanent_every",
     "max_skipped_steps",
-    "threads",
     "prompt",
     "sample_tokens",
-    "activation_checkpointing",
-    "compile",
-    "hsdp_replicas",
+    *HOW,
     "evaluate",
     "peak_flops",
     "tensorboard",
     "wandb",
 )
+
+# What may differ between the steps done and those to come, as long as the steps done stay what they were.
+_LENGTHS = ("steps", "duration_tokens", "epochs")
 
 Progress = Callable[[StepRecord, int], None]
 
@@ -157,10 +157,11 @@ class _Run:
         self.steps = stages.steps
         self.shards = stages.tokenizer
         self.settings = self._settings()
-        self.identity = fingerprint(self.settings)
+        self.identity = fingerprint(_deciding(self.settings))
 
     def _settings(self) -> dict[str, Any]:
         chosen = {k: v for k, v in msgspec.to_builtins(self.config).items() if k not in _INCIDENTAL}
+        chosen["stages"] = [{k: v for k, v in stage.items() if k not in _INCIDENTAL} for stage in chosen["stages"]]
         stages = [
             {"name": stage.name, "steps": stage.steps, "model": msgspec.to_builtins(stage.model)}
             for stage in self.stages.stages
@@ -190,11 +191,10 @@ class _Run:
             if found == self.settings and not (overwrite and self._damaged()):
                 return
             if not overwrite:
-                raise OutputExistsError(
-                    f"{printable(self.output)} holds another run: {_difference(found, self.settings)}\n"
-                    "  `--overwrite` starts afresh; or give another output folder"
-                )
-            self._clear()
+                self._take_over(found)
+                streams.remove(streams.join(self.output, MANIFEST))  # what is finished has another length now
+            else:
+                self._clear()
         elif strangers := self._strangers():
             raise OutputExistsError(
                 f"{printable(self.output)} holds files that no run of ours has written: {printable(strangers[0])}\n"
@@ -204,6 +204,24 @@ class _Run:
         shares = {stage.name: msgspec.to_builtins(stage.shares) for stage in self.stages.stages if stage.shares}
         if shares:
             _write_json(streams.join(self.output, MIXTURE), shares)
+
+    def _take_over(self, found: dict[str, Any]) -> None:
+        """Return when a run of other settings can be gone on with by these: they say the same of all steps done.
+
+        Raises:
+            OutputExistsError: they do not.
+        """
+        said = _difference(found, self.settings)
+        if _deciding(found) == _deciding(self.settings):
+            state, _, _ = self._restore_point()
+            before = None if state is None else resolve_stages(state.config, self.tokens, compare=False)
+            if state is None or before is None or not (reason := self.stages.differ(before, steps=state.step)):
+                return
+            said += f": {reason}"
+        raise OutputExistsError(
+            f"{printable(self.output)} holds another run: {said}\n"
+            "  `--overwrite` starts afresh; or give another output folder"
+        )
 
     def tidy(self) -> None:
         """Remove what a killed run left half-written."""
@@ -304,6 +322,8 @@ class _Run:
                 if step < self.steps:
                     coming = training.fetch(ahead, step + 1)
                 record = training.step(stage, step, batch, waited)
+                if state is not None and step == state.step + 1:
+                    record = msgspec.structs.replace(record, changed=self._changed(state))
                 records.append(record)
                 if log is not None:
                     log.write(record)
@@ -346,6 +366,12 @@ class _Run:
             "  `max_skipped_steps` is how many may be skipped in a row"
         )
 
+    def _changed(self, state: CheckpointState) -> dict[str, str]:
+        """How the steps to come are computed otherwise than those before a checkpoint."""
+        before = {name: getattr(state.config, name) for name in HOW} | {"processes": state.processes}
+        now = {name: getattr(self.config, name) for name in HOW} | {"processes": self.processes.world_size}
+        return {name: f"{before[name]} -> {now[name]}" for name in before if before[name] != now[name]}
+
     def _save(self, training: Training, stage: Stage, step: int, parent: str | None) -> str:
         """The checkpoint of a step that has ended."""
         for shards in self.stages.shards.values():
@@ -370,6 +396,7 @@ class _Run:
             losses=training.guard.losses,
             norms=training.guard.norms,
             parent=parent,
+            processes=self.processes.world_size,
         )
         return checkpointing.save(self.output, training.model, training.optimizer, state, self.processes)
 
@@ -494,6 +521,14 @@ def _skipped(records: list[StepRecord]) -> list[str]:
             f"(first: step {masked[0]:,}); look at the label masks, and at `repetition_filter`"
         )
     return said
+
+
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without the lengths of stages, which decide the steps to come only, as far as `differ` says so."""
+    config = {k: v for k, v in settings.get("config", {}).items() if k not in _LENGTHS}
+    config["stages"] = [{k: v for k, v in stage.items() if k not in _LENGTHS} for stage in config.get("stages", ())]
+    stages = [{k: v for k, v in stage.items() if k not in _LENGTHS} for stage in settings.get("stages", ())]
+    return settings | {"config": config, "stages": stages}
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:

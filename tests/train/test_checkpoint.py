@@ -23,7 +23,7 @@ from dolma.errors import ConfigError, DataError, OutputExistsError, WriteError
 from dolma.run.lock import RunLock
 from dolma.train import TrainConfig, dcp, generate_text, train
 from dolma.train import checkpoint as checkpointing
-from dolma.train.config import EvalConfig
+from dolma.train.config import EvalConfig, SourceConfig, StageConfig
 from dolma.train.data.shards import mask_path
 from dolma.train.evaluate import evaluate_model
 from dolma.train.interop.export import export_checkpoint
@@ -382,3 +382,88 @@ def test_a_disk_that_is_full_names_the_checkpoint_and_the_rerun_goes_on(config, 
     train(config, tokens=tokens, output=str(run))
     train(config, tokens=tokens, output=str(tmp_path / "whole"))
     assert weights(run, 8) == weights(tmp_path / "whole", 8)
+
+
+# --- what may change where a run is gone on with ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "noted"),
+    [
+        ({"micro_batch_size": 2}, {"micro_batch_size": "None -> 2"}),
+        (
+            {"activation_checkpointing": True, "threads": 2},
+            {"activation_checkpointing": "False -> True", "threads": "1 -> 2"},
+        ),
+        ({"hsdp_replicas": 1}, {"hsdp_replicas": "None -> 1"}),
+    ],
+)
+def test_how_a_run_is_computed_may_change_and_is_noted(changed, noted, tokens, config, tmp_path):
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    train(config, tokens=tokens, output=str(run), stop=lambda: True)
+    assert train(replaced(config, **changed), tokens=tokens, output=str(run)).resumed_from == 1
+    train(config, tokens=tokens, output=str(whole))
+    records = log_of(run)
+    assert [record.pop("changed") for record in records] == [{}, noted, *[{}] * 6]
+    for found, expected in zip(records, log_of(whole), strict=True):
+        assert found["loss"] == pytest.approx(expected["loss"], abs=1e-6)
+        assert found["batch"] == expected["batch"]
+
+
+def test_how_a_stage_is_computed_may_change(tokens, config, tmp_path):
+    stages = [StageConfig(name="a", steps=2), StageConfig(name="b", steps=2)]
+    train(replaced(config, steps=None, stages=stages), tokens=tokens, output=str(tmp_path / "run"), stop=lambda: True)
+    stages[1] = msgspec.structs.replace(stages[1], micro_batch_size=1)
+    found = train(replaced(config, steps=None, stages=stages), tokens=tokens, output=str(tmp_path / "run"))
+    assert found.resumed_from == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"schedule": "constant"}, {"schedule": "wsd", "horizon_steps": 100}, {"horizon_steps": 16}],
+    ids=["constant", "wsd", "horizon"],
+)
+def test_a_run_may_be_made_longer_where_its_rates_stay(settings, tokens, config, tmp_path):
+    config = replaced(config, **settings)
+    train(config, tokens=tokens, output=str(tmp_path / "run"))
+    longer = replaced(config, steps=12)
+    result = train(longer, tokens=tokens, output=str(tmp_path / "run"))
+    assert (result.resumed_from, result.steps) == (8, 12)
+    assert train(longer, tokens=tokens, output=str(tmp_path / "run")).already_complete
+    train(longer, tokens=tokens, output=str(tmp_path / "whole"))
+    assert log_of(tmp_path / "run") == log_of(tmp_path / "whole")
+    assert weights(tmp_path / "run", 12) == weights(tmp_path / "whole", 12)
+
+
+def test_a_run_may_be_made_longer_and_shorter_before_its_decay(tokens, config, tmp_path):
+    config = replaced(config, schedule="wsd", steps=20, decay_fraction=0.2)
+    seen = []
+    train(config, tokens=tokens, output=str(tmp_path / "run"), stop=lambda: seen.append(1) or len(seen) == 5)
+    for steps in (40, 8):
+        again = replaced(config, steps=steps)
+        assert train(again, tokens=tokens, output=str(tmp_path / "run"), stop=lambda: True).resumed_from in (5, 6)
+    train(replaced(config, steps=8), tokens=tokens, output=str(tmp_path / "run"))
+    train(replaced(config, steps=8), tokens=tokens, output=str(tmp_path / "whole"))
+    assert log_of(tmp_path / "run") == log_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps", "said"),
+    [
+        ({}, 12, r"`steps` was 8, now 12: the rate of step 3 was .* and would be .*\n  lengths may change where"),
+        ({"schedule": "constant"}, 2, "`steps` was 8, now 2: 4 steps are done, more than the 2 that are asked for"),
+    ],
+)
+def test_a_run_is_not_made_longer_where_its_rates_would_be_others(settings, steps, said, tokens, config, tmp_path):
+    config = replaced(config, **settings)
+    with pytest.raises(Stopped):
+        train(config, tokens=tokens, output=str(tmp_path / "run"), progress=stop_after(6))
+    with pytest.raises(OutputExistsError, match=said):
+        train(replaced(config, steps=steps), tokens=tokens, output=str(tmp_path / "run"))
+
+
+def test_a_run_of_a_mixture_is_not_made_longer(tokens, config, tmp_path):
+    config = replaced(config, schedule="constant", sources={"a": SourceConfig(tokens=tokens, target_ratio=1.0)})
+    train(config, output=str(tmp_path / "run"))
+    with pytest.raises(OutputExistsError, match="the mixture of stage 'train' takes other windows for another length"):
+        train(replaced(config, steps=12), output=str(tmp_path / "run"))

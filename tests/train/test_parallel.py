@@ -16,14 +16,14 @@ import torch
 
 from dolma.errors import ConfigError
 from dolma.train import train
-from dolma.train.config import EvalConfig, StageConfig, TrainConfig
+from dolma.train.config import EvalConfig, ExpertsConfig, StageConfig, TrainConfig
 from dolma.train.data.shards import mask_path
 from dolma.train.evaluate import Evaluation
 from dolma.train.metrics import StepRecord, read_metrics
 from dolma.train.parallel import Processes
 from dolma.train.stages import resolve_stages
 from dolma.train.steps import Training
-from tests.train.conftest import CONFIG, VOCABULARY, log_of, replaced, some_ids, write_shards
+from tests.train.conftest import CONFIG, TINY, VOCABULARY, log_of, replaced, some_ids, write_shards
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -192,3 +192,24 @@ def test_batches_without_a_label_are_skipped_by_all_processes(tmp_path: Path) ->
         [one for one in records(tmp_path / "alone") if not one.skipped],
         [one for one in records(tmp_path / "pair") if not one.skipped],
     )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_mixture_of_experts_trains_alike_in_one_two_and_four_processes(
+    dtype: str, shards: str, tmp_path: Path
+) -> None:
+    experts = ExpertsConfig(count=4, active=2, load_balance_loss=1.0, router_z_loss=0.1)
+    model = msgspec.structs.replace(TINY, experts=experts)
+    config = replaced(SETTINGS, model=model, dtype=dtype, steps=3, learning_rate=1e-3)
+    for n in (1, 2, 4):
+        in_processes(n, config, shards, tmp_path / str(n))
+    one, *others = [records(tmp_path / str(n)) for n in (1, 2, 4)]
+    for found in others:
+        loss, router = (
+            max(abs(getattr(a, name) - getattr(b, name)) for a, b in zip(one, found, strict=True))
+            for name in ("loss", "router_loss")
+        )
+        print(f"{dtype}: losses differ by {loss:.1e}, those of routers by {router:.1e}")
+        if dtype == "float32":
+            assert loss <= 1e-6
+            assert router <= 1e-6

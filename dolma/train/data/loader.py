@@ -58,6 +58,10 @@ class Instances:
     def __len__(self) -> int:
         return len(self.windows)
 
+    def same(self, other: Instances) -> bool:
+        """Whether others are the same windows in the same order."""
+        return np.array_equal(self.sources, other.sources) and np.array_equal(self.windows, other.windows)
+
 
 class Loader:
     """Batches by the 1-based step of a stage."""

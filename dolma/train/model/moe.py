@@ -76,5 +76,5 @@ class MixtureOfExperts(nn.Module):
         counts = torch.bincount(chosen.flatten(), minlength=logits.shape[-1])
         given = self.experts["mlp"](tokens[order // self.active], counts)
         weighted = given * weights.flatten()[order, None].to(given.dtype)
-        mixed = torch.zeros_like(tokens).index_add(0, order // self.active, weighted)
+        mixed = torch.zeros_like(tokens).index_add(0, order // self.active, weighted.to(tokens.dtype))
         return mixed.view_as(x), Routing(logits, chosen)

@@ -6,6 +6,7 @@ Parameter names are OLMo-core's, so that checkpoints need no renaming to be read
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -96,9 +97,11 @@ class Transformer(nn.Module):
     """Token ids of shape `(batch, length)` to logits of shape `(batch, length, padded vocabulary)`.
 
     With `recompute`, the activations of each block are computed again in the backward pass rather than kept.
+    `over_processes` sums counts of tokens over the processes that train together.
     """
 
     recompute = False
+    over_processes: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def __init__(self, config: ModelConfig, *, vocab_size: int) -> None:
         super().__init__()
@@ -174,7 +177,11 @@ class Transformer(nn.Module):
         """What each label costs, without logits of the whole batch in memory."""
         hidden = self.hidden(ids, documents=documents)
         ce, z = head_losses(hidden.vectors, self.head_weight, labels)
-        balance, router_z = router_losses(hidden.routings) if hidden.routings else (None, None)
+        balance, router_z = None, None
+        if hidden.routings:
+            # Passes without a backward one are each process's own.
+            over_processes = self.over_processes if torch.is_grad_enabled() else None
+            balance, router_z = router_losses(hidden.routings, over_processes=over_processes)
         return Losses(ce, z, balance, router_z)
 
     def logits(self, vectors: torch.Tensor) -> torch.Tensor:
