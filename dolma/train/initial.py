@@ -16,6 +16,7 @@ from dolma.train.config import ModelConfig, TrainConfig
 from dolma.train.interop import hf
 from dolma.train.model.init import initialise
 from dolma.train.model.transformer import Transformer
+from dolma.train.torch_file import read_value
 
 
 def fill(model: Transformer, config: TrainConfig) -> None:
@@ -52,6 +53,24 @@ def load_initial_moments(model: Transformer, optimizer: torch.optim.AdamW, confi
     if not os.path.isdir(folder):
         raise DataError("is no checkpoint, so it has no moments\n  leave out `init_optimizer`", file=config.init_from)
     dcp.load_optimizer(folder, model, optimizer)
+
+
+def stored_rate(source: str) -> float:
+    """The learning rate that the optimiser in a checkpoint has.
+
+    Raises:
+        DataError: it has none.
+    """
+    folder = streams.join(source, WEIGHTS)
+    for key, kept in sorted(dcp.read_metadata(folder).items()):
+        if key.startswith("optim.param_groups.") and key.endswith(".lr"):
+            if isinstance(kept, dcp.StoredTensor):
+                rate = torch.zeros(kept.shape)
+                dcp.read_into(folder, {key: rate})
+                return float(rate) if rate.numel() == 1 else 0.0
+            value = read_value(kept)
+            return value if isinstance(value, float) else 0.0
+    raise DataError("has no optimiser to take a rate from\n  give a number as `learning_rate`", file=source)
 
 
 class _Started(msgspec.Struct):

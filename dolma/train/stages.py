@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +10,12 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from dolma.data import streams
+from dolma.data.json_text import decode_json
 from dolma.data.manifest import InputFile
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
+from dolma.train import require_torch
 from dolma.train.config import ModelConfig, StageConfig, TrainConfig, count_tokens, stage_settings
 from dolma.train.data.loader import Instances, Loader
 from dolma.train.data.mixture import SourceShare, plan_mixture, taken_windows
@@ -270,17 +274,45 @@ def model_of_stage(settings: TrainConfig, *, path: str = "$.train") -> ModelConf
 def _peak(settings: TrainConfig, before: Stage | None, path: str) -> float:
     if settings.learning_rate != "inherit":
         return settings.learning_rate
-    if before is None:
+    if before is not None:
+        inherited, whose = before.rate(before.last), f"stage {before.name!r}"
+    elif settings.init_from is not None:
+        inherited, whose = rate_of_checkpoint(settings.init_from), settings.init_from
+    else:
         raise ConfigError(
-            "there is no stage before to inherit a rate from\n  give a number", path=f"{path}.learning_rate"
+            "there is neither a stage before nor `init_from` to inherit a rate from\n  give a number",
+            path=f"{path}.learning_rate",
         )
-    inherited = before.rate(before.last)
-    if inherited == 0:
+    if not 0 < inherited < math.inf:
         raise ConfigError(
-            f"stage {before.name!r} ends at a rate of 0, so there is nothing to inherit\n  give a number",
+            f"{whose} ends at a rate of {inherited:g}, so there is nothing to inherit\n  give a number",
             path=f"{path}.learning_rate",
         )
     return inherited
+
+
+class _State(msgspec.Struct):
+    """What a checkpoint's `state.json` says of its rate."""
+
+    learning_rate: float
+
+
+def rate_of_checkpoint(folder: str) -> float:
+    """The learning rate of the last update before a checkpoint, of ours or of OLMo-core; the latter needs torch.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = os.path.join(folder, "state.json")
+    if not os.path.isfile(path):  # OLMo-core's have none
+        require_torch()
+        from dolma.train.initial import stored_rate
+
+        return stored_rate(folder)
+    try:
+        return decode_json(streams.read_bytes(path), _State).learning_rate
+    except msgspec.DecodeError as error:
+        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
 
 
 def _steps(settings: TrainConfig, loader: Loader) -> int:

@@ -169,6 +169,7 @@ class _Run:
         settings = {
             "config": chosen | {"steps": self.steps, "model": stages[0]["model"]},
             "stages": stages,
+            "peak": self.stages.stages[0].peak,
             "vocab_size": self.shards.vocab_size,
             "tokenizer_sha256": self.shards.tokenizer_sha256,
             "eos_id": self.shards.eos_id,
@@ -537,6 +538,8 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     if changed:
         said = [f"`{key}` was {before.get(key)!r}, now {after.get(key)!r}" for key in changed[:3]]
         return "; ".join(said) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
+    if found.get("peak") != wanted["peak"]:
+        return f"its first rate was {found.get('peak')}, now {wanted['peak']}"
     if found.get("shards") != wanted["shards"]:
         return "its token shards were others"
     before, after = found.get("beside", {}), wanted["beside"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_ends_of_stages_and_permanent_checkpoints_are_kept(staged: TrainConfig, 
 
 
 def test_a_rate_cannot_be_inherited_from_nothing(tokens: str, config: TrainConfig) -> None:
-    with pytest.raises(ConfigError, match="there is no stage before to inherit a rate from"):
+    with pytest.raises(ConfigError, match="there is neither a stage before nor `init_from` to inherit a rate from"):
         resolve_stages(replaced(config, learning_rate="inherit"), tokens)
 
 
@@ -141,3 +142,17 @@ def test_a_shard_in_two_sources_is_refused(staged: TrainConfig, tmp_path: Path) 
     twice = replaced(staged, stages=[replaced(pretrain, sources={"web": pretrain.sources["web"], "all": both})])
     with pytest.raises(ConfigError, match="it would be counted twice"):
         resolve_stages(twice, None)
+
+
+def test_a_rate_is_inherited_from_the_checkpoint_that_a_run_begins_with(tokens: str, tmp_path: Path) -> None:
+    first = train(CONFIG, tokens=tokens, output=str(tmp_path / "first")).checkpoint
+    config = replaced(CONFIG, init_from=first, learning_rate="inherit", schedule="constant", warmup_steps=0)
+    expected = json.loads((Path(first) / "state.json").read_bytes())["learning_rate"]
+    assert resolve_stages(config, tokens).stages[0].peak == expected == pytest.approx(1e-3)
+    train(config, tokens=tokens, output=str(tmp_path / "second"))
+    assert {record["lr"] for record in log_of(tmp_path / "second")} == {expected}
+    # OLMo-core's checkpoints have the rate with the optimiser only.
+    shutil.copytree(first, tmp_path / "theirs")
+    (tmp_path / "theirs" / "state.json").unlink()
+    found = resolve_stages(replaced(config, init_from=str(tmp_path / "theirs")), tokens).stages[0].peak
+    assert found == expected
