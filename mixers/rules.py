@@ -170,18 +170,16 @@ def _compile(kind: Literal["keep", "drop"], path: str, sql: str, catalogue: Cata
         if not columns:
             raise ExpressionError("names no attribute, so it says the same of every document")
         schema = _schema(columns, catalogue)
-        kind_of_value = bound_type(sql, schema)
         check_operands(expression, schema, text=" ".join(sql.split()))
+        kind_of_value = bound_type(sql, schema)
         rule = Rule(path=path, kind=kind, sql=sql, columns=columns)
         bound_type(rule.holds, schema)
     except ExpressionError as error:
         raise ConfigError(f"`{printable(sql)}`: {error}", path=path) from error
     if kind_of_value != "BOOLEAN":
-        raise ConfigError(
-            f"`{printable(sql)}` is {kind_of_value}, expected BOOLEAN"
-            f"\n  compare it with something, such as `{printable(sql)} > 0`",
-            path=path,
-        )
+        several = kind_of_value.startswith(("TUPLE", "STRUCT"))
+        hint = "join conditions by AND or OR" if several else f"compare it, such as `{printable(sql)} > 0`"
+        raise ConfigError(f"`{printable(sql)}` is {kind_of_value}, expected BOOLEAN\n  {hint}", path=path)
     return rule
 
 

@@ -191,7 +191,8 @@ def _text(node: ast.expr, given: dict[str, ast.expr]) -> str:
     if isinstance(node, ast.JoinedStr):
         return "".join(_text(part, given) for part in node.values)
     if isinstance(node, ast.FormattedValue):
-        return _text(node.value, given)
+        text = _text(node.value, given)
+        return repr(text) if node.conversion == ord("r") and text != "…" else text
     if isinstance(node, ast.Name) and node.id in given:
         return _text(given[node.id], {})
     return _text(node.left, given) + _text(node.right, given) if isinstance(node, ast.BinOp) else "…"

@@ -124,12 +124,17 @@ def test_a_name_that_is_no_output_is_explained(tagged: Any, rule: str, hint: str
 @pytest.mark.parametrize(
     ("rule", "why"),
     [
-        ("my.n", r"`my.n` is BIGINT, expected BOOLEAN\n  compare it with something, such as `my.n > 0`"),
+        ("my.n", r"`my.n` is BIGINT, expected BOOLEAN\n  compare it, such as `my.n > 0`"),
+        ("my.n > 5, my.n < 9", r"expected BOOLEAN\n  join conditions by AND or OR"),
         ("my.label", "is VARCHAR, expected BOOLEAN"),
         ("1 = 1", "names no attribute, so it says the same of every document"),
         ("sum(my.n) > 1", "adds up over documents"),
         ("my.n > (SELECT 1)", "subquery"),
         ("my.n >", "no SQL expression"),
+        (
+            "my.spans > 3",
+            r"`my.spans`, which is a list, with `3`.*\n  say how many it has: `len\(my.spans\) > 3`",
+        ),
         ("len(my.n) = 0", "No function matches"),
         ("my.n.deeper > 1", "Cannot extract field|Could not find|Binder|struct"),
     ],
