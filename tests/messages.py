@@ -20,6 +20,8 @@ ENTRIES, PAGE = ROOT / "docs" / "errors", ROOT / "docs" / "errors.md"
 FOLDERS = ("dolma", "taggers", "dedupe", "mixers")
 # Their callers are the code of this project, which keeps to what they expect.
 INTERNAL = ("dolma/kernels/",)
+# What reads files that taggers are given: to a command it is an option that is wrong.
+OPTIONS = ("taggers/", "dolma/data/url_lists.py")
 # Whatever is wrong with a value there is wrong with a recipe.
 GIVEN = ("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py")
 STATUS = {
@@ -91,7 +93,10 @@ def messages() -> dict[str, list[Message]]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for text, error in _raised(tree, values_are_given=name in GIVEN):
             if not name.startswith(INTERNAL):
-                found.setdefault(text, []).append(Message(text=text, file=name, error=error))
+                option = error == "DataError" and name.startswith(OPTIONS)
+                found.setdefault(text, []).append(
+                    Message(text=text, file=name, error="ConfigError" if option else error)
+                )
     return found
 
 
