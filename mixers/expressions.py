@@ -53,10 +53,7 @@ _REFUSED = {
     "PARAMETER": "has a parameter; write the value",
     "POSITIONAL_REFERENCE": "has a positional reference; name the output",
 }
-# DuckDB 2 says what was written, DuckDB 1 the type of it.
-_CONSTANTS = frozenset({"INTEGER", "NUMERIC", "STRING", "BOOLEAN", "NULL_LITERAL"}) | frozenset(
-    {"VARCHAR", "BIGINT", "HUGEINT", "DECIMAL", "DOUBLE", "NULL"}
-)
+_CONSTANTS = frozenset({"INTEGER", "NUMERIC", "STRING", "BOOLEAN", "NULL_LITERAL"})
 _ALIKE = frozenset({"nullif", "greatest", "least"})
 
 
@@ -142,8 +139,6 @@ def _check_node(kind: str, tree: Tree) -> None:
         raise ExpressionError(f"has {tree['type'].lower()}, which a rule cannot have")
     if kind == "FUNCTION":
         _check_function(tree)
-    if kind == "CAST" and "cast_type" in tree:  # DuckDB 1
-        _check_types(tree["cast_type"])
     if kind == "TYPE":
         _check_type(tree["type_name"])
     if kind == "COLLATE" and tree["collation"].lower() not in COLLATIONS:
@@ -152,14 +147,6 @@ def _check_node(kind: str, tree: Tree) -> None:
         raise ExpressionError(
             f"has a constant of kind {_constant_kind(tree)}; a rule has numbers, texts and truth values"
         )
-
-
-def _check_types(tree: Any) -> None:
-    for key, value in tree.items() if isinstance(tree, dict) else ():
-        if key == "id":
-            _check_type(value)
-        elif isinstance(value, dict):
-            _check_types(value)
 
 
 def _check_type(name: str) -> None:
@@ -171,7 +158,7 @@ def _check_type(name: str) -> None:
 
 
 def _constant_kind(tree: Tree) -> str:
-    return tree["literal"]["kind"] if "literal" in tree else tree["value"]["type"]["id"]
+    return tree["literal"]["kind"]
 
 
 def _parameters(side: Tree) -> frozenset[str]:
@@ -224,7 +211,7 @@ def check_operands(expression: Expression, schema: pa.Schema, *, text: str) -> N
         ExpressionError: a list, struct, text or number stands where another of them does; `text` is the whole rule.
     """
     for operands, conditions in _groups(expression.tree):
-        known = [operand for operand in operands if _constant_kind_of(operand) not in ("NULL", "NULL_LITERAL")]
+        known = [operand for operand in operands if _constant_kind_of(operand) != "NULL_LITERAL"]
         if not known:
             continue
         types = types_of(text_of(_statement(known)).removeprefix("SELECT "), schema)
@@ -307,7 +294,7 @@ def _check_alike(operands: Sequence[Tree], types: Sequence[str], text: str) -> N
 
 def _says(operand: Tree, kind: str) -> bool:
     """Whether the operand is a text in quotes that says a value of this type."""
-    if _constant_kind_of(operand) not in ("STRING", "VARCHAR"):
+    if _constant_kind_of(operand) != "STRING":
         return False
-    said = operand["literal"]["text"] if "literal" in operand else operand["value"]["value"]
+    said = operand["literal"]["text"]
     return converts(said, kind)

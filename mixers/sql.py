@@ -40,7 +40,6 @@ SETTINGS = {
     "enable_external_access": "false",
     "lock_configuration": "true",
 }
-_SINCE_DUCKDB_2 = frozenset({"error_on_division_by_zero"})  # before, `ieee_floating_point_ops` alone decides it
 
 
 class ExpressionError(ValueError):
@@ -57,10 +56,9 @@ def connection() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect(":memory:")
     known = {name.lower() for (name,) in con.execute("SELECT name FROM duckdb_settings()").fetchall()}
     for name, value in SETTINGS.items():
-        if name.lower() in known:
-            con.execute(f"SET {name} = {value}")
-        elif name not in _SINCE_DUCKDB_2:
+        if name.lower() not in known:
             raise RuntimeError(f"DuckDB {duckdb.__version__} has no setting {name!r}, which keeps rules from files")
+        con.execute(f"SET {name} = {value}")
     return con
 
 
@@ -79,7 +77,7 @@ def tree_of(statement: str) -> dict[str, Any]:
     Raises:
         ExpressionError: it is nested more deeply than `MAX_DEPTH`.
     """
-    # fetchall, not fetchone: DuckDB 2 takes no further statement while a result has rows left.
+    # fetchall, not fetchone: DuckDB takes no further statement while a result has rows left.
     text = connection().execute("SELECT json_serialize_sql(?)", [statement]).fetchall()[0][0]
     if "Max expression depth" in text:
         raise ExpressionError(f"is nested too deeply: more than {MAX_DEPTH} levels")

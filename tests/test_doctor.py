@@ -96,7 +96,7 @@ def test_an_unknown_tagger_is_a_problem_and_the_rest_is_looked_at(tmp_path: Path
 @pytest.mark.parametrize(
     ("tagger", "get"),
     [
-        ("transformer", "pip install 'dolma[onnx]'; give the option `path`"),
+        ("transformer", "--set 'tag.taggers=[{use: transformer, options: {path: ...}}]'"),
         ({"use": "transformer", "options": {"path": "fineweb-edu-classifier"}}, "dolma fetch fineweb-edu-classifier"),
         ({"use": "perplexity", "options": {"path": "kenlm-wikipedia-en"}}, "run `dolma fetch kenlm-wikipedia-en`"),
         ({"use": "perplexity", "options": {"path": "{here}/documents/a.jsonl"}}, "pip install 'dolma[perplexity]'"),
