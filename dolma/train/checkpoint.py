@@ -21,10 +21,10 @@ from dolma.errors import DataError, DolmaError
 from dolma.train import dcp
 from dolma.train.config import ModelConfig, TrainConfig
 from dolma.train.data.mixture import SourceShare
+from dolma.train.data.shards import tokens_of_run
 from dolma.train.model.transformer import Transformer, unfilled
 from dolma.train.parallel import Processes, barrier
 from dolma.train.presets import count_parameters
-from dolma.train.stages import tokens_of_run
 
 WEIGHTS = "model_and_optim"
 STATE = "state.json"

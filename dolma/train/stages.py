@@ -243,15 +243,6 @@ def _resolve(
     return resolved
 
 
-def tokens_of_run(run: str, stored: Sequence[str]) -> list[str]:
-    """The folders of shards in a checkpoint's `state.json`, which are relative to the run's folder.
-
-    >>> tokens_of_run("/data/runs/first", ["../../tokens"])
-    ['/data/tokens']
-    """
-    return [os.path.normpath(os.path.join(os.path.abspath(run), folder)) for folder in stored]
-
-
 def model_of_stage(settings: TrainConfig, *, path: str = "$.train") -> ModelConfig:
     """The model as a stage runs it.
 

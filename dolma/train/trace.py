@@ -18,7 +18,8 @@ from dolma.data.tokens import read_rows
 from dolma.errors import ConfigError, DataError
 from dolma.train.config import TrainConfig
 from dolma.train.data.loader import global_order
-from dolma.train.stages import Stage, Stages, resolve_stages, tokens_of_run
+from dolma.train.data.shards import tokens_of_run
+from dolma.train.stages import Stage, Stages, resolve_stages
 
 _STEP = re.compile(r"step\d+")  # the folder of a finished checkpoint
 

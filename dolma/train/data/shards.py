@@ -237,3 +237,12 @@ def _checked(folder: str, info: TokenShardInfo, manifest: TokenManifest, *, comp
                 file=path,
             )
     return array
+
+
+def tokens_of_run(run: str, stored: Sequence[str]) -> list[str]:
+    """The folders of shards in a checkpoint's `state.json`, which are relative to the run's folder.
+
+    >>> tokens_of_run("/data/runs/first", ["../../tokens"])
+    ['/data/tokens']
+    """
+    return [os.path.normpath(os.path.join(os.path.abspath(run), folder)) for folder in stored]
