@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from dolma.data.attributes import AttributeReader, attribute_schema
 from dolma.data.columns import SPANS
 from dolma.errors import DolmaError
-from dolma.mixers.rules import typed
+from dolma.mixers.join import column_of
 from tests.fuzz.choices import Choices
 
-CODE = ("dolma/data/attributes.py", "dolma/data/columns.py")
+CODE = ("dolma/data/attributes.py", "dolma/data/columns.py", "mixers/join.py")
 _COLUMNS: tuple[tuple[pa.DataType, list[Any]], ...] = (
     (pa.int64(), [1, None, -(2**62)]),
     (pa.float64(), [1.5, None, float("nan")]),
@@ -61,7 +61,7 @@ def check(choices: Choices, folder: Path) -> None:
         outputs = attribute_schema(str(path))
         with AttributeReader(str(path), list(outputs)) as reader:
             table = reader.take(10)
-        read = {name: typed(table.column(name), output).to_pylist() for name, output in outputs.items()}
+        read = {name: column_of(table, name, output, path=str(path)).to_pylist() for name, output in outputs.items()}
     except DolmaError:
         return
     if damaged:
