@@ -10,6 +10,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,7 @@ INTERNAL = ("dolma/kernels/",)
 # What reads files that taggers are given: to a command it is an option that is wrong.
 OPTIONS = ("taggers/", "dolma/data/url_lists.py")
 # Whatever is wrong with a value there is wrong with a recipe.
-GIVEN = ("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py")
+GIVEN = ("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py", "dolma/train/config.py")
 STATUS = {
     "ConfigError": 2,
     "MissingExtraError": 2,
@@ -36,6 +37,7 @@ STATUS = {
     "AlignmentError": 3,
     "LedgerError": 1,
     "WorkerError": 1,
+    "WriteError": 1,
     "DolmaError": 1,
     "SkippedRecordsError": 4,
     "UnmeasuredError": 4,
@@ -85,6 +87,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError(f"{self.message}: give either `run` or `input`")
 
 
+@cache
 def messages() -> dict[str, list[Message]]:
     """All messages, by their first line."""
     found: dict[str, list[Message]] = {}

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
-from dolma.data.tokens import read_rows
+from dolma.data.tokens import read_rows, rows_path
 from dolma.errors import ConfigError, DataError
 from dolma.train.config import TrainConfig
 from dolma.train.data.loader import global_order
@@ -130,10 +130,13 @@ def _stretches(stage: Stage, source: int, number: int, *, step: int, window: int
 
 @lru_cache(maxsize=64)
 def _rows(shard: str) -> pa.Table:
-    try:
-        return read_rows(shard)
-    except FileNotFoundError as error:
-        raise DataError("has no document rows beside it, so nothing says what its tokens are of", file=shard) from error
+    if not streams.exists(rows_path(shard)):
+        raise DataError(
+            "has no document rows beside it, so nothing says what its tokens are of\n"
+            f"  copy {os.path.basename(rows_path(shard))} beside it, or tokenize again",
+            file=shard,
+        )
+    return read_rows(shard)
 
 
 @lru_cache(maxsize=64)
