@@ -242,6 +242,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     keep_checkpoints: int = 2  # newest ones kept; 0: all
     permanent_every: int | None = None  # steps whose checkpoints are kept for ever
     dtype: Literal["float32", "bfloat16"] = "float32"  # bfloat16: of matrix products; weights stay float32
+    allow_dtype_change: bool = False  # go on with a run of another `dtype`; the step log says where
     device: Literal["cpu", "cuda"] = "cpu"
     activation_checkpointing: bool = False  # recompute each block's activations in the backward pass
     compile: bool = False  # torch.compile each block

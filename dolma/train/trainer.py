@@ -53,6 +53,7 @@ _INCIDENTAL = (
     "max_skipped_steps",
     "prompt",
     "sample_tokens",
+    "allow_dtype_change",
     *HOW,
     "evaluate",
     "peak_flops",
@@ -61,7 +62,8 @@ _INCIDENTAL = (
 )
 
 # What may differ between the steps done and those to come, as long as the steps done stay what they were.
-_LENGTHS = ("steps", "duration_tokens", "epochs")
+_OF_COMING_STEPS = ("steps", "duration_tokens", "epochs", "dtype")
+_NOTED = (*HOW, "dtype")  # changes of these are in the step log
 
 Progress = Callable[[StepRecord, int], None]
 
@@ -215,14 +217,27 @@ class _Run:
         said = _difference(found, self.settings)
         if _deciding(found) == _deciding(self.settings):
             state, _, _ = self._restore_point()
-            before = None if state is None else resolve_stages(state.config, self.tokens, compare=False)
-            if state is None or before is None or not (reason := self.stages.differ(before, steps=state.step)):
+            if state is None:
+                return
+            before = resolve_stages(state.config, self.tokens, compare=False)
+            reason = self._dtype_differs(state) or self.stages.differ(before, steps=state.step)
+            if not reason:
                 return
             said += f": {reason}"
         raise OutputExistsError(
             f"{printable(self.output)} holds another run: {said}\n"
             "  `--overwrite` starts afresh; or give another output folder"
         )
+
+    def _dtype_differs(self, state: CheckpointState) -> str | None:
+        """Why the steps after a checkpoint may not be of another `dtype` than those before; None where they may."""
+        if state.config.dtype == self.config.dtype:
+            return None
+        if state.step == self.steps:
+            return "all steps are done"
+        if not self.config.allow_dtype_change:
+            return "the same steps would come out otherwise\n  `allow_dtype_change: true` goes on in the new one"
+        return None
 
     def tidy(self) -> None:
         """Remove what a killed run left half-written."""
@@ -369,8 +384,8 @@ class _Run:
 
     def _changed(self, state: CheckpointState) -> dict[str, str]:
         """How the steps to come are computed otherwise than those before a checkpoint."""
-        before = {name: getattr(state.config, name) for name in HOW} | {"processes": state.processes}
-        now = {name: getattr(self.config, name) for name in HOW} | {"processes": self.processes.world_size}
+        before = {name: getattr(state.config, name) for name in _NOTED} | {"processes": state.processes}
+        now = {name: getattr(self.config, name) for name in _NOTED} | {"processes": self.processes.world_size}
         return {name: f"{before[name]} -> {now[name]}" for name in before if before[name] != now[name]}
 
     def _save(self, training: Training, stage: Stage, step: int, parent: str | None) -> str:
@@ -525,10 +540,12 @@ def _skipped(records: list[StepRecord]) -> list[str]:
 
 
 def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings without the lengths of stages, which decide the steps to come only, as far as `differ` says so."""
-    config = {k: v for k, v in settings.get("config", {}).items() if k not in _LENGTHS}
-    config["stages"] = [{k: v for k, v in stage.items() if k not in _LENGTHS} for stage in config.get("stages", ())]
-    stages = [{k: v for k, v in stage.items() if k not in _LENGTHS} for stage in settings.get("stages", ())]
+    """The settings without those of the steps to come: lengths, as far as `differ` says so, and `dtype`."""
+    config = {k: v for k, v in settings.get("config", {}).items() if k not in _OF_COMING_STEPS}
+    config["stages"] = [
+        {k: v for k, v in stage.items() if k not in _OF_COMING_STEPS} for stage in config.get("stages", ())
+    ]
+    stages = [{k: v for k, v in stage.items() if k not in _OF_COMING_STEPS} for stage in settings.get("stages", ())]
     return settings | {"config": config, "stages": stages}
 
 

@@ -410,6 +410,27 @@ def test_how_a_run_is_computed_may_change_and_is_noted(changed, noted, tokens, c
         assert found["batch"] == expected["batch"]
 
 
+def test_the_dtype_may_change_where_that_is_asked_for_and_is_noted(tokens, config, tmp_path):
+    run = str(tmp_path / "run")
+    train(config, tokens=tokens, output=run, stop=lambda: True)
+    other = replaced(config, dtype="bfloat16")
+    with pytest.raises(
+        OutputExistsError, match=r"`dtype` was 'float32', now 'bfloat16'(.|\n)*allow_dtype_change: true"
+    ):
+        train(other, tokens=tokens, output=run)
+    allowed = replaced(other, allow_dtype_change=True)
+    assert train(allowed, tokens=tokens, output=run, stop=lambda: True).resumed_from == 1
+    assert train(other, tokens=tokens, output=run).resumed_from == 2  # it is a run of the new one now
+    noted = [record["changed"] for record in log_of(tmp_path / "run")]
+    assert noted == [{}, {"dtype": "float32 -> bfloat16"}, *[{}] * 6]
+
+
+def test_the_dtype_of_a_finished_run_does_not_change(tokens, config, tmp_path):
+    train(config, tokens=tokens, output=str(tmp_path / "run"))
+    with pytest.raises(OutputExistsError, match="`dtype` was 'float32', now 'bfloat16': all steps are done"):
+        train(replaced(config, dtype="bfloat16", allow_dtype_change=True), tokens=tokens, output=str(tmp_path / "run"))
+
+
 def test_how_a_stage_is_computed_may_change(tokens, config, tmp_path):
     stages = [StageConfig(name="a", steps=2), StageConfig(name="b", steps=2)]
     train(replaced(config, steps=None, stages=stages), tokens=tokens, output=str(tmp_path / "run"), stop=lambda: True)
