@@ -339,7 +339,8 @@ def _tokens(
     ]
     # A shard with documents of several sources does not tell which its tokens are of: its folder stands for them.
     known = {
-        shard.path: sources[min(rows[shard.name].sources)] if len(rows[shard.name].sources) == 1 else shard.source
+        named: sources[min(rows[shard.name].sources)] if len(rows[shard.name].sources) == 1 else shard.source
         for shard in subject.shards
+        for named in (shard.name, shard.path)  # ours name them so, other tools by their path
     }
     return by_source(stage.run("tokens", tasks, CountTokens()), known)

@@ -79,7 +79,7 @@ def _by_src(encoded: bytes, path: str) -> dict[str, list[int]]:
 
 
 def by_source(results: Sequence[TaskResult], sources: Mapping[str, str]) -> dict[str, TokenCounts]:
-    """The sums by source, sorted; `sources` gives the source of a shard by its path."""
+    """The sums by source, sorted; `sources` gives the source of a shard by its name and path."""
     found: dict[str, TokenCounts] = {}
     for result in results:
         for src, (documents, tokens) in result.payload["tokens"].items():

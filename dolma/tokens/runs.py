@@ -28,7 +28,7 @@ _MOST_UNITS = 1 << 24  # documents that are cut one by one; more are cut in grou
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """Some documents of one document file (`src`), sorted by place."""
+    """Some documents of one document file, sorted by place; `src` is its name in the manifest."""
 
     name: str
     src: str

@@ -22,7 +22,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, Piece, Shard, identified, pieces
 from dolma.data.documents import Faults, Intake, Reading, read_batches
 from dolma.data.encoding import read_tokenizer
-from dolma.data.manifest import FileSet, OutputFile, fingerprint
+from dolma.data.manifest import FileSet, OutputFile
 from dolma.data.tokens import (
     FORMAT_VERSION,
     NAME,
@@ -141,15 +141,13 @@ def made_again(dataset: Dataset, config: TokenizeConfig, *, output: str, reading
         folder=output,
         stage="tokenize",
         name="tokens",
-        config=_settings(shards, config, read_facts(config), reading=reading, seed=seed),
+        config=_settings(config, read_facts(config), reading=reading, seed=seed),
         inputs=[],
     )
     return why_again(made, sizes={shard.name: shard.size for shard in shards})
 
 
-def _settings(
-    shards: Sequence[Shard], config: TokenizeConfig, facts: TokenizerFacts, *, reading: Reading, seed: int
-) -> dict[str, Any]:
+def _settings(config: TokenizeConfig, facts: TokenizerFacts, *, reading: Reading, seed: int) -> dict[str, Any]:
     return {
         "tokenizer_sha256": facts.sha256,
         "eos": facts.eos,
@@ -160,7 +158,6 @@ def _settings(
         "max_tokens_per_shard": config.max_tokens_per_shard,
         "allow_special_tokens": config.allow_special_tokens,
         "strip": config.strip,
-        "sources": fingerprint([shard.path for shard in shards]),  # the rows name them
         "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
         "on_error": reading.on_error,
         "max_line_bytes": reading.max_line_bytes,
@@ -171,7 +168,7 @@ def _settings(
 def _file_set(
     shards: Sequence[Shard], config: TokenizeConfig, facts: TokenizerFacts, *, output: str, reading: Reading, seed: int
 ) -> FileSet:
-    decides = _settings(shards, config, facts, reading=reading, seed=seed)
+    decides = _settings(config, facts, reading=reading, seed=seed)
     inputs = [shard.input for shard in shards]
     return FileSet(folder=output, stage="tokenize", name="tokens", config=decides, inputs=inputs)
 
@@ -252,7 +249,7 @@ class _Runs:
         if built.documents:
             name = f"{self.number:06d}-{len(self.made):04d}"
             tokens = built.n_bytes // self._itemsize
-            self.made.append(Run(name=name, src=self.piece.shard.path, documents=built.documents, tokens=tokens))
+            self.made.append(Run(name=name, src=self.piece.shard.name, documents=built.documents, tokens=tokens))
             self.outputs += built.write(self.work.work, name, itemsize=self._itemsize)
 
 

@@ -28,7 +28,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """A stretch of a document in a window of a batch.
 
     `window` is the row of the batch, from 0; `start` and `end` are tokens of the document, `end` exclusive; `source` is
-    that of the mixture; `id`, `path` and `line` say where the document is from.
+    that of the mixture; `id`, `path` and `line` say where the document is from, as the rows beside the shard do.
     """
 
     step: int

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ def test_every_sample_document_decodes_to_its_text(
     texts = {}
     for file in sample.glob("*/documents/*.jsonl.gz"):
         for number, line in enumerate(gzip.decompress(file.read_bytes()).splitlines(), start=1):
-            texts[str(file), number] = json.loads(line)
+            texts[f"{file.parent.parent.name}/{file.name}", number] = json.loads(line)
     rows = rows_of(tmp_path / "tokens")
     assert len(rows) == len(texts) == 989
     for row in rows:
@@ -269,10 +270,30 @@ def test_as_many_end_of_text_tokens_as_documents(tmp_path: Path, documents: Writ
     assert int(np.count_nonzero(shard.ids == 256)) == len(shard.rows) == 4
 
 
-def test_rows_name_file_and_line_as_given(tmp_path: Path, documents: Write, run: Tokenize) -> None:
-    path = documents(["a", "b"])
-    run([path], shuffle=False)
-    assert [(row["src"], row["loc"]) for row in rows_of(tmp_path / "tokens")] == [(path, 1), (path, 2)]
+def test_rows_name_line_and_file_as_the_manifest_does(tmp_path: Path, documents: Write, run: Tokenize) -> None:
+    paths = [documents(["a", "b"], f"{name}/documents/{name}.jsonl") for name in ("books", "web")]
+    run(paths, shuffle=False)
+    names = [file.name for file in read_manifest(str(tmp_path / "tokens")).inputs]
+    assert names == ["books/books.jsonl", "web/web.jsonl"]
+    found = [(row["src"], row["loc"]) for row in rows_of(tmp_path / "tokens")]
+    assert found == [(name, line) for name in names for line in (1, 2)]
+
+
+def test_the_same_documents_elsewhere_give_the_same_bytes(
+    tmp_path: Path, documents: Write, run: Tokenize, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("books", "web"):
+        documents(["a", "b"], f"here/{name}/documents/{name}.jsonl", source=name)
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    patterns = "*/documents/*.jsonl"
+    run([f"{tmp_path}/here/{patterns}"], output="absolute")
+    run([f"{tmp_path}/there/{patterns}"], output="moved")
+    monkeypatch.chdir(tmp_path)
+    run([f"here/{patterns}"], output="relative")
+    assert files("absolute") == files("moved") == files("relative")
+    for name, content in files("absolute").items():
+        plain = gzip.decompress(content) if name.endswith(".gz") else content
+        assert str(tmp_path).encode() not in plain
 
 
 def test_a_bad_record_is_left_out_and_counted(tmp_path: Path, documents: Write, run: Tokenize) -> None:
