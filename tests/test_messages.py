@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,8 @@ def test_the_page_is_made_of_the_entries() -> None:
 def test_the_example_shows_its_message(
     entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("data", "configs"):
-        os.symlink(ROOT / name, tmp_path / name)
+    for name in ("data", "configs"):  # folders of its own, so that outputs beside documents lie there
+        shutil.copytree(ROOT / name, tmp_path / name, copy_function=os.symlink)
     for name, content in entry.files.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)

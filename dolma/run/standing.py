@@ -43,14 +43,18 @@ def standing(file_set: FileSet) -> Standing:
     """
     folder = file_set.folder
     try:
-        if streams.exists(folder):
-            raise DataError("is a file", file=folder)
-        manifest = manifests.read_manifest(folder)
+        is_file = streams.exists(folder)
+        manifest = None if is_file else manifests.read_manifest(folder)
     except DataError as error:
         raise OutputExistsError(
             f"{printable(folder)} cannot be an output folder: {error}"
             "\n  give another output folder, or move what is there"
         ) from error
+    if is_file:
+        raise OutputExistsError(
+            f"{printable(folder)} is a file, expected an output folder\n"
+            "  give another output folder, or move the file away"
+        )
     files = set(own_files(folder))
     if manifest is None:
         return Standing(kind="bare", manifest=None, strays=sorted(files))

@@ -149,7 +149,7 @@ def test_another_programs_manifest_is_refused(folder: str) -> None:
 
 def test_a_file_in_place_of_the_folder_is_refused(folder: str) -> None:
     Path(folder).write_text("mine")
-    with pytest.raises(OutputExistsError, match="cannot be an output folder"):
+    with pytest.raises(OutputExistsError, match="is a file, expected an output folder"):
         works.run_write(folder, options=ONE)
 
 
