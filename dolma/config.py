@@ -346,7 +346,7 @@ _EXPONENT = re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+")
 
 
 def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str, Place]) -> None:
-    """Refuse unknown keys before anything else, so that a misspelt one is not reported as something missing."""
+    """Refuse unknown keys and words before anything else: a misspelt key is not to be reported as something missing."""
     if isinstance(value, Mapping):
         struct = next((option for option in _options(kind) if _is_struct(option)), None)
         if struct is not None:
@@ -367,6 +367,12 @@ def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str
         sequence = next((option for option in _options(kind) if typing.get_origin(option) is list), None)
         for i, item in enumerate(value) if sequence is not None else ():
             _check_keys(item, typing.get_args(sequence)[0], f"{path}[{i}]", file, places)
+    elif isinstance(value, str):
+        options = [option for option in _options(kind) if option is not types.NoneType]
+        words = [word for option in options if typing.get_origin(option) is Literal for word in typing.get_args(option)]
+        only_words = all(typing.get_origin(option) is Literal for option in options)
+        if only_words and value not in words:
+            raise _wrong(f"no value {value!r} here; {did_you_mean(value, words)}", path, file, places)
 
 
 def _options(kind: Any) -> tuple[Any, ...]:

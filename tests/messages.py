@@ -60,6 +60,17 @@ AREAS = {
 }
 
 
+# What libraries say to a user: msgspec of a recipe's values, click of options.
+OF_LIBRARIES = {
+    "Expected `…`, got `…`": "ConfigError",
+    "Object missing required field `…`": "ConfigError",
+    "Invalid value for …: …": "UsageError",
+    "Missing option …": "UsageError",
+    "Option … requires an argument.": "UsageError",
+    "Got unexpected extra argument…": "UsageError",
+}
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """A first line in the code, and the file and class of error that have it."""
 
@@ -90,7 +101,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 @cache
 def messages() -> dict[str, list[Message]]:
     """All messages, by their first line."""
-    found: dict[str, list[Message]] = {}
+    found = {text: [Message(text=text, file="dolma/config.py", error=error)] for text, error in OF_LIBRARIES.items()}
     for path in _files():
         name = str(path.relative_to(ROOT))
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -155,7 +155,11 @@ def test_a_flag_with_an_unknown_key() -> None:
         ({"mix": {"keep": "a > 1"}}, "$.mix.keep: Expected `array`, got `str`"),
         ({"mix": {"keep": ["a", 5]}}, "$.mix.keep[1]: Expected `str`, got `int`"),
         ({"mix": {"sources": {"books": {"share": "half"}}}}, "$.mix.sources.books.share: Expected `float | null`"),
-        ({"mix": {"missing": "ignore"}}, "$.mix.missing: Invalid enum value 'ignore'"),
+        ({"mix": {"missing": "ignore"}}, "$.mix.missing: no value 'ignore' here; valid: drop, error, keep"),
+        (
+            {"tokenize": {"tokenizer": "t", "dtype": "uint8"}},
+            "$.tokenize.dtype: no value 'uint8' here; ",
+        ),
         ({"mix": [1]}, "$.mix: Expected `object | null`, got `array`"),
         ({"tag": {}}, "$.tag: Object missing required field `taggers`"),
         ({"tag": {"taggers": []}}, "$.tag: `taggers` is empty, expected at least one name; see `dolma list`"),
