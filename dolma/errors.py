@@ -118,17 +118,28 @@ class UnmeasuredError(DolmaError):
     exit_status = 4
 
 
-# What Dolma 1.x, datatrove and Hugging Face call what has another name here, or none; `-` is as good as `_`.
+# What Dolma 1.x, datatrove and Hugging Face call what has another name here, the first of these that there is, or none;
+# `-` is as good as `_`.
 _ELSEWHERE = {
+    "analyze": "stat",
+    "filter": "mix",
+    "ignore_existing": "overwrite",
+    "tagger_modules": "taggers",
+    "taggers_modules": "taggers",
+    "tokenizer.name_or_path": "tokenizer",
+    "dedupe.name": "name",
+    "attribute_name": "name",
+    "dedupe.documents.attribute_name": "name",
+    "dedupe.paragraphs.attribute_name": "name",
     "processes": "workers",
     "num_proc": "workers",
     "num_workers": "workers",
     "tasks": "workers",
     "jobs": "workers",
     "dryrun": "dry_run",
-    "destination": "output",
-    "output_dir": "output",
-    "output_folder": "output",
+    "destination": "output attributes",
+    "output_dir": "output attributes",
+    "output_folder": "output attributes",
     "work_dir": "",
     "inputs": "documents",
     "input_folder": "documents",
@@ -170,9 +181,13 @@ def did_you_mean(given: str, valid: Iterable[str]) -> str:
 def nearest(given: str, valid: Iterable[str]) -> str | None:
     """The valid name that is meant most probably; None if none is near."""
     valid = sorted(valid)
-    ours = _ELSEWHERE.get(_plain(given))
-    if ours is not None and (ours == "" or any(_plain(name) == ours for name in valid)):
-        return next((name for name in valid if _plain(name) == ours), None)
+    if (ours := _ELSEWHERE.get(_plain(given))) is not None:
+        found = [name for word in ours.split() for name in valid if _plain(name) == word]
+        if found or not ours:
+            return next(iter(found), None)
+    longer = [name for name in valid if len(_plain(given)) > 1 and name.startswith(given)]
+    if len(longer) == 1:
+        return longer[0]
     return next(iter(difflib.get_close_matches(given, valid, n=1)), None)
 
 

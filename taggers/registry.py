@@ -211,7 +211,9 @@ def _load(place: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        raise ConfigError(f"cannot import {module_name!r} for the tagger {place!r}: {error}") from error
+        is_file = os.path.isfile(f"{module_name}.py")
+        hint = f"\n  did you mean the file, `{module_name}.py:{attribute}`?" if is_file else ""
+        raise ConfigError(f"cannot import {module_name!r} for the tagger {place!r}: {error}{hint}") from error
     return _attribute(module, attribute, place)
 
 
@@ -241,16 +243,18 @@ def _from_file(use: str) -> Any:
             place = f"\n  at {raised_at(error)}" if raised_at(error) else ""
             raise ConfigError(
                 f"cannot run {printable(path)} for a tagger: {type(error).__name__}: {printable(error)}{place}"
+                "\n  see docs/tag.md, 'Your own tagger'"
             ) from error
     module = sys.modules[name]
     if attribute:
         return _attribute(module, attribute, use)
-    own = [value for value in vars(module).values() if _looks_like(value) and _is_own(value, name)]
+    own = [key for key, value in vars(module).items() if _looks_like(value) and _is_own(value, name)]
     if len(own) != 1:
-        raise ConfigError(
-            f"{printable(path)} has {len(own)} taggers, expected one\n  name it: `{printable(path)}:attribute`"
-        )
-    return own[0]
+        named = " or ".join(f"`{printable(path)}:{key}`" for key in own)
+        wanted = "a tagger has `@document_tagger(...)` over it: docs/tag.md, 'Your own tagger'"
+        hint = f"name it: {named}" if own else wanted
+        raise ConfigError(f"{printable(path)} has {len(own)} taggers, expected one\n  {hint}")
+    return getattr(module, own[0])
 
 
 def _looks_like(value: Any) -> bool:

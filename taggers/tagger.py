@@ -6,14 +6,14 @@ import itertools
 import os
 import reprlib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, overload, runtime_checkable
 
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch
-from dolma.data.columns import Columns, Output, spans_of
+from dolma.data.columns import Columns, Output, spans_of, whole_numbers
 from dolma.errors import did_you_mean
 
 
@@ -104,13 +104,20 @@ class DocumentTagger:
         """The columns of a batch; of one text, what the function returns.
 
         Raises:
-            ValueError: the function returned other names than are declared.
+            ValueError: the function returned other names than are declared, or a span outside the text.
             TypeError: a value is not of the declared kind.
         """
         if isinstance(batch, str):
-            return self._checked(self.function(batch))
-        rows = [self._checked(self.function(text)) for text in batch.texts()]
-        return {name: _column(name, output, [row[name] for row in rows]) for name, output in self.outputs.items()}
+            row = self._checked(self.function(batch))
+            self._columns([row], [batch])
+            return row
+        texts = batch.texts()
+        return self._columns([self._checked(self.function(text)) for text in texts], texts)
+
+    def _columns(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Columns:
+        return {
+            name: _column(name, output, [row[name] for row in rows], texts) for name, output in self.outputs.items()
+        }
 
     def _checked(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         if not isinstance(row, Mapping):
@@ -161,12 +168,26 @@ def _listed(outputs: Mapping[str, Output]) -> str:
     return ", ".join(map(repr, outputs))
 
 
-def _column(name: str, output: Output, values: list[Any]) -> pa.Array:
+def _column(name: str, output: Output, values: list[Any], texts: Sequence[str]) -> pa.Array:
     try:
-        return spans_of(values) if output.kind == "spans" else pa.array(values, output.arrow_type)
+        if output.kind == "spans":
+            column = spans_of(values)
+        elif output.kind == "int":
+            column = whole_numbers(values)
+        else:
+            column = pa.array(values, output.arrow_type)
     except (TypeError, ValueError, OverflowError) as error:  # Arrow's own are ValueError and TypeError
         returned = reprlib.repr(values[0] if len(values) == 1 else values)
         raise TypeError(f"{name!r} is {_RETURNED[output.kind]}; returned {returned}") from error
+    if output.kind == "spans":
+        for spans, text in zip(values, texts, strict=True):
+            for start, end, _ in spans:
+                if not 0 <= start <= end <= len(text):
+                    raise ValueError(
+                        f"{name!r} has the span ({start}, {end}) in a text of {len(text)} code points; "
+                        "expected 0 <= start <= end <= its length"
+                    )
+    return column
 
 
 _AROUND = ("limits.py", "tagger.py", "registry.py")  # of this package: they stand between a run and a tagger

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from dolma import __version__
-from dolma.cli.printing import say, say_message, say_usage_error
+from dolma.cli.printing import say, say_help, say_message, say_usage_error
 from dolma.errors import ConfigError, DolmaError, did_you_mean
 from dolma.printable import printable
 
@@ -46,6 +46,9 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            say_help(ctx)
+            ctx.exit(2)
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -96,9 +99,7 @@ def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status; messages go to standard error."""
     try:
         _check_text(arguments)
-        dolma.main(args=arguments, prog_name="dolma", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        return stop.exit_code
+        status: int | None = dolma.main(args=arguments, prog_name="dolma", standalone_mode=False)
     except click.ClickException as error:
         say_usage_error(error)
         return error.exit_code
@@ -115,7 +116,7 @@ def run(arguments: list[str]) -> int:
     except DolmaError as error:
         say_message(f"error: {error}")
         return error.exit_status
-    return 0
+    return status or 0
 
 
 def _check_text(arguments: list[str]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from dolma.cli.printing import say_help
 from dolma.errors import ConfigError, did_you_mean, nearest
 from dolma.printable import printable
 from dolma.recipe_file import parse
@@ -62,8 +63,13 @@ class ManualCommand(click.Command):
 
 
 def _why_extra(params: list[click.Parameter], given: list[str]) -> str:
-    """What to type instead, where words stand behind an option that takes one."""
+    """What to type instead, where words stand behind an option that takes one, or behind none."""
     options = {name: param for param in params for name in param.opts if isinstance(param, click.Option)}
+    first = given[0]
+    if not first.startswith("-") and first.endswith((".yaml", ".yml")) and "--config" in options:
+        return f"\n  a recipe is given by an option: `-c {first}`"
+    if not first.startswith("-") and "--documents" in options:
+        return f"\n  documents are given by an option: `--documents {first!r}`"
     for i, word in enumerate(given):
         values = list(itertools.takewhile(lambda value: not value.startswith("-"), given[i + 1 :]))
         if word in options and not getattr(options[word], "is_flag", False) and len(values) > 1:
@@ -87,7 +93,13 @@ def no_such_option(given: str, ctx: click.Context) -> click.UsageError:
 
 
 class ManualGroup(ManualCommand, click.Group):
-    """A command that works by itself and has commands below it."""
+    """A command that has commands below it, and may work by itself."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args and not self.invoke_without_command:
+            say_help(ctx)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in self.commands:
@@ -97,6 +109,10 @@ class ManualGroup(ManualCommand, click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         ManualCommand.format_options(self, ctx, formatter)
         self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, self.commands[name].get_short_help_str(1000)) for name in sorted(self.commands)])
 
 
 def option(*names: str, section: str, key: str | None = None, **kwargs: Any) -> Callable[[F], F]:

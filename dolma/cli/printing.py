@@ -25,6 +25,11 @@ def say_message(message: str) -> None:
     click.echo(printable_message(message), err=True)
 
 
+def say_help(ctx: click.Context) -> None:
+    """The help page of a command that was given nothing, on standard error."""
+    click.echo(ctx.get_help(), err=True)
+
+
 def say_warnings(warnings: Iterable[str]) -> None:
     """Each as a warning on standard error."""
     for warning in warnings:

@@ -59,7 +59,7 @@ def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -
 def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) -> None:
     """Run one stage as its own command: `--output` is the stage's folder, otherwise the recipe's.
 
-    `section` are further recipe keys that the stage cannot do without.
+    `section` are the options that the stage cannot do without.
     """
     from dolma.cli.terminal import show_json, show_outcome, show_plan, show_preview, show_profile
     from dolma.pipeline import input_of, plan_stage, preview_mix, write_recipe_beside
@@ -70,8 +70,9 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
     if getattr(recipe, stage) is None and stage in ("dedupe", "stat"):
         recipe = recipe_of(ctx, overrides | {f"{stage}": {}})  # all of their settings have defaults
     if getattr(recipe, stage) is None:
+        wanted = [flag for flag in section if not _is_given(ctx, flag)]
         raise ConfigError(
-            f"nothing says what to {stage}\n  give {' and '.join(section)}, or `-c` a recipe with `{stage}:`"
+            f"nothing says what to {stage}\n  give {' and '.join(wanted)}, or `-c` a recipe with `{stage}:`"
         )
     running = running_of(ctx, recipe)
     if stage != "train":
@@ -99,6 +100,11 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
                 show_profile(outcome.report.profile)
         check_skipped(outcome, recipe)
         check_measured([outcome], recipe)
+
+
+def _is_given(ctx: click.Context, flag: str) -> bool:
+    name = next(param.name or "" for param in ctx.command.params if flag in param.opts)
+    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 def say_left_out(dataset: Dataset) -> None:

@@ -106,6 +106,15 @@ def as_declared(column: pa.Array | pa.ChunkedArray, output: Output) -> pa.Array:
         raise ValueError(str(error)) from error
 
 
+def whole_numbers(values: Sequence[int | None]) -> pa.Array:
+    """Integers as int64. Arrow by itself takes 1.5 for 1 where it is told the type.
+
+    Raises:
+        ValueError: a value is no whole number.
+    """
+    return as_declared(pa.array(values), Output(kind="int", meaning=""))
+
+
 def _one_chunk(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     if isinstance(column, pa.Array):
         return column
@@ -149,8 +158,8 @@ def spans_of(documents: Sequence[Sequence[tuple[int, int, float]]]) -> pa.ListAr
     starts, ends, scores = zip(*flat, strict=True) if flat else ((), (), ())
     return spans_column(
         np.array([len(spans) for spans in documents], dtype=np.int64),
-        np.array(starts, dtype=np.int64),
-        np.array(ends, dtype=np.int64),
+        whole_numbers(starts).to_numpy(),
+        whole_numbers(ends).to_numpy(),
         np.array(scores, dtype=np.float64),
     )
 

@@ -80,10 +80,19 @@ def test_the_first_page_lists_every_command_and_where_to_start(dolma: Dolma) -> 
     assert "dolma run configs/quickstart.yaml" in ended.out
 
 
-def test_no_command_shows_the_first_page(dolma: Dolma) -> None:
-    ended = dolma()
+@pytest.mark.parametrize("command", [[], ["classifier"]])
+def test_nothing_but_a_command_of_commands_shows_its_help_page(dolma: Dolma, command: list[str]) -> None:
+    ended = dolma(*command)
     assert ended.status == 2
-    assert "Commands:" in ended.err + ended.out
+    assert ended.out == ""
+    assert ended.err == dolma(*command, "--help").out
+
+
+@pytest.mark.parametrize("name", ["classifier", "train"])
+def test_a_command_of_commands_says_the_whole_sentence_of_each(dolma: Dolma, name: str) -> None:
+    listed = dolma(name, "--help").out.partition("\nCommands:\n")[2]
+    assert listed
+    assert "..." not in listed
 
 
 @pytest.mark.parametrize(("alias", "name"), ALIASES.items())

@@ -208,9 +208,15 @@ def test_parts_of_a_run_finish_it_together(dolma: Dolma, corpus: Path) -> None:
 
 
 def test_a_command_without_what_it_needs_says_which_flags(dolma: Dolma) -> None:
-    ended = dolma("tag", "--documents", NOWHERE)
+    ended = dolma("tag")
     assert ended.status == 2
     assert "nothing says what to tag\n  give --taggers and --documents, or `-c` a recipe with `tag:`" in ended.err
+
+
+def test_a_command_without_what_it_needs_leaves_out_the_flags_that_are_given(dolma: Dolma) -> None:
+    ended = dolma("train", "--tokens", "runs/a/tokens")
+    assert ended.status == 2
+    assert "nothing says what to train\n  give --model and --output, or `-c` a recipe with `train:`" in ended.err
 
 
 def test_a_command_without_documents_says_which_flag(dolma: Dolma) -> None:
@@ -414,6 +420,8 @@ def test_progress_is_shown_when_asked(dolma: Dolma, corpus: Path) -> None:
     [
         (["--documents", "a.jsonl", "b.jsonl"], "the shell put 2 names in the place of a pattern: quote it, as in"),
         (["--taggers", "length", "gopher"], "repeat the option: `--taggers length --taggers gopher`"),
+        (["mydata"], "documents are given by an option: `--documents 'mydata'`"),
+        (["recipe.yaml"], "a recipe is given by an option: `-c recipe.yaml`"),
         (["--attributes", "my", "folder"], "--attributes takes one value; quote it if there are spaces"),
     ],
 )

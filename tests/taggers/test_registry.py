@@ -198,10 +198,21 @@ def test_an_attribute_that_is_not_there(tmp_path: Path) -> None:
     assert wrong(f"{use}:shoot") == f"{use}:shoot: no 'shoot' there; did you mean 'shout'?"
 
 
-@pytest.mark.parametrize(("code", "n"), [("x = 1\n", 0), (HEAD + CLASS.format(name="A") + CLASS.format(name="B"), 2)])
-def test_a_file_of_no_or_two_taggers(tmp_path: Path, code: str, n: int) -> None:
-    use = written(tmp_path, code)
-    assert wrong(use) == f"{use} has {n} taggers, expected one\n  name it: `{use}:attribute`"
+def test_a_file_of_no_tagger_says_what_makes_one(tmp_path: Path) -> None:
+    use = written(tmp_path, "x = 1\n")
+    hint = "a tagger has `@document_tagger(...)` over it: docs/tag.md, 'Your own tagger'"
+    assert wrong(use) == f"{use} has 0 taggers, expected one\n  {hint}"
+
+
+def test_a_file_of_two_taggers_names_both(tmp_path: Path) -> None:
+    use = written(tmp_path, HEAD + CLASS.format(name="A") + CLASS.format(name="B"))
+    assert wrong(use) == f"{use} has 2 taggers, expected one\n  name it: `{use}:A` or `{use}:B`"
+
+
+def test_a_file_named_as_a_module_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, ONE_FUNCTION, "my_own_taggers.py")
+    monkeypatch.chdir(tmp_path)
+    assert wrong("my_own_taggers:shout").endswith("\n  did you mean the file, `my_own_taggers.py:shout`?")
 
 
 def test_a_file_that_cannot_be_run(tmp_path: Path) -> None:
