@@ -34,6 +34,7 @@ def test_the_example_shows_its_message(
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
+    monkeypatch.setenv("DOLMA_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     command, *arguments = shlex.split(str(entry.run))
     assert command == "dolma"
