@@ -17,6 +17,7 @@ from dolma.printable import printable
 MOST_BYTES = 1 << 20
 MOST_VALUES = 200_000
 MOST_DEPTH = 64
+MOST_PATHS = 50 << 20  # characters of the paths of all values
 _TAG = "tag:yaml.org,2002:"
 _TRUE, _FALSE = {"yes", "true", "on"}, {"no", "false", "off"}
 
@@ -93,12 +94,15 @@ class _Values:
     def __init__(self, file: str) -> None:
         self.file = file
         self.places: dict[str, Place] = {}
-        self._n_values = 0
+        self._n_values = self._n_characters = 0
 
     def of(self, node: Any, path: str, depth: int) -> Any:
         self._n_values += 1
         if self._n_values > MOST_VALUES:
             raise _problem(node, f"more than {MOST_VALUES:,} values, aliases followed", self.file)
+        self._n_characters += len(path)
+        if self._n_characters > MOST_PATHS:
+            raise _problem(node, "its keys are too long for how deep and how often they stand", self.file)
         if depth > MOST_DEPTH:
             raise _problem(node, f"nested more than {MOST_DEPTH} deep, or an alias of what it stands in", self.file)
         line = node.start_mark.line + 1

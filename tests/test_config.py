@@ -263,6 +263,11 @@ def refused(tmp_path: Path, text: str) -> str:
 
 
 LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 40))
+LONG_KEYS = (
+    "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\nc:\n"
+    + "".join(f"{' ' * i}? {'k' * 2_000}\n{' ' * i}:\n" for i in range(1, 60))
+    + f"{' ' * 60}[{', '.join(['*b'] * 100)}]\n"
+)
 MERGES = "m0: &m0 {k: 1}\n" + "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 1}'] * 10)}]}}\n" for i in range(1, 40))
 
 
@@ -270,6 +275,7 @@ MERGES = "m0: &m0 {k: 1}\n" + "".join(f"m{i}: &m{i} {{<<: [{', '.join([f'*m{i - 
     ("text", "message"),
     [
         (LAUGHS, "more than 200,000 values, aliases followed"),
+        (LONG_KEYS, "its keys are too long for how deep and how often they stand"),
         (MERGES, "more than 200,000 values, aliases followed"),
         ("documents: &a [*a]\n", "nested more than 64 deep, or an alias of what it stands in"),
         ("mix: &m\n  sources: {x: *m}\n", "nested more than 64 deep, or an alias of what it stands in"),
