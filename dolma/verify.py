@@ -20,6 +20,7 @@ from dolma.data.dataset import Dataset, Shard
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.formats.table import format_of
 from dolma.data.manifest import NAME, RECIPE, Manifest, OutputFile, read_manifest
+from dolma.data.shards import Origins
 from dolma.errors import ConfigError, DataError
 from dolma.pipeline import FOLDERS, dataset_of, reading_of
 from dolma.printable import printable
@@ -203,6 +204,7 @@ def _check_tokens(folder: str) -> list[str]:
 def _check_ids(dataset: Dataset, reading: Reading) -> list[str]:
     shards = dataset.shards()
     checksums = {shard.path: streams.checksum(shard.path) for shard in shards}
+    origins: dict[str, Origins] = {}
     problems = []
     for name in dataset.attribute_names(shards):
         for shard in shards:
@@ -212,19 +214,16 @@ def _check_ids(dataset: Dataset, reading: Reading) -> list[str]:
                 continue
             try:
                 _check_shard_ids(shard, path, reading)
-                made_from = _made_from(dataset.attribute_folder(name, shard))
+                folder = dataset.attribute_folder(name, shard)
+                if folder not in origins:
+                    manifest = read_manifest(folder)
+                    origins[folder] = Origins(manifest.inputs if manifest is not None else [])
             except DataError as error:
                 problems.append(_line(error))
                 continue
-            if made_from and checksums[shard.path] not in made_from:
+            if not origins[folder].know(shard, checksums[shard.path]):
                 problems.append(f"{shard.path}: is not the file that {path} was made from: its bytes have changed")
     return problems
-
-
-def _made_from(folder: str) -> set[str]:
-    """The checksums of the documents that a set of attributes was made from; none when nothing tells."""
-    manifest = read_manifest(folder)
-    return set() if manifest is None else {file.checksum for file in manifest.inputs}
 
 
 def _check_shard_ids(shard: Shard, path: str, reading: Reading) -> None:

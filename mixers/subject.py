@@ -14,6 +14,7 @@ from dolma.data.dataset import Dataset, Shard, identified, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.formats.table import EXPECTED, format_of, is_document, strip_suffixes
 from dolma.data.manifest import InputFile, Manifest, input_content, input_file, read_manifest
+from dolma.data.shards import Origins
 from dolma.errors import AlignmentError, ConfigError, DataError, did_you_mean
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile
@@ -192,13 +193,13 @@ def _is_empty(shard: Shard) -> bool:
 
 def _refuse_stale(subject: Subject, documents: Sequence[InputFile]) -> None:
     """Compare the documents with what the manifests of their attributes say these were made from."""
-    made_from: dict[str, set[str]] = {}
+    origins: dict[str, Origins] = {}
     for shard, document in zip(subject.shards, documents, strict=True):
         for file in subject.files[shard.name]:
             folder = subject.dataset.attribute_folder(file.set, shard)
-            if folder not in made_from:
-                made_from[folder] = _made_from(folder)
-            if made_from[folder] and document.checksum not in made_from[folder]:
+            if folder not in origins:
+                origins[folder] = _origins(folder)
+            if not origins[folder].know(shard, document.checksum):
                 _read_through(shard)
                 raise AlignmentError(
                     f"is not the file that {file.path} was made from: its bytes have changed since\n"
@@ -212,10 +213,9 @@ def _read_through(shard: Shard) -> None:
     format_of(shard.path).count(shard.path)
 
 
-def _made_from(folder: str) -> set[str]:
-    """The checksums of the documents that a set of attributes was made from; none when nothing tells."""
+def _origins(folder: str) -> Origins:
     manifest = _manifest_of(folder)
-    return set() if manifest is None else {file.checksum for file in manifest.inputs}
+    return Origins(manifest.inputs if manifest is not None else [])
 
 
 def _manifest_of(folder: str) -> Manifest | None:

@@ -321,6 +321,23 @@ def test_a_text_that_changed_under_its_id_is_found(finished: Path, out: Path, tm
     assert verify([], recipe).problems == expected
 
 
+def test_two_files_with_the_same_ids_that_changed_places_are_found(tmp_path: Path) -> None:
+    a, b = (tmp_path / "documents" / f"{name}.jsonl" for name in "ab")
+    a.parent.mkdir()
+    a.write_text('{"id": "1", "text": "short"}\n')
+    b.write_text('{"id": "1", "text": "a longer one"}\n')
+    assert run(["tag", "-t", "length", "--documents", str(a.parent)]) == 0
+    recipe = make_recipe({"documents": [str(a.parent)]})
+    assert verify([], recipe).problems == []
+    a.rename(tmp_path / "other")
+    b.rename(a)
+    (tmp_path / "other").rename(b)
+    made = "was made from: its bytes have changed"
+    assert verify([], recipe).problems == [
+        f"{path}: is not the file that {tmp_path}/attributes/length/{path.name}.parquet {made}" for path in (a, b)
+    ]
+
+
 # --- the command -----------------------------------------------------------------------------------------------------
 
 

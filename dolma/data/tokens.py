@@ -163,6 +163,7 @@ def _unescaped(names: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
+_ROWS_AT_ONCE = 1 << 30  # bytes; a row, which an id may make long, has to fit
 _ROWS = {"start": pa.int64(), "end": pa.int64(), "id": pa.string(), "src": pa.string(), "loc": pa.int64()}
 
 
@@ -179,7 +180,9 @@ def read_rows(shard: str) -> pa.Table:
     try:
         rows = pa_csv.read_csv(
             io.BytesIO(encoded),
-            read_options=pa_csv.ReadOptions(column_names=list(_ROWS), use_threads=False),
+            read_options=pa_csv.ReadOptions(
+                column_names=list(_ROWS), use_threads=False, block_size=max(1, min(len(encoded), _ROWS_AT_ONCE))
+            ),
             parse_options=pa_csv.ParseOptions(newlines_in_values=True),
             convert_options=pa_csv.ConvertOptions(column_types=_ROWS, null_values=[]),
         )

@@ -134,6 +134,13 @@ def test_half_an_id_is_an_error(tmp_path: Path) -> None:
         open_tokens(str(tmp_path / "part-00000.npy"), "uint32")
 
 
+def test_a_row_may_be_longer_than_a_block_of_arrow(tmp_path: Path) -> None:
+    names = ["before", "x" * (3 << 20), "after"]
+    with TokenShardWriter(str(tmp_path / "part-00000.npy")) as writer:
+        writer.write([b"\0\0" * 3], counts=[1, 1, 1], names=names, sources=["s"] * 3, lines=[1, 2, 3])
+    assert read_rows(str(tmp_path / "part-00000.npy"))["id"].to_pylist() == names
+
+
 @pytest.mark.parametrize("rows", [b"0,1,a\n", b"0,x,a,s,1\n", b"0,1,a,s,1,2\n"])
 def test_rows_of_another_shape_are_an_error(rows: bytes, tmp_path: Path) -> None:
     path = tmp_path / "part-00000.npy"

@@ -13,10 +13,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dolma.config import MixConfig, SpanEdit, TagConfig
+from dolma.config import DedupeConfig, MixConfig, SpanEdit, TagConfig
 from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import read_manifest
+from dolma.dedupe.stage import dedupe
 from dolma.errors import AlignmentError, ConfigError, DataError, OutputExistsError, RecordError
 from dolma.mixers.stage import mix, plan
 from dolma.run.runner import RunOptions
@@ -329,6 +330,28 @@ def test_attributes_of_an_earlier_version_of_a_file_are_refused(corpus: Any) -> 
         f"{path}: is not the file that {corpus.folder}/web/attributes/length/a.jsonl.parquet was made from: "
         "its bytes have changed since\n  make the attributes 'length' again"
     )
+
+
+def test_attributes_of_another_file_with_the_same_ids_are_refused(corpus: Any) -> None:
+    one, other = (corpus.write_texts("web", [text], name=f"{name}.jsonl") for name, text in (("a", "x"), ("b", "x y")))
+    tag(corpus.dataset(), TagConfig(taggers=["length"]), options=RunOptions(workers=1))
+    held = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(held)
+    with pytest.raises(
+        AlignmentError, match=r"a\.jsonl: is not the file that .*/length/a\.jsonl\.parquet was made from"
+    ):
+        corpus.mix(keep=["length.words = 1"])
+
+
+@pytest.mark.parametrize("pattern", ["*/documents/*", "web/documents", "web/documents/sub/*", "**/*.jsonl"])
+def test_attributes_fit_whatever_pattern_finds_the_file(corpus: Any, pattern: str) -> None:
+    for source, text in (("web", "one"), ("books", "one two")):
+        corpus.write_texts(source, [text], name="sub/a.jsonl")
+        corpus.write_texts(source, [text * 3], name="a.jsonl")
+    dedupe(corpus.dataset(), DedupeConfig(), options=RunOptions(workers=1))
+    dataset = corpus.dataset(f"{corpus.folder}/{pattern}")
+    assert corpus.mix(dataset=dataset, drop=["dedupe.duplicate"]).ledger.total().out.documents > 0
 
 
 def test_empty_files_are_not_copies_of_each_other(corpus: Any) -> None:
