@@ -11,13 +11,14 @@ from typing import Any
 
 import msgspec
 
+from dolma.config import TokenizeConfig
 from dolma.data import streams
 from dolma.data.attributes import attribute_notes, attribute_schema
 from dolma.data.dataset import is_native
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import FORMAT_VERSION, FileSet, Manifest
-from dolma.data.tokens import read_token_manifest
-from dolma.errors import LedgerError
+from dolma.data.tokens import TokenManifest, read_token_manifest
+from dolma.errors import ConfigError, LedgerError
 from dolma.run.ledger import Ledger
 
 
@@ -81,6 +82,12 @@ def _of_mix(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
     for place in ("documents/", "rows/"):
         n_rows = sum(out.rows for out in manifest.outputs if out.path.startswith(place))
         yield from _differences(place, **{"number of documents in the ledger": (total.written.documents, n_rows)})
+    sizes = {out.path: out.rows for out in manifest.outputs}
+    suffix = manifest.config["format"]
+    for path in filter(lambda path: path.startswith("documents/"), sizes):
+        rows = f"rows/{path.removeprefix('documents/').removesuffix(suffix)}.parquet"
+        if sizes.get(rows) != sizes[path]:
+            yield f"{path} has {sizes[path]:,} documents, {rows} has {sizes.get(rows, 'no')} rows"
 
 
 def _of_tokens(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
@@ -104,6 +111,21 @@ def _of_tokens(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]
             "number of documents in the ledger": (out.documents, sum(shard.documents for shard in tokens.shards)),
         },
     )
+    yield from _of_tokenizer(streams.join(folder, tokens.tokenizer), config, tokens)
+
+
+def _of_tokenizer(path: str, config: dict[str, Any], tokens: TokenManifest) -> Iterator[str]:
+    from dolma.tokens.tokenizer import read_facts
+
+    try:
+        facts = read_facts(TokenizeConfig(tokenizer=path, eos=config["eos"], bos=config["bos"], dtype=config["dtype"]))
+    except ConfigError as error:
+        yield str(error).split("\n")[0]
+        return
+    said = {key: getattr(tokens, key) for key in ("vocab_size", "eos_id", "bos_id", "pad_id")}
+    for key, value in {"sha256": tokens.tokenizer_sha256, **said}.items():
+        if getattr(facts, key) != value:
+            yield f"tokens.json says that {key} is {value!r}, of {tokens.tokenizer} it is {getattr(facts, key)!r}"
 
 
 def _of_checkpoint(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:

@@ -306,6 +306,61 @@ def test_a_file_set_of_a_run_that_is_gone_is_found(out: Path, name: str) -> None
     assert expected in problems(out)
 
 
+def reseal_tokens(folder: Path, **changes: object) -> None:
+    edited = json.loads((folder / "tokens.json").read_text()) | changes
+    (folder / "tokens.json").write_text(json.dumps(edited))
+    reseal_output(folder, "tokens.json")
+
+
+def reseal_output(folder: Path, name: str) -> None:
+    manifest = read_manifest(str(folder))
+    assert manifest is not None
+    path = str(folder / name)
+    now = {"bytes": streams.size(path), "checksum": streams.checksum(path)}
+    reseal(folder, outputs=[msgspec.structs.replace(o, **now) if o.path == name else o for o in manifest.outputs])
+
+
+@pytest.mark.parametrize(("key", "value"), [("vocab_size", 60000), ("pad_id", 0), ("tokenizer", "part-00000.npy")])
+def test_what_tokens_json_says_of_the_tokenizer_is_compared_with_it(out: Path, key: str, value: object) -> None:
+    reseal_tokens(out / "tokens", **{key: value})
+    assert len(problems(out)) == 1
+
+
+def test_another_format_of_tokens_json_is_found(out: Path) -> None:
+    reseal_tokens(out / "tokens", format_version=2)
+    assert any("its version is 2, expected 1" in problem for problem in problems(out))
+
+
+def test_another_tokenizer_beside_the_shards_is_found(out: Path) -> None:
+    path = out / "tokens" / "tokenizer.json"
+    path.write_bytes(path.read_bytes() + b"\n")
+    reseal_output(out / "tokens", path.name)
+    assert "sha256" in problems(out)[0]
+
+
+def test_shards_whose_documents_begin_and_end_with_one_token_are_fine(finished: Path, tmp_path: Path) -> None:
+    frame = ["--bos", "<|endoftext|>", "--eos", "<|endoftext|>", "--tokenizer", TOKENIZER]
+    assert run(["tokenize", *frame, "--documents", str(finished / "documents"), "-o", str(tmp_path / "t")]) == 0
+    assert problems(tmp_path / "t") == []
+
+
+def test_documents_of_a_mix_that_went_to_another_of_its_files_are_found(out: Path) -> None:
+    manifest = read_manifest(str(out / "mixed"))
+    assert manifest is not None
+    a, b = (out / "mixed" / "documents" / f"{name}.jsonl" for name in "ab")
+    lines = a.read_bytes().splitlines(keepends=True)
+    a.write_bytes(b"".join(lines[:-1]))
+    b.write_bytes(b.read_bytes() + lines[-1])
+    for path, more in ((a, -1), (b, 1)):
+        name = f"documents/{path.name}"
+        reseal_output(out / "mixed", name)
+        resealed = read_manifest(str(out / "mixed"))
+        assert resealed is not None
+        outputs = [msgspec.structs.replace(o, rows=o.rows + more * (o.path == name)) for o in resealed.outputs]
+        reseal(out / "mixed", outputs=outputs)
+    assert [f"documents/{name}.jsonl has" in said for name, said in zip("ab", problems(out), strict=True)] == [True] * 2
+
+
 def test_a_text_that_changed_under_its_id_is_found(finished: Path, out: Path, tmp_path: Path) -> None:
     path = tmp_path / "documents" / "a.jsonl"
     path.parent.mkdir()

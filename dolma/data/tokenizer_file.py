@@ -95,14 +95,21 @@ class TokenizerFile:
         return model.unk_token
 
     @property
+    def has_every_byte(self) -> bool:
+        """Whether a BPE has a token for each byte of UTF-8, so that no text is unknown to it."""
+        model = self.content.model
+        if model.type not in ("BPE", None) or isinstance(model.vocab, list):
+            return False
+        if _is_byte_level(self.content.pre_tokenizer) or _is_byte_level(self.content.normalizer):
+            return all(symbol in model.vocab for symbol in _BYTE_SYMBOLS)
+        return bool(model.byte_fallback) and all(f"<0x{byte:02X}>" in model.vocab for byte in _UTF8_BYTES)
+
+    @property
     def drops_characters(self) -> bool:
         """Whether characters that it has no token for vanish: a BPE with neither all bytes nor an unknown token."""
         model = self.content.model
-        if model.type not in ("BPE", None) or isinstance(model.vocab, list) or model.unk_token is not None:
-            return False
-        if _is_byte_level(self.content.pre_tokenizer) or _is_byte_level(self.content.normalizer):
-            return not all(symbol in model.vocab for symbol in _BYTE_SYMBOLS)
-        return not (model.byte_fallback and all(f"<0x{byte:02X}>" in model.vocab for byte in _UTF8_BYTES))
+        is_bpe = model.type in ("BPE", None) and not isinstance(model.vocab, list)
+        return is_bpe and model.unk_token is None and not self.has_every_byte
 
 
 def _is_byte_level(part: Any) -> bool:

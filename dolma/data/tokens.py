@@ -96,6 +96,10 @@ def read_token_manifest(folder: str) -> TokenManifest:
         named = [*(shard.path for shard in manifest.shards), manifest.tokenizer]
         if (outside := next((name for name in named if not leads_below(name)), None)) is not None:
             raise msgspec.ValidationError(f"it names a file outside of its folder: {outside!r}")
+        if manifest.format_version != FORMAT_VERSION:
+            raise msgspec.ValidationError(
+                f"its format has version {manifest.format_version}, expected {FORMAT_VERSION}"
+            )
     except FileNotFoundError as error:
         raise DataError(
             f"no {NAME} in this folder, so nothing tells the type of its shards\n"

@@ -73,6 +73,12 @@ def read_facts(config: TokenizeConfig) -> TokenizerFacts:
     bos = config.bos
     if bos is not None:
         _check_token(bos, ids, special, "bos")
+    if file.unknown in (eos, bos) and not file.has_every_byte:
+        raise ConfigError(
+            f"{file.unknown!r} is also what {printable(config.tokenizer)} makes of unknown text, so it would stand "
+            f"within documents\n  name another token: {_listed(special)}",
+            path="$.tokenize." + ("eos" if file.unknown == eos else "bos"),
+        )
     pad = next((token for token in PADDING if token in special), None)
     control = {token: ids[token] for token in (*special, eos, bos, pad) if token is not None}
     control.pop(file.unknown or "", None)
@@ -146,7 +152,7 @@ def _told_beside(file: TokenizerFile, *, needed: bool) -> dict[str, list[str]]:
         given = content.get("eos_token_id" if name == "generation_config.json" else "eos_token")
         for one in given if isinstance(given, list) else [given]:
             token = one.get("content") if isinstance(one, Mapping) else one
-            if isinstance(token, int | str):
+            if isinstance(token, int | str) and not isinstance(token, bool):
                 told.setdefault(name, []).append(token if isinstance(token, str) else tokens.get(token, f"id {token}"))
     return told
 

@@ -67,7 +67,8 @@ def _check_ids(path: str, ids: npt.NDArray, info: TokenShardInfo, manifest: Toke
             at = int(np.argmax(some >= manifest.vocab_size))
             yield f"{path}: id {some[at]} at {start + at:,} is outside the vocabulary of {manifest.vocab_size:,}"
             return
-    if n_ends != info.documents and not manifest.special_tokens_allowed:
+    framing = 2 if manifest.bos_id == manifest.eos_id else 1
+    if n_ends != framing * info.documents and not manifest.special_tokens_allowed:
         yield f"{path}: {n_ends:,} end-of-text tokens in {info.documents:,} documents"
 
 

@@ -79,6 +79,20 @@ def test_the_token_for_unknown_text_is_no_control_token(tokenizer: Write, token:
     assert facts.control == (("</s>", 2),)
 
 
+@pytest.mark.parametrize("key", ["eos", "bos"])
+def test_the_token_for_unknown_text_frames_no_document(tokenizer: Write, token: Any, key: str) -> None:
+    model = {"type": "WordLevel", "vocab": {"a": 0, "<unk>": 1, "</s>": 2}, "unk_token": "<unk>"}
+    path = tokenizer({"version": "1.0", "added_tokens": [token(1, "<unk>"), token(2, "</s>")], "model": model})
+    with pytest.raises(ConfigError, match=rf"^\$\.tokenize\.{key}: '<unk>' is also what .* makes of unknown text"):
+        facts_of(path, **{key: "<unk>"})
+
+
+def test_a_truth_value_beside_a_tokenizer_is_no_token(tokenizer: Write, byte_tokenizer: Any, token: Any) -> None:
+    path = tokenizer(byte_tokenizer(token(256, "<eos>")))
+    (Path(path).parent / "generation_config.json").write_text('{"eos_token_id": true}')
+    assert facts_of(path).eos == "<eos>"
+
+
 def test_a_hub_name_is_not_looked_up(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such file: allenai/dolma2-tokenizer\n  .*hf download allenai/dolma2"):
         facts_of("allenai/dolma2-tokenizer")
