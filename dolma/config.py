@@ -41,6 +41,11 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     on_tagger_error: Literal["keep", "fail"] = "keep"  # a document that a tagger fails on: without values, or stop
 
     def __post_init__(self) -> None:
+        if self.experiment is not None and self.attributes_format != "dolma1":
+            raise ValueError(
+                "`experiment` is a part of Dolma 1.x keys: it needs `attributes_format: dolma1`; "
+                "where attributes go is `attributes`"
+            )
         if not self.taggers:
             raise ValueError("`taggers` is empty, expected at least one name; see `dolma list`")
         if self.max_document_bytes is not None and self.max_document_bytes < 0:

@@ -46,7 +46,7 @@ dolma tag -c configs/quickstart.yaml --workers 2
     section="Tagging",
     key="tag.experiment",
     metavar="NAME",
-    help="First part of Dolma 1.x keys.  [default: the tagger's name]",
+    help="First part of the keys of `--attributes-format dolma1`.  [default: the tagger's name]",
 )
 @option(
     "--max-document-bytes",

@@ -112,6 +112,10 @@ WRONG = {
     "wrong type in a list": ({"mix": {"keep": [1]}}, "$.mix.keep[0]"),
     "not one of": ({"mix": {"missing": "ignore"}}, "$.mix.missing"),
     "no tagger": ({"tag": {"taggers": []}}, "`taggers` is empty"),
+    "experiment without its format": (
+        {"tag": {"taggers": ["length"], "experiment": "x"}},
+        "`attributes_format: dolma1`",
+    ),
     "share above 1": ({"mix": {"sources": {"a": {"share": 2}}}}, "`share` is 2"),
     "format": ({"mix": {"format": ".csv"}}, "`format` is '.csv'"),
     "two dedupes of a name": ({"dedupe": [{"by": "text"}, {"by": "paragraphs"}]}, "are called 'dedupe'"),
