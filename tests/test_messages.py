@@ -15,6 +15,12 @@ from tests.messages import AREAS, PAGE, ROOT, STATUS, Entry, entries, messages, 
 SHOWN = [entry for entry in entries().values() if entry.run]
 
 
+def test_every_message_has_an_entry_and_every_entry_a_message() -> None:
+    missing, gone = messages().keys() - entries().keys(), entries().keys() - messages().keys()
+    assert not missing, "write their entries in docs/errors/*.yaml: " + "; ".join(sorted(missing))
+    assert not gone, "remove their entries from docs/errors/*.yaml: " + "; ".join(sorted(gone))
+
+
 def test_every_message_has_an_area() -> None:
     files = tuple(file for area in AREAS.values() for file in area)
     assert [found[0].file for found in messages().values() if not found[0].file.startswith(files)] == []
