@@ -73,7 +73,7 @@ def read_facts(config: TokenizeConfig) -> TokenizerFacts:
     bos = config.bos
     if bos is not None:
         _check_token(bos, ids, special, "bos")
-    if file.unknown in (eos, bos) and not file.has_every_byte:
+    if file.unknown is not None and file.unknown in (eos, bos) and not file.has_every_byte:
         raise ConfigError(
             f"{file.unknown!r} is also what {printable(config.tokenizer)} makes of unknown text, so it would stand "
             f"within documents\n  name another token: {_listed(special)}",
