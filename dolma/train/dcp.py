@@ -23,10 +23,10 @@ from torch import nn
 from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import StorageMeta
-from torch.distributed.tensor import DTensor
 
 from dolma.data import streams
 from dolma.errors import DataError
+from dolma.train.local import local_part
 from dolma.train.torch_file import Part, read_tensor
 from dolma.train.unpickle import Name, Record, load
 
@@ -260,9 +260,7 @@ def read_into(folder: str, entries: Mapping[str, torch.Tensor]) -> None:
 
 def _fill(tensor: torch.Tensor, kept: StoredTensor) -> bool:
     """Copy what this process has of a tensor out of its chunks; whether they held all of it."""
-    local, origin = tensor, (0,) * tensor.dim()
-    if isinstance(tensor, DTensor):
-        local, origin = tensor.to_local(), tuple(tensor.__create_chunk_list__()[0].offsets)
+    local, origin = local_part(tensor)
     filled = torch.zeros(local.shape, dtype=torch.bool)
     for chunk in kept.chunks:
         places = list(zip(chunk.offsets, chunk.sizes, origin, local.shape, strict=True))

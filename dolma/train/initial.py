@@ -14,6 +14,7 @@ from dolma.train import dcp
 from dolma.train.checkpoint import STATE, WEIGHTS
 from dolma.train.config import ModelConfig, TrainConfig
 from dolma.train.interop import hf
+from dolma.train.local import assign
 from dolma.train.model.init import initialise
 from dolma.train.model.transformer import Transformer
 from dolma.train.torch_file import read_value
@@ -116,6 +117,6 @@ def _fill_from_hf(model: Transformer, folder: str) -> None:
                 f"(d_model {found.d_model}, layers {found.layers}, vocabulary {rows})",
                 file=folder,
             )
-        parameter.copy_(given)
+        assign(parameter, given)
     if weights:
         raise DataError(f"has weights that the recipe's model has no place for: {min(weights)}", file=folder)

@@ -8,7 +8,7 @@ from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,17 +20,45 @@ from dolma.train.config import TrainConfig
 from dolma.train.data.loader import IGNORED, Batch, batch_hash
 from dolma.train.initial import fill, load_initial_moments
 from dolma.train.metrics import StepRecord, flops_per_token
-from dolma.train.model.transformer import Losses, Transformer, unfilled
+from dolma.train.model.transformer import Losses, Transformer, outline
 from dolma.train.optim import SpikeGuard, clip, make_optimizer, update
 from dolma.train.parallel import Processes, spread, summing_gradients, total
 from dolma.train.schedule import tokens_per_step
 from dolma.train.stages import Stage, Stages
 
 
+class Objective(Protocol):
+    """A loss over a batch: a sum over its windows, divided once by what the whole batch of all processes counts."""
+
+    def count(self, batch: Batch) -> int:
+        """What one process's part of a batch counts: labels, or pairs of answers. Steps with 0 in all are skipped."""
+        ...
+
+    def losses(
+        self, model: Transformer, ids: torch.Tensor, labels: torch.Tensor, documents: torch.Tensor | None
+    ) -> Losses:
+        """The losses of the windows of one pass; `ce` and `z` are summed, each window in a row."""
+        ...
+
+
+class NextToken:
+    """The objective of pretraining: each label from the tokens before it."""
+
+    def count(self, batch: Batch) -> int:
+        """Labels that are not ignored."""
+        return int((batch.labels != IGNORED).sum())
+
+    def losses(
+        self, model: Transformer, ids: torch.Tensor, labels: torch.Tensor, documents: torch.Tensor | None
+    ) -> Losses:
+        """Cross-entropy and squared log-normaliser of each label."""
+        return model.losses(ids, labels, documents=documents)
+
+
 class Training:
     """What changes from step to step, new or as a checkpoint left it.
 
-    `seen`: tokens of each source so far.
+    `seen`: tokens of each source so far. `objective`: what is made small.
 
     Raises:
         ConfigError: a batch that the processes cannot share evenly.
@@ -45,8 +73,10 @@ class Training:
         *,
         state: CheckpointState | None,
         folder: str | None,
+        objective: Objective | None = None,
     ) -> None:
         self.config, self.stages, self.processes = config, stages, processes
+        self.objective = objective or NextToken()
         self.vocab_size = stages.tokenizer.vocab_size
         for stage in stages.stages:
             _check_shared(stage, processes)
@@ -64,15 +94,15 @@ class Training:
                 checkpointing.load_moments(folder, self.model, self.optimizer)
 
     def _model(self, first: Stage, folder: str | None) -> Transformer:
-        model = unfilled(first.model, vocab_size=self.vocab_size)
-        if folder is None:
-            fill(model, self.config)
-        model.to(self.processes.device)
+        model = outline(first.model, vocab_size=self.vocab_size)
         model.recompute = self.config.activation_checkpointing
         if self.config.compile:
             for block in model.blocks:
                 block.compile()
         spread(model, self.config, self.processes)
+        model.to_empty(device=self.processes.device)  # of this process's part only
+        if folder is None:
+            fill(model, self.config)
         return model
 
     def fetch(self, ahead: ThreadPoolExecutor, step: int) -> Future[Batch]:
@@ -133,12 +163,12 @@ class Training:
         return np.stack([sources, instances.windows[indices]]).astype(np.int64)
 
     def _backward(self, stage: Stage, batch: Batch) -> _Sums:
-        """Gradients of the mean loss over all valid labels of the whole batch, and the sums that it is made of.
+        """Gradients of the mean loss over all that the whole batch counts, and the sums that it is made of.
 
-        Without a valid label there are no gradients, and the loss is not a number: the guard skips such a step.
+        Without a label there are no gradients, and the loss is not a number: the guard skips such a step.
         """
         settings, processes = stage.settings, self.processes
-        valid = torch.tensor([float((batch.labels != IGNORED).sum())], dtype=torch.float64)
+        valid = torch.tensor([float(self.objective.count(batch))], dtype=torch.float64)
         n_labels = int(total(valid, processes).item())
         if n_labels == 0:
             return _Sums(loss=math.nan, z=math.nan, router=0.0, n_labels=0, by_source={})
@@ -150,12 +180,12 @@ class Training:
         for number, part in enumerate(parts):
             with summing_gradients(self.model, processes, last=number == len(parts) - 1), self._autocast():
                 masking = documents[part] if settings.document_masking else None
-                losses = self.model.losses(ids[part], labels[part], documents=masking)
-            self._objective(stage, losses, share=len(part) / len(ids), n_labels=n_labels).backward()
+                losses = self.objective.losses(self.model, ids[part], labels[part], masking)
+            self._mean(stage, losses, share=len(part) / len(ids), n_labels=n_labels).backward()
             sums.add(losses, labels[part], torch.from_numpy(batch.sources)[part])
         return sums.over(processes, n_labels)
 
-    def _objective(self, stage: Stage, losses: Losses, *, share: float, n_labels: int) -> torch.Tensor:
+    def _mean(self, stage: Stage, losses: Losses, *, share: float, n_labels: int) -> torch.Tensor:
         """What a pass adds to the gradient; `share` is its part of this process's windows."""
         # FSDP divides summed gradients by the number of processes, and each has only its own part of the sums.
         found = (losses.ce.sum() + stage.settings.z_loss * losses.z.sum()) / n_labels * self.processes.world_size

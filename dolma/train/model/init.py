@@ -16,6 +16,7 @@ import torch
 import xxhash
 
 from dolma.train.config import ModelConfig
+from dolma.train.local import assign
 from dolma.train.model.transformer import Transformer
 
 DEVIATION = 0.02
@@ -23,9 +24,9 @@ DEVIATION = 0.02
 
 @torch.no_grad()
 def initialise(model: Transformer, *, seed: int) -> None:
-    """Fill all weights in place."""
+    """Fill all weights in place, a process its part of those that are spread; one is in memory whole at a time."""
     for name, parameter in model.named_parameters():
-        parameter.copy_(initial(name, parameter.shape, model.config, seed=seed))
+        assign(parameter, initial(name, parameter.shape, model.config, seed=seed))
 
 
 def initial(name: str, shape: torch.Size, config: ModelConfig, *, seed: int) -> torch.Tensor:

@@ -207,8 +207,12 @@ def _in_sequences(x: torch.Tensor, documents: torch.Tensor | None, windows: set[
     return low in (torch.bfloat16, torch.float16)
 
 
-def unfilled(config: ModelConfig, *, vocab_size: int) -> Transformer:
-    """A transformer whose weights are yet to be set; torch's own random state is not touched."""
+def outline(config: ModelConfig, *, vocab_size: int) -> Transformer:
+    """A transformer without memory for its weights; torch's own random state is not touched."""
     with torch.device("meta"):
-        model = Transformer(config, vocab_size=vocab_size)
-    return model.to_empty(device="cpu")
+        return Transformer(config, vocab_size=vocab_size)
+
+
+def unfilled(config: ModelConfig, *, vocab_size: int) -> Transformer:
+    """A transformer whose weights are yet to be set."""
+    return outline(config, vocab_size=vocab_size).to_empty(device="cpu")
