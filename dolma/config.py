@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, Union
 import msgspec
 
 from dolma.errors import ConfigError, did_you_mean
-from dolma.names import check_name
+from dolma.names import check_field, check_name
 from dolma.recipe_file import Place, read_file
 from dolma.train.config import TrainConfig
 
@@ -54,6 +54,13 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(f"`max_seconds_per_document` is {self.max_seconds_per_document}, expected 0 or more")
 
 
+def _check_field(key: str, name: str) -> None:
+    try:
+        check_field(name)
+    except ValueError as error:
+        raise ValueError(f"`{key}` {error}") from None
+
+
 SET_NAMES_TAKEN = frozenset({"document", "documents", "attributes"})
 
 
@@ -83,6 +90,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         check_set_name(self.name)
+        _check_field("by", self.by)
         for key in ("min_length", "min_words"):
             if getattr(self, key) < 0:
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
@@ -179,6 +187,10 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     text: str = "text"
     id: str = "id"
     source: str = "source"
+
+    def __post_init__(self) -> None:
+        for key in ("text", "id", "source"):
+            _check_field(key, getattr(self, key))
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -45,6 +45,18 @@ def check_path(path: str) -> None:
         first = False
 
 
+def check_field(name: str) -> None:
+    """Return when the name may be that of a field of records; dots stand between keys.
+
+    >>> check_field("metadata.url")
+
+    Raises:
+        ValueError: a key has a character that no decoder of single fields can be made for.
+    """
+    if any(character in '"\\' or ord(character) < 32 or "\ud800" <= character <= "\udfff" for character in name):
+        raise ValueError(f"{name[:80]!r} has a quote, a backslash or a control character; expected one as metadata.url")
+
+
 def leads_below(path: str) -> bool:
     """Whether a path that a file of ours names stays below the folder of that file.
 

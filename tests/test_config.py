@@ -352,3 +352,11 @@ def test_of_two_merged_mappings_the_first_one_wins(tmp_path: Path) -> None:
 def test_a_key_of_another_tool_suggests_ours_or_none(values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make_recipe(values)
+
+
+@pytest.mark.parametrize("key", ["dedupe.by", "fields.text", "fields.id", "fields.source"])
+@pytest.mark.parametrize("name", ['a"b', "metadata.a\\b", "a\x1b[31m"])
+def test_a_field_that_no_decoder_takes_is_refused(key: str, name: str) -> None:
+    with pytest.raises(ConfigError, match="has a quote, a backslash or a control character") as caught:
+        make_recipe({}, {key: name})
+    assert "\x1b" not in str(caught.value)

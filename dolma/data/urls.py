@@ -19,6 +19,7 @@ import msgspec
 from dolma.data.batch import TextBatch, clean_text
 from dolma.data.fields import JsonField
 from dolma.errors import ConfigError
+from dolma.names import check_field
 
 # Nearly all URLs of crawls, in one step: the same parts as by the steps after it, at a quarter of their time.
 _USUAL = re.compile(
@@ -147,11 +148,15 @@ class UrlField:
         """Name it.
 
         Raises:
-            ConfigError: it is not in the metadata.
+            ConfigError: it is not in the metadata, or has a key that cannot be read.
         """
         first, *rest = field.split(".") if isinstance(field, str) else [""]
         if first != "metadata" or not rest or not all(rest):
             raise ConfigError(f"field {field!r}: expected one of the document's metadata, like 'metadata.url'")
+        try:
+            check_field(field)
+        except ValueError as error:
+            raise ConfigError(f"field {error}") from None
         self._field = JsonField(rest)
 
     def of(self, batch: TextBatch) -> list[str | None]:

@@ -171,6 +171,8 @@ class _Machine:
         for key, value in zip(values[::2], values[1::2], strict=True):
             if type(key) not in (str, int, Record):
                 raise _BadPickleError(f"has a key that is a {type(key).__name__}")
+            if type(key) is int and key.bit_length() > 64:  # any number of longer ones may have the same hash
+                raise _BadPickleError("has a key that is a whole number of more than 64 bits")
             found[key] = value
         self.push(found)
 

@@ -97,3 +97,9 @@ def test_documents_without_metadata_have_no_url() -> None:
 def test_a_field_elsewhere(field: str) -> None:
     with pytest.raises(ConfigError, match=r"expected one of the document's metadata, like 'metadata\.url'"):
         UrlField(field)
+
+
+@pytest.mark.parametrize("key", ['a"b', "a\\b", "a\x01"])
+def test_a_key_that_no_decoder_takes(key: str) -> None:
+    with pytest.raises(ConfigError, match="has a quote, a backslash or a control character"):
+        UrlField(f"metadata.{key}")

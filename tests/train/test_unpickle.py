@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import pickle
 import struct
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,11 @@ def read(data: bytes, *, names: set = NAMES) -> Any:
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text() | st.integers(), inner),
+    lambda inner: (
+        st.lists(inner)
+        | st.lists(inner).map(tuple)
+        | st.dictionaries(st.text() | st.integers(-(2**63), 2**64 - 1), inner)
+    ),
 )
 
 
@@ -165,3 +170,11 @@ def test_memory_is_proportional_to_the_input(bomb: str) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 100_000 + 80 * len(BOMBS[bomb])
+
+
+def test_keys_that_have_one_hash_are_refused() -> None:
+    """A dictionary of them takes time that grows with the square of its size."""
+    numbers = [i * sys.hash_info.modulus for i in range(1, 2000)]
+    assert len({hash(number) for number in numbers}) == 1
+    with pytest.raises(DataError, match="has a key that is a whole number of more than 64 bits"):
+        read(pickle.dumps(dict.fromkeys(numbers), 4))
