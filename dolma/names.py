@@ -27,12 +27,14 @@ def check_name(name: str, *, reserved: frozenset[str] = RESERVED) -> None:
     Raises:
         ValueError: says what is wrong and what is allowed.
     """
-    if (problem := _problem(name, reserved)) is not None:
+    if (problem := _problem(name, reserved) or _odd(name)) is not None:
         raise ValueError(f"{name[:80]!r} {problem}; expected {EXPECTED}")
 
 
 def check_path(path: str) -> None:
-    """Return when every part of a relative path is fit to be one; `/` stands between them.
+    """Return when every part of the path of a file that is there can be one of an output too; `/` stands between them.
+
+    Control characters and outer white space are let through: the file system took them once, and takes them again.
 
     >>> check_path("books/a.jsonl.gz")
 
@@ -41,7 +43,9 @@ def check_path(path: str) -> None:
     """
     first = True
     for part in path.split("/"):
-        check_name(part, reserved=RESERVED if first else frozenset())
+        if (problem := _problem(part, RESERVED if first else frozenset())) is not None:
+            expected = f"a name without \\ and a leading dot, of at most {MOST_BYTES} bytes"
+            raise ValueError(f"{part[:80]!r} {problem}; expected {expected}")
         first = False
 
 
@@ -71,12 +75,10 @@ def _problem(name: str, reserved: frozenset[str]) -> str | None:
         return "is empty"
     if "/" in name or "\\" in name:
         return "has a separator of paths"
-    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in name):
+    if "\0" in name:
         return "has a control character"
     if name.startswith("."):
         return "starts with a dot"
-    if name.strip() != name:
-        return "has white space at an end"
     if name.lower() in reserved:
         return "is the name of a file or folder of ours"
     try:
@@ -84,3 +86,9 @@ def _problem(name: str, reserved: frozenset[str]) -> str | None:
     except UnicodeEncodeError:
         return "is not UTF-8"
     return f"has {n_bytes} bytes" if n_bytes > MOST_BYTES else None
+
+
+def _odd(name: str) -> str | None:
+    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in name):
+        return "has a control character"
+    return "has white space at an end" if name.strip() != name else None

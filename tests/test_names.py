@@ -105,7 +105,7 @@ def test_a_suffix_is_a_format(format: str) -> None:
     check_names(recipe.mix, [])
 
 
-@pytest.mark.parametrize("name", ["x" * 201, "a\nb", "a\\b"])
+@pytest.mark.parametrize("name", ["x" * 201, "a\\b"])
 def test_a_document_file_that_no_output_can_be_named_after_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / f"{name}.jsonl").touch()
     with pytest.raises(ConfigError, match=r"outputs would be named after it, and .*\n  rename it"):

@@ -39,7 +39,8 @@ FOLDERS = st.text(CHARACTERS, max_size=8).filter(lambda name: not set(name) & se
 def test_odd_ids_and_paths_are_verified_and_traced(ids: list[str], name: str) -> None:
     home = Path(tempfile.mkdtemp())
     try:
-        path = home / f"x{name}" / "a.jsonl"  # names of document files have no control characters
+        odd = f"x{name}"
+        path = home / odd / (f"{odd}.jsonl" if "\\" not in name else "a.jsonl")  # document files have no backslash
         path.parent.mkdir()
         lines = [msgspec.json.encode({"id": id, "text": "some words here " * 10}) for id in ids]
         path.write_bytes(b"".join(line + b"\n" for line in lines))
