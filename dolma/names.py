@@ -14,6 +14,7 @@ MOST_BYTES = 200
 """Of UTF-8 in one name: file systems have 255, and suffixes follow."""
 
 EXPECTED = f"a name without / and \\, control characters or a leading dot, of at most {MOST_BYTES} bytes"
+EXPECTED_FILE = f"a file name without \\ and a leading dot, of at most {MOST_BYTES} bytes"
 
 
 def check_name(name: str, *, reserved: frozenset[str] = RESERVED) -> None:
@@ -44,8 +45,7 @@ def check_path(path: str) -> None:
     first = True
     for part in path.split("/"):
         if (problem := _problem(part, RESERVED if first else frozenset())) is not None:
-            expected = f"a name without \\ and a leading dot, of at most {MOST_BYTES} bytes"
-            raise ValueError(f"{part[:80]!r} {problem}; expected {expected}")
+            raise ValueError(f"{part[:80]!r} {problem}; expected {EXPECTED_FILE}")
         first = False
 
 
