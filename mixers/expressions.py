@@ -6,6 +6,7 @@ refused. Operands that are compared must be of one kind, which is known before a
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -210,15 +211,29 @@ def check_operands(expression: Expression, schema: pa.Schema, *, text: str) -> N
     Raises:
         ExpressionError: a list, struct, text or number stands where another of them does; `text` is the whole rule.
     """
+    groups = []
     for operands, conditions in _groups(expression.tree):
-        known = [operand for operand in operands if _constant_kind_of(operand) != "NULL_LITERAL"]
-        if not known:
-            continue
-        types = types_of(text_of(_statement(known)).removeprefix("SELECT "), schema)
+        if known := [operand for operand in operands if _constant_kind_of(operand) != "NULL_LITERAL"]:
+            groups.append((known, conditions))
+    for (known, conditions), types in zip(groups, _types([known for known, _ in groups], schema), strict=True):
         if conditions:
             _check_conditions(known, types)
         else:
             _check_alike(known, types, text)
+
+
+def _types(groups: Sequence[list[Tree]], schema: pa.Schema) -> Iterator[list[str]]:
+    """The types of each group: looked up at once, or, where something has none, group by group: inner ones first."""
+    try:
+        found = iter(_types_of(list(itertools.chain.from_iterable(groups)), schema))
+    except ExpressionError:
+        yield from (_types_of(group, schema) for group in groups)
+    else:
+        yield from (list(itertools.islice(found, len(group))) for group in groups)
+
+
+def _types_of(expressions: Sequence[Tree], schema: pa.Schema) -> list[str]:
+    return types_of(text_of(_statement(expressions)).removeprefix("SELECT "), schema) if expressions else []
 
 
 def _groups(tree: Any) -> Iterator[tuple[list[Tree], bool]]:
