@@ -23,6 +23,7 @@ from dolma.data.intake import KEPT_BYTES
 from dolma.errors import DataError, RecordError
 
 LINES = b'{"id":"a","text":"one"}\n{"id":"b","text":"two"}\n'
+GZIPPED = gzip.compress(LINES, mtime=0)  # the names of tests hold it, and must be the same in each process
 MARK = b"\xef\xbb\xbf"
 
 
@@ -106,7 +107,7 @@ def parquet() -> bytes:
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("a.jsonl", gzip.compress(LINES), r"this is gzip \(1f 8b\), not JSON lines\n  call it \S+/a\.jsonl\.gz$"),
+        ("a.jsonl", GZIPPED, r"this is gzip \(1f 8b\), not JSON lines\n  call it \S+/a\.jsonl\.gz$"),
         ("a.jsonl", zstandard.compress(LINES), r"zstd \(28 b5 2f fd\), not JSON lines\n  call it \S+/a\.jsonl\.zst$"),
         ("a.jsonl", bz2.compress(LINES), r"this is bzip2 \(42 5a 68\), not JSON lines\n  call it \S+/a\.jsonl\.bz2$"),
         ("a.jsonl", lzma.compress(LINES), r"this is xz \(.*\), not JSON lines\n  call it \S+/a\.jsonl\.xz$"),
@@ -114,10 +115,10 @@ def parquet() -> bytes:
         ("a.jsonl.gz", LINES, r"this is JSON that is not compressed \(7b 22\), not gzip\n  call it \S+/a\.jsonl$"),
         ("a.jsonl.zst", LINES, r"this is JSON that is not compressed \(7b 22\), not zstd\n  call it \S+/a\.jsonl$"),
         ("a.jsonl.gz", zstandard.compress(LINES), r"this is zstd \(.*\), not gzip\n  call it \S+/a\.jsonl\.zst$"),
-        ("a.jsonl.zst", gzip.compress(LINES), r"this is gzip \(1f 8b\), not zstd\n  call it \S+/a\.jsonl\.gz$"),
-        ("a.jsonl.xz", gzip.compress(LINES), r"this is gzip \(1f 8b\), not xz\n  call it \S+/a\.jsonl\.gz$"),
-        ("a.jsonl.bz2", gzip.compress(LINES), r"this is gzip \(1f 8b\), not bzip2\n  call it \S+/a\.jsonl\.gz$"),
-        ("a.jsonl.gz", gzip.compress(gzip.compress(LINES)), r"this is gzip .* when decompressed\n  decompress it once"),
+        ("a.jsonl.zst", GZIPPED, r"this is gzip \(1f 8b\), not zstd\n  call it \S+/a\.jsonl\.gz$"),
+        ("a.jsonl.xz", GZIPPED, r"this is gzip \(1f 8b\), not xz\n  call it \S+/a\.jsonl\.gz$"),
+        ("a.jsonl.bz2", GZIPPED, r"this is gzip \(1f 8b\), not bzip2\n  call it \S+/a\.jsonl\.gz$"),
+        ("a.jsonl.gz", gzip.compress(GZIPPED, mtime=0), r"this is gzip .* when decompressed\n  decompress it once"),
         (
             "a.jsonl",
             LINES.decode().encode("utf-16"),
@@ -127,7 +128,7 @@ def parquet() -> bytes:
         ("a.jsonl", LINES.decode().encode("utf-32"), r"this is UTF-32 \(ff fe 00 00\), .*\n  convert it: `iconv"),
         ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", r"a pointer of Git LFS .*\n  .* `git lfs pull`"),
         ("a.parquet", LINES, r"this is JSON that is not compressed .*, not parquet\n  call it \S+/a\.jsonl$"),
-        ("a.parquet", gzip.compress(LINES), r"this is gzip \(1f 8b\), not parquet\n"),
+        ("a.parquet", GZIPPED, r"this is gzip \(1f 8b\), not parquet\n"),
     ],
 )
 @pytest.mark.parametrize("piece_bytes", [8, 1 << 30])
