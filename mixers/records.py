@@ -56,5 +56,5 @@ def with_default(record: bytes, path: str, value: str) -> bytes:
         return record
     if "." in path or f'"{path}"'.encode() in record or b"\\u" in record:
         return with_field(record, path, value)
-    rest = record[record.index(b"{") + 1 :]
-    return b"{" + msgspec.json.encode(path) + b":" + msgspec.json.encode(value) + b"," + rest
+    rest = memoryview(record)[record.index(b"{") + 1 :]  # a view: records may be long
+    return b"".join((b"{", msgspec.json.encode(path), b":", msgspec.json.encode(value), b",", rest))

@@ -13,7 +13,8 @@ from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import OutputFile
-from dolma.kernels.views import code_points, word_spans
+from dolma.kernels.counts import count_words
+from dolma.kernels.views import code_points
 from dolma.run.runner import Ledger, TaskResult, advance
 from dolma.stats.report import Counts
 
@@ -68,8 +69,7 @@ class Tally:
                 self._codes[source] = len(self._codes)
                 self.counts[source] = Counts()
         codes = np.fromiter(map(self._codes.__getitem__, batch.sources), dtype=np.int64, count=len(batch))
-        words = batch.view(word_spans).per_document()
-        columns = [np.ones(len(batch), np.int64), batch.n_bytes, batch.view(code_points), words]
+        columns = [np.ones(len(batch), np.int64), batch.n_bytes, batch.view(code_points), batch.view(count_words)]
         sums = np.zeros((len(columns), len(self._codes)), dtype=np.int64)
         for row, column in zip(sums, columns, strict=True):
             np.add.at(row, codes, column)
