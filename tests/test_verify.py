@@ -328,7 +328,7 @@ def test_what_tokens_json_says_of_the_tokenizer_is_compared_with_it(out: Path, k
 
 def test_another_format_of_tokens_json_is_found(out: Path) -> None:
     reseal_tokens(out / "tokens", format_version=2)
-    assert any("its version is 2, expected 1" in problem for problem in problems(out))
+    assert any("its format has version 2, expected 1" in problem for problem in problems(out))
 
 
 def test_another_tokenizer_beside_the_shards_is_found(out: Path) -> None:

@@ -16,6 +16,7 @@ from dolma.classifier.fitting import fit
 from dolma.classifier.labelled import by_source
 from dolma.classifier.report import Settings, read_report
 from dolma.classifier.training import check_labels, check_settings, train
+from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.fasttext import read_model
 from dolma.errors import ConfigError, OutputExistsError
@@ -61,8 +62,9 @@ def test_names_and_order_of_files_and_ids_do_not_matter(tmp_path, tiny):
             lines = [f'{{"id": "{name}{i}", "text": "good words {part} {i}"}}\n' for i in range(8)]
             (folder / f"{name}.jsonl").write_text("".join(lines))
         (folder / "z.jsonl").write_text("".join(f'{{"text": "bad words {i}"}}\n' for i in range(24)))
-        good = [str(folder / f"{name}.jsonl") for name in names]
-        labelled = by_source({"good": good, "bad": [str(folder / "z.jsonl")]}, reading=Reading())
+        good = tuple(str(folder / f"{name}.jsonl") for name in names)
+        datasets = {"good": Dataset(documents=good), "bad": Dataset(documents=(str(folder / "z.jsonl"),))}
+        labelled = by_source(datasets, reading=Reading())
         train(labelled, tiny, output=str(folder / "model.bin"))
         models.append([(folder / name).read_bytes() for name in ("model.bin", "model.bin.json")])
     assert models[0] == models[1]

@@ -96,8 +96,9 @@ def test_a_source_and_a_file_name_drive_nothing(dolma: Dolma, tmp_path: Path, co
 
 def test_an_error_about_a_file_is_one_line(dolma: Dolma, tmp_path: Path) -> None:
     documents = write_corpus(tmp_path, name=HOSTILE.replace("/", ""))
+    next(Path(documents).iterdir()).write_text("{}\n")
     ended = dolma("tag", "-t", "length", "--documents", documents, "--attributes", tmp_path / "x")
-    assert ended.status == 2
+    assert ended.status == 3
     assert acts(ended.out + ended.err) == []
     assert not [line for line in ended.err.splitlines() if line.startswith("  ok")]
 

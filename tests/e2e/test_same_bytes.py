@@ -93,7 +93,7 @@ def test_another_seed_gives_another_sample(
     path = recipe("seed", [str(path) for path in SAMPLE])
     assert dolma("run", path).status == 0
     before = tree(tmp_path / "seed" / "out")
-    assert dolma("run", path, "--seed", "1").status == 0
+    assert dolma("run", path, "--seed", "1", "--overwrite").status == 0
     after = tree(tmp_path / "seed" / "out")
     changed = {path.split("/")[0] for path in before if before[path] != after.get(path)}
     assert changed == {"mixed", "tokens", "stat"}

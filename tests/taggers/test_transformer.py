@@ -438,7 +438,7 @@ def test_a_missing_file_is_named(edu, name, message):
         ("config.json", b"[", "config.json is no config.json"),
         ("config.json", b'{"id2label": {"1": "a"}}', "labels in id2label are 1; expected 0 to 0"),
         ("config.json", b'{"id2label": {"0": "a", "1": "b"}}', r"gives 1 values, .* has 2 labels \(a, b\)"),
-        ("tokenizer.json", b"{}", "cannot read .*tokenizer.json"),
+        ("tokenizer.json", b"{}", "tokenizer.json is no tokenizer.json: .*`model`"),
     ],
 )
 def test_a_file_of_another_kind_is_refused(edu, name, content, message):

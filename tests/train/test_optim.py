@@ -148,6 +148,7 @@ def test_a_source_on_the_page_is_text(tmp_path: Path) -> None:
         step=1,
         stage="train",
         tokens=1,
+        labels=1,
         loss=1.0,
         z_loss=0,
         grad_norm=0,
