@@ -196,7 +196,8 @@ def test_an_error_of_a_tagger_stops_nothing_and_is_no_success(with_taggers: Plac
     ended = tag(with_taggers, "raising", "--workers", workers)
     assert ended.status == 4
     assert "taggers failed on 1 documents; at most 0 may be\n" in ended.err
-    assert "  raising: ValueError: 1 documents, first " + with_taggers.path("documents", "b.jsonl") + ":3: " in ended.err
+    first = with_taggers.path("documents", "b.jsonl") + ":3: "
+    assert f"  raising: ValueError: 1 documents, first {first}" in ended.err
     assert "`--max-errors 1` accepts this" in ended.err
     assert "manifest.json" in with_taggers.files("attributes", "raising")
     assert tag(with_taggers, "raising", "--workers", workers).status == 4, "nor is it later, when nothing is left to do"
