@@ -29,7 +29,7 @@ def open_parquet(path: str, *, what: str = "parquet", content: Content | None = 
             file = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
         except FileNotFoundError as error:
             raise DataError("no such file", file=path) from error
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a column's name
             said = streams.mistaken_for(path, "parquet", bare=f"{os.path.splitext(path)[0]}.jsonl")
             raise DataError(said or f"not a readable {what} file: {error}", file=path) from error
         if (twice := _twice(file.schema_arrow)) is not None:
