@@ -79,8 +79,7 @@ class Search:
 
         # Only this code: Numba compiles the bytecode of kernels and does not know the instructions that are put in.
         code = [_module(path) for path in target(self.target).CODE]
-        for module in [loaded for loaded in sys.modules if loaded.startswith(("dolma", "tests.fuzz.targets."))]:
-            del sys.modules[module]
+        _forget_code()
         with atheris.instrument_imports(include=code):
             target(self.target)
         new = self.found / self.target
@@ -117,6 +116,12 @@ class Search:
         return 0
 
 
+def _forget_code() -> None:
+    """Have the code imported anew, so that it is measured."""
+    for module in [loaded for loaded in sys.modules if loaded.startswith(("dolma", "tests.fuzz.targets."))]:
+        del sys.modules[module]
+
+
 def _module(path: str) -> str:
     """The name by which the package imports a file."""
     name = path.removesuffix(".py").replace("/", ".")
@@ -128,8 +133,7 @@ def _replay(name: str, found: Path) -> int:
 
     measured = coverage.Coverage(data_file=None, include=[f"*/{path}" for path in target(name).CODE])
     inputs = [*corpus(name), *sorted(path for path in (found / name).glob("*") if "finding-" not in path.name)]
-    for module in [loaded for loaded in sys.modules if loaded.startswith("dolma")]:
-        del sys.modules[module]
+    _forget_code()
     measured.start()
     target(name)
     for path in inputs:
