@@ -212,7 +212,7 @@ bad_record_options = _stacked(
         section="Bad records",
         key="max_line_bytes",
         type=click.IntRange(min=1),
-        help="A longer record is a bad one, and never in memory.  [default: 268435456]",
+        help="A longer record is a bad one; of JSONL it is never in memory.  [default: 268435456]",
     ),
 )
 
