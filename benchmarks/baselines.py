@@ -17,8 +17,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dolma.train.data.shards import open_shards
-from dolma.train.evaluate import bytes_of_ids
+from dolma.training.data.shards import open_shards
+from dolma.training.evaluate import bytes_of_ids
 
 Ids = np.ndarray
 

@@ -47,11 +47,11 @@ def run_stage(stage: str, pattern: str, folder: str) -> None:
     from dolma.config import DedupeConfig, MixConfig, StatConfig, TagConfig, TokenizeConfig
     from dolma.data.dataset import Dataset
     from dolma.data.documents import Intake, Reading, read_batches
-    from dolma.dedupe.stage import dedupe
-    from dolma.mixers.stage import mix
-    from dolma.stats.stage import stat
-    from dolma.taggers.stage import tag
-    from dolma.tokens.stage import tokenize
+    from dolma.dedupers.exact import dedupe
+    from dolma.mixers.mix import mix
+    from dolma.stats.stat import stat
+    from dolma.taggers.tag import tag
+    from dolma.tokens.tokenize import tokenize
 
     dataset = Dataset(documents=(pattern,), attributes=f"{folder}/attributes")
     if stage == "read":

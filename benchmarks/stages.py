@@ -23,12 +23,12 @@ from pathlib import Path
 from benchmarks import floor
 from dolma.config import DedupeConfig, MixConfig, StatConfig, TagConfig, TokenizeConfig
 from dolma.data.dataset import Dataset
-from dolma.dedupe.stage import dedupe
-from dolma.mixers.stage import mix
-from dolma.run.options import RunOptions
-from dolma.stats.stage import stat
-from dolma.taggers.stage import tag
-from dolma.tokens.stage import tokenize
+from dolma.dedupers.exact import dedupe
+from dolma.mixers.mix import mix
+from dolma.runner.options import RunOptions
+from dolma.stats.stat import stat
+from dolma.taggers.tag import tag
+from dolma.tokens.tokenize import tokenize
 
 HERE = Path(__file__).parent
 TOKENIZER = HERE.parent / "data" / "sample" / "tokenizer.json"

@@ -40,11 +40,11 @@ from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, Reading, read_batches
-from dolma.run.options import RunOptions
+from dolma.runner.options import RunOptions
 from dolma.taggers.catalogue import Speeds, catalogue
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.registry import make_tagger, make_taggers
-from dolma.taggers.stage import tag
+from dolma.taggers.tag import tag
 
 PACKAGES = ("numpy", "numba", "pyarrow", "msgspec", "isal", "zstandard", "tokenizers", "fasttext-community")
 LINES = ("gopher_v1", "c4_v2", "fineweb", "length")

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 
 from benchmarks.stages import machine
-from dolma.train.config import ModelConfig, TrainConfig
-from dolma.train.data.loader import Instances, Loader
-from dolma.train.data.shards import ShardTokens
-from dolma.train.data.windows import ConcatenatedWindows
-from dolma.train.interop.hf import write_folder
-from dolma.train.model.init import initialise
-from dolma.train.model.transformer import Transformer
-from dolma.train.optim import clip, make_optimizer, update
+from dolma.training.config import ModelConfig, TrainConfig
+from dolma.training.data.loader import Instances, Loader
+from dolma.training.data.shards import ShardTokens
+from dolma.training.data.windows import ConcatenatedWindows
+from dolma.training.interop.hf import write_folder
+from dolma.training.model.init import initialise
+from dolma.training.model.transformer import Transformer
+from dolma.training.optim import clip, make_optimizer, update
 
 HERE = Path(__file__).parent
 MODEL = ModelConfig(d_model=128, layers=4, heads=4, mlp_hidden=512)

@@ -19,9 +19,9 @@ import pyarrow as pa
 
 from dolma.data import streams
 from dolma.data.batch import TextBatch
-from dolma.dedupe.blocks import BlockFile
-from dolma.dedupe.grouping import Groups, bucket_bounds, group_equal
-from dolma.dedupe.keys import Keys
+from dolma.dedupers.blocks import BlockFile
+from dolma.dedupers.grouping import Groups, bucket_bounds, group_equal
+from dolma.dedupers.keys import Keys
 
 Ints = npt.NDArray[np.int64]
 

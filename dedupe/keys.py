@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.fields import JsonField
-from dolma.dedupe.paragraphs import split_paragraphs, takes_part
+from dolma.dedupers.paragraphs import split_paragraphs, takes_part
 from dolma.errors import ConfigError
 from dolma.kernels.hashing import hash128_spans
 from dolma.kernels.views import code_points

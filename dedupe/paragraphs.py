@@ -2,7 +2,7 @@
 
 A paragraph is a piece that ends after a newline, or at the end of the text; blank ones are left out. Its *key* is the
 piece without the newline, so that the last line of a text equals the same line inside another. Blank and word follow
-`str.isspace`, as everywhere. The twins are in `dolma.dedupe.reference`.
+`str.isspace`, as everywhere. The twins are in `dolma.dedupers.reference`.
 """
 
 from __future__ import annotations

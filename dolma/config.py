@@ -17,7 +17,7 @@ import msgspec
 from dolma.errors import ConfigError, did_you_mean
 from dolma.names import check_field, check_name
 from dolma.recipe_file import Place, read_file
-from dolma.train.config import TrainConfig
+from dolma.training.config import TrainConfig
 
 T = TypeVar("T")
 

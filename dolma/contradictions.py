@@ -19,7 +19,7 @@ from dolma.data.json_text import decode_json
 from dolma.data.manifest import FORMAT_VERSION, FileSet, Manifest
 from dolma.data.tokens import TokenManifest, read_token_manifest
 from dolma.errors import ConfigError, LedgerError
-from dolma.run.ledger import Ledger
+from dolma.runner.ledger import Ledger
 
 
 def contradictions(folder: str, manifest: Manifest) -> Iterator[str]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from dolma.data.dataset import Dataset
     from dolma.data.documents import Reading
     from dolma.mixers.report import Preview
-    from dolma.run.options import RunOptions
-    from dolma.run.progress import Reporter
+    from dolma.runner.options import RunOptions
+    from dolma.runner.progress import Reporter
 
 FOLDERS = {
     "tag": "attributes",
@@ -135,7 +135,7 @@ def input_of(recipe: Recipe, stage: str, *, output: str | None = None) -> Datase
 
 def run_stage(recipe: Recipe, stage: str, running: Running, *, output: str | None = None) -> Iterator[Outcome]:
     """Run one stage of the recipe (`dedupe` may have several parts); `output` is its folder if not the recipe's."""
-    from dolma.run.local import refuse_while_starting_up
+    from dolma.runner.local import refuse_while_starting_up
 
     refuse_while_starting_up()
     yield from _RUNNERS[stage](recipe, running, output)
@@ -159,14 +159,14 @@ def check(recipe: Recipe) -> None:
 
         declared |= {tagger.name: outputs_with_error(tagger) for tagger in make_taggers(recipe.tag.taggers)}
     if recipe.dedupes:
-        from dolma.dedupe.stage import outputs_of
+        from dolma.dedupers.exact import outputs_of
 
         twice = next((config.name for config in recipe.dedupes if config.name in declared), None)
         if twice is not None:
             raise ConfigError(f"a tagger is called {twice!r} too\n  give this a `name` of its own", path="$.dedupe")
         declared |= {config.name: outputs_of(config) for config in recipe.dedupes}
     if recipe.mix is not None:
-        from dolma.mixers.stage import check as check_mix
+        from dolma.mixers.mix import check as check_mix
 
         check_mix(dataset, recipe.mix, declared=declared)
     if recipe.tokenize is not None:
@@ -176,8 +176,8 @@ def check(recipe: Recipe) -> None:
         facts = read_facts(recipe.tokenize)
         encoder_of(facts, allow_special_tokens=recipe.tokenize.allow_special_tokens)
     if recipe.train is not None:
-        from dolma.train import require_torch
-        from dolma.train.presets import resolve_model
+        from dolma.training import require_torch
+        from dolma.training.presets import resolve_model
 
         resolve_model(recipe.train.model)
         _check_token_folders(recipe, recipe.train)
@@ -256,7 +256,7 @@ def made_again(recipe: Recipe) -> dict[str, str]:
 
 def _mixed_again(recipe: Recipe) -> str:
     from dolma.data.manifest import read_manifest
-    from dolma.mixers.stage import made_again
+    from dolma.mixers.mix import made_again
 
     assert recipe.mix is not None
     folder, dataset, reading = folder_of(recipe, "mix"), dataset_of(recipe), reading_of(recipe)
@@ -273,11 +273,11 @@ def _measured_again(recipe: Recipe) -> dict[str, str]:
     dataset, reading = dataset_of(recipe), reading_of(recipe)
     found: dict[str, str] = {}
     if recipe.tag is not None:
-        from dolma.taggers.stage import made_again as tagged_again
+        from dolma.taggers.tag import made_again as tagged_again
 
         found |= tagged_again(dataset, recipe.tag, reading=reading)
     for config in recipe.dedupes:
-        from dolma.dedupe.stage import made_again as deduped_again
+        from dolma.dedupers.exact import made_again as deduped_again
 
         if why := deduped_again(dataset, config, reading=reading):
             found[config.name] = why
@@ -285,7 +285,7 @@ def _measured_again(recipe: Recipe) -> dict[str, str]:
 
 
 def _tokenized_again(recipe: Recipe, *, mixed_again: bool) -> str:
-    from dolma.tokens.stage import made_again
+    from dolma.tokens.tokenize import made_again
 
     assert recipe.tokenize is not None
     if mixed_again:
@@ -299,17 +299,17 @@ def _tokenized_again(recipe: Recipe, *, mixed_again: bool) -> str:
 def plan_stage(recipe: Recipe, stage: str, *, output: str | None = None) -> list[dict[str, Any]]:
     """What the stage would do, as plain rows; reads no text and writes nothing."""
     if stage == "tag":
-        from dolma.taggers.stage import plan as plan_tag
+        from dolma.taggers.tag import plan as plan_tag
 
         assert recipe.tag is not None
         return list(plan_tag(dataset_of(recipe), recipe.tag, reading=reading_of(recipe)))
     if stage == "dedupe":
-        from dolma.dedupe.stage import plan as plan_dedupe
+        from dolma.dedupers.exact import plan as plan_dedupe
 
         dataset, reading = dataset_of(recipe), reading_of(recipe)
         return [row for config in recipe.dedupes for row in plan_dedupe(dataset, config, reading=reading)]
     if stage == "mix":
-        from dolma.mixers.stage import plan as plan_mix
+        from dolma.mixers.mix import plan as plan_mix
 
         assert recipe.mix is not None
         folder = output or folder_of(recipe, "mix")
@@ -323,14 +323,14 @@ def plan_stage(recipe: Recipe, stage: str, *, output: str | None = None) -> list
             )
         )
     if stage == "tokenize":
-        from dolma.tokens.stage import plan as plan_tokenize
+        from dolma.tokens.tokenize import plan as plan_tokenize
 
         assert recipe.tokenize is not None
         folder = output or folder_of(recipe, "tokenize")
         dataset, reading = mixed_dataset_of(recipe, output=folder), reading_of(recipe)
         return list(plan_tokenize(dataset, recipe.tokenize, output=folder, reading=reading, seed=recipe.seed))
     if stage == "stat":
-        from dolma.stats.stage import plan as plan_stat
+        from dolma.stats.stat import plan as plan_stat
 
         assert recipe.stat is not None
         home = output or (folder_of(recipe, "stat") if recipe.output is not None else None)
@@ -356,7 +356,7 @@ def waits_for(recipe: Recipe, stage: str) -> list[str]:
 
 def preview_mix(recipe: Recipe, running: Running) -> Preview:
     """What `mix` would drop and keep, by rule and source; reads documents, writes none."""
-    from dolma.mixers.stage import preview
+    from dolma.mixers.mix import preview
 
     assert recipe.mix is not None
     return preview(
@@ -370,7 +370,7 @@ def preview_mix(recipe: Recipe, running: Running) -> Preview:
 
 
 def _run_tag(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
-    from dolma.taggers.stage import tag
+    from dolma.taggers.tag import tag
 
     assert recipe.tag is not None
     dataset = dataset_of(recipe)
@@ -379,7 +379,7 @@ def _run_tag(recipe: Recipe, running: Running, output: str | None) -> Iterator[O
 
 
 def _run_dedupe(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
-    from dolma.dedupe.stage import dedupe
+    from dolma.dedupers.exact import dedupe
 
     dataset = dataset_of(recipe)
     for config in recipe.dedupes:
@@ -388,7 +388,7 @@ def _run_dedupe(recipe: Recipe, running: Running, output: str | None) -> Iterato
 
 
 def _run_mix(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
-    from dolma.mixers.stage import mix
+    from dolma.mixers.mix import mix
 
     assert recipe.mix is not None
     folder = output or folder_of(recipe, "mix")
@@ -405,7 +405,7 @@ def _run_mix(recipe: Recipe, running: Running, output: str | None) -> Iterator[O
 
 
 def _run_tokenize(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
-    from dolma.tokens.stage import tokenize
+    from dolma.tokens.tokenize import tokenize
 
     assert recipe.tokenize is not None
     folder = output or folder_of(recipe, "tokenize")
@@ -422,7 +422,7 @@ def _run_tokenize(recipe: Recipe, running: Running, output: str | None) -> Itera
 
 
 def _run_stat(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
-    from dolma.stats.stage import stat
+    from dolma.stats.stat import stat
 
     assert recipe.stat is not None
     config = recipe.stat
@@ -441,7 +441,7 @@ def _run_stat(recipe: Recipe, running: Running, output: str | None) -> Iterator[
 
 
 def _run_train(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
-    from dolma.train import train
+    from dolma.training import train
 
     assert recipe.train is not None
     folder = output or folder_of(recipe, "train")

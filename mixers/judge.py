@@ -18,7 +18,8 @@ from dolma.mixers.join import AttributeFile, JoinedRows
 from dolma.mixers.rules import RuleSet
 from dolma.mixers.spans import Edits, SpanCounts
 from dolma.mixers.waterfall import MIN_LENGTH, Waterfall, WaterfallRow, by_source
-from dolma.run.runner import Ledger, advance
+from dolma.runner.ledger import Ledger
+from dolma.runner.progress import advance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

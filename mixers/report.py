@@ -9,7 +9,8 @@ import msgspec
 
 from dolma.mixers.sampling import Draw
 from dolma.mixers.waterfall import WaterfallRow, plain_rows
-from dolma.run.runner import Ledger, StageReport
+from dolma.runner.ledger import Ledger
+from dolma.runner.stage import StageReport
 
 
 class ShareRow(msgspec.Struct, kw_only=True):

@@ -27,8 +27,8 @@ import xxhash
 from dolma.config import Budget, MixConfig, SourceShare
 from dolma.errors import ConfigError, did_you_mean
 from dolma.printable import printable
-from dolma.run.ledger import Ledger
-from dolma.run.seeds import derive_seed
+from dolma.runner.ledger import Ledger
+from dolma.runner.seeds import derive_seed
 
 _BIN_BITS = 16
 _ALL_SHARES = 1e-9

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.printable import printable
-from dolma.run.runner import Ledger
+from dolma.runner.ledger import Ledger
 
 SAMPLES = 3
 MIN_LENGTH = "min_length"

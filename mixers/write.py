@@ -33,7 +33,9 @@ from dolma.mixers.records import with_default, with_field
 from dolma.mixers.sampling import Candidates, Cut, document_keys
 from dolma.mixers.spans import SpanCounts
 from dolma.mixers.waterfall import SAMPLED_OUT
-from dolma.run.runner import Ledger, TaskResult, advance
+from dolma.runner.ledger import Ledger
+from dolma.runner.progress import advance
+from dolma.runner.task import TaskResult
 
 DOCUMENTS, ROWS = "documents", "rows"
 ROWS_SCHEMA = pa.schema(

@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from dolma.config import TaggerSpec
 from dolma.data.batch import TextBatch
-from dolma.run.compiling import compile_by_calling
-from dolma.run.options import cpu_count
-from dolma.run.progress import Reporter
+from dolma.runner.compiling import compile_by_calling
+from dolma.runner.options import cpu_count
+from dolma.runner.progress import Reporter
 from dolma.taggers.registry import is_built_in, tagger_of_process
 from dolma.taggers.tagger import Tagger, needs_of
 

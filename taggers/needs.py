@@ -16,7 +16,7 @@ from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.fields import JsonField, field_names
 from dolma.data.shards import Shard
 from dolma.printable import printable
-from dolma.run.ledger import Ledger
+from dolma.runner.ledger import Ledger
 from dolma.taggers.tagger import Need, Tagger, needs_of
 
 Said = tuple[tuple[str, ...], tuple[str, ...]]

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocInt
-from dolma.data.encoding import EncodeTexts, encode_texts, load_tokenizer
+from dolma.data.tokenizers_library import EncodeTexts, encode_texts, load_tokenizer
 from dolma.errors import ConfigError
 from dolma.taggers.tagger import Need
 

@@ -34,8 +34,8 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocText, Output
-from dolma.data.encoding import encode_texts, frame, load_tokenizer
 from dolma.data.sequence_classifier import EXTRAS, Activation, find_files, open_model, read_facts
+from dolma.data.tokenizers_library import encode_texts, frame, load_tokenizer
 from dolma.errors import ConfigError, did_you_mean
 from dolma.taggers.fasttext import output_name
 from dolma.taggers.tagger import Need

@@ -24,7 +24,7 @@ INTERNAL = ("dolma/kernels/",)
 # What reads files that taggers are given: to a command it is an option that is wrong.
 OPTIONS = ("taggers/", "dolma/data/url_lists.py")
 # Whatever is wrong with a value there is wrong with a recipe.
-GIVEN = ("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py", "dolma/train/config.py")
+GIVEN = ("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py", "dolma/training/config.py")
 STATUS = {
     "ConfigError": 2,
     "MissingExtraError": 2,
@@ -49,12 +49,17 @@ AREAS = {
         *("dolma/errors.py", "dolma/printable.py"),
     ),
     "Documents, attributes and storage": ("dolma/data/",),
-    "Running, resuming, verifying": ("dolma/run/", "dolma/verify.py", "dolma/contradictions.py", "dolma/doctor.py"),
+    "Running, resuming, verifying": (
+        "dolma/runner/",
+        "dolma/verification.py",
+        "dolma/contradictions.py",
+        "dolma/doctor.py",
+    ),
     "`dolma tag` and taggers": ("taggers/",),
     "`dolma dedupe`": ("dedupe/",),
     "`dolma mix`": ("mixers/",),
     "`dolma tokenize`": ("dolma/tokens/",),
-    "`dolma train`, `eval`, `trace`": ("dolma/train/",),
+    "`dolma train`, `eval`, `trace`": ("dolma/training/",),
     "`dolma stat`": ("dolma/stats/",),
     "`dolma classifier`": ("dolma/classifier/",),
 }

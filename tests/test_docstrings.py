@@ -37,6 +37,6 @@ def test_examples(name: str) -> None:
 
 
 def test_all_packages_are_found() -> None:
-    assert {"dolma.data.streams", "dolma.taggers.length", "dolma.mixers.sampling", "dolma.dedupe.stage"} <= set(
+    assert {"dolma.data.streams", "dolma.taggers.length", "dolma.mixers.sampling", "dolma.dedupers.exact"} <= set(
         modules()
     )

@@ -25,7 +25,7 @@ import xxhash
 
 from dolma.classifier.labelled import NO_CLASS, Classes, Labelled
 from dolma.errors import ConfigError, DataError
-from dolma.run.seeds import draws
+from dolma.runner.seeds import draws
 
 Flags = npt.NDArray[np.bool_]
 Int64 = npt.NDArray[np.int64]

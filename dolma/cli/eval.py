@@ -47,11 +47,11 @@ def command(
     Every token of the held-out shards counts, each document by itself. Needs the extra: pip install 'dolma[train]'.
     """
     from dolma.cli.terminal import show_evaluation
-    from dolma.train import require_torch
-    from dolma.train.config import EvalConfig
+    from dolma.training import require_torch
+    from dolma.training.config import EvalConfig
 
     require_torch()
-    from dolma.train.evaluate import evaluate_model
+    from dolma.training.evaluate import evaluate_model
 
     if not (tokens or task or olmo_task):
         raise ConfigError("nothing says what to evaluate on\n  give --tokens NAME=DIR or --task NAME=FILE")

@@ -40,7 +40,7 @@ def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -
     """How this command runs its stages."""
     from dolma.cli.terminal import reporter_for
     from dolma.pipeline import Running
-    from dolma.run.options import RunOptions
+    from dolma.runner.options import RunOptions
 
     params = ctx.params
     options = RunOptions(
@@ -166,7 +166,7 @@ def check_skipped(outcome: Outcome, recipe: Recipe) -> None:
     Raises:
         SkippedRecordsError: it did.
     """
-    from dolma.run.stage import StageReport
+    from dolma.runner.stage import StageReport
 
     report = getattr(outcome.report, "report", outcome.report)
     if isinstance(report, StageReport):
@@ -179,7 +179,7 @@ def check_measured(outcomes: Sequence[Outcome], recipe: Recipe) -> None:
     Raises:
         UnmeasuredError: they did.
     """
-    from dolma.taggers.stage import TagReport
+    from dolma.taggers.tag import TagReport
 
     for outcome in outcomes:
         if isinstance(outcome.report, TagReport):

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from dolma.doctor import Finding
     from dolma.mixers.report import Preview
     from dolma.pipeline import Outcome
-    from dolma.run.ledger import Ledger
+    from dolma.runner.ledger import Ledger
     from dolma.taggers.catalogue import Entry
     from dolma.taggers.profile import Profile
-    from dolma.train.evaluate import Evaluation
-    from dolma.train.plan import TrainPlan
-    from dolma.verify import Verification
+    from dolma.training.evaluate import Evaluation
+    from dolma.training.plan import TrainPlan
+    from dolma.verification import Verification
 
 
 # --- progress --------------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ class TerminalReporter:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        from dolma.run.progress import Meter
+        from dolma.runner.progress import Meter
 
         self.finish()
         self._meter = Meter(total_tasks=tasks, total_size=bytes)
@@ -412,7 +412,7 @@ def _show_training(recipe: Recipe, outcome: Outcome) -> None:
     say("", f"loss: {report.first_loss:.3f} at the start, {report.last_loss:.3f} after {report.steps:,} steps")
     say_warnings(report.warnings)
     if recipe.tokenize is not None and recipe.train is not None:
-        from dolma.train import generate_text
+        from dolma.training import generate_text
 
         text = generate_text(
             report.checkpoint,

@@ -25,7 +25,7 @@ def command(run: str, step: int | None, document: str | None, tokens: tuple[str,
     The order of the data is a function of recipe and shards, so nothing has to be logged for this.
     """
     from dolma.cli.terminal import show_seen
-    from dolma.train.trace import documents_of_step, stages_of_run, steps_of_document
+    from dolma.training.trace import documents_of_step, stages_of_run, steps_of_document
 
     if (step is None) == (document is None):
         raise ConfigError("give either --step or --document")

@@ -77,7 +77,7 @@ def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: 
     from dolma.cli.terminal import show_training_plan
     from dolma.config import read_recipe
     from dolma.pipeline import folder_of
-    from dolma.train.plan import plan_training
+    from dolma.training.plan import plan_training
 
     read = read_recipe(recipe, {})
     if read.train is None:
@@ -102,10 +102,10 @@ dolma train export runs/quickstart/train --output runs/quickstart/hf
 @option("--trim-vocabulary", section="Output", is_flag=True, show_default=False, help="Cut the rows that pad it.")
 def export(checkpoint: str, output: str, tokenizer: str | None, dtype: str, *, trim_vocabulary: bool) -> None:
     """Write a checkpoint, or the newest one of a run, as a folder of transformers."""
-    from dolma.train import require_torch
+    from dolma.training import require_torch
 
     require_torch()
-    from dolma.train.interop.export import export_checkpoint
+    from dolma.training.interop.export import export_checkpoint
 
     export_checkpoint(checkpoint, output, tokenizer=tokenizer, dtype=dtype, trim_vocabulary=trim_vocabulary)
     say(f"{output}: read it with transformers' AutoModelForCausalLM.from_pretrained({output!r})")
@@ -121,9 +121,9 @@ dolma train soup runs/quickstart/train/step150 runs/quickstart/train/step300 --o
 @option("-o", "--output", section="Output", metavar="DIR", required=True, help="Folder to write, new or empty.")
 def soup(checkpoints: tuple[str, ...], output: str) -> None:
     """Write the mean of several checkpoints' weights as a checkpoint, `DIR/step0`."""
-    from dolma.train import require_torch
+    from dolma.training import require_torch
 
     require_torch()
-    from dolma.train.soup import soup as mean
+    from dolma.training.soup import soup as mean
 
     say(mean(checkpoints, output))

@@ -28,7 +28,7 @@ def command(ctx: click.Context, folders: tuple[str, ...], **_: Any) -> None:
     """
     from dolma.cli.terminal import show_verification
     from dolma.pipeline import dataset_of
-    from dolma.verify import verify
+    from dolma.verification import verify
 
     recipe = recipe_of(ctx)
     say_left_out(dataset_of(recipe))

@@ -15,7 +15,9 @@ from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import OutputFile
 from dolma.kernels.counts import count_words
 from dolma.kernels.views import code_points
-from dolma.run.runner import Ledger, TaskResult, advance
+from dolma.runner.ledger import Ledger
+from dolma.runner.progress import advance
+from dolma.runner.task import TaskResult
 from dolma.stats.report import Counts
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from dolma.data.json_text import decode_json
-from dolma.run.stage import StageReport
+from dolma.runner.stage import StageReport
 from dolma.stats.numbers import NumberSummary, bar
 
 

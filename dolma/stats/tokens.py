@@ -20,8 +20,8 @@ from dolma.data.identity import Content
 from dolma.data.manifest import read_manifest
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
-from dolma.run.ledger import Ledger
-from dolma.run.runner import TaskResult
+from dolma.runner.ledger import Ledger
+from dolma.runner.task import TaskResult
 from dolma.stats.report import TokenCounts
 
 _COLUMNS = {"start": pa.int64(), "end": pa.int64(), "id": pa.string(), "src": pa.string(), "loc": pa.int64()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dolma.run.seeds import draws
+from dolma.runner.seeds import draws
 
 LAST_PLACE = 2**64 - 1
 _ROW_BITS = 40

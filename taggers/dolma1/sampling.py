@@ -1,8 +1,8 @@
 """A number for each document to sample by: the same in every run, on every machine, for a document of the same id.
 
 Dolma 1.2.1 draws `random_number_v1` from a generator seeded with the process id, so no two runs agree. Here the number
-comes from the seed (an option) and the document's id alone (`dolma/run/seeds.py`): not from its place, the shard, the
-number of workers. Documents of one id have one number.
+comes from the seed (an option) and the document's id alone (`dolma/runner/seeds.py`): not from its place, the shard or
+the number of workers. Documents of one id have one number.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import pyarrow as pa
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat
 from dolma.errors import ConfigError
-from dolma.run.seeds import derive_seed
+from dolma.runner.seeds import derive_seed
 
 
 class Random:

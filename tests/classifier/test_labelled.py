@@ -13,8 +13,8 @@ from dolma.config import TagConfig
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.errors import AlignmentError, ConfigError
-from dolma.run.options import RunOptions
-from dolma.taggers.stage import tag
+from dolma.runner.options import RunOptions
+from dolma.taggers.tag import tag
 
 
 def write(path: Path, *texts: str) -> Path:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import dolma as package
 from dolma.cli.terminal import show_ledger
-from dolma.run.ledger import Ledger
+from dolma.runner.ledger import Ledger
 
 if TYPE_CHECKING:
     from .conftest import Dolma

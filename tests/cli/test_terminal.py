@@ -11,9 +11,9 @@ from dolma.cli.session import run_stages
 from dolma.cli.terminal import QuietReporter, TerminalReporter, show_ledger
 from dolma.config import make_recipe
 from dolma.pipeline import Running
-from dolma.run.ledger import Ledger
-from dolma.run.options import RunOptions
-from dolma.train.metrics import StepRecord
+from dolma.runner.ledger import Ledger
+from dolma.runner.options import RunOptions
+from dolma.training.metrics import StepRecord
 
 
 def record(step: int) -> StepRecord:

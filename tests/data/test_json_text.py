@@ -14,7 +14,7 @@ from dolma.data.manifest import read_manifest
 from dolma.data.sequence_classifier import read_facts
 from dolma.data.tokens import read_token_manifest
 from dolma.errors import ConfigError, DataError
-from dolma.run.journal import read_header
+from dolma.runner.journal import read_header
 
 HOSTILE = [b"[" * 100_000, b'{"a": ' * 100_000, b'{"config": "\xff"}', b"", b"\0"]
 

@@ -20,8 +20,8 @@ from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import DocumentWriter, Intake, Reading, read_batches
 from dolma.data.manifest import input_content, read_manifest
 from dolma.errors import DataError, OutputExistsError
-from dolma.run.options import RunOptions
-from dolma.taggers.stage import tag
+from dolma.runner.options import RunOptions
+from dolma.taggers.tag import tag
 
 boto3 = pytest.importorskip("boto3", reason="boto3 is not installed (dolma[s3])")
 moto_server = pytest.importorskip("moto.server", reason="moto is not installed (dolma[dev])")

@@ -14,8 +14,9 @@ from dolma.data.attributes import read_attributes
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.streams import open_output
-from dolma.dedupe.stage import dedupe
-from dolma.run.runner import RunOptions, StageReport
+from dolma.dedupers.exact import dedupe
+from dolma.runner.options import RunOptions
+from dolma.runner.stage import StageReport
 
 Record = Mapping[str, Any]
 

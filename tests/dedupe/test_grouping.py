@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma.dedupe.grouping import bucket_bounds, group_equal
+from dolma.dedupers.grouping import bucket_bounds, group_equal
 
 words = st.sampled_from([0, 1, 2, 1 << 63, (1 << 64) - 1])
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from dolma.data.batch import TextBatch
-from dolma.dedupe.keys import Gate, field_values, key_of
+from dolma.dedupers.keys import Gate, field_values, key_of
 from dolma.errors import ConfigError
 
 

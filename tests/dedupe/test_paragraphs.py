@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma.data.batch import TextBatch
-from dolma.dedupe.paragraphs import split_paragraphs, takes_part
-from dolma.dedupe.reference import gate, paragraphs
+from dolma.dedupers.paragraphs import split_paragraphs, takes_part
+from dolma.dedupers.reference import gate, paragraphs
 
 text = st.text(alphabet=st.sampled_from("ab\n \t\r\x1c\x85\u3000\u2028é中😀\u0301"), max_size=40)
 

@@ -240,8 +240,8 @@ def test_a_program_that_chose_fork_may_call_the_library(place: Place) -> None:
         import multiprocessing
         from dolma.config import TagConfig
         from dolma.data.dataset import Dataset
-        from dolma.run.options import RunOptions
-        from dolma.taggers.stage import tag
+        from dolma.runner.options import RunOptions
+        from dolma.taggers.tag import tag
 
         if __name__ == "__main__":
             multiprocessing.set_start_method("fork")

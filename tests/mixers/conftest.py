@@ -17,9 +17,9 @@ from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Output, Spans
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.streams import open_input, open_output
+from dolma.mixers.mix import mix, preview
 from dolma.mixers.report import MixReport, Preview
-from dolma.mixers.stage import mix, preview
-from dolma.run.runner import RunOptions
+from dolma.runner.options import RunOptions
 
 OUTPUTS: dict[str, Output] = {
     "n": DocInt("a whole number"),

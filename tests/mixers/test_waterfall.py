@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma.mixers.waterfall import Waterfall, WaterfallRow, by_source, plain_rows, warnings_of
-from dolma.run.runner import Ledger
+from dolma.runner.ledger import Ledger
 
 
 def filled(holds: list[list[bool]], *, sources: list[str], n_bytes: list[int]) -> Waterfall:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from dolma.config import TaggerSpec
-from dolma.run.compiling import sample_batch
-from dolma.run.progress import NullReporter
+from dolma.runner.compiling import sample_batch
+from dolma.runner.progress import NullReporter
 from dolma.taggers import compiling
 from dolma.taggers.compiling import compile_kernels
 from dolma.taggers.names import BUILT_IN
@@ -26,7 +26,7 @@ import numpy as np
 from dolma.config import TaggerSpec
 from dolma.data.batch import TextBatch
 from dolma.kernels import compiled
-from dolma.run.compiling import METADATA, TEXTS
+from dolma.runner.compiling import METADATA, TEXTS
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.registry import find, tagger_of_process
 from dolma.taggers import compiling

@@ -20,10 +20,10 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import DocInt
 from dolma.data.dataset import Dataset
 from dolma.errors import ConfigError, RecordError
-from dolma.mixers.stage import mix
-from dolma.run.options import RunOptions
+from dolma.mixers.mix import mix
+from dolma.runner.options import RunOptions
 from dolma.taggers.limits import Limits, counts_of, measure, outputs_of, select, time_limit
-from dolma.taggers.stage import tag
+from dolma.taggers.tag import tag
 from dolma.taggers.tagger import DocumentTagger, document_tagger
 
 ONE = RunOptions(workers=1)

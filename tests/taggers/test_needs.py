@@ -13,8 +13,8 @@ from dolma.config import TagConfig, TaggerSpec
 from dolma.data.attributes import read_attributes
 from dolma.data.dataset import Dataset
 from dolma.data.documents import DocumentWriter
-from dolma.run.options import RunOptions
-from dolma.taggers.stage import TagReport, tag
+from dolma.runner.options import RunOptions
+from dolma.taggers.tag import TagReport, tag
 
 pytest.importorskip("publicsuffixlist")
 URL = "http://www.example.org/"

@@ -9,9 +9,9 @@ import pytest
 
 from dolma.config import TagConfig
 from dolma.data.dataset import Dataset
-from dolma.run.options import RunOptions
+from dolma.runner.options import RunOptions
 from dolma.taggers.profile import Stopwatch, profile_of
-from dolma.taggers.stage import tag
+from dolma.taggers.tag import tag
 
 
 def test_profiles_add_up() -> None:

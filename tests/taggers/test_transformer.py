@@ -21,9 +21,9 @@ from dolma.data.dataset import Dataset
 from dolma.data.fetch import cached_path
 from dolma.data.public import PUBLIC, Public
 from dolma.errors import ConfigError
-from dolma.run.options import RunOptions
+from dolma.runner.options import RunOptions
 from dolma.taggers.registry import content_of, make_tagger, tagger_of_process
-from dolma.taggers.stage import tag
+from dolma.taggers.tag import tag
 from dolma.taggers.transformer import Transformer, activated, padded
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]

@@ -12,10 +12,10 @@ import pytest
 
 from dolma.config import TokenizeConfig
 from dolma.data.dataset import Dataset
-from dolma.run.options import RunOptions
-from dolma.run.progress import NullReporter
-from dolma.run.stage import StageReport
-from dolma.tokens.stage import tokenize
+from dolma.runner.options import RunOptions
+from dolma.runner.progress import NullReporter
+from dolma.runner.stage import StageReport
+from dolma.tokens.tokenize import tokenize
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 

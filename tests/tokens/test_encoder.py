@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from dolma.config import TokenizeConfig
-from dolma.data.encoding import encode_texts
+from dolma.data.tokenizers_library import encode_texts
 from dolma.errors import ConfigError, DataError, RecordError
 from dolma.tokens import encoder as encoders
 from dolma.tokens.encoder import Encoder

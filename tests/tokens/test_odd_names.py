@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from dolma.config import TokenizeConfig
 from dolma.data.dataset import Dataset
-from dolma.run.options import RunOptions
-from dolma.tokens.stage import tokenize
+from dolma.runner.options import RunOptions
+from dolma.tokens.tokenize import tokenize
 from dolma.tokens.verify import verify_tokens
-from dolma.train.config import ModelConfig, TrainConfig
-from dolma.train.stages import resolve_stages
-from dolma.train.trace import documents_of_step, steps_of_document
+from dolma.training.config import ModelConfig, TrainConfig
+from dolma.training.stages import resolve_stages
+from dolma.training.trace import documents_of_step, steps_of_document
 
 TOKENIZER = Path(__file__).parents[2] / "data" / "sample" / "tokenizer.json"
 TRAINING = TrainConfig(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dolma.run.stage import StageReport
+from dolma.runner.stage import StageReport
 from dolma.tokens.verify import verify_tokens
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import torch
 
 from dolma.errors import DataError
-from dolma.train import dcp
+from dolma.training import dcp
 from tests.fuzz.choices import Choices
 
-CODE = ("dolma/train/dcp.py", "dolma/train/unpickle.py")
+CODE = ("dolma/training/dcp.py", "dolma/training/unpickle.py")
 STRINGS = (
     *("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem", "os", "posix", "builtins"),
     *(

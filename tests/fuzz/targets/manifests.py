@@ -16,12 +16,12 @@ from dolma.config import TagConfig, make_recipe
 from dolma.data.dataset import Dataset
 from dolma.data.manifest import NAME
 from dolma.errors import DolmaError
-from dolma.run.options import RunOptions
-from dolma.taggers.stage import tag
-from dolma.verify import verify
+from dolma.runner.options import RunOptions
+from dolma.taggers.tag import tag
+from dolma.verification import verify
 from tests.fuzz.choices import Choices
 
-CODE = ("dolma/data/manifest.py", "dolma/verify.py", "dolma/contradictions.py")
+CODE = ("dolma/data/manifest.py", "dolma/verification.py", "dolma/contradictions.py")
 _VALUES: tuple[Any, ...] = (None, 0, 1, -1, "", "x", [], {}, True, 1.5, 10**30, ["x"], {"x": 1}, "../../x", "\0")
 
 

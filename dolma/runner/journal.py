@@ -1,0 +1,114 @@
+"""The journal of an unfinished stage: which run it is, and one record per finished task.
+
+    <set>/.journal/run.json               in every set: format version and the fingerprints of all sets of the run
+    <set>/.journal/lock                   held while a run is at work (local folders)
+    <first set>/.journal/<phase>/<key>.json   xxh3-128 of the task's key; the key and its `TaskResult`
+
+Records name outputs by the number of their set, so that a run may be resumed from another working directory.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+import xxhash
+
+from dolma.data import streams
+from dolma.data.json_text import decode_json
+from dolma.data.manifest import FileSet, OutputFile
+from dolma.errors import DataError
+from dolma.printable import printable
+from dolma.runner.standing import HEADER, JOURNAL, WORK
+from dolma.runner.task import TaskResult
+
+FORMAT_VERSION = 1
+
+
+class Header(msgspec.Struct, frozen=True, kw_only=True):
+    """`run.json`: two runs are the same when their headers are."""
+
+    format_version: int
+    fingerprints: list[str]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One finished task."""
+
+    key: str
+    result: TaskResult
+
+
+def header_of(sets: Sequence[FileSet]) -> Header:
+    """The header of the run that makes these sets."""
+    return Header(format_version=FORMAT_VERSION, fingerprints=[file_set.fingerprint for file_set in sets])
+
+
+def read_header(folder: str) -> Header | None:
+    """The header of the unfinished run in this folder, or None when there is none.
+
+    Raises:
+        DataError: it is not one of ours.
+    """
+    path = streams.join(folder, HEADER)
+    try:
+        return decode_json(streams.read_bytes(path), Header)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except msgspec.DecodeError as error:
+        raise DataError(f"not a journal: {error}\n  move this folder's .journal away", file=path) from error
+
+
+def write_header(folder: str, header: Header) -> None:
+    """Mark the folder as an unfinished run's."""
+    streams.write_bytes(streams.join(folder, HEADER), msgspec.json.encode(header))
+
+
+class Journal:
+    """The records of one run."""
+
+    __slots__ = ("_folders", "_home")
+
+    def __init__(self, sets: Sequence[FileSet]) -> None:
+        self._home = streams.join(sets[0].folder, JOURNAL)
+        self._folders = {str(i): file_set.folder for i, file_set in enumerate(sets)}
+        self._folders["work"] = streams.join(sets[0].folder, WORK)
+
+    def write(self, phase: str, key: str, result: TaskResult) -> TaskResult:
+        """Record a finished task; returns its result as a later `read` will."""
+        names = {folder: name for name, folder in self._folders.items()}
+        for out in result.outputs:
+            if out.set not in names:
+                raise ValueError(
+                    f"{key}: wrote {printable(out.path)} in {printable(out.set)}, which is no file set of this stage"
+                )
+        numbered = _placed(result, names)
+        encoded = msgspec.json.encode(Record(key=key, result=numbered))
+        streams.write_bytes(self._path(phase, key), encoded)
+        return _placed(msgspec.json.decode(encoded, type=Record).result, self._folders)
+
+    def read(self, phase: str, key: str) -> TaskResult | None:
+        """The result of a task that was finished and whose outputs are still there, in size; else None."""
+        try:
+            record = decode_json(streams.read_bytes(self._path(phase, key)), Record)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise DataError(f"not a task's record: {error}", file=self._path(phase, key)) from error
+        result = _placed(record.result, self._folders)
+        return result if all(_is_there(out) for out in result.outputs) else None
+
+    def _path(self, phase: str, key: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", phase):
+            raise ValueError(f"phase {phase!r}: letters, digits, '-' and '_' only")
+        return streams.join(self._home, phase, f"{xxhash.xxh3_128_hexdigest(key.encode())}.json")
+
+
+def _placed(result: TaskResult, places: dict[str, str]) -> TaskResult:
+    outputs = [msgspec.structs.replace(out, set=places[out.set]) for out in result.outputs]
+    return msgspec.structs.replace(result, outputs=outputs)
+
+
+def _is_there(out: OutputFile) -> bool:
+    return streams.size(streams.join(out.set, out.path)) == out.bytes

@@ -1,0 +1,349 @@
+"""`stat`: how much text each source has, and what its attributes are like.
+
+Phases: count every piece (the only one that reads text), make Dolma 1.x attribute files readable by column, describe
+every output over all shards, count token shards. Nothing is sampled or estimated, and memory does not grow with the
+corpus.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import msgspec
+import pyarrow.parquet as pq
+
+from dolma.config import StatConfig
+from dolma.data import streams
+from dolma.data.attributes import attribute_schema, read_attributes
+from dolma.data.columns import Output
+from dolma.data.dataset import Dataset, Piece, Shard, identified, is_native, pieces
+from dolma.data.documents import Reading
+from dolma.data.identity import Content
+from dolma.data.manifest import FileSet, OutputFile, input_content, input_file
+from dolma.errors import ConfigError, did_you_mean
+from dolma.runner.compiling import compile_by_calling
+from dolma.runner.options import RunOptions
+from dolma.runner.progress import Reporter
+from dolma.runner.stage import Stage, Unfinished, open_stage
+from dolma.runner.task import Task, TaskResult
+from dolma.stats.counts import CountPiece, Tally, codes_path
+from dolma.stats.describe import Column, ShardRows, describe
+from dolma.stats.report import Counts, OutputSummary, StatReport, TokenCounts
+from dolma.stats.tokens import CountTokens, by_source, from_ledger, row_files
+
+VERSION = 1
+NAME = "stat.json"
+
+
+def stat(
+    dataset: Dataset,
+    config: StatConfig,
+    *,
+    output: str | None = None,
+    reading: Reading | None = None,
+    options: RunOptions | None = None,
+    reporter: Reporter | None = None,
+) -> StatReport:
+    """Count the documents and describe the attributes; `stat.json` and a manifest go to `output` if it is given.
+
+    Raises:
+        ConfigError: no documents match, or an attribute set that is asked for is not there.
+        DataError: a file cannot be read, or does not fit the documents.
+    """
+    reading, options = reading or Reading(), options or RunOptions()
+    subject = _identified(_subject(dataset, config, reading))
+    with ExitStack() as stack:
+        if output is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dolma-stat-"))
+            options = msgspec.structs.replace(options, shard=None)
+        file_set = _file_set(subject, output or folder)
+        stage = stack.enter_context(open_stage([file_set], options=options, reporter=reporter))
+        return _run(subject, stage, file_set.folder)
+
+
+def plan(
+    dataset: Dataset, config: StatConfig, *, output: str | None = None, reading: Reading | None = None
+) -> Iterator[dict[str, Any]]:
+    """What `stat` would read, one row per document file; reads no document."""
+    reading = reading or Reading()
+    subject = _subject(dataset, config, reading)
+    for shard in subject.shards:
+        yield {
+            "input": shard.path,
+            "bytes": shard.size,
+            "columns": ", ".join((reading.text, reading.source)),
+            "attributes": [name for name, files in subject.files.items() if shard.name in files],
+            "output": streams.join(output, NAME) if output is not None else "",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Subject:
+    """What is to be described: `files` has per attribute set the file of each shard that has one."""
+
+    config: StatConfig
+    reading: Reading
+    shards: list[Shard]
+    files: dict[str, dict[str, str]]
+    tokens: list[str]
+    contents: dict[str, Content]  # by path, of attribute files and rows of tokens, once they were hashed
+
+
+def _subject(dataset: Dataset, config: StatConfig, reading: Reading) -> _Subject:
+    shards = dataset.shards()
+    files: dict[str, dict[str, str]] = {}
+    for name in _names(dataset, shards, config):
+        found = {shard.name: dataset.find_attribute(name, shard) for shard in shards}
+        files[name] = {shard: path for shard, path in found.items() if path is not None}
+    tokens = [] if config.tokens is None else row_files(config.tokens)
+    chosen = {name: paths for name, paths in files.items() if paths}
+    return _Subject(config=config, reading=reading, shards=shards, files=chosen, tokens=tokens, contents={})
+
+
+def _identified(subject: _Subject) -> _Subject:
+    paths = [path for files in subject.files.values() for path in files.values()] + subject.tokens
+    contents = {path: input_content(path) for path in paths}
+    return replace(subject, shards=identified(subject.shards), contents=contents)
+
+
+def _names(dataset: Dataset, shards: list[Shard], config: StatConfig) -> list[str]:
+    if config.attributes == []:
+        return []
+    if config.attributes is None and dataset.attributes is None:
+        shards = [shard for shard in shards if shard.inner]  # others have no place for attributes
+    found = dataset.attribute_names(shards)
+    for i, name in enumerate(config.attributes or []):
+        if name not in found:
+            hint = did_you_mean(name, found) if found else "there are none; run `dolma tag` first"
+            raise ConfigError(f"no attributes called {name!r}\n  {hint}", path=f"$.stat.attributes[{i}]")
+    return found if config.attributes is None else list(dict.fromkeys(config.attributes))
+
+
+def _file_set(subject: _Subject, folder: str) -> FileSet:
+    contents = subject.contents
+    inputs = [shard.input for shard in subject.shards]
+    for name, files in subject.files.items():
+        inputs += [input_file(f"attributes/{name}/{shard}", contents[path]) for shard, path in files.items()]
+    inputs += [input_file(f"tokens/{path.rpartition('/')[2]}", contents[path]) for path in subject.tokens]
+    reading = subject.reading
+    config = {
+        "version": VERSION,
+        "attributes": list(subject.files),
+        "bins": subject.config.bins,
+        "quantiles": list(subject.config.quantiles),
+        "tokens": bool(subject.tokens),
+        "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
+        "on_error": reading.on_error,
+        "max_line_bytes": reading.max_line_bytes,
+        "invalid_unicode": reading.invalid_unicode,
+    }
+    return FileSet(folder=folder, stage="stat", name="stat", config=config, inputs=inputs)
+
+
+def _run(subject: _Subject, stage: Stage, folder: str) -> StatReport:
+    path = streams.join(folder, NAME)
+    if stage.complete:
+        return StatReport.from_json(streams.read_bytes(path), report=stage.report())
+    parts = [piece for shard in subject.shards for piece in pieces(shard)]
+    compile_by_calling(stage.reporter, lambda batch: Tally().add(batch))
+    try:
+        counted = stage.run("count", _count_tasks(parts), CountPiece(work=stage.work_folder, reading=subject.reading))
+    except Unfinished as unfinished:
+        return StatReport(sources={}, total=Counts(), tokens=None, attributes={}, report=unfinished.report)
+    sources = sorted({source for result in counted for source in result.payload["sources"]})
+    rows = _rows(subject, parts, counted, sources, stage.work_folder)
+    attributes = _describe(subject, stage, rows, sources)
+    found = StatReport(
+        sources=_sums(counted),
+        total=_total(counted),
+        tokens=_tokens(subject, stage, rows, sources),
+        attributes=attributes,
+    )
+    with streams.open_output(path) as out:
+        out.write(found.to_json().encode())
+    written = out.written
+    assert written is not None
+    outputs = [OutputFile(set=folder, path=NAME, bytes=written.bytes, checksum=written.checksum)]
+    # By way of the JSON, so that the report is the same whether it was made now or before.
+    return StatReport.from_json(streams.read_bytes(path), report=stage.finish([*counted, TaskResult(outputs=outputs)]))
+
+
+# --- documents -------------------------------------------------------------------------------------------------------
+
+
+def _count_tasks(parts: Sequence[Piece]) -> list[Task]:
+    return [
+        Task(key=piece.key, size=piece.size, spec=(i, piece), file=piece.shard.path) for i, piece in enumerate(parts)
+    ]
+
+
+def _sums(counted: Sequence[TaskResult]) -> dict[str, Counts]:
+    sums: dict[str, Counts] = {}
+    for result in counted:
+        for source, counts in zip(result.payload["sources"], result.payload["counts"], strict=True):
+            sums.setdefault(source, Counts()).add(Counts(**counts))
+    return dict(sorted(sums.items()))
+
+
+def _total(counted: Sequence[TaskResult]) -> Counts:
+    total = Counts()
+    for counts in _sums(counted).values():
+        total.add(counts)
+    return total
+
+
+def _rows(
+    subject: _Subject, parts: Sequence[Piece], counted: Sequence[TaskResult], sources: list[str], work: str
+) -> dict[str, ShardRows]:
+    """The rows of each shard, by its name, without attributes."""
+    codes = {source: code for code, source in enumerate(sources)}
+    rows = {}
+    for shard in subject.shards:
+        of_shard = [
+            (codes_path(work, i), tuple(codes[source] for source in result.payload["sources"]), result.payload["rows"])
+            for i, (piece, result) in enumerate(zip(parts, counted, strict=True))
+            if piece.shard.name == shard.name
+        ]
+        rows[shard.name] = ShardRows(
+            documents=shard.path,
+            attributes=None,
+            codes=tuple((path, meanings) for path, meanings, _ in of_shard),
+            n_rows=sum(n_rows for *_, n_rows in of_shard),
+            sources=frozenset(code for _, meanings, _ in of_shard for code in meanings),
+        )
+    return rows
+
+
+# --- attributes ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvertFile:
+    """Makes parquet of a Dolma 1.x attribute file. Called with (path, what it holds, path below the work folder)."""
+
+    work: str
+
+    def __call__(self, spec: tuple[str, Content, str]) -> TaskResult:
+        source, content, below = spec
+        table = read_attributes(source, content=content)
+        target = streams.join(self.work, below)
+        with streams.RawOutput(target) as out:
+            pq.write_table(table, out)
+        assert out.written is not None
+        size, checksum = out.written.bytes, out.written.checksum
+        written = OutputFile(set=self.work, path=below, bytes=size, checksum=checksum, rows=len(table))
+        outputs = {name: asdict(output) for name, output in attribute_schema(target).items()}
+        return TaskResult(outputs=[written], payload={"outputs": outputs})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DescribeColumn:
+    """Describes one output. Called with the column."""
+
+    sources: list[str]
+    bins: int
+    quantiles: tuple[float, ...]
+
+    def __call__(self, column: Column) -> TaskResult:
+        found = describe(column, sources=self.sources, bins=self.bins, quantiles=self.quantiles)
+        return TaskResult(payload={"summary": msgspec.to_builtins(found)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Output:
+    """One output of an attribute set, and the file of each shard that holds it."""
+
+    set: str
+    name: str
+    kind: Output
+    files: dict[str, str]
+
+
+def _describe(
+    subject: _Subject, stage: Stage, rows: dict[str, ShardRows], sources: list[str]
+) -> dict[str, dict[str, OutputSummary]]:
+    outputs = [output for name in subject.files for output in _outputs(stage, name, subject)]
+    tasks = [
+        Task(
+            key=f"{output.set}.{output.name}",
+            size=sum(shard.n_rows for shard in rows.values()),
+            spec=Column(
+                name=output.name,
+                output=output.kind,
+                shards=tuple(_with_file(rows[name], output.files.get(name), subject.contents) for name in rows),
+            ),
+        )
+        for output in outputs
+    ]
+    work = DescribeColumn(sources=sources, bins=subject.config.bins, quantiles=tuple(subject.config.quantiles))
+    described: dict[str, dict[str, OutputSummary]] = {name: {} for name in subject.files}
+    for output, result in zip(outputs, stage.run("describe", tasks, work) if tasks else [], strict=True):
+        described[output.set][output.name] = msgspec.convert(result.payload["summary"], OutputSummary)
+    return described
+
+
+def _with_file(rows: ShardRows, path: str | None, contents: dict[str, Content]) -> ShardRows:
+    return replace(rows, attributes=path, content=None if path is None else contents.get(path))
+
+
+def _outputs(stage: Stage, name: str, subject: _Subject) -> list[_Output]:
+    """The outputs of an attribute set. Native files of one set all hold the same; those of Dolma 1.x what occurs."""
+    files, contents = subject.files[name], subject.contents
+    native = {shard: path for shard, path in files.items() if is_native(path)}
+    others = {shard: path for shard, path in files.items() if shard not in native}
+    first = next(iter(native.values()), None)
+    kinds = {} if first is None else attribute_schema(first, content=contents[first])
+    holders = {output: dict(native) for output in kinds}
+    for shard, (path, outputs) in _converted(stage, name, others, contents).items():
+        for output, kind in outputs.items():
+            kinds.setdefault(output, kind)
+            holders.setdefault(output, {})[shard] = path
+    return [_Output(set=name, name=output, kind=kind, files=holders[output]) for output, kind in kinds.items()]
+
+
+def _converted(
+    stage: Stage, name: str, files: dict[str, str], contents: dict[str, Content]
+) -> dict[str, tuple[str, dict[str, Output]]]:
+    if not files:
+        return {}
+    below = {shard: streams.join("converted", name, shard + ".parquet") for shard in files}
+    tasks = [
+        Task(key=shard, size=contents[path].size, spec=(path, contents[path], below[shard]), file=path)
+        for shard, path in files.items()
+    ]
+    results = stage.run(f"convert-{name}", tasks, ConvertFile(work=stage.work_folder))
+    return {
+        shard: (
+            streams.join(stage.work_folder, below[shard]),
+            {output: Output(**kind) for output, kind in result.payload["outputs"].items()},
+        )
+        for shard, result in zip(files, results, strict=True)
+    }
+
+
+# --- tokens ----------------------------------------------------------------------------------------------------------
+
+
+def _tokens(
+    subject: _Subject, stage: Stage, rows: dict[str, ShardRows], sources: list[str]
+) -> dict[str, TokenCounts] | None:
+    if not subject.tokens:
+        return None
+    known_already = from_ledger(subject.tokens[0].rpartition("/")[0])
+    if known_already is not None:
+        return known_already
+    contents = subject.contents
+    tasks = [
+        Task(key=path, size=contents[path].size, spec=(path, contents[path]), file=path) for path in subject.tokens
+    ]
+    # A shard with documents of several sources does not tell which its tokens are of: its folder stands for them.
+    known = {
+        named: sources[min(rows[shard.name].sources)] if len(rows[shard.name].sources) == 1 else shard.source
+        for shard in subject.shards
+        for named in (shard.name, shard.path)  # ours name them so, other tools by their path
+    }
+    return by_source(stage.run("tokens", tasks, CountTokens()), known)

@@ -1,0 +1,393 @@
+"""`dolma tokenize`: documents in, raw token shards with document rows out.
+
+encode   a piece of a document file -> runs of encoded documents, in the work folder
+plan     all runs -> where each shard begins and ends, in the parent: exact before anything is written
+write    a range of places -> one token shard: one stretch of every run, merged
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from dolma.config import TokenizeConfig
+from dolma.data import streams
+from dolma.data.batch import TextBatch
+from dolma.data.dataset import Dataset, Piece, Shard, identified, pieces
+from dolma.data.documents import Faults, Intake, Reading, read_batches
+from dolma.data.manifest import FileSet, OutputFile
+from dolma.data.tokenizers_library import read_tokenizer
+from dolma.data.tokens import (
+    FORMAT_VERSION,
+    NAME,
+    TokenManifest,
+    TokenShardInfo,
+    TokenShardWriter,
+    little_endian,
+    rows_path,
+    write_token_manifest,
+)
+from dolma.errors import DataError, RecordError
+from dolma.printable import printable
+from dolma.runner.ledger import Ledger
+from dolma.runner.options import RunOptions
+from dolma.runner.progress import Reporter, advance
+from dolma.runner.stage import Stage, StageReport, Unfinished, open_stage
+from dolma.runner.standing import why_again
+from dolma.runner.task import Task, TaskResult
+from dolma.tokens.encoder import Encoder, encoder_of, slow_note
+from dolma.tokens.order import Counts, Places, corpus_places, shuffled_places
+from dolma.tokens.runs import Part, Run, RunBuilder, plan_parts, read_part
+from dolma.tokens.tokenizer import TokenizerFacts, read_facts
+
+EMPTY = "empty"
+"""Why a document is dropped whose text gives no token."""
+TOKENIZER_NAME = "tokenizer.json"
+RUN_BYTES = 128 << 20  # of ids that a worker holds and sorts
+
+
+def tokenize(
+    dataset: Dataset,
+    config: TokenizeConfig,
+    *,
+    output: str,
+    reading: Reading | None = None,
+    options: RunOptions | None = None,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> StageReport:
+    """Encode every document, whole, into shards of even size; the ledger's tokens count those that frame documents.
+
+    A shard holds more than `config.max_tokens_per_shard` only where one document does.
+
+    Raises:
+        ConfigError: the tokenizer or its tokens are not there, or other outputs are in the way.
+        DataError: a document file cannot be used, or no document has text.
+    """
+    reading = reading or Reading()
+    facts = read_facts(config)
+    shards = identified(dataset.shards())
+    made = _file_set(shards, config, facts, output=output, reading=reading, seed=seed)
+    with open_stage([made], options=options, reporter=reporter) as stage:
+        if stage.complete:
+            return stage.report()
+        encoder_of(facts, allow_special_tokens=config.allow_special_tokens)  # fails now or never
+        for note in _notes(facts):
+            stage.reporter.note(note)
+        parts = [piece for shard in shards for piece in pieces(shard)]
+        encode = EncodePiece(
+            facts=facts,
+            allow_special_tokens=config.allow_special_tokens,
+            strip=config.strip,
+            seed=seed if config.shuffle else None,
+            reading=reading,
+            work=stage.work_folder,
+        )
+        try:
+            encoded = stage.run("encode", _encode_tasks(parts), encode)
+        except Unfinished as unfinished:
+            return unfinished.report
+        written = _write(stage, encoded, config, facts, output=output)
+        described = _describe(config, facts, written, output=output, seed=seed)
+        notes: dict[str, Any] = {"eos": {"token": facts.eos, "id": facts.eos_id, "because": facts.eos_because}}
+        if facts.drops_characters:
+            notes["dropped_characters"] = sum(result.payload["dropped"] for result in encoded)
+            stage.reporter.note(f"tokenize: {notes['dropped_characters']:,} characters had no token and are gone")
+        return stage.finish([*encoded, *written, described], notes=notes)
+
+
+def _notes(facts: TokenizerFacts) -> Iterator[str]:
+    """What to tell before any text is read."""
+    yield f"tokenize: each document ends with {facts.eos!r}, id {facts.eos_id}: {facts.eos_because}"
+    if facts.drops_characters:
+        yield (
+            f"warning: {printable(facts.path)} has neither a token for each byte nor one for unknown text: "
+            "characters that it does not know vanish\n"
+            "  train it with byte fallback or an `unk_token`, or see at the end how many there were"
+        )
+    if note := slow_note():
+        yield note
+
+
+def plan(
+    dataset: Dataset, config: TokenizeConfig, *, output: str, reading: Reading | None = None, seed: int = 0
+) -> Iterator[dict[str, Any]]:
+    """What `tokenize` would read, one row per document file, and how its shards would look; reads no document.
+
+    How many shards there will be follows from the number of tokens, and is told when all documents are encoded.
+    """
+    reading = reading or Reading()
+    facts = read_facts(config)
+    for shard in dataset.shards():
+        yield {
+            "input": shard.path,
+            "bytes": shard.size,
+            "columns": f"{reading.text}, {reading.id}, {reading.source}",
+            "output": streams.join(output, "part-*.npy"),
+            "holds": f"{facts.dtype} ids of {facts.vocab_size:,}, at most {config.max_tokens_per_shard:,} to a shard",
+        }
+
+
+def made_again(dataset: Dataset, config: TokenizeConfig, *, output: str, reading: Reading, seed: int) -> str:
+    """Why this stage would replace what it has finished; "" where it would not. Reads no document."""
+    shards = dataset.shards()
+    made = FileSet(
+        folder=output,
+        stage="tokenize",
+        name="tokens",
+        config=_settings(config, read_facts(config), reading=reading, seed=seed),
+        inputs=[],
+    )
+    return why_again(made, sizes={shard.name: shard.size for shard in shards})
+
+
+def _settings(config: TokenizeConfig, facts: TokenizerFacts, *, reading: Reading, seed: int) -> dict[str, Any]:
+    return {
+        "tokenizer_sha256": facts.sha256,
+        "eos": facts.eos,
+        "bos": facts.bos,
+        "dtype": facts.dtype,
+        "shuffle": config.shuffle,
+        "seed": seed if config.shuffle else None,
+        "max_tokens_per_shard": config.max_tokens_per_shard,
+        "allow_special_tokens": config.allow_special_tokens,
+        "strip": config.strip,
+        "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
+        "on_error": reading.on_error,
+        "max_line_bytes": reading.max_line_bytes,
+        "invalid_unicode": reading.invalid_unicode,
+    }
+
+
+def _file_set(
+    shards: Sequence[Shard], config: TokenizeConfig, facts: TokenizerFacts, *, output: str, reading: Reading, seed: int
+) -> FileSet:
+    decides = _settings(config, facts, reading=reading, seed=seed)
+    inputs = [shard.input for shard in shards]
+    return FileSet(folder=output, stage="tokenize", name="tokens", config=decides, inputs=inputs)
+
+
+# --- encode ----------------------------------------------------------------------------------------------------------
+
+
+def _encode_tasks(parts: Sequence[Piece]) -> list[Task]:
+    return [
+        Task(key=piece.key, size=piece.size, spec=(number, piece), file=piece.shard.path)
+        for number, piece in enumerate(parts)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodePiece:
+    """Encodes a piece into runs. `seed` None: corpus order. Called with (number of the piece, piece)."""
+
+    facts: TokenizerFacts
+    allow_special_tokens: bool
+    strip: bool
+    seed: int | None
+    reading: Reading
+    work: str
+
+    def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
+        number, piece = spec
+        encoder = encoder_of(self.facts, allow_special_tokens=self.allow_special_tokens)
+        intake, count, runs, n_dropped = Intake(), _Count(), _Runs(self, number, piece), 0
+        faults = Faults(piece, self.reading, intake)
+        kept = self.reading.on_error == "quarantine"
+        for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
+            texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
+            ids, counts, readable = _encode(encoder, batch, texts, faults)
+            if self.facts.drops_characters:
+                n_dropped += encoder.n_dropped([text for text, could in zip(texts, readable, strict=True) if could])
+            count.add(batch, counts, readable)
+            runs.add(batch, ids, counts)
+            advance(documents=len(batch), bytes=len(batch.utf8))
+        runs.end()
+        return TaskResult(
+            outputs=runs.outputs,
+            ledger=count.ledger(piece, intake),
+            payload={"runs": msgspec.to_builtins(runs.made), "dropped": n_dropped},
+        )
+
+
+class _Runs:
+    """The runs of one piece."""
+
+    def __init__(self, work: EncodePiece, number: int, piece: Piece) -> None:
+        self.work, self.number, self.piece = work, number, piece
+        self.made: list[Run] = []
+        self.outputs: list[OutputFile] = []
+        self._itemsize = little_endian(work.facts.dtype).itemsize
+        self._building, self._n_docs = RunBuilder(), 0
+
+    def add(self, batch: TextBatch, ids: npt.NDArray, counts: Counts) -> None:
+        """Append the documents of a batch that have tokens."""
+        full = np.flatnonzero(counts)
+        if not len(full):
+            return
+        lines = batch.lines[full]
+        names = batch.ids if len(full) == len(batch) else [batch.ids[i] for i in full.tolist()]
+        self._building.add(ids, counts[full], places=self._places(lines), names=names, lines=lines)
+        self._n_docs += len(full)
+        if self._building.n_bytes >= RUN_BYTES:
+            self.end()
+
+    def _places(self, lines: Counts) -> Places:
+        if self.work.seed is None:
+            return corpus_places(self.number, self._n_docs, len(lines))
+        return shuffled_places(self.work.seed, self.piece.shard.name, lines)
+
+    def end(self) -> None:
+        """Write the run that is being built, if it has documents."""
+        built, self._building = self._building, RunBuilder()
+        if built.documents:
+            name = f"{self.number:06d}-{len(self.made):04d}"
+            tokens = built.n_bytes // self._itemsize
+            self.made.append(Run(name=name, src=self.piece.shard.name, documents=built.documents, tokens=tokens))
+            self.outputs += built.write(self.work.work, name, itemsize=self._itemsize)
+
+
+def _encode(
+    encoder: Encoder, batch: TextBatch, texts: Sequence[str], faults: Faults
+) -> tuple[npt.NDArray, Counts, npt.NDArray[np.bool_]]:
+    """All ids of the batch, how many each document has, and whether the tokenizer could read it."""
+    try:
+        ids, counts = encoder(texts)
+        return ids, counts, np.ones(len(texts), dtype=bool)
+    except RecordError:
+        each = [_encode_one(encoder, batch, i, text, faults) for i, text in enumerate(texts)]
+    found = [np.zeros(0, little_endian(encoder.facts.dtype)) if ids is None else ids for ids in each]
+    return np.concatenate(found), np.array([len(ids) for ids in found]), np.array([ids is not None for ids in each])
+
+
+def _encode_one(encoder: Encoder, batch: TextBatch, i: int, text: str, faults: Faults) -> npt.NDArray | None:
+    try:
+        return encoder([text])[0]
+    except RecordError as error:
+        raw = batch.records[i] if batch.records is not None else b""
+        faults.bad(raw, line=int(batch.lines[i]), offset=None, reason=error.message)
+        return None
+
+
+class _Count:
+    """Documents, bytes of text and tokens per source; those without a token apart."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Counter[str]] = {}
+        self.empty: dict[str, Counter[str]] = {}
+
+    def add(self, batch: TextBatch, counts: Counts, readable: npt.NDArray[np.bool_]) -> None:
+        items = zip(batch.sources, batch.n_bytes.tolist(), counts.tolist(), readable.tolist(), strict=True)
+        for source, n_bytes, n_tokens, could_read in items:
+            if could_read:
+                tally = (self.kept if n_tokens else self.empty).setdefault(source, Counter())
+                tally["documents"] += 1
+                tally["bytes"] += n_bytes
+                tally["tokens"] += n_tokens
+
+    def ledger(self, piece: Piece, intake: Intake) -> Ledger:
+        ledger = Ledger()
+        for source, tally in self.kept.items():
+            ledger.take(source, **tally)
+            ledger.keep(source, **tally)
+        for source, tally in self.empty.items():
+            ledger.take(source, **tally)
+            ledger.drop(source, EMPTY, **tally)
+        ledger.fail(piece.shard.source, intake)
+        return ledger
+
+
+# --- write -----------------------------------------------------------------------------------------------------------
+
+
+def _write(
+    stage: Stage, encoded: Sequence[TaskResult], config: TokenizeConfig, facts: TokenizerFacts, *, output: str
+) -> list[TaskResult]:
+    runs = msgspec.convert([run for result in encoded for run in result.payload["runs"]], list[Run])
+    if not runs:
+        n_docs = sum(result.ledger.total().taken.documents for result in encoded)
+        raise DataError(
+            f"there is nothing to write to {output}: {n_docs:,} documents were read and none gives a token\n"
+            "  look at what went in with `dolma stat`; `--text-field` names the field that holds the text"
+        )
+    parts = plan_parts(stage.work_folder, runs, limit=config.max_tokens_per_shard)
+    tokens, n_docs = sum(part.tokens for part in parts), sum(part.documents for part in parts)
+    stage.reporter.note(f"tokenize: {tokens:,} tokens of {n_docs:,} documents go into {_shards(len(parts))}")
+    itemsize = little_endian(facts.dtype).itemsize
+    write = WritePart(work=stage.work_folder, runs=tuple(runs), output=output, itemsize=itemsize)
+    tasks = [Task(key=_name(part), size=part.tokens * itemsize, spec=part) for part in parts]
+    return stage.run("write", tasks, write)
+
+
+def _shards(n: int) -> str:
+    return f"{n:,} shard" if n == 1 else f"{n:,} shards"
+
+
+def _name(part: Part) -> str:
+    return f"part-{part.index:05d}.npy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritePart:
+    """Writes one token shard with its rows. Called with its part."""
+
+    work: str
+    runs: tuple[Run, ...]
+    output: str
+    itemsize: int
+
+    def __call__(self, part: Part) -> TaskResult:
+        with TokenShardWriter(streams.join(self.output, _name(part))) as writer:
+            for block in read_part(self.work, self.runs, part, itemsize=self.itemsize):
+                writer.write(
+                    block.ids, counts=block.counts, names=block.names, sources=block.sources, lines=block.lines
+                )
+                advance(documents=len(block.counts))
+        info, rows = writer.info, writer.rows_written
+        assert info is not None and rows is not None
+        if (info.tokens, info.documents, info.bytes) != (part.tokens, part.documents, part.tokens * self.itemsize):
+            raise DataError(f"{self.work} has changed while {info.path} was written from it")
+        n_rows = info.documents
+        return TaskResult(
+            outputs=[
+                OutputFile(set=self.output, path=info.path, bytes=info.bytes, checksum=info.xxh3, rows=n_rows),
+                OutputFile(
+                    set=self.output, path=rows_path(info.path), bytes=rows.bytes, checksum=rows.checksum, rows=n_rows
+                ),
+            ],
+            payload=msgspec.to_builtins(info),
+        )
+
+
+def _describe(
+    config: TokenizeConfig, facts: TokenizerFacts, written: Sequence[TaskResult], *, output: str, seed: int
+) -> TaskResult:
+    """Writes `tokens.json`, and a copy of the tokenizer, without which the shards cannot be read."""
+    manifest = TokenManifest(
+        format_version=FORMAT_VERSION,
+        tokenizer=TOKENIZER_NAME,
+        tokenizer_sha256=facts.sha256,
+        dtype=facts.dtype,
+        vocab_size=facts.vocab_size,
+        eos_id=facts.eos_id,
+        bos_id=facts.bos_id,
+        pad_id=facts.pad_id,
+        seed=seed if config.shuffle else 0,
+        shards=[msgspec.convert(result.payload, TokenShardInfo) for result in written],
+        shuffle=config.shuffle,
+        special_tokens_allowed=config.allow_special_tokens,
+    )
+    write_token_manifest(output, manifest)
+    streams.write_bytes(streams.join(output, TOKENIZER_NAME), read_tokenizer(facts.path, sha256=facts.sha256))
+    return TaskResult(outputs=[_output(output, name) for name in (NAME, TOKENIZER_NAME)])
+
+
+def _output(output: str, name: str) -> OutputFile:
+    path = streams.join(output, name)
+    return OutputFile(set=output, path=name, bytes=streams.size(path) or 0, checksum=streams.checksum(path))

@@ -1,0 +1,127 @@
+"""Batches in OLMo-core's global order: a pure function of seed and step, so a resumed run needs no saved state.
+
+In epoch `e` (from 1) the windows are shuffled by `Generator(PCG64(seed + e))` as uint32 numbers, and each run of
+`batch_size` of them is a batch; what is left at the end of an epoch is dropped. Of `W` processes, process `r` takes
+every `W`-th window of a batch, from `r` on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from dolma.errors import DataError
+from dolma.training.data.windows import Windows, repeats_itself
+
+IGNORED = -100
+"""The label of a token that is not learnt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows of one step, or one process's part of them.
+
+    `ids`, `labels`: int64, `(windows, length)`; a label is the id of the token after, or `IGNORED`. `documents`: int32,
+    the same shape. `sources`: int64, `(windows,)`, the number of each window's source.
+    """
+
+    ids: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    documents: npt.NDArray[np.int32]
+    sources: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instances:
+    """The windows that a stage is about: number `i` is window `windows[i]` of source `sources[i]`."""
+
+    populations: Sequence[Windows]
+    names: Sequence[str]
+    sources: npt.NDArray[np.uint16]
+    windows: npt.NDArray[np.uint32]
+
+    @classmethod
+    def all_of(cls, population: Windows, name: str) -> Instances:
+        """Each window of one source once."""
+        n = len(population)
+        return cls(
+            populations=[population],
+            names=[name],
+            sources=np.zeros(n, dtype=np.uint16),
+            windows=np.arange(n, dtype=np.uint32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def same(self, other: Instances) -> bool:
+        """Whether others are the same windows in the same order."""
+        return np.array_equal(self.sources, other.sources) and np.array_equal(self.windows, other.windows)
+
+
+class Loader:
+    """Batches by the 1-based step of a stage."""
+
+    def __init__(
+        self,
+        instances: Instances,
+        *,
+        batch_size: int,
+        seed: int,
+        repetition_filter: bool = False,
+    ) -> None:
+        self.instances, self.batch_size, self.seed = instances, batch_size, seed
+        self.repetition_filter = repetition_filter
+        self.steps_per_epoch = len(instances) // batch_size
+        if self.steps_per_epoch == 0:
+            length = instances.populations[0].length
+            raise DataError(
+                f"{len(instances):,} windows of {length:,} tokens do not fill one batch of {batch_size}\n"
+                "  make `sequence_length` or `batch_size` smaller, or tokenize more text"
+            )
+        self._last = (0, np.zeros(0, dtype=np.uint32))  # replaced as a whole: batches are read in another thread
+
+    def indices(self, step: int) -> npt.NDArray[np.uint32]:
+        """The instances of a step's batch; shape `(batch_size,)`."""
+        before, batch = divmod(step - 1, self.steps_per_epoch)
+        epoch, order = self._last
+        if epoch != before + 1:
+            epoch = before + 1
+            order = global_order(len(self.instances), seed=self.seed, epoch=epoch)
+            self._last = (epoch, order)
+        return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+
+    def batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> Batch:
+        """The batch of a step, or a process's part of it."""
+        chosen = self.indices(step)[rank::world_size]
+        sources = self.instances.sources[chosen].astype(np.int64)
+        windows = [
+            self.instances.populations[source][int(window)]
+            for source, window in zip(sources, self.instances.windows[chosen], strict=True)
+        ]
+        ids = np.stack([window.ids for window in windows])
+        labels = np.full_like(ids, IGNORED)
+        for row, window in enumerate(windows):
+            if not (self.repetition_filter and repeats_itself(window.ids)):
+                labels[row, :-1] = np.where(window.valid[1:], window.ids[1:], IGNORED)
+        return Batch(ids, labels, np.stack([window.documents for window in windows]), sources)
+
+
+def global_order(n_windows: int, *, seed: int, epoch: int) -> npt.NDArray[np.uint32]:
+    """All windows in the order of an epoch.
+
+    >>> global_order(5, seed=0, epoch=1).tolist()
+    [4, 0, 1, 2, 3]
+    """
+    order = np.arange(n_windows, dtype=np.uint32)
+    np.random.Generator(np.random.PCG64(seed + epoch)).shuffle(order)
+    return order
+
+
+def batch_hash(ids: npt.NDArray[np.int64]) -> str:
+    """xxh3-64 of a batch's ids, in hex."""
+    return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(ids).tobytes())

@@ -1,0 +1,342 @@
+"""How well a model predicts held-out text and answers benchmark items."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from dolma.data import streams
+from dolma.data.answers import score
+from dolma.data.items import Choice, Question, read_items
+from dolma.data.manifest import NAME as MANIFEST
+from dolma.data.tokenizer_file import read_tokenizer_file
+from dolma.data.tokenizers_library import encode_texts, load_tokenizer
+from dolma.data.tokens import read_token_manifest
+from dolma.errors import ConfigError, DataError
+from dolma.training import checkpoint as checkpointing
+from dolma.training.config import EvalConfig
+from dolma.training.data.loader import IGNORED
+from dolma.training.data.shards import TokenShards, open_shards, tokenizer_beside
+from dolma.training.generate import generate
+from dolma.training.interop import hf
+from dolma.training.model.transformer import Transformer, unfilled
+
+_WINDOWS_PER_PASS = 8
+_PROMPTS_PER_PASS = 8
+_LN2 = math.log(2)
+
+
+class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
+    """How well a model predicts some text, all of its tokens, each document by itself.
+
+    `loss` in nats per token; `perplexity` its exponential; `bits_per_byte` of UTF-8, comparable across tokenizers.
+    """
+
+    loss: float
+    perplexity: float
+    bits_per_byte: float
+    tokens: int
+    bytes: int
+
+
+class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
+    """Shares of items answered rightly, 0-1.
+
+    Of ranked choices, by the continuation's log-probability as it is (`raw`), per token and per byte of it; of
+    questions, `exact_match` of the generated answer, and where words are compared their mean `f1`.
+    `gold_bits_per_byte` is of the right continuations.
+    """
+
+    items: int
+    raw: float | None = None
+    per_token: float | None = None
+    per_byte: float | None = None
+    gold_bits_per_byte: float | None = None
+    exact_match: float | None = None
+    f1: float | None = None
+
+
+class HeldOutText:
+    """Token shards to evaluate on, with the bytes that each id stands for."""
+
+    def __init__(self, tokens: str | Sequence[str], *, max_windows: int | None = None) -> None:
+        self.tokens, self.max_windows = tokens, max_windows
+        self.shards = open_shards(tokens)
+        self._bytes = bytes_of_ids(tokens, self.shards)
+
+    def evaluate(self, model: Transformer, *, length: int) -> HeldOut:
+        """The loss of every token, documents kept apart, each begun after an end-of-text token.
+
+        `length` is the most of a document that the model sees at a time, in tokens.
+        """
+        total, n_tokens, n_bytes = 0.0, 0, 0
+        for ids, documents in self._passes(length):
+            device = model.embeddings.weight.device
+            inputs = torch.from_numpy(ids).to(device)
+            labels = F.pad(inputs[:, 1:], (0, 1), value=IGNORED)
+            valid = (documents[:, 1:] >= 0) & (documents[:, 1:] == documents[:, :-1])
+            labels[:, :-1][torch.from_numpy(~valid).to(device)] = IGNORED
+            with torch.no_grad():
+                ce = model.losses(inputs, labels, documents=torch.from_numpy(documents).to(device)).ce
+            total += float(ce.double().sum())
+            n_tokens += int(valid.sum())
+            n_bytes += int(self._bytes[ids[:, 1:][valid]].sum())
+        if not n_tokens:
+            raise DataError("has no tokens to evaluate on", file=str(self.tokens))
+        loss = total / n_tokens
+        return HeldOut(
+            loss=loss,
+            perplexity=math.exp(min(loss, 700.0)),
+            bits_per_byte=total / _LN2 / max(n_bytes, 1),
+            tokens=n_tokens,
+            bytes=n_bytes,
+        )
+
+    def _passes(self, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Ids and documents, int64, `(windows, length)`; an end-of-text token begins each document, padding is -1."""
+        end = self.shards.eos_id or 0
+        windows = itertools.islice(self._windows(length), self.max_windows)
+        while some := list(itertools.islice(windows, _WINDOWS_PER_PASS)):
+            ids = np.full((len(some), length), end, dtype=np.int64)
+            documents = np.full((len(some), length), -1, dtype=np.int64)
+            for row, window in enumerate(some):
+                at = 0
+                for number, piece in enumerate(window):
+                    ids[row, at + 1 : at + 1 + len(piece)] = piece
+                    documents[row, at : at + 1 + len(piece)] = number
+                    at += 1 + len(piece)
+            yield ids, documents
+
+    def _windows(self, length: int) -> Iterator[list[np.ndarray]]:
+        """Documents, cut to `length - 1` tokens, as many in a row as fit with a token before each."""
+        window: list[np.ndarray] = []
+        room = length
+        for shard in self.shards.shards:
+            for begin, end in itertools.pairwise(shard.boundaries.tolist()):
+                for start in range(begin, end, length - 1):
+                    piece = np.asarray(shard.ids[start : min(start + length - 1, end)])
+                    if room < len(piece) + 1:
+                        yield window
+                        window, room = [], length
+                    window.append(piece)
+                    room -= len(piece) + 1
+        if window:
+            yield window
+
+
+def bytes_of_ids(tokens: str | Sequence[str], shards: TokenShards) -> np.ndarray:
+    """How many bytes of text each id stands for; int64, `(vocabulary,)`; 0 for special tokens."""
+    folder = tokens if isinstance(tokens, str) else tokens[0]
+    path = streams.join(folder, read_token_manifest(folder).tokenizer)
+    if not os.path.isfile(path):
+        raise DataError("is missing: bits per byte need the tokenizer that made the shards", file=path)
+    file = read_tokenizer_file(path)
+    sizes = np.zeros(max(shards.vocab_size, file.vocab_size), dtype=np.int64)
+    for token, id in file.ids.items():
+        sizes[id] = _n_bytes(token)
+    for added in file.added:
+        sizes[added.id] = 0 if added.special else len(added.content.encode())
+    return sizes[: shards.vocab_size]
+
+
+def _n_bytes(token: str) -> int:
+    """Bytes that a token stands for, in byte-level BPE, byte fallback (`<0x0A>`) or as text with "▁" for spaces."""
+    if re.fullmatch(r"<0x[0-9A-F]{2}>", token):
+        return 1
+    if all(character in _BYTE_CHARACTERS for character in token):
+        return len(token)
+    return len(token.replace("▁", " ").encode())
+
+
+# The characters that byte-level BPE writes the 256 bytes with: printable ones as themselves, others from U+0100 on.
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_BYTE_CHARACTERS = frozenset([*map(chr, _PRINTABLE), *(chr(0x100 + i) for i in range(256 - len(_PRINTABLE)))])
+
+
+# --- benchmark items -------------------------------------------------------------------------------------------------
+
+
+class Answerer:
+    """A model with its tokenizer, answering items."""
+
+    def __init__(self, model: Transformer, tokenizer: str, *, eos_id: int | None, max_tokens: int = 256) -> None:
+        self.model, self.eos_id, self.max_tokens = model, eos_id, max_tokens
+        self.tokenizer = load_tokenizer(tokenizer)
+        self._encode = encode_texts(self.tokenizer, allow_special_tokens=True)
+
+    def accuracy(self, items: Sequence[Choice | Question]) -> Accuracy:
+        """How many of the items are answered rightly; all of one kind.
+
+        Raises:
+            ConfigError: some are choices and some questions.
+        """
+        choices = [item for item in items if isinstance(item, Choice)]
+        questions = [item for item in items if isinstance(item, Question)]
+        if choices and questions:
+            raise ConfigError("some items have choices and some do not: give one file of each kind")
+        return self._choices(choices) if choices else self._questions(questions)
+
+    def _choices(self, items: Sequence[Choice]) -> Accuracy:
+        right = np.zeros(3)
+        gold_bits = 0.0
+        for item in items:
+            try:
+                scores = [self.log_probability(item.prompt, continuation) for continuation in item.continuations]
+            except DataError as error:
+                raise DataError(f"of item {item.id}, {error}") from error
+            nats = np.array([score for score, _ in scores])
+            tokens = np.array([max(n, 1) for _, n in scores])
+            n_bytes = np.array([max(len(continuation.encode()), 1) for continuation in item.continuations])
+            rankings = (nats, nats / tokens, nats / n_bytes)
+            right += [int(ranking.argmax()) == item.gold for ranking in rankings]
+            gold_bits -= nats[item.gold] / _LN2 / n_bytes[item.gold]
+        raw, per_token, per_byte = (right / len(items)).tolist()
+        return Accuracy(
+            items=len(items),
+            raw=raw,
+            per_token=per_token,
+            per_byte=per_byte,
+            gold_bits_per_byte=float(gold_bits / len(items)),
+        )
+
+    def _questions(self, items: Sequence[Question]) -> Accuracy:
+        prompts = [self._encoded(item.prompt) for item in items]
+        order = sorted(range(len(items)), key=lambda number: len(prompts[number]))  # little padding
+        scores = []
+        for begin in range(0, len(order), _PROMPTS_PER_PASS):
+            some = order[begin : begin + _PROMPTS_PER_PASS]
+            found = generate(
+                self.model,
+                [prompts[number] for number in some],
+                max_tokens=self.max_tokens,
+                eos_id=self.eos_id,
+                temperature=0.0,
+                seeds=[0] * len(some),
+            )
+            for number, ids in zip(some, found, strict=True):
+                said = self.tokenizer.decode(ids).split("\nQuestion:")[0]
+                scores.append(score(items[number].metric, said, items[number].answers))
+        of_words = all(item.metric in ("squad", "drop") for item in items)
+        return Accuracy(
+            items=len(items),
+            exact_match=sum(one.exact for one in scores) / len(items),
+            f1=math.fsum(one.f1 for one in scores) / len(items) if of_words else None,
+        )
+
+    def log_probability(self, prompt: str, continuation: str) -> tuple[float, int]:
+        """Nats that the continuation has after the prompt (at most 0), and its tokens.
+
+        The two are encoded together, so that the border is where the tokenizer would put it in running text. The end of
+        a prompt is kept where it is too long for the model's context.
+
+        Raises:
+            DataError: there is no token before the continuation, or no room for one in the context.
+        """
+        whole = self._encoded(prompt + continuation)
+        shared = self._encoded(prompt)
+        n_shared = next((i for i, (a, b) in enumerate(zip(whole, shared, strict=False)) if a != b), len(shared))
+        n_shared = max(1, min(n_shared, len(whole) - 1))
+        n_continued, context = len(whole) - n_shared, self.model.config.context_length
+        if not 0 < n_continued < context:
+            raise DataError(
+                f"a choice of {n_continued:,} tokens, {continuation[:40]!r}: expected at least one after the prompt, "
+                f"and room for one before it in the model's context of {context:,}\n  leave the item out"
+            )
+        ids = torch.tensor([whole[-context:]], device=self.model.embeddings.weight.device)
+        with torch.no_grad():
+            logits = self.model(ids, last=n_continued + 1)[0, :-1].float()
+        chosen = ids[0, -n_continued:]
+        return float(F.log_softmax(logits, dim=-1).gather(1, chosen[:, None]).sum()), n_continued
+
+    def _encoded(self, text: str) -> list[int]:
+        """The ids of a text, after an end-of-text token, as every document of the training data is."""
+        ids = self._encode([text])[0].tolist()
+        return [self.eos_id, *ids] if self.eos_id is not None else ids
+
+
+class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
+    """A model after `step` steps: on each held-out source, and on each task."""
+
+    step: int
+    held_out: dict[str, HeldOut]
+    tasks: dict[str, Accuracy]
+    olmo_tasks: dict[str, dict[str, float]] = {}
+
+
+class Evaluator:
+    """Everything that a recipe evaluates on, opened once.
+
+    Raises:
+        ConfigError: tasks without a tokenizer to encode them with.
+        DataError: shards, a tokenizer or items cannot be read, or the shards are of another tokenizer.
+    """
+
+    def __init__(self, config: EvalConfig, *, length: int, tokenizer: str | None, tokenizer_sha256: str | None) -> None:
+        self.config, self.length = config, config.length or length
+        self.texts = {
+            name: HeldOutText(tokens, max_windows=config.max_windows) for name, tokens in config.sources.items()
+        }
+        for name, text in self.texts.items():
+            if tokenizer_sha256 is not None and text.shards.tokenizer_sha256 != tokenizer_sha256:
+                raise DataError("is of another tokenizer than the model", file=str(config.sources[name]))
+        self.items = {name: read_items(path, limit=config.max_items) for name, path in config.tasks.items()}
+        if (self.items or config.olmo_tasks) and tokenizer is None:
+            raise ConfigError(
+                "tasks need the tokenizer: there is none beside the token shards", path="$.train.evaluate"
+            )
+        self.tokenizer = tokenizer
+
+    def evaluate(self, model: Transformer, *, step: int, eos_id: int | None) -> Evaluation:
+        """The model as it is now; nothing of it is changed."""
+        tasks = {}
+        if self.items:
+            assert self.tokenizer is not None
+            answerer = Answerer(model, self.tokenizer, eos_id=eos_id, max_tokens=self.config.max_tokens)
+            tasks = {name: answerer.accuracy(items) for name, items in self.items.items()}
+        held_out = {name: text.evaluate(model, length=self.length) for name, text in self.texts.items()}
+        return Evaluation(step=step, held_out=held_out, tasks=tasks, olmo_tasks=self._olmo_tasks(model, eos_id))
+
+    def _olmo_tasks(self, model: Transformer, eos_id: int | None) -> dict[str, dict[str, float]]:
+        if not self.config.olmo_tasks:
+            return {}
+        from dolma.training.interop.olmo_eval import olmo_scores
+
+        assert self.tokenizer is not None
+        return olmo_scores(
+            model, self.config.olmo_tasks, tokenizer=self.tokenizer, eos_id=eos_id, max_items=self.config.max_items
+        )
+
+
+def evaluate_model(path: str, config: EvalConfig, *, tokenizer: str | None = None) -> Evaluation:
+    """A checkpoint of ours, or a folder of transformers, evaluated on what `config` names.
+
+    Raises:
+        ConfigError, DataError: as `Evaluator`; or there is no model at `path`.
+    """
+    path = checkpointing.newest(path)
+    if os.path.isfile(streams.join(path, hf.CONFIG)) and not os.path.isfile(streams.join(path, MANIFEST)):
+        found, rows, weights, fields = hf.read_folder(path)
+        model = unfilled(found, vocab_size=rows)
+        model.load_state_dict(weights)
+        beside = streams.join(path, "tokenizer.json")
+        tokenizer = tokenizer or (beside if os.path.isfile(beside) else None)
+        sha256 = None if tokenizer is None else hashlib.sha256(streams.read_bytes(tokenizer)).hexdigest()
+        evaluator = Evaluator(config, length=found.context_length, tokenizer=tokenizer, tokenizer_sha256=sha256)
+        return evaluator.evaluate(model.eval(), step=0, eos_id=fields.get("eos_token_id"))
+    model, state = checkpointing.load_model(path)
+    evaluator = Evaluator(
+        config,
+        length=state.config.sequence_length,
+        tokenizer=tokenizer or tokenizer_beside(state.tokens),
+        tokenizer_sha256=state.tokenizer_sha256,
+    )
+    return evaluator.evaluate(model, step=state.step, eos_id=state.eos_id)

@@ -1,0 +1,122 @@
+"""The weights that a run begins with: drawn, or those of another model."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+import torch
+
+from dolma.data import streams
+from dolma.data.json_text import decode_json
+from dolma.errors import DataError
+from dolma.training import dcp
+from dolma.training.checkpoint import STATE, WEIGHTS
+from dolma.training.config import ModelConfig, TrainConfig
+from dolma.training.interop import hf
+from dolma.training.local import assign
+from dolma.training.model.init import initialise
+from dolma.training.model.transformer import Transformer
+from dolma.training.torch_file import read_value
+
+
+def fill(model: Transformer, config: TrainConfig) -> None:
+    """Fill all weights in place: random ones, or those in `config.init_from`.
+
+    That may be a checkpoint of ours or of OLMo-core (`stepN`), or a folder of transformers.
+
+    Raises:
+        DataError: `init_from` is none of these, or of another model.
+    """
+    source = config.init_from
+    if source is None:
+        initialise(model, seed=config.seed)
+    elif os.path.isdir(streams.join(source, WEIGHTS)):
+        if os.path.isfile(streams.join(source, STATE)):  # OLMo-core's have none
+            _check_same(_model_of(streams.join(source, STATE)), model.config, source)
+        dcp.read_into(streams.join(source, WEIGHTS), dict(dcp.model_entries(model)))
+    elif os.path.isfile(streams.join(source, hf.CONFIG)):
+        _fill_from_hf(model, source)
+    else:
+        raise DataError(
+            f"is neither a checkpoint (no {WEIGHTS}/) nor a folder of transformers (no {hf.CONFIG})", file=source
+        )
+
+
+def load_initial_moments(model: Transformer, optimizer: torch.optim.AdamW, config: TrainConfig) -> None:
+    """Put the moments and step counts in `config.init_from` into the optimiser.
+
+    Raises:
+        DataError: there are none, or they are of another model.
+    """
+    assert config.init_from is not None
+    folder = streams.join(config.init_from, WEIGHTS)
+    if not os.path.isdir(folder):
+        raise DataError("is no checkpoint, so it has no moments\n  leave out `init_optimizer`", file=config.init_from)
+    dcp.load_optimizer(folder, model, optimizer)
+
+
+def stored_rate(source: str) -> float:
+    """The learning rate that the optimiser in a checkpoint has.
+
+    Raises:
+        DataError: it has none.
+    """
+    folder = streams.join(source, WEIGHTS)
+    for key, kept in sorted(dcp.read_metadata(folder).items()):
+        if key.startswith("optim.param_groups.") and key.endswith(".lr"):
+            if isinstance(kept, dcp.StoredTensor):
+                rate = torch.zeros(kept.shape)
+                dcp.read_into(folder, {key: rate})
+                return float(rate) if rate.numel() == 1 else 0.0
+            value = read_value(kept)
+            return value if isinstance(value, float) else 0.0
+    raise DataError("has no optimiser to take a rate from\n  give a number as `learning_rate`", file=source)
+
+
+class _Started(msgspec.Struct):
+    """What a checkpoint's `state.json` says of its model."""
+
+    model: ModelConfig
+
+
+def _model_of(path: str) -> ModelConfig:
+    try:
+        return decode_json(streams.read_bytes(path), _Started).model
+    except msgspec.DecodeError as error:
+        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
+
+
+def _check_same(found: ModelConfig, wanted: ModelConfig, source: str) -> None:
+    """Refuse what computes something else with weights of the same shapes, as far as no stage changes it on purpose."""
+    for name in ("heads", "kv_heads", "norm", "norm_eps", "norm_position", "qk_norm", "clip_qkv", "tied_embeddings"):
+        there, here = getattr(found, name), getattr(wanted, name)
+        if there != here:
+            raise DataError(
+                f"is another model than the recipe's: `{name}` is {there} there and {here} in the recipe", file=source
+            )
+
+
+@torch.no_grad()
+def _fill_from_hf(model: Transformer, folder: str) -> None:
+    found, rows, weights, _ = hf.read_folder(folder)
+    _check_same(found, model.config, folder)
+    mine = len(model.embeddings.weight)
+    if rows != mine and found.d_model == model.config.d_model:
+        raise DataError(
+            f"has {rows:,} rows of embedding, the recipe's model {mine:,} for a vocabulary of {model.vocab_size:,}\n"
+            "  set `vocabulary_multiple`: rows are a multiple of it, and with 1 the vocabulary is not padded",
+            file=folder,
+        )
+    for name, parameter in model.named_parameters():
+        given = weights.pop(name, None)
+        if given is None or given.shape != parameter.shape:
+            has = "no such weight" if given is None else f"shape {list(given.shape)}"
+            raise DataError(
+                f"is another model than the recipe's: {name} has the shape {list(parameter.shape)} here, there {has} "
+                f"(d_model {found.d_model}, layers {found.layers}, vocabulary {rows})",
+                file=folder,
+            )
+        assign(parameter, given)
+    if weights:
+        raise DataError(f"has weights that the recipe's model has no place for: {min(weights)}", file=folder)

@@ -1,0 +1,46 @@
+"""A checkpoint of ours as a folder of transformers."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from dolma.errors import ConfigError, OutputExistsError
+from dolma.printable import printable
+from dolma.training import checkpoint as checkpointing
+from dolma.training.data.shards import tokenizer_beside
+from dolma.training.interop import hf
+
+
+def export_checkpoint(
+    checkpoint: str,
+    output: str,
+    *,
+    tokenizer: str | None = None,
+    dtype: str = "float32",
+    trim_vocabulary: bool = False,
+) -> None:
+    """Write the checkpoint's model, with the tokenizer of its shards unless another is given.
+
+    Raises:
+        ConfigError: no class of transformers computes this model.
+        OutputExistsError: there is something at `output`.
+        DataError: the checkpoint is damaged.
+    """
+    if os.path.exists(output) and os.listdir(output):
+        raise OutputExistsError(f"{output} is not empty\n  give another output folder")
+    model, state = checkpointing.load_model(checkpoint)
+    try:
+        hf.write_folder(
+            output,
+            dict(model.named_parameters()),
+            state.model,
+            vocab_size=state.vocab_size,
+            eos_id=state.eos_id,
+            dtype=getattr(torch, dtype),
+            trim_vocabulary=trim_vocabulary,
+            tokenizer=tokenizer or tokenizer_beside(state.tokens),
+        )
+    except ValueError as error:
+        raise ConfigError(f"{printable(checkpoint)} cannot be exported: {error}") from error

@@ -1,0 +1,139 @@
+"""One process or several: which one this is, how the model is spread over them, what they add up.
+
+Several are started by `torchrun`, which says so in the environment. FSDP2 shards weights, gradients and moments over
+all of them, or over each of `hsdp_replicas` groups.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+
+from dolma.errors import ConfigError
+from dolma.training.config import TrainConfig
+from dolma.training.model.transformer import Transformer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Processes:
+    """This process among those that train together; `mesh` is None when it is alone."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+    mesh: DeviceMesh | None = None
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes logs and manifests."""
+        return self.rank == 0
+
+
+@contextmanager
+def joined(config: TrainConfig) -> Iterator[Processes]:
+    """This process, in the group that torchrun describes, if it started it; the group ends with the block.
+
+    Raises:
+        ConfigError: no such device, or a number of processes that the batch or the replicas do not go into.
+    """
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank, local_rank = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "`device` is cuda, and this torch sees no CUDA device\n  take `device: cpu`", path="$.train.device"
+        )
+    device = torch.device(config.device, local_rank) if config.device == "cuda" else torch.device("cpu")
+    if world_size == 1:
+        yield Processes(rank=0, world_size=1, device=device)
+        return
+    if world_size % (config.hsdp_replicas or 1):
+        raise ConfigError(
+            f"{world_size} processes do not go into {config.hsdp_replicas} replicas", path="$.train.hsdp_replicas"
+        )
+    if config.device == "cuda":
+        torch.cuda.set_device(device)
+    began = not dist.is_initialized()
+    if began:
+        dist.init_process_group("nccl" if config.device == "cuda" else "gloo")
+    try:
+        yield Processes(rank=rank, world_size=world_size, device=device, mesh=_mesh(config, world_size))
+    finally:
+        if began:
+            dist.destroy_process_group()
+
+
+def _mesh(config: TrainConfig, world_size: int) -> DeviceMesh:
+    replicas = config.hsdp_replicas
+    if replicas and replicas > 1:
+        return init_device_mesh(
+            config.device, (replicas, world_size // replicas), mesh_dim_names=("replicas", "shards")
+        )
+    return init_device_mesh(config.device, (world_size,), mesh_dim_names=("shards",))
+
+
+def spread(model: Transformer, config: TrainConfig, processes: Processes) -> None:
+    """Shard the model over the processes, block by block, in place; bfloat16 products, float32 sums of gradients."""
+    if processes.mesh is None:
+        return
+    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
+    low = config.dtype == "bfloat16"
+    policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if low else MixedPrecisionPolicy()
+    for block in model.blocks:
+        fully_shard(block, mesh=processes.mesh, mp_policy=policy)
+    fully_shard(model, mesh=processes.mesh, mp_policy=policy)
+    register_fsdp_forward_method(model, "losses")
+    model.over_processes = _summed
+
+
+def _summed(counts: torch.Tensor) -> torch.Tensor:
+    dist.all_reduce(counts)
+    return counts
+
+
+@contextmanager
+def summing_gradients(model: Transformer, processes: Processes, *, last: bool) -> Iterator[None]:
+    """Gradients are summed over the processes only in the block of the last micro-batch."""
+    if processes.mesh is not None:
+        model.set_requires_gradient_sync(last)  # type: ignore[operator]
+    yield
+
+
+@contextmanager
+def only_forward(model: Transformer, processes: Processes) -> Iterator[None]:
+    """For passes without a backward one: no gradients, and the model is sharded again when the block ends.
+
+    FSDP2 shards what is not in a block again in the backward pass only; until then the model has other parameters
+    than those that the optimiser updates and a checkpoint saves.
+    """
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        if processes.mesh is not None:
+            model.reshard()  # type: ignore[operator]
+
+
+def total(values: torch.Tensor, processes: Processes) -> torch.Tensor:
+    """The sum over all processes of equally long float64 vectors."""
+    if processes.world_size > 1:
+        values = values.to(processes.device)
+        dist.all_reduce(values)
+    return values.cpu()
+
+
+def agree(flag: bool, processes: Processes) -> bool:  # noqa: FBT001 - it is the one thing passed
+    """Whether any process says so."""
+    return bool(total(torch.tensor([float(flag)], dtype=torch.float64), processes).item())
+
+
+def barrier(processes: Processes) -> None:
+    """Return when all processes are here."""
+    if processes.world_size > 1:
+        dist.barrier()

@@ -1,0 +1,142 @@
+"""What a training run would do and need, without torch: `dolma train plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from dolma.training.config import ModelConfig, TrainConfig
+from dolma.training.data.mixture import SourceShare
+from dolma.training.metrics import flops_per_token
+from dolma.training.presets import count_parameters
+from dolma.training.schedule import tokens_per_step
+from dolma.training.stages import Stage, resolve_stages
+
+_CHECKPOINT_BYTES = 12  # per parameter: float32 weights and two moments
+_STATE_BYTES = 16  # per parameter: the same, and a gradient
+_CHUNK = 4096  # labels whose logits are in memory at a time
+_RATES = 9  # points of the learning-rate curve that are shown
+
+
+class StagePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage. `rates` are (step, learning rate) at even distances; `epochs` are passes over its windows."""
+
+    name: str
+    steps: int
+    tokens: int
+    tokens_per_step: int
+    sequence_length: int
+    windows: int
+    epochs: float
+    sources: list[SourceShare]
+    rates: list[tuple[int, float]]
+    flops: float
+
+
+class TrainPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run.
+
+    `memory_bytes` is an estimate of what each device needs: state (16 bytes per parameter, over all devices),
+    activations that the backward pass needs, and one chunk of logits. `seconds` follows from `flops`, the peak of a
+    device and the share of it that is reached (MFU).
+    """
+
+    parameters: int
+    active_parameters: int
+    stages: list[StagePlan]
+    steps: int
+    tokens: int
+    flops: float
+    checkpoints: list[int]  # steps of those that stay
+    checkpoint_bytes: int
+    disk_bytes: int
+    memory_bytes: int
+    devices: int
+    seconds: float
+    warnings: list[str]
+
+
+def plan_training(
+    config: TrainConfig,
+    *,
+    tokens: str | Sequence[str] | None,
+    devices: int = 1,
+    peak_flops: float = 989e12,
+    mfu: float = 0.4,
+) -> TrainPlan:
+    """The plan of a recipe on these shards, whose checksums are not compared. Defaults: an H100's dense bfloat16 peak.
+
+    Raises:
+        ConfigError, DataError: as `resolve_stages`.
+    """
+    stages = resolve_stages(config, tokens, compare=False)
+    vocab_size = stages.tokenizer.vocab_size
+    model = stages.stages[0].model
+    parameters = count_parameters(model, vocab_size=vocab_size)
+    plans = [_stage(stage, vocab_size) for stage in stages.stages]
+    kept = _kept(config, [stage.last for stage in stages.stages])
+    flops = sum(plan.flops for plan in plans)
+    per_checkpoint = parameters * _CHECKPOINT_BYTES
+    return TrainPlan(
+        parameters=parameters,
+        active_parameters=count_parameters(model, vocab_size=vocab_size, active=True),
+        stages=plans,
+        steps=stages.steps,
+        tokens=sum(plan.tokens for plan in plans),
+        flops=flops,
+        checkpoints=kept,
+        checkpoint_bytes=per_checkpoint,
+        disk_bytes=per_checkpoint * (len(kept) + 1),  # one is written before another is removed
+        memory_bytes=max(_memory(stage, parameters, vocab_size, devices) for stage in stages.stages),
+        devices=devices,
+        seconds=flops / (devices * peak_flops * mfu),
+        warnings=list(stages.warnings()),
+    )
+
+
+def _stage(stage: Stage, vocab_size: int) -> StagePlan:
+    settings = stage.settings
+    per_step = tokens_per_step(settings)
+    every = max(1, (stage.steps - 1) // (_RATES - 1))
+    shown = sorted({1, stage.steps, *range(1, stage.steps + 1, every)})
+    per_token = flops_per_token(stage.model, vocab_size=vocab_size, length=settings.sequence_length)
+    return StagePlan(
+        name=stage.name,
+        steps=stage.steps,
+        tokens=stage.steps * per_step,
+        tokens_per_step=per_step,
+        sequence_length=settings.sequence_length,
+        windows=len(stage.loader.instances),
+        epochs=stage.steps / stage.loader.steps_per_epoch,
+        sources=stage.shares,
+        rates=[(step, stage.rate(stage.first + step)) for step in shown],
+        flops=float(per_token) * stage.steps * per_step,
+    )
+
+
+def _kept(config: TrainConfig, ends: list[int]) -> list[int]:
+    """The steps of the checkpoints that are there at the end."""
+    saved = sorted({*ends, *range(config.checkpoint_every, ends[-1] + 1, config.checkpoint_every)})
+    if not config.keep_checkpoints:
+        return saved
+    newest = saved[-config.keep_checkpoints :]
+    permanent = [step for step in saved if config.permanent_every and step % config.permanent_every == 0]
+    return sorted({*newest, *permanent, *ends})
+
+
+def _memory(stage: Stage, parameters: int, vocab_size: int, devices: int) -> int:
+    model, settings = stage.model, stage.settings
+    micro = (settings.micro_batch_size or settings.batch_size) * settings.sequence_length // devices or 1
+    width = 2 if settings.dtype == "bfloat16" else 4
+    per_token = model.layers * (model.d_model if settings.activation_checkpointing else _kept_per_token(model))
+    if settings.activation_checkpointing:
+        per_token += _kept_per_token(model)
+    logits = min(micro, _CHUNK) * vocab_size * 4 * 2
+    return parameters * _STATE_BYTES // devices + micro * per_token * width + logits
+
+
+def _kept_per_token(model: ModelConfig) -> int:
+    """Numbers that a block keeps per token for the backward pass: inputs of norms, projections and the MLP."""
+    hidden = model.mlp_hidden * (model.experts.active if model.experts else 1)
+    return 8 * model.d_model + 2 * model.kv_width + 3 * hidden

@@ -1,0 +1,185 @@
+"""Which documents a step saw, and which steps saw a document: order is a function of recipe and shards, so no log."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dolma.data import streams
+from dolma.data.json_text import decode_json
+from dolma.data.tokens import read_rows, rows_path
+from dolma.errors import ConfigError, DataError
+from dolma.training.config import TrainConfig
+from dolma.training.data.loader import global_order
+from dolma.training.data.shards import tokens_of_run
+from dolma.training.stages import Stage, Stages, resolve_stages
+
+_STEP = re.compile(r"step\d+")  # the folder of a finished checkpoint
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of a document in a window of a batch.
+
+    `window` is the row of the batch, from 0; `start` and `end` are tokens of the document, `end` exclusive; `source` is
+    that of the mixture; `id`, `path` and `line` say where the document is from, as the rows beside the shard do.
+    """
+
+    step: int
+    stage: str
+    window: int
+    source: str
+    shard: str
+    id: str
+    path: str
+    line: int
+    start: int
+    end: int
+
+
+def documents_of_step(stages: Stages, step: int) -> Iterator[Seen]:
+    """Every document in the batch of a step, counted from 1 over all stages, in the order of the batch.
+
+    Raises:
+        ConfigError: there is no such step.
+        DataError: a shard has no rows.
+    """
+    if not 1 <= step <= stages.steps:
+        raise ConfigError(f"there is no step {step:,}: the run has {stages.steps:,}")
+    stage = stages.of(step)
+    instances = stage.loader.instances
+    for window, instance in enumerate(stage.loader.indices(step - stage.first)):
+        source = int(instances.sources[instance])
+        yield from _stretches(stage, source, int(instances.windows[instance]), step=step, window=window)
+
+
+def steps_of_document(stages: Stages, id: str) -> Iterator[Seen]:
+    """Every stretch of the documents of this id that a step sees, in the order of the run.
+
+    Raises:
+        ConfigError: no document has this id.
+        DataError: a shard has no rows.
+    """
+    found = False
+    for stage in stages.stages:
+        instances = stage.loader.instances
+        wanted = set()
+        for source, population in enumerate(instances.populations):
+            shards = [shard.path for shard in population.shards]
+            holding = {n for n, path in enumerate(shards) if id in _ids(path)}
+            found = found or bool(holding)
+            for window in range(len(population)) if holding else ():
+                if any(
+                    stretch.shard in holding and _overlaps(shards[stretch.shard], id, stretch.start, stretch.end)
+                    for stretch in population.stretches(window)
+                ):
+                    wanted.add((source, window))
+        for step, row, source, window in _occurrences(stage, wanted):
+            for seen in _stretches(stage, source, window, step=step, window=row):
+                if seen.id == id:
+                    yield seen
+    if not found:
+        raise ConfigError(f"no document in the shards of this run has the id {id!r}")
+
+
+def _occurrences(stage: Stage, wanted: set[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:
+    """Step (over all stages), row of the batch, source and window of all wanted windows, in the order of the run."""
+    loader, instances = stage.loader, stage.loader.instances
+    keys = instances.sources.astype(np.uint64) << np.uint64(32) | instances.windows.astype(np.uint64)
+    codes = np.array(sorted(source << 32 | window for source, window in wanted), dtype=np.uint64)
+    chosen = np.flatnonzero(np.isin(keys, codes))
+    for epoch in range(-(-stage.steps // loader.steps_per_epoch) if len(chosen) else 0):
+        order = global_order(len(instances), seed=loader.seed, epoch=epoch + 1)
+        for place in np.flatnonzero(np.isin(order, chosen)).tolist():
+            batch, row = divmod(place, loader.batch_size)
+            step = epoch * loader.steps_per_epoch + batch + 1
+            if batch < loader.steps_per_epoch and step <= stage.steps:
+                instance = int(order[place])
+                yield stage.first + step, row, int(instances.sources[instance]), int(instances.windows[instance])
+
+
+def _stretches(stage: Stage, source: int, number: int, *, step: int, window: int) -> Iterator[Seen]:
+    instances = stage.loader.instances
+    population = instances.populations[source]
+    for stretch in population.stretches(number):
+        path = population.shards[stretch.shard].path
+        rows = _rows(path)
+        ends = rows["end"].to_numpy()
+        first = int(np.searchsorted(ends, stretch.start, side="right"))
+        last = int(np.searchsorted(ends, stretch.end, side="left"))
+        for row in rows.slice(first, last - first + 1).to_pylist():
+            yield Seen(
+                step=step,
+                stage=stage.name,
+                window=window,
+                source=instances.names[source],
+                shard=path,
+                id=row["id"],
+                path=row["src"],
+                line=row["loc"],
+                start=max(stretch.start, row["start"]) - row["start"],
+                end=min(stretch.end, row["end"]) - row["start"],
+            )
+
+
+@lru_cache(maxsize=64)
+def _rows(shard: str) -> pa.Table:
+    if not streams.exists(rows_path(shard)):
+        raise DataError(
+            "has no document rows beside it, so nothing says what its tokens are of\n"
+            f"  copy {os.path.basename(rows_path(shard))} beside it, or tokenize again",
+            file=shard,
+        )
+    return read_rows(shard)
+
+
+@lru_cache(maxsize=64)
+def _ids(shard: str) -> frozenset[str]:
+    return frozenset(_rows(shard)["id"].to_pylist())
+
+
+def _overlaps(shard: str, id: str, start: int, end: int) -> bool:
+    return any(a < end and start < b for a, b in _places(shard, id))
+
+
+@lru_cache(maxsize=1024)
+def _places(shard: str, id: str) -> Sequence[tuple[int, int]]:
+    rows = _rows(shard)
+    chosen = rows.filter(pc.equal(rows["id"], id))
+    return list(zip(chosen["start"].to_pylist(), chosen["end"].to_pylist(), strict=True))
+
+
+def stages_of_run(run: str, *, tokens: Sequence[str] | None = None) -> Stages:
+    """The stages of a training run, from its newest checkpoint; `tokens` says where its shards are now.
+
+    Raises:
+        DataError: there is no checkpoint, or the shards are not those that it was trained on.
+    """
+    steps = [int(name[4:]) for name in (os.listdir(run) if os.path.isdir(run) else ()) if _STEP.fullmatch(name)]
+    if not steps:
+        raise DataError("has no checkpoint: give the folder of a training run", file=run)
+    path = os.path.join(run, f"step{max(steps)}", "state.json")
+    try:
+        state = decode_json(streams.read_bytes(path), _State)
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
+    stages = resolve_stages(state.config, tokens or tokens_of_run(run, state.tokens), compare=False)
+    found = {file.name: file.checksum for file in stages.files()}
+    if found != state.shards:
+        other = sorted(name for name in found.keys() | state.shards.keys() if found.get(name) != state.shards.get(name))
+        raise DataError(f"was trained on other shards ({other[0]} differs): give theirs with --tokens", file=run)
+    return stages
+
+
+class _State(msgspec.Struct):
+    """What of a checkpoint's state is needed here, read without torch."""
+
+    config: TrainConfig
+    shards: dict[str, str]
+    tokens: list[str]

@@ -1,0 +1,566 @@
+"""The training loop: stages one after the other, resumable at every checkpoint to the bit.
+
+Batches, rates and initial weights are pure functions of recipe and step, so weights, moments, the values that the guard
+against spikes remembers and the step number are all the state there is.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import torch
+
+import dolma
+from dolma.data import streams
+from dolma.data.json_text import decode_json
+from dolma.data.manifest import NAME as MANIFEST
+from dolma.data.manifest import FileSet, OutputFile, fingerprint, manifest_of, read_manifest, write_manifest
+from dolma.errors import DataError, DolmaError, OutputExistsError
+from dolma.printable import printable
+from dolma.runner.lock import RunLock
+from dolma.training import checkpoint as checkpointing
+from dolma.training.checkpoint import CheckpointState
+from dolma.training.config import HOW, TrainConfig
+from dolma.training.curve import write_curve
+from dolma.training.evaluate import Evaluation, Evaluator
+from dolma.training.metrics import MetricsLog, StepRecord, read_metrics
+from dolma.training.observers import Observer, observing, values_of_evaluation, values_of_step
+from dolma.training.parallel import Processes, agree, barrier, joined, only_forward
+from dolma.training.presets import count_parameters, resolve_model
+from dolma.training.stages import Stage, Stages, resolve_stages
+from dolma.training.steps import Training
+
+LOG = "metrics.jsonl"
+CONFIG = "config.json"
+MIXTURE = "mixture.json"
+EVALUATIONS = "evaluations.jsonl"
+CURVE = "loss.html"
+_LOCK = ".train"  # holds the lock of the process at work
+_ENDS = 10  # steps averaged into the first and the last loss
+# Settings that say how a run is made, not what it makes.
+_INCIDENTAL = (
+    "checkpoint_every",
+    "keep_checkpoints",
+    "permanent_every",
+    "max_skipped_steps",
+    "prompt",
+    "sample_tokens",
+    "allow_dtype_change",
+    *HOW,
+    "evaluate",
+    "peak_flops",
+    "tensorboard",
+    "wandb",
+)
+
+# What may differ between the steps done and those to come, as long as the steps done stay what they were.
+_OF_COMING_STEPS = ("steps", "duration_tokens", "epochs", "dtype")
+_NOTED = (*HOW, "dtype")  # changes of these are in the step log
+
+Progress = Callable[[StepRecord, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainResult:
+    """What a run came to.
+
+    `first_loss` and `last_loss` are means over the first and last ten steps (or fewer), those left out whose loss is
+    not finite. `steps` are those taken so far: all of them, unless `stopped`.
+    """
+
+    first_loss: float
+    last_loss: float
+    steps: int
+    tokens: int
+    parameters: int
+    checkpoint: str
+    log: str
+    warnings: tuple[str, ...]
+    resumed_from: int | None
+    already_complete: bool
+    stopped: bool = False
+
+
+def train(
+    config: TrainConfig,
+    *,
+    tokens: str | Sequence[str] | None = None,
+    output: str,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> TrainResult:
+    """Train on the shards in `tokens` and write checkpoints and log to `output`, going on where a run was stopped.
+
+    `stop` is asked after every step; once it says so, a checkpoint is saved and the result is `stopped`. Started by
+    torchrun, every process calls this with the same arguments.
+
+    Raises:
+        ConfigError: no such model or device, a mixture that asks for too much; or another run is at work in `output`.
+        OutputExistsError: `output` holds a run of another recipe or on other shards.
+        DolmaError: there is no room for a checkpoint; or nothing was learnt in `max_skipped_steps` steps in a row.
+        DataError: the shards are not what their description says, or too few; or what `output` holds is damaged.
+    """
+    if streams.is_url(output):
+        raise OutputExistsError(f"{output}: checkpoints are written to a local disk only, for now")
+    resolve_model(config.model)  # a misspelt name is said before shards are read
+    with joined(config) as processes:
+        folders = [tokens] if isinstance(tokens, str) else list(tokens or ())
+        run = _Run(config, resolve_stages(config, folders), output, processes, tokens=folders)
+        with _alone(output) if processes.is_first else nullcontext(), _threads(config):
+            if processes.is_first:
+                run.claim(overwrite=overwrite)
+                run.tidy()
+            barrier(processes)  # none looks into the folder before the first has put it in order
+            return run.go(progress, stop)
+
+
+@contextmanager
+def _alone(output: str) -> Iterator[None]:
+    """Holds the folder for this process."""
+    folder = streams.join(output, _LOCK)
+    lock = RunLock([folder])
+    if not lock.alone():
+        raise lock.taken()
+    try:
+        yield
+    finally:
+        streams.remove_tree(folder)
+        lock.release()
+
+
+@contextmanager
+def _threads(config: TrainConfig) -> Iterator[None]:
+    """Sets torch's thread count for the block, and puts it back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(config.threads or min(2, os.cpu_count() or 1))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Run:
+    """One run: a recipe, its stages, its folder."""
+
+    def __init__(
+        self, config: TrainConfig, stages: Stages, output: str, processes: Processes, *, tokens: list[str]
+    ) -> None:
+        self.config, self.stages, self.output, self.processes = config, stages, output, processes
+        self.log, self.tokens = streams.join(output, LOG), tokens
+        self.steps = stages.steps
+        self.shards = stages.tokenizer
+        self.settings = self._settings()
+        self.identity = fingerprint(_deciding(self.settings))
+
+    def _settings(self) -> dict[str, Any]:
+        chosen = {k: v for k, v in msgspec.to_builtins(self.config).items() if k not in _INCIDENTAL}
+        chosen["stages"] = [{k: v for k, v in stage.items() if k not in _INCIDENTAL} for stage in chosen["stages"]]
+        stages = [
+            {"name": stage.name, "steps": stage.steps, "model": msgspec.to_builtins(stage.model)}
+            for stage in self.stages.stages
+        ]
+        settings = {
+            "config": chosen | {"steps": self.steps, "model": stages[0]["model"]},
+            "stages": stages,
+            "peak": self.stages.stages[0].peak,
+            "vocab_size": self.shards.vocab_size,
+            "tokenizer_sha256": self.shards.tokenizer_sha256,
+            "eos_id": self.shards.eos_id,
+            "shards": [[file.name, file.checksum] for file in self.stages.files()],
+            "beside": self.stages.beside(),
+        }
+        return msgspec.json.decode(msgspec.json.encode(settings))
+
+    # --- the folder -----------------------------------------------------------------------------------------------
+
+    def claim(self, *, overwrite: bool) -> None:
+        """Make the folder this run's own.
+
+        Raises:
+            OutputExistsError: it is another's.
+        """
+        path = streams.join(self.output, CONFIG)
+        if streams.exists(path):
+            found = decode_json(streams.read_bytes(path))
+            if found == self.settings and not (overwrite and self._damaged()):
+                return
+            if not overwrite:
+                self._take_over(found)
+                streams.remove(streams.join(self.output, MANIFEST))  # what is finished has another length now
+            else:
+                self._clear()
+        elif strangers := self._strangers():
+            raise OutputExistsError(
+                f"{printable(self.output)} holds files that no run of ours has written: {printable(strangers[0])}\n"
+                "  they are never overwritten: move them away, or give another output folder"
+            )
+        _write_json(path, self.settings)
+        shares = {stage.name: msgspec.to_builtins(stage.shares) for stage in self.stages.stages if stage.shares}
+        if shares:
+            _write_json(streams.join(self.output, MIXTURE), shares)
+
+    def _take_over(self, found: dict[str, Any]) -> None:
+        """Return when a run of other settings can be gone on with by these: they say the same of all steps done.
+
+        Raises:
+            OutputExistsError: they do not.
+        """
+        said = _difference(found, self.settings)
+        if _deciding(found) == _deciding(self.settings):
+            state, _, _ = self._restore_point()
+            if state is None:
+                return
+            before = resolve_stages(state.config, self.tokens, compare=False)
+            reason = self._dtype_differs(state) or self.stages.differ(before, steps=state.step)
+            if not reason:
+                return
+            said += f": {reason}"
+        raise OutputExistsError(
+            f"{printable(self.output)} holds another run: {said}\n"
+            "  `--overwrite` starts afresh; or give another output folder"
+        )
+
+    def _dtype_differs(self, state: CheckpointState) -> str | None:
+        """Why the steps after a checkpoint may not be of another `dtype` than those before; None where they may."""
+        if state.config.dtype == self.config.dtype:
+            return None
+        if state.step == self.steps:
+            return "all steps are done"
+        if not self.config.allow_dtype_change:
+            return "the same steps would come out otherwise\n  `allow_dtype_change: true` goes on in the new one"
+        return None
+
+    def tidy(self) -> None:
+        """Remove what a killed run left half-written."""
+        checkpointing.remove_unfinished(self.output)
+        streams.remove_temporaries(self.output)
+
+    def _strangers(self) -> list[str]:
+        if not os.path.isdir(self.output):
+            return []
+        return [name for name in sorted(os.listdir(self.output)) if not name.startswith(".") and name != "recipe.yaml"]
+
+    def _clear(self) -> None:
+        streams.remove(streams.join(self.output, MANIFEST))
+        checkpointing.remove_unfinished(self.output)
+        for folder in checkpointing.checkpoints(self.output).values():
+            checkpointing.remove(folder)
+        for name in (LOG, CONFIG, MIXTURE, EVALUATIONS, CURVE):
+            streams.remove(streams.join(self.output, name))
+
+    def _damaged(self) -> bool:
+        try:
+            self._restore_point()
+        except DataError:
+            return True
+        return False
+
+    def _restore_point(self) -> tuple[CheckpointState | None, str | None, list[StepRecord]]:
+        """The newest checkpoint's state and folder, and the log up to it; None and nothing when there is none.
+
+        Raises:
+            DataError: the checkpoint or the log is damaged.
+        """
+        found = checkpointing.checkpoints(self.output)
+        newest = max(found, default=0)
+        if not newest:
+            return None, None, []
+        state = checkpointing.read_state(found[newest])
+        if (state.step, state.identity) != (newest, self.identity):
+            raise DataError(
+                "is a checkpoint of another run\n  move it away, or train again with `--overwrite`", file=found[newest]
+            )
+        kept = [record for record in read_metrics(self.log) if record.step <= newest]
+        if [record.step for record in kept] != list(range(1, newest + 1)):
+            raise DataError(
+                f"does not hold the steps 1 to {newest:,} that the newest checkpoint has behind it\n"
+                "  put the log back, or train again with `--overwrite`",
+                file=self.log,
+            )
+        return state, found[newest], kept
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    def go(self, progress: Progress | None, stop: Callable[[], bool] | None) -> TrainResult:
+        """Train what is left to train."""
+        state, folder, records = self._restore_point()
+        newest = state.step if state else 0
+        if folder is not None and newest == self.steps and read_manifest(self.output) is not None:
+            return self._result(records, folder, resumed_from=None, already_complete=True)
+        if newest < self.steps:
+            folder = self._train(records, state, folder, progress, stop)
+        assert folder is not None
+        if self.processes.is_first:
+            self._rotate()
+            if len(records) == self.steps:
+                self._seal(folder)
+        return self._result(records, folder, resumed_from=newest or None, already_complete=False)
+
+    def _train(
+        self,
+        records: list[StepRecord],
+        state: CheckpointState | None,
+        folder: str | None,
+        progress: Progress | None,
+        stop: Callable[[], bool] | None,
+    ) -> str:
+        """Go on from the checkpoint in `folder`, to the end or until told to stop; the last checkpoint's folder.
+
+        `records` are those of the steps before; the new ones are appended.
+        """
+        if self.processes.is_first:
+            checkpointing.check_room(self.output, self._parameters())
+        evaluator = self._evaluator()
+        training = Training(self.config, self.stages, self.processes, state=state, folder=folder)
+        parent = os.path.basename(folder) if folder else self.config.init_from
+        evaluations = [found for found in self._evaluations() if found.step <= len(records)]
+        with (
+            _log(self, records) as log,
+            self._observers() as observers,
+            ThreadPoolExecutor(max_workers=1) as ahead,
+        ):
+            coming = training.fetch(ahead, len(records) + 1)
+            for step in range(len(records) + 1, self.steps + 1):
+                stage = self.stages.of(step)
+                fetched = coming
+                began = time.perf_counter()
+                batch = fetched.result()
+                waited = time.perf_counter() - began
+                if step < self.steps:
+                    coming = training.fetch(ahead, step + 1)
+                record = training.step(stage, step, batch, waited)
+                if state is not None and step == state.step + 1:
+                    record = msgspec.structs.replace(record, changed=self._changed(state))
+                records.append(record)
+                if log is not None:
+                    log.write(record)
+                    for observer in observers:
+                        observer.log(values_of_step(record), step=step)
+                    if progress is not None:
+                        progress(record, self.steps)
+                self._check_learning(records)
+                if evaluator is not None and (step == self.steps or step % evaluator.config.every == 0):
+                    with only_forward(training.model, self.processes):
+                        evaluations.append(evaluator.evaluate(training.model, step=step, eos_id=self.shards.eos_id))
+                    for observer in observers:
+                        observer.log(values_of_evaluation(evaluations[-1]), step=step)
+                    self._write_evaluations(evaluations)
+                stopping = step == self.steps or agree(stop is not None and stop(), self.processes)
+                if stopping or step == stage.last or step % self.config.checkpoint_every == 0:
+                    if log is not None:
+                        log.sync()
+                    folder = self._save(training, stage, step, parent)
+                    parent = os.path.basename(folder)
+                    if self.processes.is_first:
+                        self._rotate()
+                if stopping:
+                    break
+        assert folder is not None
+        return folder
+
+    def _check_learning(self, records: list[StepRecord]) -> None:
+        """Refuse to go on when too many steps in a row were skipped, or to end when all were.
+
+        Raises:
+            DolmaError: so it is; says why they were.
+        """
+        in_a_row = next((n for n, record in enumerate(reversed(records)) if not record.skipped), len(records))
+        if in_a_row < min(self.config.max_skipped_steps, self.steps):
+            return
+        why = "\n  ".join(_skipped(records[len(records) - in_a_row :]))
+        raise DolmaError(
+            f"nothing was learnt in {in_a_row:,} steps in a row, the last of them step {len(records):,}: {why}\n"
+            "  `max_skipped_steps` is how many may be skipped in a row"
+        )
+
+    def _changed(self, state: CheckpointState) -> dict[str, str]:
+        """How the steps to come are computed otherwise than those before a checkpoint."""
+        before = {name: getattr(state.config, name) for name in _NOTED} | {"processes": state.processes}
+        now = {name: getattr(self.config, name) for name in _NOTED} | {"processes": self.processes.world_size}
+        return {name: f"{before[name]} -> {now[name]}" for name in before if before[name] != now[name]}
+
+    def _save(self, training: Training, stage: Stage, step: int, parent: str | None) -> str:
+        """The checkpoint of a step that has ended."""
+        for shards in self.stages.shards.values():
+            shards.check_unchanged()
+        state = CheckpointState(
+            step=step,
+            steps=self.steps,
+            tokens_seen=stage.tokens_at(step),
+            stage=stage.name,
+            identity=self.identity,
+            code_version=dolma.__version__,
+            config=self.config,
+            model=stage.model,
+            vocab_size=self.shards.vocab_size,
+            tokenizer_sha256=self.shards.tokenizer_sha256,
+            eos_id=self.shards.eos_id,
+            learning_rate=stage.rate(step),
+            shards={file.name: file.checksum for file in self.stages.files()},
+            tokens=self.tokens,
+            mixture=stage.shares,
+            tokens_by_source=dict(sorted(training.seen.items())),
+            losses=training.guard.losses,
+            norms=training.guard.norms,
+            parent=parent,
+            processes=self.processes.world_size,
+        )
+        return checkpointing.save(self.output, training.model, training.optimizer, state, self.processes)
+
+    def _evaluator(self) -> Evaluator | None:
+        if self.config.evaluate is None:
+            return None
+        return Evaluator(
+            self.config.evaluate,
+            length=self.stages.stages[-1].settings.sequence_length,
+            tokenizer=self.shards.tokenizer,
+            tokenizer_sha256=self.shards.tokenizer_sha256,
+        )
+
+    def _evaluations(self) -> list[Evaluation]:
+        path = streams.join(self.output, EVALUATIONS)
+        if not os.path.exists(path):
+            return []
+        return msgspec.json.Decoder(Evaluation).decode_lines(streams.read_bytes(path))
+
+    def _write_evaluations(self, evaluations: list[Evaluation]) -> None:
+        if self.processes.is_first:
+            lines = msgspec.json.Encoder().encode_lines(evaluations)
+            streams.write_bytes(streams.join(self.output, EVALUATIONS), lines)
+
+    @contextmanager
+    def _observers(self) -> Iterator[list[Observer]]:
+        if not self.processes.is_first:
+            yield []
+            return
+        with observing(self.config, self.output, self.settings) as observers:
+            yield observers
+
+    def _rotate(self) -> None:
+        """Delete checkpoints that need not be kept: neither new, nor the end of a stage, nor permanent."""
+        ends = [stage.last for stage in self.stages.stages]
+        every = self.config.permanent_every
+        permanent = range(every, self.steps + 1, every) if every else ()
+        checkpointing.rotate(self.output, keep=self.config.keep_checkpoints, permanent=[*ends, *permanent])
+
+    def _parameters(self) -> int:
+        return count_parameters(self.stages.stages[0].model, vocab_size=self.shards.vocab_size)
+
+    # --- the record -----------------------------------------------------------------------------------------------
+
+    def _seal(self, last: str) -> None:
+        write_curve(streams.join(self.output, CURVE), read_metrics(self.log), self._evaluations())
+        written = (CONFIG, LOG, MIXTURE, EVALUATIONS, CURVE)
+        outputs = [self._file(name) for name in written if streams.exists(streams.join(self.output, name))]
+        inputs = self.stages.files()
+        made_by = FileSet(folder=self.output, stage="train", name="train", config=self.settings, inputs=inputs)
+        loaders = {stage.name: stage.loader for stage in self.stages.stages}
+        notes = {
+            "checkpoint": os.path.basename(last),
+            "stages": {
+                name: {
+                    "windows": len(loader.instances),
+                    "steps_per_epoch": loader.steps_per_epoch,
+                    "tokens_outside_windows": sum(windows.dropped_tokens for windows in loader.instances.populations),
+                }
+                for name, loader in loaders.items()
+            },
+            "checkpoints": [os.path.basename(folder) for folder in checkpointing.checkpoints(self.output).values()],
+            "warnings": list(self.stages.warnings()),
+        }
+        write_manifest(self.output, manifest_of(made_by, outputs=outputs, ledger={}, notes=notes))
+
+    def _file(self, name: str) -> OutputFile:
+        path = streams.join(self.output, name)
+        return OutputFile(set=self.output, path=name, bytes=streams.size(path) or 0, checksum=streams.checksum(path))
+
+    def _result(
+        self, records: list[StepRecord], last: str, *, resumed_from: int | None, already_complete: bool
+    ) -> TrainResult:
+        losses = [record.loss for record in records]
+        return TrainResult(
+            first_loss=_mean(losses[:_ENDS]),
+            last_loss=_mean(losses[-_ENDS:]),
+            steps=len(records),
+            tokens=records[-1].tokens,
+            parameters=self._parameters(),
+            checkpoint=last,
+            log=self.log,
+            warnings=(*self.stages.warnings(), *_skipped(records)),
+            resumed_from=resumed_from,
+            already_complete=already_complete,
+            stopped=len(records) < self.steps,
+        )
+
+
+@contextmanager
+def _log(run: _Run, records: list[StepRecord]) -> Iterator[MetricsLog | None]:
+    """The log, in the process that writes it."""
+    if not run.processes.is_first:
+        yield None
+        return
+    with MetricsLog(run.log, keep=records) as log:
+        yield log
+
+
+def _write_json(path: str, value: Any) -> None:
+    streams.write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+
+
+def _mean(losses: list[float]) -> float:
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return sum(finite) / len(finite) if finite else math.nan
+
+
+def _skipped(records: list[StepRecord]) -> list[str]:
+    """What is said at the end of a run about steps that were skipped."""
+    masked = [record.step for record in records if record.skipped and not record.labels]
+    others = [record.step for record in records if record.skipped and record.labels]
+    said = []
+    if others:
+        said.append(
+            f"{len(others):,} of {len(records):,} steps were skipped, because loss or gradient were not finite or far "
+            f"above those before (first: step {others[0]:,}); a lower `learning_rate` or a longer warm-up may help"
+        )
+    if masked:
+        said.append(
+            f"{len(masked):,} of {len(records):,} steps were skipped, because all labels of their batches are masked "
+            f"(first: step {masked[0]:,}); look at the label masks, and at `repetition_filter`"
+        )
+    return said
+
+
+def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without those of the steps to come: lengths, as far as `differ` says so, and `dtype`."""
+    config = {k: v for k, v in settings.get("config", {}).items() if k not in _OF_COMING_STEPS}
+    config["stages"] = [
+        {k: v for k, v in stage.items() if k not in _OF_COMING_STEPS} for stage in config.get("stages", ())
+    ]
+    stages = [{k: v for k, v in stage.items() if k not in _OF_COMING_STEPS} for stage in settings.get("stages", ())]
+    return settings | {"config": config, "stages": stages}
+
+
+def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
+    before, after = found.get("config", {}), wanted["config"]
+    changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
+    if changed:
+        said = [f"`{key}` was {before.get(key)!r}, now {after.get(key)!r}" for key in changed[:3]]
+        return "; ".join(said) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
+    if found.get("peak") != wanted["peak"]:
+        return f"its first rate was {found.get('peak')}, now {wanted['peak']}"
+    if found.get("shards") != wanted["shards"]:
+        return "its token shards were others"
+    before, after = found.get("beside", {}), wanted["beside"]
+    changed = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
+    if changed:
+        return f"the {changed[0]} were others"
+    return "its tokenizer was another"

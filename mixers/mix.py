@@ -1,0 +1,318 @@
+"""`dolma mix`: documents and attributes in, the documents that the rules keep out, with where each came from.
+
+mix      a piece of a document shard -> its kept documents and their rows; the only phase when nothing is sampled
+decide   with `sources`: a piece -> line, bytes and sampling key of each kept document, in the work folder
+write    with `sources`, once all pieces are decided: the documents that the sample takes
+join     parts of long shards -> one file each
+
+Below `output`: `documents/<shard>` and `rows/<shard>.parquet`, one of each per input shard, and the manifest, whose
+ledger and notes hold the waterfall. Nothing is read before rules, shares, attributes and names are checked.
+
+Measured on one core of a 2-core cloud machine, 115 MB of mixed text in zst (2026-11-23), processor time against
+decompress, decode, compress: one rule 1.4 times, four rules with two span edits and `min_length` 1.5 times; deciding
+alone, which sampling adds, 0.6 times.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from dolma.config import MixConfig
+from dolma.data import streams
+from dolma.data.columns import Output
+from dolma.data.dataset import Dataset, Piece
+from dolma.data.documents import Reading
+from dolma.data.manifest import FileSet, read_manifest
+from dolma.mixers.catalogue import Catalogue
+from dolma.mixers.join import check_contiguous
+from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
+from dolma.mixers.report import MixNotes, MixReport, Preview, SpanRow, share_rows, share_warnings
+from dolma.mixers.rules import compile_rules
+from dolma.mixers.sampling import Candidates, Cut, Draw, Supply, check_sources, draws, find_cuts
+from dolma.mixers.subject import Subject, check_names, identified_subject, inputs_of, settings_of, subject_of
+from dolma.mixers.waterfall import warnings_of
+from dolma.mixers.write import (
+    DecidePiece,
+    JoinParts,
+    Layout,
+    MixPiece,
+    WritePiece,
+    read_decisions,
+    sampled_ledger,
+    times_of,
+)
+from dolma.runner.ledger import Ledger
+from dolma.runner.options import RunOptions
+from dolma.runner.progress import Reporter
+from dolma.runner.stage import Stage, Unfinished, merged_of, open_stage
+from dolma.runner.standing import why_again
+from dolma.runner.task import Task, TaskResult
+
+
+def mix(
+    dataset: Dataset,
+    config: MixConfig,
+    *,
+    output: str,
+    reading: Reading | None = None,
+    options: RunOptions | None = None,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> MixReport:
+    """Write the documents that the rules keep, edited and sampled as the recipe says.
+
+    Raises:
+        ConfigError: rules, shares or inputs cannot be used as they are; nothing was written.
+        DataError: a file cannot be read, attributes do not fit their documents, or a rule has no answer.
+    """
+    subject = identified_subject(subject_of(dataset, config, reading or Reading()))
+    file_set = FileSet(
+        folder=output,
+        stage="mix",
+        name="mix",
+        config=settings_of(config, subject.judge.reading, seed),
+        inputs=inputs_of(subject),
+    )
+    with open_stage([file_set], options=options, reporter=reporter) as stage:
+        if stage.complete:
+            return _complete(stage, output)
+        layout = Layout(output=output, work=stage.work_folder, format=config.format)
+        specs = subject.specs()
+        try:
+            made = (
+                _sampled(subject, stage, layout, specs, seed)
+                if config.sources
+                else _kept(stage, layout, specs, subject)
+            )
+        except Unfinished as unfinished:
+            return MixReport(report=unfinished.report)
+        parts = _parts_tasks(specs)
+        joined = stage.run("join", parts, JoinParts(layout=layout)) if parts else []
+        notes = _notes(subject, made)
+        report = stage.finish([*made.judged, *made.written, *joined], notes=msgspec.to_builtins(notes))
+        return MixReport(report=report, notes=notes)
+
+
+def check(dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping[str, Output]]) -> None:
+    """Return when rules, spans and shares fit the attributes that are there or `declared`: still to be made.
+
+    Reads no document and no attribute.
+
+    Raises:
+        ConfigError: they do not; carries the key's path.
+    """
+    shards = dataset.shards()
+    check_sources(config)
+    check_names(config, shards)
+    compile_rules(config, Catalogue.of(dataset, shards, config, declared=declared))
+
+
+def made_again(dataset: Dataset, config: MixConfig, *, output: str, reading: Reading, seed: int) -> str:
+    """Why this stage would replace what it has finished, attributes left aside; "" where it would not."""
+    settings = settings_of(config, reading, seed)
+    made = FileSet(folder=output, stage="mix", name="mix", config=settings, inputs=[])
+    return why_again(made, sizes={shard.name: shard.size for shard in dataset.shards()})
+
+
+def plan(
+    dataset: Dataset, config: MixConfig, *, output: str, reading: Reading | None = None, seed: int = 0
+) -> Iterator[dict[str, Any]]:
+    """What `mix` would read and write, one row per document file; rules are checked, no document is read."""
+    subject = subject_of(dataset, config, reading or Reading())
+    layout = Layout(output=output, work="", format=config.format)
+    fields = subject.judge.reading
+    for shard in subject.shards:
+        yield {
+            "input": shard.path,
+            "bytes": shard.size,
+            "columns": ", ".join((fields.text, fields.id, fields.source)),
+            "attributes": [f"{file.set}.{column}" for file in subject.files[shard.name] for column in file.outputs],
+            "output": streams.join(output, layout.document_path(shard)),
+        }
+
+
+def preview(
+    dataset: Dataset,
+    config: MixConfig,
+    *,
+    reading: Reading | None = None,
+    options: RunOptions | None = None,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> Preview:
+    """What `mix` would drop and keep, by rule and source. Reads documents and attributes; writes no document.
+
+    Raises:
+        ConfigError: rules or shares cannot be used as they are.
+        DataError: a file cannot be read, attributes do not fit their documents, or a rule has no answer.
+    """
+    subject = subject_of(dataset, config, reading or Reading())
+    options = msgspec.structs.replace(options or RunOptions(), shard=None)
+    with tempfile.TemporaryDirectory(prefix="dolma-mix-") as folder:
+        file_set = FileSet(folder=folder, stage="mix", name="preview", config={}, inputs=[])
+        with open_stage([file_set], options=options, reporter=reporter) as stage:
+            layout = Layout(output=folder, work=stage.work_folder, format=config.format)
+            decided = _decided(subject, stage, layout, subject.specs(), seed)
+            made = decided.as_made()
+            made.written = [
+                TaskResult(ledger=sampled_ledger(found, times_of(found, decided.cuts), decided.sources))
+                for found in decided.candidates()
+            ]
+            return Preview(notes=_notes(subject, made), ledger=merged_of([*made.judged, *made.written]))
+
+
+# --- running ---------------------------------------------------------------------------------------------------------
+
+
+class _Made(msgspec.Struct, kw_only=True):
+    """What the tasks of a mix came back with; `written` is empty when they were judged and written in one pass."""
+
+    judged: list[TaskResult]
+    written: list[TaskResult] = []
+    wanted: list[Draw] = []
+
+
+def _tasks(specs: Sequence[PieceSpec]) -> list[Task]:
+    return [Task(key=spec.piece.key, size=spec.piece.size, spec=spec, file=spec.piece.shard.path) for spec in specs]
+
+
+def _check_rows(specs: Sequence[PieceSpec], judged: Sequence[TaskResult]) -> None:
+    check_contiguous([spec.piece for spec in specs], [result.payload for result in judged])
+
+
+def _kept(stage: Stage, layout: Layout, specs: list[PieceSpec], subject: Subject) -> _Made:
+    judged = stage.run("mix", _tasks(specs), MixPiece(judge=subject.judge, layout=layout))
+    _check_rows(specs, judged)
+    return _Made(judged=judged)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Decided:
+    """A corpus of which every document was judged, and how often each kept one is to be written."""
+
+    judged: list[TaskResult]
+    wanted: list[Draw]
+    cuts: list[Cut]
+    layout: Layout
+    specs: list[PieceSpec]
+
+    @property
+    def sources(self) -> list[str]:
+        return [draw.source for draw in self.wanted]
+
+    def codes(self, index: int) -> tuple[int, ...]:
+        """The numbers of the sources of a piece."""
+        return _codes(self.judged[index], self.sources)
+
+    def candidates(self) -> Iterator[Candidates]:
+        """The kept documents of each piece."""
+        return _candidates(self.layout, self.specs, self.judged, self.sources)
+
+    def as_made(self) -> _Made:
+        return _Made(judged=self.judged, wanted=self.wanted)
+
+
+def _codes(result: TaskResult, sources: Sequence[str]) -> tuple[int, ...]:
+    return tuple(sources.index(source) for source in result.payload["sources"])
+
+
+def _candidates(
+    layout: Layout, specs: Sequence[PieceSpec], judged: Sequence[TaskResult], sources: Sequence[str]
+) -> Iterator[Candidates]:
+    for spec, result in zip(specs, judged, strict=True):
+        yield read_decisions(layout, spec.index, spec.piece, _codes(result, sources))
+
+
+def _decided(subject: Subject, stage: Stage, layout: Layout, specs: list[PieceSpec], seed: int) -> _Decided:
+    judged = stage.run("decide", _tasks(specs), DecidePiece(judge=subject.judge, layout=layout, seed=seed))
+    _check_rows(specs, judged)
+    kept = _sums(judged)
+    supplies = {source: Supply(documents=documents, bytes=n_bytes) for source, (documents, n_bytes) in kept.items()}
+    seen = {
+        source for result in judged for source, account in result.ledger.accounts.items() if account.taken.documents
+    }
+    wanted = list(draws(subject.config, supplies, seen=seen).values())
+    sources = [draw.source for draw in wanted]
+    cuts = find_cuts(wanted, lambda: _candidates(layout, specs, judged, sources))
+    return _Decided(judged=judged, wanted=wanted, cuts=cuts, layout=layout, specs=specs)
+
+
+def _sums(judged: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
+    sums: dict[str, tuple[int, int]] = {}
+    for result in judged:
+        for source, (documents, n_bytes) in result.payload["kept"].items():
+            before = sums.get(source, (0, 0))
+            sums[source] = (before[0] + documents, before[1] + n_bytes)
+    return sums
+
+
+def _sampled(subject: Subject, stage: Stage, layout: Layout, specs: list[PieceSpec], seed: int) -> _Made:
+    decided = _decided(subject, stage, layout, specs, seed)
+    work = WritePiece(judge=subject.judge, layout=layout, cuts=tuple(decided.cuts), sources=tuple(decided.sources))
+    tasks = [
+        Task(
+            key=spec.piece.key,
+            size=spec.piece.size,
+            spec=(spec, decided.codes(spec.index)),
+            file=spec.piece.shard.path,
+        )
+        for spec in specs
+    ]
+    made = decided.as_made()
+    made.written = stage.run("write", tasks, work)
+    return made
+
+
+def _parts_tasks(specs: Sequence[PieceSpec]) -> list[Task]:
+    by_shard: dict[str, list[Piece]] = {}
+    for spec in specs:
+        if spec.piece.parts > 1:
+            by_shard.setdefault(spec.piece.shard.name, []).append(spec.piece)
+    return [
+        Task(key=name, size=parts[0].shard.size, spec=tuple(parts), file=parts[0].shard.path)
+        for name, parts in by_shard.items()
+    ]
+
+
+# --- after -----------------------------------------------------------------------------------------------------------
+
+
+def _notes(subject: Subject, made: _Made) -> MixNotes:
+    ledger = merged_of([*made.judged, *made.written])
+    wanted = made.wanted if subject.config.sources else []
+    payloads = [result.payload for result in made.judged]
+    rows = waterfall_of(subject.judge.labels, payloads).complete(ledger.accounts)
+    edits = subject.judge.edits.edits
+    counts = spans_of(len(edits), payloads)
+    shares = share_rows(wanted, ledger)
+    return MixNotes(
+        waterfall=rows,
+        shares=shares,
+        spans=[
+            SpanRow(attribute=edit.attribute, spans=n, without_length=empty)
+            for edit, n, empty in zip(edits, counts.spans, counts.without_length, strict=True)
+        ],
+        edited_documents=counts.documents,
+        warnings=[*_warnings(subject, rows, ledger), *share_warnings(shares)],
+    )
+
+
+def _warnings(subject: Subject, rows: list, ledger: Ledger) -> list[str]:
+    total = ledger.total()
+    return warnings_of(
+        rows,
+        taken=total.taken.documents - total.failed,
+        kept=total.out.documents,
+        implicit=[rule.label for rule in subject.judge.rules.rules if rule.kind == "spans"],
+    )
+
+
+def _complete(stage: Stage, output: str) -> MixReport:
+    manifest = read_manifest(output)
+    assert manifest is not None
+    return MixReport(report=stage.report(), notes=msgspec.convert(manifest.notes, MixNotes))

@@ -1,0 +1,96 @@
+"""What is checked before the first step. Run: pytest tests/training/data/test_shards.py"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dolma.errors import DataError
+from dolma.training.data.shards import open_shards
+from tests.training.conftest import some_ids, write_shards
+
+
+def test_shards_of_several_folders_follow_each_other(tmp_path):
+    a = write_shards(tmp_path / "a", [some_ids(40, seed=1), some_ids(20, seed=2)])
+    b = write_shards(tmp_path / "b", [some_ids(30, seed=3)])
+    found = open_shards([a, b])
+    assert [file.name for file in found.files] == ["0/part-00000.npy", "0/part-00001.npy", "1/part-00000.npy"]
+    expected = [some_ids(40, seed=1), some_ids(20, seed=2), some_ids(30, seed=3)]
+    assert all(
+        np.array_equal(ids, wanted) for ids, wanted in zip([shard.ids for shard in found.shards], expected, strict=True)
+    )
+
+
+def test_folders_of_different_tokenizers_are_refused(tmp_path):
+    a = write_shards(tmp_path / "a", [some_ids(40)])
+    b = write_shards(tmp_path / "b", [some_ids(40)], tokenizer=b"another")
+    with pytest.raises(DataError, match=re.escape(f"{b}: is of another tokenizer than {a}")):
+        open_shards([a, b])
+
+
+def test_a_folder_without_shards_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="no shards: nothing to train on"):
+        open_shards(write_shards(tmp_path / "empty", []))
+
+
+def test_an_empty_shard_is_fine(tmp_path):
+    found = open_shards(write_shards(tmp_path / "tokens", [some_ids(40), np.zeros(0, dtype=np.int64)]))
+    assert [len(shard.ids) for shard in found.shards] == [40, 0]
+
+
+def test_a_shard_that_is_gone_is_named(tmp_path):
+    tokens = write_shards(tmp_path / "tokens", [some_ids(40)])
+    (tmp_path / "tokens" / "part-00000.npy").unlink()
+    with pytest.raises(DataError, match=r"part-00000\.npy: no such file"):
+        open_shards(tokens)
+
+
+def test_a_cut_shard_is_not_what_was_written(tmp_path):
+    tokens = write_shards(tmp_path / "tokens", [some_ids(40)])
+    path = tmp_path / "tokens" / "part-00000.npy"
+    path.write_bytes(path.read_bytes()[:-2])
+    with pytest.raises(DataError, match=r"78 bytes, expected 80"):
+        open_shards(tokens)
+
+
+def test_missing_ends_of_text_are_counted_in_one_warning(tmp_path):
+    unended = some_ids(40)
+    unended[-1] = 5
+    tokens = write_shards(tmp_path / "tokens", [some_ids(40), unended, unended])
+    (warning,) = open_shards(tokens).warnings
+    assert re.match(r"2 of 3 shards do not end with the end-of-text token \(first: .*part-00001\.npy\)", warning)
+
+
+def test_shards_on_object_storage_are_refused_in_words():
+    with pytest.raises(DataError, match="must lie on a local disk"):
+        open_shards("s3://bucket/tokens")
+
+
+# --- while a run reads them ------------------------------------------------------------------------------------------
+
+
+def test_shards_that_were_only_touched_are_still_the_same(tmp_path: Path) -> None:
+    shards = open_shards(write_shards(tmp_path, [np.arange(1, 9), np.arange(1, 5)]))
+    os.utime(shards.shards[0].path)
+    shards.check_unchanged()
+
+
+@pytest.mark.parametrize("how", ["rewritten", "replaced", "gone"])
+def test_a_shard_that_changed_since_it_was_opened_is_named(tmp_path: Path, how: str) -> None:
+    shards = open_shards(write_shards(tmp_path, [np.arange(1, 9), np.arange(1, 5)]))
+    path = Path(shards.shards[1].path)
+    data = path.read_bytes()
+    if how == "rewritten":
+        with path.open("r+b") as file:
+            file.write(data[::-1])
+    else:
+        path.unlink()
+    if how == "replaced":
+        path.write_bytes(data[::-1])
+    with pytest.raises(DataError, match="changed while it was being read") as caught:
+        shards.check_unchanged()
+    assert caught.value.file == str(path)

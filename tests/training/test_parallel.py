@@ -1,0 +1,215 @@
+"""Two processes on one machine against one process. Run: pytest tests/training/test_parallel.py"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from dolma.errors import ConfigError
+from dolma.training import train
+from dolma.training.config import EvalConfig, ExpertsConfig, StageConfig, TrainConfig
+from dolma.training.data.shards import mask_path
+from dolma.training.evaluate import Evaluation
+from dolma.training.metrics import StepRecord, read_metrics
+from dolma.training.parallel import Processes
+from dolma.training.stages import resolve_stages
+from dolma.training.steps import Training
+from tests.training.conftest import CONFIG, TINY, VOCABULARY, log_of, replaced, some_ids, write_shards
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+PROGRAM = """
+import sys, msgspec
+from dolma.training import TrainConfig, train
+config = msgspec.json.decode(sys.argv[1], type=TrainConfig)
+limit = int(sys.argv[4])
+seen = []
+train(config, tokens=sys.argv[2], output=sys.argv[3], progress=lambda record, steps: seen.append(record.step),
+      stop=lambda: bool(seen) and seen[-1] >= limit)
+"""
+# A tokenizer of as many letters as the shards have ids.
+TOKENIZER = json.dumps(
+    {
+        "version": "1.0",
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": None,
+        "post_processor": None,
+        "decoder": None,
+        "model": {
+            "type": "BPE",
+            "vocab": {chr(0x40 + i): i for i in range(VOCABULARY)},
+            "merges": [],
+            "unk_token": "@",
+        },
+    }
+).encode()
+SETTINGS = replaced(CONFIG, steps=8, checkpoint_every=4, keep_checkpoints=0, batch_size=8, micro_batch_size=4)
+
+
+def free_port() -> int:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        return listening.getsockname()[1]
+
+
+def in_processes(n: int, config: TrainConfig, tokens: str, output: Path, *, limit: int = 10**9) -> None:
+    """Train as `torchrun --nproc-per-node n` would."""
+    encoded = msgspec.json.encode(config).decode()
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(n)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, encoded, tokens, str(output), str(limit)],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+        )
+        for rank in range(n)
+    ]
+    errors = [process.communicate(timeout=240)[1].decode() for process in started]
+    assert [process.returncode for process in started] == [0] * n, "\n".join(errors)
+
+
+def records(folder: Path) -> list[StepRecord]:
+    return read_metrics(str(folder / "metrics.jsonl"))
+
+
+def evaluations(folder: Path) -> list[Evaluation]:
+    return msgspec.json.Decoder(Evaluation).decode_lines((folder / "evaluations.jsonl").read_bytes())
+
+
+def agree(some: list[StepRecord], others: list[StepRecord]) -> None:
+    assert [record.batch for record in some] == [record.batch for record in others]
+    for a, b in zip(some, others, strict=True):
+        assert a.loss == pytest.approx(b.loss, abs=1e-5)
+        assert a.z_loss == pytest.approx(b.z_loss, abs=1e-5)
+        assert a.grad_norm == pytest.approx(b.grad_norm, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Shards whose labels are masked here and there, so that processes have different numbers of them."""
+    tokens = write_shards(tmp_path_factory.mktemp("tokens"), [some_ids(1600, seed=1), some_ids(1200, seed=2)])
+    for number, n in enumerate((1600, 1200)):
+        trained = np.random.default_rng(number).random(n) < np.linspace(0.05, 1.0, n)
+        trained.astype(bool).tofile(mask_path(f"{tokens}/part-{number:05d}.npy"))
+    return tokens
+
+
+@pytest.fixture(scope="module")
+def alone(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    train(SETTINGS, tokens=shards, output=str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pair(shards: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pair") / "run"
+    in_processes(2, SETTINGS, shards, folder)
+    return folder
+
+
+def test_two_processes_train_as_one(alone: Path, pair: Path) -> None:
+    agree(records(alone), records(pair))
+
+
+def test_a_run_of_two_goes_on_in_one(pair: Path, alone: Path, shards: str, tmp_path: Path) -> None:
+    in_processes(2, SETTINGS, shards, tmp_path / "run", limit=4)
+    result = train(SETTINGS, tokens=shards, output=str(tmp_path / "run"))
+    assert result.resumed_from == 4
+    agree(records(tmp_path / "run"), records(alone))
+
+
+def test_a_run_of_one_goes_on_in_two_and_a_run_of_two_to_the_bit(pair: Path, shards: str, tmp_path: Path) -> None:
+    in_processes(1, SETTINGS, shards, tmp_path / "one", limit=4)
+    in_processes(2, SETTINGS, shards, tmp_path / "one")
+    agree(records(tmp_path / "one"), records(pair))
+    in_processes(2, SETTINGS, shards, tmp_path / "two", limit=4)
+    in_processes(2, SETTINGS, shards, tmp_path / "two")
+    assert log_of(tmp_path / "two") == log_of(pair)
+
+
+def test_replicas_of_sharded_models_train_as_one(alone: Path, shards: str, tmp_path: Path) -> None:
+    in_processes(2, replaced(SETTINGS, hsdp_replicas=2), shards, tmp_path / "run")
+    agree(records(tmp_path / "run"), records(alone))
+
+
+def test_two_processes_evaluate_as_one_also_where_a_stage_ends(tmp_path: Path) -> None:
+    tokens = write_shards(tmp_path / "tokens", [some_ids(1600)], tokenizer=TOKENIZER)
+    (tmp_path / "tokens" / "tokenizer.json").write_bytes(TOKENIZER)
+    (tmp_path / "items.jsonl").write_text(
+        '{"text": "bb", "choices": ["cd", "ef"], "answer": 1}\n{"text": "a", "choices": ["b", "c"], "answer": 0}\n'
+    )
+    stages = [
+        StageConfig(name="first", steps=2),
+        StageConfig(name="weights", steps=2, start="weights"),
+        StageConfig(name="moments", steps=2),
+    ]
+    evaluate = EvalConfig(every=2, sources={"held": tokens}, tasks={"choices": str(tmp_path / "items.jsonl")})
+    # The first updates of new moments are as large as the rate whatever the gradient: they amplify rounding.
+    config = replaced(SETTINGS, steps=None, learning_rate=1e-3, checkpoint_every=2, stages=stages, evaluate=evaluate)
+    in_processes(1, config, tokens, tmp_path / "one")
+    in_processes(2, config, tokens, tmp_path / "two", limit=3)
+    in_processes(2, config, tokens, tmp_path / "two")
+    agree(records(tmp_path / "one"), records(tmp_path / "two"))
+    one, two = evaluations(tmp_path / "one"), evaluations(tmp_path / "two")
+    assert [found.step for found in two] == [2, 4, 6]
+    for a, b in zip(one, two, strict=True):
+        assert a.held_out["held"].loss == pytest.approx(b.held_out["held"].loss, abs=1e-5)
+        assert a.tasks["choices"].gold_bits_per_byte == pytest.approx(b.tasks["choices"].gold_bits_per_byte, abs=1e-5)
+    # An evaluation changes nothing.
+    in_processes(2, replaced(config, evaluate=None), tokens, tmp_path / "silent")
+    assert log_of(tmp_path / "silent") == log_of(tmp_path / "two")
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(shards: str) -> None:
+    stages = resolve_stages(SETTINGS, shards)
+    three = Processes(rank=0, world_size=3, device=torch.device("cpu"))
+    with pytest.raises(ConfigError, match="`batch_size` 8 of stage 'train' does not go into 3 processes"):
+        Training(SETTINGS, stages, three, state=None, folder=None)
+
+
+def test_batches_without_a_label_are_skipped_by_all_processes(tmp_path: Path) -> None:
+    tokens = write_shards(tmp_path / "tokens", [some_ids(800)])
+    learnt = np.arange(800) >= 700
+    learnt.tofile(mask_path(f"{tokens}/part-00000.npy"))
+    settings = replaced(SETTINGS, batch_size=2, micro_batch_size=None)
+    train(settings, tokens=tokens, output=str(tmp_path / "alone"))
+    in_processes(2, settings, tokens, tmp_path / "pair")
+    found = [[(one.step, one.labels, one.skipped) for one in records(tmp_path / name)] for name in ("alone", "pair")]
+    assert found[0] == found[1]
+    assert {skipped for _, _, skipped in found[0]} == {True, False}
+    agree(
+        [one for one in records(tmp_path / "alone") if not one.skipped],
+        [one for one in records(tmp_path / "pair") if not one.skipped],
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_mixture_of_experts_trains_alike_in_one_two_and_four_processes(
+    dtype: str, shards: str, tmp_path: Path
+) -> None:
+    experts = ExpertsConfig(count=4, active=2, load_balance_loss=1.0, router_z_loss=0.1)
+    model = msgspec.structs.replace(TINY, experts=experts)
+    config = replaced(SETTINGS, model=model, dtype=dtype, steps=3, learning_rate=1e-3)
+    for n in (1, 2, 4):
+        in_processes(n, config, shards, tmp_path / str(n))
+    one, *others = [records(tmp_path / str(n)) for n in (1, 2, 4)]
+    for found in others:
+        loss, router = (
+            max(abs(getattr(a, name) - getattr(b, name)) for a, b in zip(one, found, strict=True))
+            for name in ("loss", "router_loss")
+        )
+        print(f"{dtype}: losses differ by {loss:.1e}, those of routers by {router:.1e}")
+        if dtype == "float32":
+            assert loss <= 1e-6
+            assert router <= 1e-6
