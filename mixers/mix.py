@@ -49,7 +49,7 @@ from dolma.mixers.write import (
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
-from dolma.runner.stage import Stage, Unfinished, merged_of, open_stage
+from dolma.runner.stage import StageRun, Unfinished, merged_of, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 
@@ -185,7 +185,7 @@ def _check_rows(specs: Sequence[PieceSpec], judged: Sequence[TaskResult]) -> Non
     check_contiguous([spec.piece for spec in specs], [result.payload for result in judged])
 
 
-def _kept(stage: Stage, layout: Layout, specs: list[PieceSpec], subject: Subject) -> _Made:
+def _kept(stage: StageRun, layout: Layout, specs: list[PieceSpec], subject: Subject) -> _Made:
     judged = stage.run("mix", _tasks(specs), MixPiece(judge=subject.judge, layout=layout))
     _check_rows(specs, judged)
     return _Made(judged=judged)
@@ -228,7 +228,7 @@ def _candidates(
         yield read_decisions(layout, spec.index, spec.piece, _codes(result, sources))
 
 
-def _decided(subject: Subject, stage: Stage, layout: Layout, specs: list[PieceSpec], seed: int) -> _Decided:
+def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[PieceSpec], seed: int) -> _Decided:
     judged = stage.run("decide", _tasks(specs), DecidePiece(judge=subject.judge, layout=layout, seed=seed))
     _check_rows(specs, judged)
     kept = _sums(judged)
@@ -251,7 +251,7 @@ def _sums(judged: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
     return sums
 
 
-def _sampled(subject: Subject, stage: Stage, layout: Layout, specs: list[PieceSpec], seed: int) -> _Made:
+def _sampled(subject: Subject, stage: StageRun, layout: Layout, specs: list[PieceSpec], seed: int) -> _Made:
     decided = _decided(subject, stage, layout, specs, seed)
     work = WritePiece(judge=subject.judge, layout=layout, cuts=tuple(decided.cuts), sources=tuple(decided.sources))
     tasks = [
@@ -312,7 +312,7 @@ def _warnings(subject: Subject, rows: list, ledger: Ledger) -> list[str]:
     )
 
 
-def _complete(stage: Stage, output: str) -> MixReport:
+def _complete(stage: StageRun, output: str) -> MixReport:
     manifest = read_manifest(output)
     assert manifest is not None
     return MixReport(report=stage.report(), notes=msgspec.convert(manifest.notes, MixNotes))

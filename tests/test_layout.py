@@ -146,7 +146,7 @@ def test_no_circle_among_modules():
     [
         ("import dolma.runner.stage", {"runner.stage"}),
         ("import dolma.runner.stage as stage, os", {"runner.stage"}),
-        ("from dolma.runner.stage import Stage", {"runner.stage"}),
+        ("from dolma.runner.stage import StageRun", {"runner.stage"}),
         ("from dolma.runner import stage, other", {"runner.stage", "runner"}),
         ("from dolma import errors, __version__", {"errors", "__init__"}),
         ("def f():\n    if True:\n        from dolma import errors", {"errors"}),

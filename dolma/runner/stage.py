@@ -77,7 +77,7 @@ def open_stage(
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
     executor: Executor | None = None,
-) -> Stage:
+) -> StageRun:
     """The stage that makes these file sets, ready to run, or `complete` when they are there already.
 
     `executor` is one that has been started already; leaving the stage closes it.
@@ -86,10 +86,10 @@ def open_stage(
         OutputExistsError: a folder holds something that this stage would not have written.
     """
     refuse_while_starting_up()
-    return Stage(list(sets), options=options or RunOptions(), reporter=reporter or NullReporter(), executor=executor)
+    return StageRun(list(sets), options=options or RunOptions(), reporter=reporter or NullReporter(), executor=executor)
 
 
-class Stage:
+class StageRun:
     """The making of some file sets. Use as a context manager: leaving it stops the workers and lets go of the folders.
 
     `complete`: everything is there already, and nothing is left to run; `report` says what.
@@ -111,7 +111,7 @@ class Stage:
         self._finished = False
         self.complete = self._settle_complete() or self._begin()
 
-    def __enter__(self) -> Stage:
+    def __enter__(self) -> StageRun:
         return self
 
     def __exit__(

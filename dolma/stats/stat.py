@@ -28,7 +28,7 @@ from dolma.errors import ConfigError, did_you_mean
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
-from dolma.runner.stage import Stage, Unfinished, open_stage
+from dolma.runner.stage import StageRun, Unfinished, open_stage
 from dolma.runner.task import Task, TaskResult
 from dolma.stats.counts import CountPiece, Tally, codes_path
 from dolma.stats.describe import Column, ShardRows, describe
@@ -144,7 +144,7 @@ def _file_set(subject: _Subject, folder: str) -> FileSet:
     return FileSet(folder=folder, stage="stat", name="stat", config=config, inputs=inputs)
 
 
-def _run(subject: _Subject, stage: Stage, folder: str) -> StatReport:
+def _run(subject: _Subject, stage: StageRun, folder: str) -> StatReport:
     path = streams.join(folder, NAME)
     if stage.complete:
         return StatReport.from_json(streams.read_bytes(path), report=stage.report())
@@ -264,7 +264,7 @@ class _Output:
 
 
 def _describe(
-    subject: _Subject, stage: Stage, rows: dict[str, ShardRows], sources: list[str]
+    subject: _Subject, stage: StageRun, rows: dict[str, ShardRows], sources: list[str]
 ) -> dict[str, dict[str, OutputSummary]]:
     outputs = [output for name in subject.files for output in _outputs(stage, name, subject)]
     tasks = [
@@ -290,7 +290,7 @@ def _with_file(rows: ShardRows, path: str | None, contents: dict[str, Content]) 
     return replace(rows, attributes=path, content=None if path is None else contents.get(path))
 
 
-def _outputs(stage: Stage, name: str, subject: _Subject) -> list[_Output]:
+def _outputs(stage: StageRun, name: str, subject: _Subject) -> list[_Output]:
     """The outputs of an attribute set. Native files of one set all hold the same; those of Dolma 1.x what occurs."""
     files, contents = subject.files[name], subject.contents
     native = {shard: path for shard, path in files.items() if is_native(path)}
@@ -306,7 +306,7 @@ def _outputs(stage: Stage, name: str, subject: _Subject) -> list[_Output]:
 
 
 def _converted(
-    stage: Stage, name: str, files: dict[str, str], contents: dict[str, Content]
+    stage: StageRun, name: str, files: dict[str, str], contents: dict[str, Content]
 ) -> dict[str, tuple[str, dict[str, Output]]]:
     if not files:
         return {}
@@ -329,7 +329,7 @@ def _converted(
 
 
 def _tokens(
-    subject: _Subject, stage: Stage, rows: dict[str, ShardRows], sources: list[str]
+    subject: _Subject, stage: StageRun, rows: dict[str, ShardRows], sources: list[str]
 ) -> dict[str, TokenCounts] | None:
     if not subject.tokens:
         return None

@@ -38,7 +38,7 @@ from dolma.printable import printable
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
-from dolma.runner.stage import Stage, StageReport, Unfinished, open_stage
+from dolma.runner.stage import StageReport, StageRun, Unfinished, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.tokens.encoder import Encoder, encoder_of, slow_note
@@ -307,7 +307,7 @@ class _Count:
 
 
 def _write(
-    stage: Stage, encoded: Sequence[TaskResult], config: TokenizeConfig, facts: TokenizerFacts, *, output: str
+    stage: StageRun, encoded: Sequence[TaskResult], config: TokenizeConfig, facts: TokenizerFacts, *, output: str
 ) -> list[TaskResult]:
     runs = msgspec.convert([run for result in encoded for run in result.payload["runs"]], list[Run])
     if not runs:

@@ -15,7 +15,7 @@ from dolma.errors import DataError
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
-from dolma.runner.stage import Stage, StageReport, Unfinished, open_stage
+from dolma.runner.stage import StageReport, StageRun, Unfinished, open_stage
 from dolma.runner.task import Task, TaskResult
 
 
@@ -166,7 +166,7 @@ def run_two_phases(folder: str, *, options: RunOptions, seconds: float = 0.0, n_
             return unfinished.report
 
 
-def join_parts(stage: Stage, folder: str, *, seconds: float, n_tasks: int) -> list[TaskResult]:
+def join_parts(stage: StageRun, folder: str, *, seconds: float, n_tasks: int) -> list[TaskResult]:
     """Both phases; the results of both."""
     parts = stage.run("parts", tasks_of(names(n_tasks)), Write(folder=stage.work_folder, seconds=seconds))
     task = Task(key="all", size=1, spec=[part.payload["name"] for part in parts])
