@@ -242,6 +242,12 @@ running_options = _stacked(
         type=click.Choice(["local", "ray"]),
         help="Where tasks run.  [default: local]",
     ),
+    option(
+        "--max-memory",
+        section="Running",
+        metavar="SIZE",
+        help="What the buffers of one worker may hold, such as 2GB.  [default: what each stage takes]",
+    ),
     option("--address", section="Running", key="address", metavar="HOST:PORT", help="Ray cluster to join."),
     option(
         "--shard",

@@ -40,7 +40,7 @@ def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -
     """How this command runs its stages."""
     from dolma.cli.terminal import reporter_for
     from dolma.pipeline import Running
-    from dolma.runner.options import RunOptions
+    from dolma.runner.options import RunOptions, bytes_of
 
     params = ctx.params
     options = RunOptions(
@@ -51,6 +51,7 @@ def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -
         overwrite=overwrite or bool(params.get("overwrite")),
         max_errors=recipe.max_errors,
         progress=params.get("progress"),
+        max_memory=bytes_of(params["max_memory"]) if params.get("max_memory") else None,
     )
     reporter = reporter_for(params.get("progress"))
     return Running(options=options, reporter=reporter, on_step=reporter.on_step, tokens=params.get("tokens"))

@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 BYTES_PER_WORKER = 8_000_000
 """Input worth a worker of its own: starting one costs about a second, as long as reading this much."""
+
+
+LEAST_MEMORY = 64 << 20
+"""Bytes that a worker needs beside its libraries: a few batches, and blocks of what it reads and writes."""
+
+_UNITS = {
+    "": 1,
+    "K": 10**3,
+    "M": 10**6,
+    "G": 10**9,
+    "T": 10**12,
+    "KI": 1 << 10,
+    "MI": 1 << 20,
+    "GI": 1 << 30,
+    "TI": 1 << 40,
+}
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +50,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Records that may be skipped before the run counts as failed."""
     progress: bool | None = None
     """Show progress; None: when standard error is a terminal."""
+    max_memory: int | None = None
+    """Bytes that the buffers of one worker may hold; None: what each stage takes by itself."""
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -39,10 +59,29 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             i, n = self.shard
             raise ConfigError(f"shard is {i}/{n}; i is from 1 to n\n  write `--shard 1/{max(n, 1)}` for the first part")
+        if self.max_memory is not None and self.max_memory < LEAST_MEMORY:
+            raise ConfigError(
+                f"max_memory is {self.max_memory:,} bytes; at least {LEAST_MEMORY:,}\n  write `--max-memory 2GB`"
+            )
         if self.max_errors < 0:
             raise ConfigError(f"max_errors is {self.max_errors}; 0 or more")
         if self.address is not None and self.executor != "ray":
             raise ConfigError("an address is for the Ray executor only\n  add `--executor ray`")
+
+
+def bytes_of(text: str) -> int:
+    """A size such as `2GB`, `1.5GiB` or `800000000` in bytes.
+
+    >>> bytes_of("2GB"), bytes_of("0.5 GiB"), bytes_of("64M")
+    (2000000000, 536870912, 64000000)
+
+    Raises:
+        ConfigError: it is no size.
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]I?|)B?\s*", text.upper(), re.ASCII)
+    if found is None:
+        raise ConfigError(f"{printable(text)} is no size\n  write a number of bytes, or with a unit: `2GB`, `512MiB`")
+    return int(float(found[1]) * _UNITS[found[2]])
 
 
 def worker_count(options: RunOptions, sizes: Iterable[int]) -> int:

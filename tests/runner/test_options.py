@@ -6,7 +6,7 @@ import pytest
 
 from dolma.errors import ConfigError
 from dolma.runner import options
-from dolma.runner.options import RunOptions, cpu_count, worker_count
+from dolma.runner.options import RunOptions, bytes_of, cpu_count, worker_count
 
 
 @pytest.mark.parametrize(
@@ -16,12 +16,19 @@ from dolma.runner.options import RunOptions, cpu_count, worker_count
         ({"shard": (0, 2)}, "shard is 0/2; i is from 1 to n"),
         ({"shard": (3, 2)}, "shard is 3/2"),
         ({"max_errors": -1}, "max_errors is -1"),
+        ({"max_memory": 1_000_000}, "max_memory is 1,000,000 bytes; at least 67,108,864"),
         ({"address": "auto"}, "add `--executor ray`"),
     ],
 )
 def test_values_out_of_range_are_refused(fields: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         RunOptions(**fields)
+
+
+@pytest.mark.parametrize("text", ["", "2 pounds", "-1GB", "2GBB", "1e9", "٢GB"])
+def test_a_size_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="is no size\n  write a number of bytes"):
+        bytes_of(text)
 
 
 @pytest.mark.parametrize(
