@@ -28,7 +28,7 @@ import numpy as np
 from benchmarks.accuracy import keep
 from dolma.classifier.judging import LabelRow, auc_of
 from dolma.classifier.labelled import Classes
-from dolma.classifier.report import Settings, TrainReport
+from dolma.classifier.model_card import ModelCard, Settings
 from dolma.classifier.training import train
 from dolma.data import streams
 from dolma.data.batch import TextBatch
@@ -67,7 +67,7 @@ class ByField:
             yield TextBatch.of(self.texts[i : i + 1000]), self.classes[i : i + 1000]
 
 
-def splits(documents: ByField, settings: Settings) -> list[TrainReport]:
+def splits(documents: ByField, settings: Settings) -> list[ModelCard]:
     """A model for each seed, and how it did."""
     with tempfile.TemporaryDirectory() as folder:
         return [

@@ -41,7 +41,8 @@ from dolma.runner.compiling import compile_by_calling
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
-from dolma.runner.stage import StageReport, Unfinished, open_stage
+from dolma.runner.report import BESIDE, StageReport
+from dolma.runner.stage import Unfinished, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 
@@ -67,6 +68,14 @@ PARAGRAPH_OUTPUTS: dict[str, Output] = {
 }
 
 
+class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the manifest of a dedupe says beside its ledger; `duplicates` are documents, or paragraphs."""
+
+    documents: int = 0
+    duplicates: int = 0
+    without_key: int = 0
+
+
 def dedupe(
     dataset: Dataset,
     config: DedupeConfig,
@@ -74,7 +83,7 @@ def dedupe(
     reading: Reading | None = None,
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
-) -> StageReport:
+) -> StageReport[DedupeNotes]:
     """Write the attribute `config.name` beside the documents; the report says what was done.
 
     Raises:
@@ -83,9 +92,10 @@ def dedupe(
     """
     reading, key = reading or Reading(), _key(config)
     shards = identified(dataset.shards())
+    called = {"name": config.name, "folder": dataset.attributes or BESIDE}
     with open_stage(_file_sets(dataset, shards, config, reading), options=options, reporter=reporter) as stage:
         if stage.complete:
-            return stage.report()
+            return stage.noted(DedupeNotes, **called)
         parts = [piece for shard in shards for piece in pieces(shard)]
         n_buckets = bucket_count(shards, bytes_per_key=bytes_per_key(shards, key, reading))
         hashing = HashPiece(
@@ -95,7 +105,7 @@ def dedupe(
         try:
             hashed = stage.run("hash", [_hash_task(i, piece) for i, piece in enumerate(parts)], hashing)
         except Unfinished as unfinished:
-            return unfinished.report
+            return unfinished.report.detailed(DedupeNotes(), **called)
         _check_field(config, shards, hashed)
         n_chunks = tuple(result.payload["chunks"] for result in hashed)
         layout = Layout(work=stage.work_folder, n_chunks=n_chunks, n_buckets=n_buckets)
@@ -103,7 +113,9 @@ def dedupe(
         writing = WriteShard(layout=layout, name=config.name, format=config.attributes_format, key=key)
         written = stage.run("write", _write_tasks(dataset, shards, parts, config), writing)
         counted = [TaskResult(ledger=result.ledger) for result in hashed]
-        return stage.finish([*counted, *written], notes=_notes(hashed, written))
+        notes = _notes(hashed, written)
+        report = stage.finish([*counted, *written], notes=msgspec.to_builtins(notes))
+        return report.detailed(notes, **called)
 
 
 def outputs_of(config: DedupeConfig) -> Mapping[str, Output]:
@@ -425,12 +437,12 @@ def _file_sets(dataset: Dataset, shards: Sequence[Shard], config: DedupeConfig, 
     ]
 
 
-def _notes(hashed: Sequence[TaskResult], written: Sequence[TaskResult]) -> dict[str, Any]:
-    return {
-        "documents": sum(result.ledger.total().out.documents for result in hashed),
-        "duplicates": sum(result.payload["duplicates"] for result in written),
-        "without_key": sum(result.payload["without_key"] for result in hashed),
-    }
+def _notes(hashed: Sequence[TaskResult], written: Sequence[TaskResult]) -> DedupeNotes:
+    return DedupeNotes(
+        documents=sum(result.ledger.total().out.documents for result in hashed),
+        duplicates=sum(result.payload["duplicates"] for result in written),
+        without_key=sum(result.payload["without_key"] for result in hashed),
+    )
 
 
 def _intermediate(work: str, written: streams.Written) -> OutputFile:

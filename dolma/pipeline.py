@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from dolma.data.columns import Output
     from dolma.data.dataset import Dataset
     from dolma.data.documents import Reading
-    from dolma.mixers.report import Preview
+    from dolma.mixers.notes import MixNotes
     from dolma.runner.options import RunOptions
     from dolma.runner.progress import Reporter
+    from dolma.runner.report import StageReport
 
 FOLDERS = {
     "tag": "attributes",
@@ -46,17 +47,6 @@ class Running:
     on_step: Callable[..., None] | None = None  # told of each training step
     stop: Callable[[], bool] | None = None  # asked after each training step whether to save and end
     tokens: str | None = None  # token shards to train on, if not the recipe's
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What one stage of a run came to. `report` is the stage's own record; `folder` is where it wrote."""
-
-    stage: str
-    name: str
-    folder: str
-    report: Any
-    complete_before: bool = False
 
 
 def stages_of(recipe: Recipe) -> list[str]:
@@ -133,7 +123,7 @@ def input_of(recipe: Recipe, stage: str, *, output: str | None = None) -> Datase
     return (mixed_dataset_of if stage == "tokenize" else dataset_of)(recipe, output=output)
 
 
-def run_stage(recipe: Recipe, stage: str, running: Running, *, output: str | None = None) -> Iterator[Outcome]:
+def run_stage(recipe: Recipe, stage: str, running: Running, *, output: str | None = None) -> Iterator[StageReport[Any]]:
     """Run one stage of the recipe (`dedupe` may have several parts); `output` is its folder if not the recipe's."""
     from dolma.runner.local import refuse_while_starting_up
 
@@ -205,17 +195,17 @@ def _check_token_folders(recipe: Recipe, train: TrainConfig) -> None:
             raise ConfigError(f"no such folder of token shards: {folder}{near}", path=path)
 
 
-def check_first_pass(recipe: Recipe, outcome: Outcome) -> None:
+def check_first_pass(recipe: Recipe, report: StageReport[Any]) -> None:
     """Return when the mix's sources and shares fit the account of a stage that has read all documents.
 
     Raises:
         ConfigError: they do not; carries the key's path.
     """
-    if recipe.mix is None or outcome.stage not in ("tag", "dedupe"):
+    if recipe.mix is None or report.stage not in ("tag", "dedupe"):
         return
     from dolma.mixers.sampling import check_corpus
 
-    check_corpus(recipe.mix, getattr(outcome.report, "report", outcome.report).ledger)
+    check_corpus(recipe.mix, report.ledger)
 
 
 def doubts(recipe: Recipe) -> list[str]:
@@ -354,7 +344,7 @@ def waits_for(recipe: Recipe, stage: str) -> list[str]:
     return [before]
 
 
-def preview_mix(recipe: Recipe, running: Running) -> Preview:
+def preview_mix(recipe: Recipe, running: Running) -> StageReport[MixNotes]:
     """What `mix` would drop and keep, by rule and source; reads documents, writes none."""
     from dolma.mixers.mix import preview
 
@@ -369,25 +359,25 @@ def preview_mix(recipe: Recipe, running: Running) -> Preview:
     )
 
 
-def _run_tag(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
+def _run_tag(recipe: Recipe, running: Running, output: str | None) -> Iterator[StageReport[Any]]:
     from dolma.taggers.tag import tag
 
     assert recipe.tag is not None
     dataset = dataset_of(recipe)
     report = tag(dataset, recipe.tag, reading=reading_of(recipe), options=running.options, reporter=running.reporter)
-    yield _outcome("tag", "tag", dataset.attributes or "beside the documents", report)
+    yield report
 
 
-def _run_dedupe(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
+def _run_dedupe(recipe: Recipe, running: Running, output: str | None) -> Iterator[StageReport[Any]]:
     from dolma.dedupers.exact import dedupe
 
     dataset = dataset_of(recipe)
     for config in recipe.dedupes:
         report = dedupe(dataset, config, reading=reading_of(recipe), options=running.options, reporter=running.reporter)
-        yield _outcome("dedupe", config.name, dataset.attributes or "beside the documents", report)
+        yield report
 
 
-def _run_mix(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
+def _run_mix(recipe: Recipe, running: Running, output: str | None) -> Iterator[StageReport[Any]]:
     from dolma.mixers.mix import mix
 
     assert recipe.mix is not None
@@ -401,10 +391,10 @@ def _run_mix(recipe: Recipe, running: Running, output: str | None) -> Iterator[O
         seed=recipe.seed,
         reporter=running.reporter,
     )
-    yield _outcome("mix", "mix", folder, report)
+    yield report
 
 
-def _run_tokenize(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
+def _run_tokenize(recipe: Recipe, running: Running, output: str | None) -> Iterator[StageReport[Any]]:
     from dolma.tokens.tokenize import tokenize
 
     assert recipe.tokenize is not None
@@ -418,10 +408,10 @@ def _run_tokenize(recipe: Recipe, running: Running, output: str | None) -> Itera
         seed=recipe.seed,
         reporter=running.reporter,
     )
-    yield _outcome("tokenize", "tokenize", folder, report)
+    yield report
 
 
-def _run_stat(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
+def _run_stat(recipe: Recipe, running: Running, output: str | None) -> Iterator[StageReport[Any]]:
     from dolma.stats.stat import stat
 
     assert recipe.stat is not None
@@ -437,10 +427,11 @@ def _run_stat(recipe: Recipe, running: Running, output: str | None) -> Iterator[
         options=running.options,
         reporter=running.reporter,
     )
-    yield _outcome("stat", "stat", folder or "", report)
+    yield report
 
 
-def _run_train(recipe: Recipe, running: Running, output: str | None) -> Iterator[Outcome]:
+def _run_train(recipe: Recipe, running: Running, output: str | None) -> Iterator[StageReport[Any]]:
+    from dolma.runner.report import StageReport
     from dolma.training import train
 
     assert recipe.train is not None
@@ -453,11 +444,19 @@ def _run_train(recipe: Recipe, running: Running, output: str | None) -> Iterator
         progress=running.on_step,
         stop=running.stop,
     )
-    yield Outcome(stage="train", name="train", folder=folder, report=report, complete_before=report.already_complete)
-
-
-def _outcome(stage: str, name: str, folder: str, report: Any) -> Outcome:
-    return Outcome(stage=stage, name=name, folder=folder, report=report, complete_before=report.complete_before)
+    yield StageReport(
+        stage="train",
+        name="train",
+        folder=folder,
+        complete_before=report.already_complete,
+        warnings=report.warnings,
+        done=(
+            f"{report.steps:,} steps, {report.tokens:,} tokens, "
+            f"loss {report.first_loss:.3f} -> {report.last_loss:.3f}, {report.checkpoint}"
+        ),
+        stopped=f"stopped after step {report.steps:,}, saved in {report.checkpoint}" if report.stopped else "",
+        details=report,
+    )
 
 
 _RUNNERS = {
@@ -499,19 +498,18 @@ def writes_within_output(recipe: Recipe, stage: str) -> bool:
     return f"{attributes}/".startswith(f"{output.rstrip('/')}/")
 
 
-def write_recipe_beside(recipe: Recipe, outcome: Outcome) -> None:
+def write_recipe_beside(recipe: Recipe, report: StageReport[Any]) -> None:
     """Write the resolved recipe beside what a single command wrote, unless it was there already."""
     from dolma.config import dump_recipe
     from dolma.data import streams
     from dolma.data.manifest import RECIPE
 
-    report = getattr(outcome.report, "report", outcome.report)
-    if getattr(report, "waiting", False):
+    if report.waiting:
         return
-    for manifest in getattr(report, "manifests", []):
+    for manifest in report.manifests:
         path = streams.join(manifest.rpartition("/")[0], RECIPE)
         # A stage that was complete before may have been killed just before its recipe was written.
-        if not (outcome.complete_before and (_belongs_to_run(recipe) or streams.exists(path))):
+        if not (report.complete_before and (_belongs_to_run(recipe) or streams.exists(path))):
             streams.write_bytes(path, dump_recipe(recipe))
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -27,11 +27,11 @@ from dolma.data import streams
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece
 from dolma.data.documents import Reading
-from dolma.data.manifest import FileSet, read_manifest
+from dolma.data.manifest import FileSet
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import check_contiguous
 from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
-from dolma.mixers.report import MixNotes, MixReport, Preview, SpanRow, share_rows, share_warnings
+from dolma.mixers.notes import MixNotes, SpanRow, share_rows, share_warnings
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import Candidates, Cut, Draw, Supply, check_sources, draws, find_cuts
 from dolma.mixers.subject import Subject, check_names, identified_subject, inputs_of, settings_of, subject_of
@@ -49,6 +49,7 @@ from dolma.mixers.write import (
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
+from dolma.runner.report import StageReport
 from dolma.runner.stage import StageRun, Unfinished, merged_of, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
@@ -63,7 +64,7 @@ def mix(
     options: RunOptions | None = None,
     seed: int = 0,
     reporter: Reporter | None = None,
-) -> MixReport:
+) -> StageReport[MixNotes]:
     """Write the documents that the rules keep, edited and sampled as the recipe says.
 
     Raises:
@@ -80,7 +81,8 @@ def mix(
     )
     with open_stage([file_set], options=options, reporter=reporter) as stage:
         if stage.complete:
-            return _complete(stage, output)
+            done = stage.noted(MixNotes)
+            return replace(done, warnings=done.details.warnings)
         layout = Layout(output=output, work=stage.work_folder, format=config.format)
         specs = subject.specs()
         try:
@@ -90,12 +92,12 @@ def mix(
                 else _kept(stage, layout, specs, subject)
             )
         except Unfinished as unfinished:
-            return MixReport(report=unfinished.report)
+            return unfinished.report.detailed(MixNotes())
         parts = _parts_tasks(specs)
         joined = stage.run("join", parts, JoinParts(layout=layout)) if parts else []
         notes = _notes(subject, made)
         report = stage.finish([*made.judged, *made.written, *joined], notes=msgspec.to_builtins(notes))
-        return MixReport(report=report, notes=notes)
+        return report.detailed(notes, warnings=notes.warnings)
 
 
 def check(dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping[str, Output]]) -> None:
@@ -144,7 +146,7 @@ def preview(
     options: RunOptions | None = None,
     seed: int = 0,
     reporter: Reporter | None = None,
-) -> Preview:
+) -> StageReport[MixNotes]:
     """What `mix` would drop and keep, by rule and source. Reads documents and attributes; writes no document.
 
     Raises:
@@ -163,7 +165,10 @@ def preview(
                 TaskResult(ledger=sampled_ledger(found, times_of(found, decided.cuts), decided.sources))
                 for found in decided.candidates()
             ]
-            return Preview(notes=_notes(subject, made), ledger=merged_of([*made.judged, *made.written]))
+            notes, ledger = _notes(subject, made), merged_of([*made.judged, *made.written])
+            return StageReport(
+                stage="mix", name="preview", folder="", ledger=ledger, details=notes, warnings=notes.warnings
+            )
 
 
 # --- running ---------------------------------------------------------------------------------------------------------
@@ -310,9 +315,3 @@ def _warnings(subject: Subject, rows: list, ledger: Ledger) -> list[str]:
         kept=total.out.documents,
         implicit=[rule.label for rule in subject.judge.rules.rules if rule.kind == "spans"],
     )
-
-
-def _complete(stage: StageRun, output: str) -> MixReport:
-    manifest = read_manifest(output)
-    assert manifest is not None
-    return MixReport(report=stage.report(), notes=msgspec.convert(manifest.notes, MixNotes))

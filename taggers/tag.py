@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import msgspec
-
 from dolma.config import TagConfig, TaggerSpec
 from dolma.data import streams
 from dolma.data.attributes import AttributeWriter, concatenate_attributes
@@ -26,7 +24,8 @@ from dolma.runner.executors import Executor, executor_for
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter, advance
-from dolma.runner.stage import StageReport, Unfinished, open_stage
+from dolma.runner.report import BESIDE, StageReport
+from dolma.runner.stage import Unfinished, open_stage
 from dolma.runner.standing import standing, why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.taggers.compiling import characters_of, compile_kernels
@@ -52,7 +51,7 @@ def tag(
     reading: Reading | None = None,
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
-) -> TagReport:
+) -> StageReport[TagDetails]:
     """Measure every document. Taggers whose attributes are there already are not run again.
 
     Raises:
@@ -108,7 +107,7 @@ def _tag(
     options: RunOptions | None,
     reporter: Reporter | None,
     executor: Executor | None,
-) -> TagReport:
+) -> StageReport[TagDetails]:
     taggers = make_taggers(config.taggers)
     shards = identified(shards)
     plans = [
@@ -123,12 +122,13 @@ def _tag(
         else:
             reports.append(report)
     said = partial(said_of_fields, taggers, shards=shards, reading=reading)
+    joined_of = partial(_joined, said=said, folder=dataset.attributes or BESIDE)
     if not todo:
-        return _joined(reports, said)
+        return joined_of(reports)
     sets = [file_set for plan in todo for file_set in plan.sets]
     with open_stage(sets, options=options, reporter=reporter, executor=executor) as stage:
         if stage.complete:
-            return _joined([*reports, stage.report()], said)
+            return joined_of([*reports, stage.report()])
         work = TagWork(
             dataset=dataset,
             specs=tuple(plan.spec for plan in todo),
@@ -144,68 +144,40 @@ def _tag(
         try:
             results = stage.run("measure", tasks, work)
         except Unfinished as unfinished:
-            return _joined([*reports, unfinished.report], said)
+            return joined_of([*reports, unfinished.report])
         elapsed = time.perf_counter() - began
         joins = _join_tasks(parts)
         joined = stage.run("join", joins, JoinWork(tag=work)) if joins else []
         profile = profile_of([result.payload for result in results], elapsed=elapsed)
-        return _joined([*reports, stage.finish([*results, *joined])], said, profile)
+        return joined_of([*reports, stage.finish([*results, *joined])], profile=profile)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TagReport(StageReport):
-    """What a tag run did, and where its time went; `profile` is None when nothing was left to run.
-
-    `remarks` say how many documents have the metadata that taggers read, `gaps` which of it no document has.
-    """
+class TagDetails:
+    """Where the time of a tag run went; None when nothing was left to run."""
 
     profile: Profile | None = None
-    remarks: tuple[str, ...] = ()
-    gaps: tuple[str, ...] = ()
 
-    @property
-    def warnings(self) -> list[str]:
-        """Documents without values, by tagger and reason, and what taggers read that no document has."""
-        return [
-            *(
-                f"{kind}: {n:,} documents have no values; {kind.partition(':')[0]}.{ERROR} says why"
-                for kind, n in self.ledger.errors.items()
-            ),
-            *self.gaps,
-        ]
 
-    def check_measured(self, max_errors: int) -> None:
-        """Return when taggers failed no more often than allowed. What a size limit left out was asked for.
+def check_measured(report: StageReport[Any], max_errors: int) -> None:
+    """Return when taggers failed no more often than allowed. What a size limit left out was asked for.
 
-        Raises:
-            UnmeasuredError: says how often which of them did.
-        """
-        unasked = {kind: n for kind, n in self.ledger.errors.items() if not kind.endswith(f": {SIZE_LIMIT}")}
-        if (total := sum(unasked.values())) > max_errors:
-            kinds = "".join(f"\n  {kind}: {n:,} documents{self._first(kind)}" for kind, n in unasked.items())
-            raise UnmeasuredError(
-                f"taggers failed on {total:,} documents; at most {max_errors:,} may be{kinds}"
-                f"\n  all else is done, and `error` beside the values says why; `--max-errors {total}` accepts this"
-            )
+    Raises:
+        UnmeasuredError: says how often which of them did.
+    """
+    ledger = report.ledger
+    unasked = {kind: n for kind, n in ledger.errors.items() if not kind.endswith(f": {SIZE_LIMIT}")}
+    if (total := sum(unasked.values())) > max_errors:
+        kinds = "".join(f"\n  {kind}: {n:,} documents{_first(ledger, kind)}" for kind, n in unasked.items())
+        raise UnmeasuredError(
+            f"taggers failed on {total:,} documents; at most {max_errors:,} may be{kinds}"
+            f"\n  all else is done, and `error` beside the values says why; `--max-errors {total}` accepts this"
+        )
 
-    def _first(self, kind: str) -> str:
-        first = self.ledger.first_errors.get(kind)
-        return "" if first is None else f", first {printable(first.file)}:{first.line}: {printable(first.reason)}"
 
-    def to_json(self) -> bytes:
-        """Documents, errors and profile as JSON."""
-        total = self.ledger.total()
-        shown = {
-            "complete_before": self.complete_before,
-            "documents": total.taken.documents,
-            "bytes": total.taken.bytes,
-            "failed": total.failed,
-            "errors": self.ledger.errors,
-            "fields": self.ledger.fields,
-            "outputs": self.outputs,
-            "profile": self.profile,
-        }
-        return msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
+def _first(ledger: Ledger, kind: str) -> str:
+    first = ledger.first_errors.get(kind)
+    return "" if first is None else f", first {printable(first.file)}:{first.line}: {printable(first.reason)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +243,7 @@ def _declared(output: Any) -> dict[str, str]:
     return {"kind": output.kind, "meaning": output.meaning, "unit": output.unit, "range": output.range}
 
 
-def _report_if_complete(plan: _Plan, options: RunOptions | None) -> StageReport | None:
+def _report_if_complete(plan: _Plan, options: RunOptions | None) -> StageReport[None] | None:
     if any(standing(file_set).kind != "complete" for file_set in plan.sets):
         return None
     with open_stage(plan.sets, options=options) as stage:
@@ -279,25 +251,35 @@ def _report_if_complete(plan: _Plan, options: RunOptions | None) -> StageReport 
 
 
 def _joined(
-    reports: Sequence[StageReport], said: Callable[[Ledger], Said], profile: Profile | None = None
-) -> TagReport:
+    reports: Sequence[StageReport[None]],
+    *,
+    said: Callable[[Ledger], Said],
+    folder: str,
+    profile: Profile | None = None,
+) -> StageReport[TagDetails]:
     """One report for all taggers: each of them took in the same documents, so the last ledger stands for all."""
     made = [report for report in reports if not report.complete_before]
     ledger = (made or reports)[-1].ledger
     ledger.fields = {field: n for report in reports for field, n in report.ledger.fields.items()}
     waiting = sum(report.waiting for report in reports)
     remarks, gaps = ((), ()) if waiting else said(ledger)
-    return TagReport(
-        profile=profile,
-        remarks=remarks,
-        gaps=gaps,
+    unmeasured = [
+        f"{kind}: {n:,} documents have no values; {kind.partition(':')[0]}.{ERROR} says why"
+        for kind, n in ledger.errors.items()
+    ]
+    return StageReport(
         stage="tag",
+        name="tag",
+        folder=folder,
         complete_before=not made,
         waiting=waiting,
         ledger=ledger,
         manifests=[path for report in reports for path in report.manifests],
         outputs=sum(report.outputs for report in reports),
         bytes=sum(report.bytes for report in reports),
+        remarks=remarks,
+        warnings=[*unmeasured, *gaps],
+        details=TagDetails(profile=profile),
     )
 
 

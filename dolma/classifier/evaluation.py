@@ -10,7 +10,7 @@ import numpy as np
 from dolma.classifier.examples import Choice, line_of, side_key
 from dolma.classifier.judging import Judgement, judge
 from dolma.classifier.labelled import NO_CLASS, Labelled
-from dolma.classifier.report import Settings, read_report, report_path
+from dolma.classifier.model_card import Settings, card_path, read_card
 from dolma.data import streams
 from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError, did_you_mean
@@ -46,10 +46,10 @@ def evaluate(model: str, labelled: Labelled, *, lower: bool | None = None, only_
     for label in labelled.labels:
         if label not in known:
             raise ConfigError(f"the model {printable(model)} has no label {label!r}\n  {did_you_mean(label, known)}")
-    report = None if streams.is_url(model) else read_report(model)
+    report = None if streams.is_url(model) else read_card(model)
     if only_held_out and report is None:
         raise ConfigError(
-            f"there is no {printable(report_path(model))}, which would tell what {printable(model)} was trained on\n"
+            f"there is no {printable(card_path(model))}, which would tell what {printable(model)} was trained on\n"
             "  leave out --only-held-out, or give a model of `dolma classifier train`"
         )
     settings = report.settings if report else Settings()

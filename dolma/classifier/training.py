@@ -23,7 +23,7 @@ from dolma.classifier.examples import Examples, chosen_examples
 from dolma.classifier.fitting import fit
 from dolma.classifier.judging import judge
 from dolma.classifier.labelled import Labelled
-from dolma.classifier.report import ClassCount, Settings, TrainReport, report_path
+from dolma.classifier.model_card import ClassCount, ModelCard, Settings, card_path
 from dolma.data import streams
 from dolma.data.fasttext import read_model
 from dolma.errors import ConfigError, OutputExistsError
@@ -34,7 +34,7 @@ from dolma.taggers.fasttext import output_name
 _LABEL = re.compile(r"[A-Za-z0-9_.-]+\Z")
 
 
-def train(labelled: Labelled, settings: Settings, *, output: str, overwrite: bool = False) -> TrainReport:
+def train(labelled: Labelled, settings: Settings, *, output: str, overwrite: bool = False) -> ModelCard:
     """Train a model, write it to `output` and its report beside it; each wholly or not at all, the report last.
 
     Raises:
@@ -46,7 +46,7 @@ def train(labelled: Labelled, settings: Settings, *, output: str, overwrite: boo
     _check_output(output, overwrite=overwrite)
     with chosen_examples(labelled, settings.choice()) as examples:
         _check_sides(examples)
-        with streams.atomic_path(report_path(output)) as report_file, streams.atomic_path(output) as model:
+        with streams.atomic_path(card_path(output)) as report_file, streams.atomic_path(output) as model:
             _train(examples, settings, model=model)
             report = _report(examples, settings, model=model)
             Path(report_file).write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
@@ -98,7 +98,7 @@ def check_labels(labels: Sequence[str]) -> None:
 def _check_output(output: str, *, overwrite: bool) -> None:
     if not output.endswith(".bin"):
         raise ConfigError(f"the output is {output!r}, expected a name that ends in .bin\n  give --output MODEL.bin")
-    for path in (output, report_path(output)):
+    for path in (output, card_path(output)):
         if not overwrite and streams.exists(path):
             raise OutputExistsError(
                 f"{printable(path)} is there already, expected a new name\n  give another --output, or --overwrite"
@@ -142,7 +142,7 @@ def _train(examples: Examples, settings: Settings, *, model: str) -> None:
             )
 
 
-def _report(examples: Examples, settings: Settings, *, model: str) -> TrainReport:
+def _report(examples: Examples, settings: Settings, *, model: str) -> ModelCard:
     found = read_model(model)
     if not found.n_words:
         raise ConfigError(
@@ -151,7 +151,7 @@ def _report(examples: Examples, settings: Settings, *, model: str) -> TrainRepor
     judgement = judge(Classifier(found), examples.labels, examples.lines(examples.judged))
     assert judgement is not None
     sides = examples.counts(examples.trained), examples.counts(examples.judged)
-    return TrainReport(
+    return ModelCard(
         dolma=__version__,
         fasttext=version("fasttext-community"),
         checksum=streams.checksum(model),

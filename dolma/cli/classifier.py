@@ -161,7 +161,7 @@ def train(
     Same documents, settings and seed: same bytes. The model takes about (words + buckets) x dim x 4 bytes, on disk and
     in memory. What it was trained on and how it did is kept in FILE.bin.json.
     """
-    from dolma.classifier.report import Settings, report_path
+    from dolma.classifier.model_card import Settings, card_path
     from dolma.classifier.training import train as train_model
 
     if everything and per_class is not None:
@@ -181,7 +181,7 @@ def train(
     print_table(("class", "documents", "trained on", "held out"), rows)
     _print_left_out({"without text": report.blank, "of no class": report.unlabelled})
     _print_judgement(report.held_out)
-    say(f"wrote {output} and {report_path(output)}")
+    say(f"wrote {output} and {card_path(output)}")
 
 
 EVAL_EXAMPLE = """

@@ -17,7 +17,7 @@ from dolma.cli.options import (
     seed_option,
 )
 from dolma.cli.printing import say_warnings
-from dolma.cli.session import check_measured, check_skipped, recipe_of, run_stages, running_of, say_left_out
+from dolma.cli.session import check_measured, recipe_of, run_stages, running_of, say_left_out
 from dolma.errors import ConfigError, OutputExistsError
 from dolma.printable import printable
 
@@ -38,7 +38,7 @@ dolma run configs/quickstart.yaml --dry-run
 @click.pass_context
 def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     """Go through all stages of a recipe, in order; only what changed runs again."""
-    from dolma.cli.terminal import show_outcome, show_plan, show_replaced, show_run, show_waiting
+    from dolma.cli.terminal import show_plan, show_replaced, show_report, show_run, show_waiting
     from dolma.pipeline import (
         KEPT,
         check,
@@ -87,15 +87,15 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         )
     show_replaced(again)
     ours = write_recipe(recipe)
-    outcomes = []
+    reports = []
     for stage in stages:
         running = running_of(ctx, recipe, overwrite=ours and stage not in KEPT and writes_within_output(recipe, stage))
-        for outcome in run_stages(recipe, stage, running):
-            outcomes.append(outcome)
-            show_outcome(outcome, brief=True)
-            check_skipped(outcome, recipe)
-            check_first_pass(recipe, outcome)
-            if getattr(outcome.report, "waiting", 0):
+        for report in run_stages(recipe, stage, running):
+            reports.append(report)
+            show_report(report, brief=True)
+            report.check_skipped(recipe.max_errors)
+            check_first_pass(recipe, report)
+            if report.waiting:
                 return
-    show_run(recipe, outcomes)
-    check_measured(outcomes, recipe)
+    show_run(recipe, reports)
+    check_measured(reports, recipe)

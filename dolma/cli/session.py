@@ -19,7 +19,8 @@ from dolma.errors import ConfigError
 
 if TYPE_CHECKING:
     from dolma.data.dataset import Dataset
-    from dolma.pipeline import Outcome, Running
+    from dolma.pipeline import Running
+    from dolma.runner.report import StageReport
 
 
 def recipe_of(ctx: click.Context, overrides: dict[str, Any] | None = None) -> Recipe:
@@ -62,7 +63,7 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
 
     `section` are the options that the stage cannot do without.
     """
-    from dolma.cli.terminal import show_json, show_outcome, show_plan, show_preview, show_profile
+    from dolma.cli.terminal import show_json, show_plan, show_preview, show_profile, show_report
     from dolma.pipeline import input_of, plan_stage, preview_mix, write_recipe_beside
 
     overrides = overrides_of(ctx)
@@ -89,18 +90,18 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
         if preview is not None:
             show_preview(preview)
         return
-    for outcome in run_stages(recipe, stage, running, output=given_output):
+    for report in run_stages(recipe, stage, running, output=given_output):
         if os.environ.get("RANK", "0") != "0":
             continue  # started by torchrun: the first process speaks for all
-        write_recipe_beside(recipe, outcome)
+        write_recipe_beside(recipe, report)
         if ctx.params.get("as_json"):
-            show_json(outcome.report)
+            show_json(report)
         else:
-            show_outcome(outcome)
+            show_report(report)
             if ctx.params.get("profile"):
-                show_profile(outcome.report.profile)
-        check_skipped(outcome, recipe)
-        check_measured([outcome], recipe)
+                show_profile(report.details.profile)
+        report.check_skipped(recipe.max_errors)
+        check_measured([report], recipe)
 
 
 def _is_given(ctx: click.Context, flag: str) -> bool:
@@ -137,7 +138,9 @@ def beginning(stage: str, running: Running) -> Iterator[None]:
         running.reporter.finish()
 
 
-def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | None = None) -> Iterator[Outcome]:
+def run_stages(
+    recipe: Recipe, stage: str, running: Running, *, output: str | None = None
+) -> Iterator[StageReport[Any]]:
     """`pipeline.run_stage`, with training ending well at the first Ctrl-C or SIGTERM.
 
     Raises:
@@ -153,35 +156,22 @@ def run_stages(recipe: Recipe, stage: str, running: Running, *, output: str | No
         yield from coming
         return
     with StopOnSignal(note="stopping after this step; once more stops at once") as stop, beginning(stage, running):
-        outcomes = list(run_stage(recipe, stage, replace(running, stop=stop), output=output))
-    for outcome in outcomes:
-        if outcome.report.stopped:
-            say(f"train: stopped after step {outcome.report.steps:,}, saved in {outcome.report.checkpoint}")
+        reports = list(run_stage(recipe, stage, replace(running, stop=stop), output=output))
+    for report in reports:
+        if report.stopped:
+            say(f"{report.label}: {report.stopped}")
             raise KeyboardInterrupt
-        yield outcome
+        yield report
 
 
-def check_skipped(outcome: Outcome, recipe: Recipe) -> None:
-    """Return when the stage left out no more records than the recipe allows.
-
-    Raises:
-        SkippedRecordsError: it did.
-    """
-    from dolma.runner.stage import StageReport
-
-    report = getattr(outcome.report, "report", outcome.report)
-    if isinstance(report, StageReport):
-        report.check_skipped(recipe.max_errors)
-
-
-def check_measured(outcomes: Sequence[Outcome], recipe: Recipe) -> None:
+def check_measured(reports: Sequence[StageReport[Any]], recipe: Recipe) -> None:
     """Return when taggers failed on no more documents than the recipe allows.
 
     Raises:
         UnmeasuredError: they did.
     """
-    from dolma.taggers.tag import TagReport
+    from dolma.taggers import tag
 
-    for outcome in outcomes:
-        if isinstance(outcome.report, TagReport):
-            outcome.report.check_measured(recipe.max_errors)
+    for report in reports:
+        if report.stage == "tag":
+            tag.check_measured(report, recipe.max_errors)

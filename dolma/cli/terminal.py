@@ -17,9 +17,10 @@ from dolma.cli.tables import print_table
 if TYPE_CHECKING:
     from dolma.config import Recipe
     from dolma.doctor import Finding
-    from dolma.mixers.report import Preview
-    from dolma.pipeline import Outcome
+    from dolma.mixers.notes import MixNotes
     from dolma.runner.ledger import Ledger
+    from dolma.runner.report import StageReport
+    from dolma.stats.statistics import Statistics
     from dolma.taggers.catalogue import Entry
     from dolma.taggers.profile import Profile
     from dolma.training.evaluate import Evaluation
@@ -197,73 +198,29 @@ def show_waiting(stage: str, before: list[str]) -> None:
     say(f"{stage}: planned when {' and '.join(before)} {'is' if len(before) == 1 else 'are'} done", "")
 
 
-def show_preview(preview: Preview) -> None:
+def show_preview(preview: StageReport[MixNotes]) -> None:
     """What a mix would drop and keep; nothing was written."""
     say_warnings(preview.warnings)
-    show_ledger(preview.ledger, rules=preview.rules)
-    show_waterfall(preview)
+    show_ledger(preview.ledger, rules=preview.details.rules)
+    show_waterfall(preview.details)
 
 
-def show_outcome(outcome: Outcome, *, brief: bool = False) -> None:
-    """What a stage did: one line, and its ledger unless `brief`."""
-    report = getattr(outcome.report, "report", outcome.report)
-    waiting = getattr(report, "waiting", 0)
-    label = outcome.stage if outcome.name == outcome.stage else f"{outcome.stage} {outcome.name}"
-    if outcome.complete_before:
-        say(f"{label}: nothing to do, {outcome.folder} is complete and unchanged")
-    elif waiting:
-        say(f"{label}: this part is done; {waiting} tasks wait for the other shards")
-    else:
-        say(f"{label}: {_did(outcome)}")
-    say(*getattr(outcome.report, "remarks", ()))
-    say_warnings(getattr(outcome.report, "warnings", ()))
+def show_report(report: StageReport[Any], *, brief: bool = False) -> None:
+    """What a stage did: one line, and its details unless `brief`."""
+    say(str(report), *report.remarks)
+    say_warnings(report.warnings)
     if not brief:
-        _show_details(outcome, report)
+        _show_details(report)
 
 
-_REPAIRS = {
-    "not_finite": "NaN or infinite numbers written as null",
-    "bytes_as_hex": "ids of bytes written in hexadecimal",
-}
-
-
-def _did(outcome: Outcome) -> str:
-    report = getattr(outcome.report, "report", outcome.report)
-    if outcome.stage == "train":
-        return (
-            f"{report.steps:,} steps, {report.tokens:,} tokens, "
-            f"loss {report.first_loss:.3f} -> {report.last_loss:.3f}, {report.checkpoint}"
-        )
-    ledger = getattr(report, "ledger", None)
-    if ledger is None:
-        return outcome.folder
-    total = ledger.total()
-    text = f"{total.taken.documents:,} documents in, {total.out.documents:,} out"
-    if total.out.tokens:
-        text += f", {total.out.tokens:,} tokens"
-    if total.failed:
-        text += f", {total.failed:,} bad records left out"
-    repaired = dict(ledger.repaired)
-    others = {kind: repaired.pop(kind, 0) for kind in _REPAIRS}
-    if n_damaged := sum(repaired.values()):
-        text += f", {n_damaged:,} damaged characters replaced"
-    for kind, n in others.items():
-        text += f", {n:,} {_REPAIRS[kind]}" if n else ""
-    if not outcome.folder:
-        return text
-    return f"{text}; {report.outputs:,} files, {report.bytes:,} bytes in {outcome.folder}"
-
-
-def _show_details(outcome: Outcome, report: Any) -> None:
-    ledger = getattr(report, "ledger", None)
-    if outcome.stage == "stat":
-        show_statistics(outcome.report)
-    if ledger is None:
-        return
-    if outcome.stage in ("mix", "tokenize"):
-        show_ledger(ledger, rules=getattr(outcome.report, "rules", ()))
-    if outcome.stage == "mix":
-        show_waterfall(outcome.report)
+def _show_details(report: StageReport[Any]) -> None:
+    ledger = report.ledger
+    if report.stage == "stat":
+        show_statistics(report.details)
+    if report.stage in ("mix", "tokenize"):
+        show_ledger(ledger, rules=report.details.rules if report.stage == "mix" else ())
+    if report.stage == "mix":
+        show_waterfall(report.details)
     if ledger.failed:
         print_table(
             ["file", "line", "reason"],
@@ -315,15 +272,18 @@ def show_ledger(ledger: Ledger, *, rules: Sequence[str] = ()) -> None:
     )
 
 
-def show_waterfall(report: Any) -> None:
+def show_waterfall(notes: MixNotes) -> None:
     """What each rule drops first, in all and alone, in their order; then what sampled sources came to."""
+    from dolma.mixers.waterfall import plain_rows
+
     keys = ("rule", "source", "documents", "bytes", "total", "alone", "samples")
-    rows = [[row[key] for key in keys] for row in report.waterfall]
+    rows = [[row[key] for key in keys] for row in plain_rows(notes.waterfall)]
     if rows:
         headers = ["rule", "source", "drops first", "bytes", "drops in all", "alone", "for example"]
         print_table(headers, rows, title="rules")
-    if report.shares:
-        print_table(list(report.shares[0]), [list(row.values()) for row in report.shares], title="sources")
+    if notes.shares:
+        headers = list(notes.shares[0].__struct_fields__)
+        print_table(headers, [[getattr(row, key) for key in headers] for row in notes.shares], title="sources")
 
 
 _DESCRIBED = ("attribute", "source", "count", "missing", "mean", "min", "q0.05", "q0.5", "q0.95", "max", "histogram")
@@ -337,12 +297,12 @@ def show_json(report: Any) -> None:
         _show_struct(report)
 
 
-def show_statistics(report: Any) -> None:
+def show_statistics(found: Statistics) -> None:
     """What was read per source, what token shards hold per source, then every attribute."""
-    for title, rows in (("documents", report.table()), ("token shards", report.token_table())):
-        if rows:
-            print_table(list(rows[0]), [list(row.values()) for row in rows], title=title)
-    described = [row for row in report.attribute_table() if row.get("count") or not row["attribute"].endswith(".error")]
+    for title, counted in (("documents", found.table()), ("token shards", found.token_table())):
+        if counted:
+            print_table(list(counted[0]), [list(row.values()) for row in counted], title=title)
+    described = [row for row in found.attribute_table() if row.get("count") or not row["attribute"].endswith(".error")]
     if described:
         rows = [[_described(row, key) for key in _DESCRIBED] for row in described]
         print_table(_DESCRIBED, rows, title="attributes", grouped=True)
@@ -357,32 +317,28 @@ def _described(row: dict[str, Any], key: str) -> Any:
 # --- a whole run -----------------------------------------------------------------------------------------------------
 
 
-def show_run(recipe: Recipe, outcomes: list[Outcome]) -> None:
+def show_run(recipe: Recipe, reports: list[StageReport[Any]]) -> None:
     """The end of `dolma run`: the ledger from raw documents to tokens, the loss, a sample, and what lies where."""
-    if all(outcome.complete_before for outcome in outcomes):
+    if all(report.complete_before for report in reports):
         say("", "nothing to do: every stage is complete and its settings and inputs are unchanged")
-    by_stage = {outcome.stage: outcome for outcome in outcomes}
+    by_stage = {report.stage: report for report in reports}
     _show_whole_ledger(by_stage)
     if "train" in by_stage:
         _show_training(recipe, by_stage["train"])
     say("")
-    for outcome in outcomes:
-        say(f"{outcome.name + ':':<14} {outcome.folder}")
+    for report in reports:
+        say(f"{report.name + ':':<14} {report.folder}")
     say(f"{'recipe:':<14} {recipe.output}/recipe.yaml")
 
 
-def _show_whole_ledger(by_stage: dict[str, Outcome]) -> None:
-    ledgers = {
-        stage: getattr(outcome.report, "report", outcome.report).ledger
-        for stage, outcome in by_stage.items()
-        if stage in ("mix", "tokenize")
-    }
+def _show_whole_ledger(by_stage: dict[str, StageReport[Any]]) -> None:
+    ledgers = {stage: report.ledger for stage, report in by_stage.items() if stage in ("mix", "tokenize")}
     if not ledgers:
         return
     first = ledgers.get("mix", ledgers.get("tokenize"))
     tokenized = ledgers.get("tokenize")
     assert first is not None
-    rules = by_stage["mix"].report.rules if "mix" in by_stage else ()
+    rules = by_stage["mix"].details.rules if "mix" in by_stage else ()
     rows: list[Sequence[Any]] = []
     for source, account in sorted(first.accounts.items()):
         encoded = tokenized.accounts.get(source) if tokenized is not None else None
@@ -407,8 +363,8 @@ def _show_whole_ledger(by_stage: dict[str, Outcome]) -> None:
         say("~ tokens of text that was not encoded, from the source's bytes per token")
 
 
-def _show_training(recipe: Recipe, outcome: Outcome) -> None:
-    report = outcome.report
+def _show_training(recipe: Recipe, training: StageReport[Any]) -> None:
+    report = training.details
     say("", f"loss: {report.first_loss:.3f} at the start, {report.last_loss:.3f} after {report.steps:,} steps")
     say_warnings(report.warnings)
     if recipe.tokenize is not None and recipe.train is not None:

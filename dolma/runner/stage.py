@@ -8,16 +8,15 @@ first set holds one record per finished task. A record is written after the task
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from dolma.data import manifest as manifests
 from dolma.data import streams
 from dolma.data.manifest import FileSet, OutputFile
-from dolma.errors import DolmaError, OutputExistsError, SkippedRecordsError
+from dolma.errors import DolmaError, OutputExistsError
 from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.journal import Journal, header_of, read_header, write_header
@@ -26,44 +25,17 @@ from dolma.runner.local import refuse_while_starting_up
 from dolma.runner.lock import RunLock
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter
+from dolma.runner.report import StageReport
 from dolma.runner.standing import JOURNAL, WORK, Standing, standing
 from dolma.runner.task import Task, TaskResult, Work
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageReport:
-    """What a stage did. `waiting` tasks are left to other shards; `outputs` and `bytes` count files and their size."""
-
-    stage: str
-    complete_before: bool
-    waiting: int
-    ledger: Ledger
-    manifests: list[str]
-    outputs: int
-    bytes: int
-
-    def check_skipped(self, max_errors: int) -> None:
-        """Return when no more records were skipped than allowed.
-
-        Raises:
-            SkippedRecordsError: names the first of them.
-        """
-        n_failed = self.ledger.total().failed
-        if n_failed <= max_errors:
-            return
-        first = self.ledger.failed[:3]
-        lines = [f"{record.file}:{record.line}: {record.reason}" for record in first]
-        raise SkippedRecordsError(
-            f"{self.stage}: {n_failed:,} records were skipped; at most {max_errors:,} may be\n  "
-            + "\n  ".join(lines)
-            + f"\n  the outputs are complete without them; `--max-errors {n_failed}` accepts this"
-        )
+E = TypeVar("E")
 
 
 class Unfinished(DolmaError):
     """This part of the stage is done and other parts are not; `report` says how many tasks wait for them."""
 
-    def __init__(self, report: StageReport) -> None:
+    def __init__(self, report: StageReport[None]) -> None:
         self.report = report
         super().__init__(
             f"{report.stage}: {report.waiting} tasks are left to other shards\n"
@@ -268,7 +240,7 @@ class StageRun:
 
     # --- after: manifests -----------------------------------------------------------------------------------------
 
-    def finish(self, results: Sequence[TaskResult], *, notes: Mapping[str, Any] | None = None) -> StageReport:
+    def finish(self, results: Sequence[TaskResult], *, notes: Mapping[str, Any] | None = None) -> StageReport[None]:
         """Write the manifests of these results (of all phases that wrote outputs or counted documents).
 
         `notes` goes into each manifest as it is. Outputs in the work folder are not the stage's and are left out.
@@ -293,7 +265,7 @@ class StageRun:
         self._finished = True
         return self._report(ledger=ledger, manifests=self._manifest_paths(), outputs=outputs)
 
-    def report(self) -> StageReport:
+    def report(self) -> StageReport[None]:
         """What a complete stage's manifests say.
 
         Raises:
@@ -309,11 +281,20 @@ class StageRun:
             outputs=[out for manifest in complete for out in manifest.outputs],
         )
 
+    def noted(self, kind: type[E], **changes: Any) -> StageReport[E]:
+        """What a complete stage's manifests say, with the notes of the first one as details."""
+        manifest = manifests.read_manifest(self.sets[0].folder)
+        notes = msgspec.convert(manifest.notes if manifest is not None else {}, kind)
+        return self.report().detailed(notes, **changes)
+
     def _report(
         self, *, ledger: Ledger, manifests: list[str], outputs: list[OutputFile], waiting: int = 0
-    ) -> StageReport:
+    ) -> StageReport[None]:
         return StageReport(
             stage=self.name,
+            name=self.name,
+            folder=self.sets[0].folder,
+            details=None,
             complete_before=self.complete,
             waiting=waiting,
             ledger=ledger,

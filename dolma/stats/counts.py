@@ -18,7 +18,7 @@ from dolma.kernels.views import code_points
 from dolma.runner.ledger import Ledger
 from dolma.runner.progress import advance
 from dolma.runner.task import TaskResult
-from dolma.stats.report import Counts
+from dolma.stats.statistics import Counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from dolma.data.columns import Output, as_declared
 from dolma.data.identity import Content
 from dolma.errors import AlignmentError, DataError
 from dolma.stats.numbers import NumberSummary, Series, summarise
-from dolma.stats.report import OutputSummary, SpansSummary, Summary, TextSummary, TruthSummary
+from dolma.stats.statistics import OutputSummary, SpansSummary, Summary, TextSummary, TruthSummary
 
 MOST_DISTINCT = 100_000
 _TOP = 20

@@ -23,16 +23,18 @@ from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece, Shard, identified, is_native, pieces
 from dolma.data.documents import Reading
 from dolma.data.identity import Content
+from dolma.data.json_text import decode_json
 from dolma.data.manifest import FileSet, OutputFile, input_content, input_file
 from dolma.errors import ConfigError, did_you_mean
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
+from dolma.runner.report import StageReport
 from dolma.runner.stage import StageRun, Unfinished, open_stage
 from dolma.runner.task import Task, TaskResult
 from dolma.stats.counts import CountPiece, Tally, codes_path
 from dolma.stats.describe import Column, ShardRows, describe
-from dolma.stats.report import Counts, OutputSummary, StatReport, TokenCounts
+from dolma.stats.statistics import Counts, OutputSummary, Statistics, TokenCounts
 from dolma.stats.tokens import CountTokens, by_source, from_ledger, row_files
 
 VERSION = 1
@@ -47,7 +49,7 @@ def stat(
     reading: Reading | None = None,
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
-) -> StatReport:
+) -> StageReport[Statistics]:
     """Count the documents and describe the attributes; `stat.json` and a manifest go to `output` if it is given.
 
     Raises:
@@ -62,7 +64,8 @@ def stat(
             options = msgspec.structs.replace(options, shard=None)
         file_set = _file_set(subject, output or folder)
         stage = stack.enter_context(open_stage([file_set], options=options, reporter=reporter))
-        return _run(subject, stage, file_set.folder)
+        report = _run(subject, stage, file_set.folder)
+        return report if output is not None else replace(report, folder="", manifests=())
 
 
 def plan(
@@ -144,32 +147,33 @@ def _file_set(subject: _Subject, folder: str) -> FileSet:
     return FileSet(folder=folder, stage="stat", name="stat", config=config, inputs=inputs)
 
 
-def _run(subject: _Subject, stage: StageRun, folder: str) -> StatReport:
+def _run(subject: _Subject, stage: StageRun, folder: str) -> StageReport[Statistics]:
     path = streams.join(folder, NAME)
     if stage.complete:
-        return StatReport.from_json(streams.read_bytes(path), report=stage.report())
+        return stage.report().detailed(decode_json(streams.read_bytes(path), Statistics))
     parts = [piece for shard in subject.shards for piece in pieces(shard)]
     compile_by_calling(stage.reporter, lambda batch: Tally().add(batch))
     try:
         counted = stage.run("count", _count_tasks(parts), CountPiece(work=stage.work_folder, reading=subject.reading))
     except Unfinished as unfinished:
-        return StatReport(sources={}, total=Counts(), tokens=None, attributes={}, report=unfinished.report)
+        return unfinished.report.detailed(Statistics())
     sources = sorted({source for result in counted for source in result.payload["sources"]})
     rows = _rows(subject, parts, counted, sources, stage.work_folder)
     attributes = _describe(subject, stage, rows, sources)
-    found = StatReport(
+    found = Statistics(
         sources=_sums(counted),
         total=_total(counted),
         tokens=_tokens(subject, stage, rows, sources),
         attributes=attributes,
     )
     with streams.open_output(path) as out:
-        out.write(found.to_json().encode())
+        out.write(found.to_json())
     written = out.written
     assert written is not None
     outputs = [OutputFile(set=folder, path=NAME, bytes=written.bytes, checksum=written.checksum)]
     # By way of the JSON, so that the report is the same whether it was made now or before.
-    return StatReport.from_json(streams.read_bytes(path), report=stage.finish([*counted, TaskResult(outputs=outputs)]))
+    report = stage.finish([*counted, TaskResult(outputs=outputs)])
+    return report.detailed(decode_json(streams.read_bytes(path), Statistics))
 
 
 # --- documents -------------------------------------------------------------------------------------------------------

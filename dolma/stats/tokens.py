@@ -22,7 +22,7 @@ from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
 from dolma.runner.task import TaskResult
-from dolma.stats.report import TokenCounts
+from dolma.stats.statistics import TokenCounts
 
 _COLUMNS = {"start": pa.int64(), "end": pa.int64(), "id": pa.string(), "src": pa.string(), "loc": pa.int64()}
 

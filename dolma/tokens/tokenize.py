@@ -38,7 +38,8 @@ from dolma.printable import printable
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
-from dolma.runner.stage import StageReport, StageRun, Unfinished, open_stage
+from dolma.runner.report import StageReport
+from dolma.runner.stage import StageRun, Unfinished, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.tokens.encoder import Encoder, encoder_of, slow_note
@@ -52,6 +53,21 @@ TOKENIZER_NAME = "tokenizer.json"
 RUN_BYTES = 128 << 20  # of ids that a worker holds and sorts
 
 
+class EndOfText(msgspec.Struct, frozen=True, kw_only=True):
+    """The token after each document, and why it is that one."""
+
+    token: str
+    id: int
+    because: str
+
+
+class TokenizeNotes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the manifest of token shards says beside its ledger; characters without a token where there may be some."""
+
+    eos: EndOfText | None = None
+    dropped_characters: int | None = None
+
+
 def tokenize(
     dataset: Dataset,
     config: TokenizeConfig,
@@ -61,7 +77,7 @@ def tokenize(
     options: RunOptions | None = None,
     seed: int = 0,
     reporter: Reporter | None = None,
-) -> StageReport:
+) -> StageReport[TokenizeNotes]:
     """Encode every document, whole, into shards of even size; the ledger's tokens count those that frame documents.
 
     A shard holds more than `config.max_tokens_per_shard` only where one document does.
@@ -76,7 +92,7 @@ def tokenize(
     made = _file_set(shards, config, facts, output=output, reading=reading, seed=seed)
     with open_stage([made], options=options, reporter=reporter) as stage:
         if stage.complete:
-            return stage.report()
+            return stage.noted(TokenizeNotes)
         encoder_of(facts, allow_special_tokens=config.allow_special_tokens)  # fails now or never
         for note in _notes(facts):
             stage.reporter.note(note)
@@ -92,14 +108,16 @@ def tokenize(
         try:
             encoded = stage.run("encode", _encode_tasks(parts), encode)
         except Unfinished as unfinished:
-            return unfinished.report
+            return unfinished.report.detailed(TokenizeNotes())
         written = _write(stage, encoded, config, facts, output=output)
         described = _describe(config, facts, written, output=output, seed=seed)
-        notes: dict[str, Any] = {"eos": {"token": facts.eos, "id": facts.eos_id, "because": facts.eos_because}}
-        if facts.drops_characters:
-            notes["dropped_characters"] = sum(result.payload["dropped"] for result in encoded)
-            stage.reporter.note(f"tokenize: {notes['dropped_characters']:,} characters had no token and are gone")
-        return stage.finish([*encoded, *written, described], notes=notes)
+        dropped = sum(result.payload["dropped"] for result in encoded) if facts.drops_characters else None
+        if dropped is not None:
+            stage.reporter.note(f"tokenize: {dropped:,} characters had no token and are gone")
+        end = EndOfText(token=facts.eos, id=facts.eos_id, because=facts.eos_because)
+        notes = TokenizeNotes(eos=end, dropped_characters=dropped)
+        report = stage.finish([*encoded, *written, described], notes=msgspec.to_builtins(notes))
+        return report.detailed(notes)
 
 
 def _notes(facts: TokenizerFacts) -> Iterator[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dolma.classifier.labelled import Classes
-from dolma.classifier.report import Settings
+from dolma.classifier.model_card import Settings
 from dolma.classifier.training import train
 from dolma.data.batch import TextBatch
 

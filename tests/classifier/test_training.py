@@ -14,7 +14,7 @@ import pytest
 from dolma.classifier import training
 from dolma.classifier.fitting import fit
 from dolma.classifier.labelled import by_source
-from dolma.classifier.report import Settings, read_report
+from dolma.classifier.model_card import Settings, read_card
 from dolma.classifier.training import check_labels, check_settings, train
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
@@ -41,7 +41,7 @@ def files(path: str) -> dict[str, bytes]:
 
 def test_the_model_tells_the_classes_apart(good_and_bad, tiny, output):
     report = train(good_and_bad, tiny, output=output)
-    assert report == read_report(output)
+    assert report == read_card(output)
     assert sorted(read_model(output).labels) == ["bad", "good"]
     assert report.held_out.accuracy == 1.0
     assert [row.auc for row in report.held_out.labels] == [1.0, 1.0]

@@ -17,7 +17,7 @@ import msgspec
 import psutil
 import pytest
 
-from dolma.classifier.report import Settings
+from dolma.classifier.model_card import Settings
 from dolma.cli.classifier import command
 
 if TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import yaml
 
 from dolma.cli.options import parse_assignment, parse_shard
 from dolma.errors import ConfigError
+from dolma.runner.report import StageReport
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -347,7 +349,9 @@ def test_every_stage_prints_its_report_as_json(dolma: Dolma, corpus: Path, stage
     }
     ended = dolma(stage, "--documents", documents(corpus), *more.get(stage, []), "--json")
     assert ended.status == 0, ended.err
-    assert isinstance(json.loads(ended.out), dict)
+    shown = json.loads(ended.out)
+    assert (shown["stage"], shown["complete_before"], shown["waiting"]) == (stage, False, 0)
+    assert set(shown) == {field.name for field in dataclasses.fields(StageReport)}
 
 
 # --- the recipe beside the outputs -----------------------------------------------------------------------------------
@@ -395,7 +399,7 @@ def test_stat_prints_tables(dolma: Dolma, corpus: Path) -> None:
 
 
 def test_stat_prints_nothing_but_json_when_asked(dolma: Dolma, corpus: Path) -> None:
-    found = json.loads(dolma("stat", "--documents", documents(corpus), "--json").out)
+    found = json.loads(dolma("stat", "--documents", documents(corpus), "--json").out)["details"]
     assert found["total"]["documents"] == 8
     assert sorted(found["sources"]) == ["books", "web"]
 

@@ -34,8 +34,10 @@ def test_json_holds_the_profile_and_the_errors(dolma: Dolma, corpus: Path) -> No
     ended = dolma("tag", "-t", "length", "--documents", corpus, "--json", "--max-document-bytes", 10)
     assert ended.status == 0, ended.err
     shown = json.loads(ended.out)
-    assert (shown["documents"], shown["errors"]) == (2, {"length: size limit": 1})
-    assert [row["name"] for row in shown["profile"]["rows"] if row["kind"] == "tagger"] == ["length"]
+    ledger = shown["ledger"]
+    assert sum(account["taken"]["documents"] for account in ledger["accounts"].values()) == 2
+    assert ledger["errors"] == {"length: size limit": 1}
+    assert [row["name"] for row in shown["details"]["profile"]["rows"] if row["kind"] == "tagger"] == ["length"]
 
 
 def test_documents_without_values_are_a_warning_that_names_the_attribute(dolma: Dolma, corpus: Path) -> None:

@@ -16,7 +16,7 @@ from dolma.data.documents import Reading
 from dolma.data.streams import open_output
 from dolma.dedupers.exact import dedupe
 from dolma.runner.options import RunOptions
-from dolma.runner.stage import StageReport
+from dolma.runner.report import StageReport
 
 Record = Mapping[str, Any]
 
@@ -45,7 +45,7 @@ class Corpus:
         shard: tuple[int, int] | None = None,
         reading: Reading | None = None,
         **config: Any,
-    ) -> StageReport:
+    ) -> StageReport[Any]:
         """Run the stage over all shards."""
         dataset = Dataset(documents=(str(self.folder / "documents" / "**" / "*"),))
         options = RunOptions(workers=workers, overwrite=overwrite, shard=shard, progress=False)

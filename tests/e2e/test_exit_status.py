@@ -216,7 +216,7 @@ def test_stat_counts_the_documents_of_a_missing_attribute_file(tagged: Place) ->
     Path(tagged.path("attributes", "length", "b.jsonl.parquet")).unlink()
     ended = tagged.stage("stat", "--json")
     assert ended.status == 0
-    words = json.loads(ended.out)["attributes"]["length"]["words"]["all"]
+    words = json.loads(ended.out)["details"]["attributes"]["length"]["words"]["all"]
     assert (words["count"], words["missing"]) == (6, 6)
 
 

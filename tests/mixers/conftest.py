@@ -18,8 +18,9 @@ from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.streams import open_input, open_output
 from dolma.mixers.mix import mix, preview
-from dolma.mixers.report import MixReport, Preview
+from dolma.mixers.notes import MixNotes
 from dolma.runner.options import RunOptions
+from dolma.runner.report import StageReport
 
 OUTPUTS: dict[str, Output] = {
     "n": DocInt("a whole number"),
@@ -89,7 +90,7 @@ class Corpus:
         output: Path | None = None,
         dataset: Dataset | None = None,
         **config: Any,
-    ) -> MixReport:
+    ) -> StageReport[MixNotes]:
         """Run the stage; the rest are keys of the recipe's `mix`."""
         return mix(
             dataset or self.dataset(),
@@ -100,7 +101,7 @@ class Corpus:
             seed=seed,
         )
 
-    def preview(self, **config: Any) -> Preview:
+    def preview(self, **config: Any) -> StageReport[MixNotes]:
         """What mixing would do."""
         return preview(self.dataset(), convert(config, MixConfig, path="$.mix"), options=RunOptions(workers=1))
 

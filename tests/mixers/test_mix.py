@@ -20,6 +20,7 @@ from dolma.data.manifest import read_manifest
 from dolma.dedupers.exact import dedupe
 from dolma.errors import AlignmentError, ConfigError, DataError, OutputExistsError, RecordError
 from dolma.mixers.mix import mix, plan
+from dolma.mixers.waterfall import plain_rows
 from dolma.runner.options import RunOptions
 from dolma.taggers.tag import tag
 
@@ -156,7 +157,7 @@ def test_spans_are_replaced_and_counted(corpus: Any) -> None:
         "none",
         "é |||EMAIL_ADDRESS|||",
     ]
-    assert (report.notes.edited_documents, report.notes.spans[0].spans) == (2, 2)
+    assert (report.details.edited_documents, report.details.spans[0].spans) == (2, 2)
     assert report.ledger.total().out.bytes == sum(len(record["text"].encode()) for record in corpus.records())
 
 
@@ -211,7 +212,7 @@ def test_the_ledger_balances_and_names_the_rules(three: Any) -> None:
 
 def test_the_waterfall_is_in_report_and_manifest(three: Any) -> None:
     report = three.mix(keep=["my.n >= 10"], drop=["my.flag"])
-    rows = {(row["rule"], row["source"]): row for row in report.waterfall}
+    rows = {(row["rule"], row["source"]): row for row in plain_rows(report.details.waterfall)}
     first, second = rows["keep: my.n >= 10", "web"], rows["drop: my.flag", "web"]
     assert (first["documents"], first["alone"], first["total"], first["bytes"]) == (10, 5, 10, 55)
     assert (second["documents"], second["alone"], second["total"]) == (10, 10, 15)
@@ -225,7 +226,7 @@ def test_a_second_run_has_nothing_to_do_and_tells_the_same(three: Any) -> None:
     first = three.mix(keep=["my.n >= 10", "my.n < 100"])
     again = three.mix(keep=["my.n >= 10", "my.n < 100"])
     assert (first.complete_before, again.complete_before) == (False, True)
-    assert again.notes == first.notes
+    assert again.details == first.details
     assert again.warnings == ["the rule `keep: my.n < 100` drops no document of 90"]
 
 
@@ -500,7 +501,7 @@ def test_a_long_file_is_mixed_in_pieces(
     assert len(pieces(corpus.dataset().shards()[0])) > 3
     parts = corpus.mix(format=format, **config)
     assert len(whole) == report.ledger.total().written.documents
-    assert parts.notes == report.notes
+    assert parts.details == report.details
     assert parts.ledger == report.ledger
     assert corpus.rows() == corpus.rows(output=corpus.base / "whole")
     if format != ".parquet":
@@ -528,7 +529,7 @@ def test_a_preview_tells_what_the_mix_would_do(three: Any, config: dict[str, Any
     seen = three.preview(**config)
     assert not three.out.exists()
     made = three.mix(**config)
-    assert (seen.waterfall, seen.shares, seen.warnings) == (made.waterfall, made.shares, made.warnings)
+    assert (seen.details, seen.warnings) == (made.details, made.warnings)
     assert seen.ledger == made.ledger
 
 
@@ -567,5 +568,8 @@ def test_the_sample_corpus_is_mixed_by_words_and_masked(tmp_path: Path) -> None:
     total = report.ledger.total()
     assert total.taken.documents == len(originals)
     assert 0 < total.out.documents < len(originals)
-    assert n_masks == report.notes.spans[0].spans > 0
-    assert np.sum([row["documents"] for row in report.waterfall]) == total.taken.documents - total.out.documents
+    assert n_masks == report.details.spans[0].spans > 0
+    assert (
+        np.sum([row["documents"] for row in plain_rows(report.details.waterfall)])
+        == total.taken.documents - total.out.documents
+    )

@@ -15,7 +15,8 @@ from dolma.errors import DataError
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
-from dolma.runner.stage import StageReport, StageRun, Unfinished, open_stage
+from dolma.runner.report import StageReport
+from dolma.runner.stage import StageRun, Unfinished, open_stage
 from dolma.runner.task import Task, TaskResult
 
 
@@ -143,7 +144,7 @@ def run_write(
     seconds: float = 0.0,
     reporter: Reporter | None = None,
     **config: object,
-) -> StageReport:
+) -> StageReport[None]:
     """A stage of one phase."""
     with open_stage([file_set(folder, **config)], options=options, reporter=reporter) as stage:
         if stage.complete:
@@ -155,7 +156,7 @@ def run_write(
         return stage.finish(results)
 
 
-def run_two_phases(folder: str, *, options: RunOptions, seconds: float = 0.0, n_tasks: int = 6) -> StageReport:
+def run_two_phases(folder: str, *, options: RunOptions, seconds: float = 0.0, n_tasks: int = 6) -> StageReport[None]:
     """A stage that writes parts in its work folder and joins them."""
     with open_stage([file_set(folder)], options=options) as stage:
         if stage.complete:

@@ -17,11 +17,13 @@ from dolma.data.attributes import AttributeWriter
 from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_of
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
+from dolma.data.json_text import decode_json
 from dolma.errors import AlignmentError, ConfigError, OutputExistsError
 from dolma.runner.options import RunOptions
+from dolma.runner.report import StageReport
 from dolma.stats import describe as describe_module
-from dolma.stats.report import NumberSummary, SpansSummary, StatReport, TextSummary, TruthSummary
 from dolma.stats.stat import plan, stat
+from dolma.stats.statistics import NumberSummary, SpansSummary, Statistics, TextSummary, TruthSummary
 
 OUTPUTS: dict[str, Output] = {
     "number": DocFloat("a number", unit="pieces"),
@@ -61,9 +63,13 @@ class Corpus:
     def dataset(self) -> Dataset:
         return Dataset(documents=(str(self.folder / "*" / "documents" / "*"),))
 
-    def stat(
+    def stat(self, **options: Any) -> Statistics:
+        """What the stage finds."""
+        return self.report(**options).details
+
+    def report(
         self, *, output: Path | None = None, workers: int = 1, overwrite: bool = False, **config: Any
-    ) -> StatReport:
+    ) -> StageReport[Statistics]:
         """Run the stage."""
         return stat(
             self.dataset,
@@ -82,7 +88,7 @@ def blank(n: int) -> list[dict[str, Any]]:
     return [{"id": str(i), "text": "t"} for i in range(n)]
 
 
-def of(report: StatReport, output: str) -> Any:
+def of(report: Statistics, output: str) -> Any:
     return report.attributes["mine"][output].all
 
 
@@ -111,7 +117,7 @@ def test_documents_without_attributes_are_enough(corpus: Corpus) -> None:
 
 def test_documents_outside_a_documents_folder_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"text": "x"}\n')
-    assert stat(Dataset(documents=(str(tmp_path / "*.jsonl"),)), StatConfig()).total.documents == 1
+    assert stat(Dataset(documents=(str(tmp_path / "*.jsonl"),)), StatConfig()).details.total.documents == 1
 
 
 def test_the_report_is_the_same_with_two_workers(corpus: Corpus) -> None:
@@ -159,7 +165,7 @@ def test_an_odd_report_is_json(corpus: Corpus) -> None:
     corpus.write("a", blank(3))
     corpus.tag("a", number=[math.nan, 1.7e308, math.inf])
     report = corpus.stat()
-    assert StatReport.from_json(report.to_json(), report=report.report) == report
+    assert decode_json(report.to_json(), Statistics) == report
 
 
 def test_truth_values_have_a_share(corpus: Corpus) -> None:
@@ -238,10 +244,10 @@ def test_no_attributes_may_be_asked_for(corpus: Corpus) -> None:
 def test_the_report_is_written_and_a_rerun_reads_it(corpus: Corpus, tmp_path: Path) -> None:
     corpus.write("a", blank(3))
     corpus.tag("a", whole=[1, 2, 4])
-    first = corpus.stat(output=tmp_path / "out")
-    again = corpus.stat(output=tmp_path / "out")
+    first = corpus.report(output=tmp_path / "out")
+    again = corpus.report(output=tmp_path / "out")
     assert (first.complete_before, again.complete_before) == (False, True)
-    assert again.to_json() == first.to_json() == (tmp_path / "out" / "stat.json").read_text()
+    assert again.details.to_json() == first.details.to_json() == (tmp_path / "out" / "stat.json").read_bytes()
     assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == ["manifest.json", "stat.json"]
 
 
@@ -260,9 +266,8 @@ def test_skipped_records_are_in_the_ledger(corpus: Corpus) -> None:
     with (corpus.folder / "a" / "documents" / "a.jsonl").open("a") as file:
         file.write("{broken\n")
     found = stat(corpus.dataset, StatConfig(), reading=Reading(on_error="skip"))
-    assert found.total.documents == 2
-    assert found.report is not None
-    assert found.report.ledger.total().failed == 1
+    assert found.details.total.documents == 2
+    assert found.ledger.total().failed == 1
 
 
 def test_a_plan_names_what_would_be_read(corpus: Corpus, tmp_path: Path) -> None:
@@ -325,7 +330,7 @@ def test_the_sample_is_counted_as_python_counts() -> None:
         for shard in dataset.shards()
         for line in gzip.decompress(Path(shard.path).read_bytes()).splitlines()
     ]
-    total = stat(dataset, StatConfig(attributes=[])).total
+    total = stat(dataset, StatConfig(attributes=[])).details.total
     assert total.documents == len(texts)
     assert total.bytes == sum(len(text.encode()) for text in texts)
     assert total.characters == sum(map(len, texts))

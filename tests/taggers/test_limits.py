@@ -253,4 +253,4 @@ def test_rules_can_name_the_error(tmp_path: Path) -> None:
     tag(dataset, TagConfig(taggers=["length"], max_document_bytes=10), options=ONE)
     config = MixConfig(keep=["length.error IS NULL"])
     report = mix(dataset, config, output=str(tmp_path / "out"), options=ONE)
-    assert report.report.ledger.total().out.documents == 1
+    assert report.ledger.total().out.documents == 1

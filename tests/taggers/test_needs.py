@@ -14,7 +14,8 @@ from dolma.data.attributes import read_attributes
 from dolma.data.dataset import Dataset
 from dolma.data.documents import DocumentWriter
 from dolma.runner.options import RunOptions
-from dolma.taggers.tag import TagReport, tag
+from dolma.runner.report import StageReport
+from dolma.taggers.tag import TagDetails, tag
 
 pytest.importorskip("publicsuffixlist")
 URL = "http://www.example.org/"
@@ -35,7 +36,7 @@ def put(folder: Path, records: list[dict[str, Any]], name: str = "a.jsonl") -> D
     return Dataset(documents=(str(path.parent / "*"),), attributes=str(folder / "attributes"))
 
 
-def run(dataset: Dataset, *taggers: str | TaggerSpec, **options: Any) -> TagReport:
+def run(dataset: Dataset, *taggers: str | TaggerSpec, **options: Any) -> StageReport[TagDetails]:
     specs = [TaggerSpec(use=tagger) if isinstance(tagger, str) else tagger for tagger in taggers]
     return tag(dataset, TagConfig(taggers=specs), options=RunOptions(**{"workers": 1, "progress": False} | options))
 

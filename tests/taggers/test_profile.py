@@ -44,16 +44,17 @@ def test_a_run_tells_reading_views_taggers_and_writing_apart(tmp_path: Path, wor
         (folder / f"{i}.jsonl").write_text("".join(json.dumps({"text": "some words " * n}) + "\n" for n in range(20)))
     dataset, config = Dataset(documents=(f"{folder}/*",)), TagConfig(taggers=["length", "gopher"])
     report = tag(dataset, config, options=RunOptions(workers=workers))
-    assert report.profile is not None
-    assert (report.profile.documents, report.profile.bytes) == (60, 3 * 11 * 190)
-    assert {(row.kind, row.name) for row in report.profile.rows} >= {
+    profile = report.details.profile
+    assert profile is not None
+    assert (profile.documents, profile.bytes) == (60, 3 * 11 * 190)
+    assert {(row.kind, row.name) for row in profile.rows} >= {
         ("reading", "reading"),
         ("view", "word_spans"),
         ("tagger", "length"),
         ("tagger", "gopher"),
         ("writing", "writing"),
     }
-    assert sum(row.seconds for row in report.profile.rows) == pytest.approx(report.profile.seconds)
+    assert sum(row.seconds for row in profile.rows) == pytest.approx(profile.seconds)
     shown = json.loads(report.to_json())
-    assert shown["profile"]["documents"] == shown["documents"] == 60
-    assert tag(dataset, config, options=RunOptions(workers=1)).profile is None
+    assert shown["details"]["profile"]["documents"] == 60
+    assert tag(dataset, config, options=RunOptions(workers=1)).details.profile is None

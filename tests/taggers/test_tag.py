@@ -23,7 +23,7 @@ from dolma.data.documents import DocumentWriter, Reading
 from dolma.data.manifest import read_manifest
 from dolma.errors import ConfigError, DataError, OutputExistsError, RecordError
 from dolma.runner.options import RunOptions
-from dolma.runner.stage import StageReport
+from dolma.runner.report import StageReport
 from dolma.taggers import tag as stage
 from dolma.taggers.registry import _cached
 from dolma.taggers.tag import plan, tag
@@ -82,7 +82,9 @@ def corpus(tmp_path: Path) -> Dataset:
     return Dataset(documents=(f"{tmp_path}/*/documents/**/*.jsonl*",))
 
 
-def run(dataset: Dataset, *taggers: str | TaggerSpec, reading: Reading | None = None, **fields: Any) -> StageReport:
+def run(
+    dataset: Dataset, *taggers: str | TaggerSpec, reading: Reading | None = None, **fields: Any
+) -> StageReport[Any]:
     options = fields.pop("options", ONE)
     return tag(dataset, TagConfig(taggers=list(taggers), **fields), reading=reading, options=options)
 

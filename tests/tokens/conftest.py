@@ -14,7 +14,7 @@ from dolma.config import TokenizeConfig
 from dolma.data.dataset import Dataset
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter
-from dolma.runner.stage import StageReport
+from dolma.runner.report import StageReport
 from dolma.tokens.tokenize import tokenize
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
@@ -126,7 +126,7 @@ def notes() -> Notes:
 
 
 @pytest.fixture
-def run(tmp_path: Path, tokenizer: Callable[..., str]) -> Callable[..., StageReport]:
+def run(tmp_path: Path, tokenizer: Callable[..., str]) -> Callable[..., StageReport[Any]]:
     """`run(patterns, output="tokens", **config)` tokenizes into a folder of `tmp_path`."""
 
     def tokenized(
@@ -139,7 +139,7 @@ def run(tmp_path: Path, tokenizer: Callable[..., str]) -> Callable[..., StageRep
         reading: Any = None,
         overwrite: bool = False,
         **config: Any,
-    ) -> StageReport:
+    ) -> StageReport[Any]:
         settings = {"tokenizer": str(tmp_path / "tokenizer.json"), **config}
         if not Path(settings["tokenizer"]).exists():
             tokenizer()

@@ -19,7 +19,7 @@ from dolma.data.tokens import TokenManifest, TokenShard, read_token_manifest
 from dolma.errors import ConfigError, DataError, OutputExistsError, RecordError
 from dolma.runner.ledger import Tally
 from dolma.runner.options import RunOptions
-from dolma.runner.stage import StageReport
+from dolma.runner.report import StageReport
 from dolma.runner.task import TaskResult
 from dolma.tokens import runs as runs_module
 from dolma.tokens import tokenize as stage_module
@@ -29,7 +29,7 @@ from dolma.tokens.tokenizer import read_facts
 from dolma.tokens.verify import verify_tokens
 
 Write = Callable[..., str]
-Tokenize = Callable[..., StageReport]
+Tokenize = Callable[..., StageReport[Any]]
 Files = Callable[..., dict[str, bytes]]
 
 

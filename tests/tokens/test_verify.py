@@ -3,16 +3,17 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from dolma.runner.stage import StageReport
+from dolma.runner.report import StageReport
 from dolma.tokens.verify import verify_tokens
 
 
 @pytest.fixture
-def shards(tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport]) -> Path:
+def shards(tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport[Any]]) -> Path:
     """A folder with one shard of `ab`, `c`, `def` in corpus order, each ended by 256."""
     run([documents(["ab", "c", "def"])], shuffle=False)
     return tmp_path / "tokens"
@@ -61,7 +62,7 @@ def test_a_further_end_of_text_token_is_counted(shards: Path) -> None:
 
 
 def test_a_missing_begin_token_is_named(
-    tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport]
+    tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport[Any]]
 ) -> None:
     run([documents(["ab"])], bos="<|endoftext|>")
     folder = tmp_path / "tokens"
@@ -99,7 +100,7 @@ def test_a_folder_without_shards_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_control_tokens_in_texts_are_well_where_they_were_allowed(
-    tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport]
+    tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport[Any]]
 ) -> None:
     run([documents(["a<|endoftext|>b"])], allow_special_tokens=True)
     assert verify_tokens(str(tmp_path / "tokens")) == []

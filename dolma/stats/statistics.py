@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from dolma.data.json_text import decode_json
-from dolma.runner.stage import StageReport
 from dolma.stats.numbers import NumberSummary, bar
 
 
@@ -79,40 +76,17 @@ class OutputSummary(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, Summary]
 
 
-class _Written(msgspec.Struct, frozen=True, kw_only=True):
-    sources: dict[str, Counts]
-    total: Counts
-    tokens: dict[str, TokenCounts] | None
-    attributes: dict[str, dict[str, OutputSummary]]
+class Statistics(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. `attributes` is by attribute set, then output; `tokens` by source, None unless asked for."""
 
+    sources: dict[str, Counts] = {}
+    total: Counts = msgspec.field(default_factory=Counts)
+    tokens: dict[str, TokenCounts] | None = None
+    attributes: dict[str, dict[str, OutputSummary]] = {}
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StatReport:
-    """All of it. `attributes` is by attribute set, then output; `tokens` by source, None unless asked for.
-
-    `report` says how the stage ran; it is no part of the JSON.
-    """
-
-    sources: dict[str, Counts]
-    total: Counts
-    tokens: dict[str, TokenCounts] | None
-    attributes: dict[str, dict[str, OutputSummary]]
-    report: StageReport | None = None
-
-    @property
-    def complete_before(self) -> bool:
-        """Whether an earlier run had written this report."""
-        return self.report is not None and self.report.complete_before
-
-    def to_json(self) -> str:
-        """The report without how it ran; the same characters for the same inputs and configuration."""
-        written = _Written(sources=self.sources, total=self.total, tokens=self.tokens, attributes=self.attributes)
-        return msgspec.json.format(msgspec.json.encode(written, order="deterministic"), indent=1).decode() + "\n"
-
-    @classmethod
-    def from_json(cls, encoded: str | bytes, *, report: StageReport | None = None) -> StatReport:
-        """The report that `to_json` wrote."""
-        return cls(**msgspec.structs.asdict(decode_json(encoded, _Written)), report=report)
+    def to_json(self) -> bytes:
+        """What stands in `stat.json`: the same bytes for the same inputs and configuration."""
+        return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=1) + b"\n"
 
     def table(self) -> list[dict[str, Any]]:
         """The documents that were read, one row per source, and their sum if there is more than one."""

@@ -1,4 +1,4 @@
-"""`MODEL.json`. Run: pytest tests/classifier/test_report.py"""
+"""`MODEL.json`. Run: pytest tests/classifier/test_model_card.py"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dolma.classifier.report import Settings, read_report
+from dolma.classifier.model_card import Settings, read_card
 from dolma.errors import ConfigError
 
 
@@ -26,7 +26,7 @@ def rewritten(model: Path, **changes: object) -> None:
 
 
 def test_the_report_has_settings_counts_and_figures(model, tiny):
-    report = read_report(str(model))
+    report = read_card(str(model))
     assert report is not None
     assert report.settings == tiny
     assert [(row.label, row.found, row.trained + row.held_out) for row in report.classes] == [
@@ -44,23 +44,23 @@ def test_settings_make_the_choice():
 
 def test_none_is_there(model):
     Path(f"{model}.json").unlink()
-    assert read_report(str(model)) is None
+    assert read_card(str(model)) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 1}', '{"format": "x"}'])
 def test_a_damaged_one_is_refused(model, text):
     Path(f"{model}.json").write_text(text)
     with pytest.raises(ConfigError, match=r"quality\.bin\.json is not the report .*\n  train the model again"):
-        read_report(str(model))
+        read_card(str(model))
 
 
 def test_one_of_another_format_is_refused(model):
     rewritten(model, format=2)
     with pytest.raises(ConfigError, match="its format is 2, expected 1\n"):
-        read_report(str(model))
+        read_card(str(model))
 
 
 def test_one_of_another_model_is_refused(model):
     rewritten(model, checksum="00")
     with pytest.raises(ConfigError, match="it is about a model with the checksum 00, and this one has "):
-        read_report(str(model))
+        read_card(str(model))

@@ -1,4 +1,4 @@
-"""What is known of a trained model: `MODEL.json`, beside it."""
+"""The card of a trained model: `MODEL.json`, beside it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ClassCount(msgspec.Struct, frozen=True, kw_only=True):
     held_out: int
 
 
-class TrainReport(msgspec.Struct, frozen=True, kw_only=True):
+class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in `MODEL.json`. `checksum` is xxh3-128 of the model file."""
 
     format: int = FORMAT
@@ -65,29 +65,29 @@ class TrainReport(msgspec.Struct, frozen=True, kw_only=True):
     held_out: Judgement
 
 
-def report_path(model: str) -> str:
-    """Where the report on a model lies."""
+def card_path(model: str) -> str:
+    """Where the card of a model lies."""
     return f"{model}.json"
 
 
-def read_report(model: str) -> TrainReport | None:
-    """The report beside a local model; None if there is none.
+def read_card(model: str) -> ModelCard | None:
+    """The card beside a local model; None if there is none.
 
     Raises:
         ConfigError: it is damaged, of another format, or about another model.
     """
-    path = report_path(model)
+    path = card_path(model)
     if not streams.exists(path):
         return None
     try:
-        report = decode_json(streams.read_bytes(path), TrainReport)
+        card = decode_json(streams.read_bytes(path), ModelCard)
     except msgspec.DecodeError as error:
         raise _useless(path, str(error)) from error
-    if report.format != FORMAT:
-        raise _useless(path, f"its format is {report.format}, expected {FORMAT}")
-    if report.checksum != (found := streams.checksum(model)):
-        raise _useless(path, f"it is about a model with the checksum {report.checksum}, and this one has {found}")
-    return report
+    if card.format != FORMAT:
+        raise _useless(path, f"its format is {card.format}, expected {FORMAT}")
+    if card.checksum != (found := streams.checksum(model)):
+        raise _useless(path, f"it is about a model with the checksum {card.checksum}, and this one has {found}")
+    return card
 
 
 def _useless(path: str, why: str) -> ConfigError:

@@ -1,0 +1,133 @@
+"""`StageReport`: what a stage did, of one shape for all of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from dolma.errors import SkippedRecordsError
+from dolma.runner.ledger import Ledger
+
+D = TypeVar("D")
+E = TypeVar("E")
+
+BESIDE = "beside the documents"
+"""Where attributes are that have no folder of their own."""
+_REPAIRS = {
+    "not_finite": "NaN or infinite numbers written as null",
+    "bytes_as_hex": "ids of bytes written in hexadecimal",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class StageReport(Generic[D]):
+    """What a stage did. `waiting` tasks are left to other shards; `outputs` and `bytes` count files and their size.
+
+    `folder` is where they are, "" where nothing stays. `remarks` and `warnings` are lines for a person. `done` says
+    what came of it where the ledger does not, `stopped` how far it came where a signal has ended it. `details` is what
+    only this stage has to say.
+    """
+
+    stage: str
+    name: str
+    folder: str
+    complete_before: bool = False
+    waiting: int = 0
+    ledger: Ledger = dataclasses.field(default_factory=Ledger)
+    manifests: Sequence[str] = ()
+    outputs: int = 0
+    bytes: int = 0
+    remarks: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    done: str = ""
+    stopped: str = ""
+    details: D
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
+    def __str__(self) -> str:
+        """One line: the stage and what came of it."""
+        return f"{self.label}: {self.summary}"
+
+    @property
+    def label(self) -> str:
+        """The stage, and what this part of it is called if that is something else."""
+        return self.stage if self.name == self.stage else f"{self.stage} {self.name}"
+
+    @property
+    def summary(self) -> str:
+        """What came of it, in words."""
+        if self.complete_before:
+            return f"nothing to do, {self.folder} is complete and unchanged"
+        if self.waiting:
+            return f"this part is done; {self.waiting} tasks wait for the other shards"
+        if self.done:
+            return self.done
+        text = _of_documents(self.ledger)
+        return f"{text}; {self.outputs:,} files, {self.bytes:,} bytes in {self.folder}" if self.folder else text
+
+    def detailed(self, details: E, **changes: Any) -> StageReport[E]:
+        """This report with details, and these other fields."""
+        return dataclasses.replace(self, details=details, **changes)  # type: ignore[return-value,arg-type]
+
+    def check_skipped(self, max_errors: int) -> None:
+        """Return when no more records were skipped than allowed.
+
+        Raises:
+            SkippedRecordsError: names the first of them.
+        """
+        n_failed = self.ledger.total().failed
+        if n_failed <= max_errors:
+            return
+        first = self.ledger.failed[:3]
+        lines = [f"{record.file}:{record.line}: {record.reason}" for record in first]
+        raise SkippedRecordsError(
+            f"{self.stage}: {n_failed:,} records were skipped; at most {max_errors:,} may be\n  "
+            + "\n  ".join(lines)
+            + f"\n  the outputs are complete without them; `--max-errors {n_failed}` accepts this"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, as JSON has them."""
+        found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
+        return found
+
+    def to_json(self) -> str:
+        """All of it as JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=1).decode() + "\n"
+
+
+def _of_documents(ledger: Ledger) -> str:
+    total = ledger.total()
+    text = f"{total.taken.documents:,} documents in, {total.out.documents:,} out"
+    if total.out.tokens:
+        text += f", {total.out.tokens:,} tokens"
+    if total.failed:
+        text += f", {total.failed:,} bad records left out"
+    repaired = dict(ledger.repaired)
+    others = {kind: repaired.pop(kind, 0) for kind in _REPAIRS}
+    if n_damaged := sum(repaired.values()):
+        text += f", {n_damaged:,} damaged characters replaced"
+    for kind, n in others.items():
+        text += f", {n:,} {_REPAIRS[kind]}" if n else ""
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows under headers, to be shown; `grouped` as of `dolma.cli.tables.print_table`."""
+
+    title: str
+    headers: Sequence[str]
+    rows: Iterable[Sequence[Any]]
+    grouped: bool = False
+
+    @classmethod
+    def of(cls, title: str, rows: Sequence[dict[str, Any]]) -> Table:
+        """The table of rows that all have the same keys, of which there is at least one."""
+        return cls(title=title, headers=list(rows[0]), rows=[list(row.values()) for row in rows])

@@ -1,0 +1,73 @@
+"""`MixNotes`: what the rules, edits and shares of a mix came to."""
+
+from __future__ import annotations
+
+import msgspec
+
+from dolma.mixers.sampling import Draw
+from dolma.mixers.waterfall import WaterfallRow
+from dolma.runner.ledger import Ledger
+
+
+class ShareRow(msgspec.Struct, kw_only=True):
+    """One source of a sampled mix: what the rules left of it, what was asked in `unit`, and what was written."""
+
+    source: str
+    left_documents: int
+    left_bytes: int
+    unit: str
+    asked: float
+    documents: int
+    bytes: int
+
+
+class SpanRow(msgspec.Struct, kw_only=True):
+    """One span edit: spans replaced, and spans without length, which replace nothing."""
+
+    attribute: str
+    spans: int
+    without_length: int
+
+
+class MixNotes(msgspec.Struct, kw_only=True):
+    """What the manifest of a mix says beside its ledger: the details of its report."""
+
+    waterfall: list[WaterfallRow] = []
+    shares: list[ShareRow] = []
+    spans: list[SpanRow] = []
+    edited_documents: int = 0
+    warnings: list[str] = []
+
+    @property
+    def rules(self) -> list[str]:
+        """The rules as the ledger calls them, in their order."""
+        return list(dict.fromkeys(row.rule for row in self.waterfall))
+
+
+def share_rows(wanted: list[Draw], ledger: Ledger) -> list[ShareRow]:
+    """What each source was asked and gave."""
+    rows = []
+    for draw in wanted:
+        written = ledger.account(draw.source).written
+        rows.append(
+            ShareRow(
+                source=draw.source,
+                left_documents=draw.supply.documents,
+                left_bytes=draw.supply.bytes,
+                unit=draw.unit,
+                asked=draw.asked,
+                documents=written.documents,
+                bytes=written.bytes,
+            )
+        )
+    return rows
+
+
+def share_warnings(rows: list[ShareRow]) -> list[str]:
+    """Sources that were asked for and of which nothing was written."""
+    return [
+        f"source {row.source!r}: {row.asked:,.0f} {row.unit} were asked, which is nearer to none of its "
+        f"{row.left_documents:,} documents than to one; nothing of it is in the mix"
+        for row in rows
+        if row.asked > 0 and not row.documents and row.left_documents
+    ]
