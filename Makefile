@@ -1,6 +1,7 @@
 # make demo    a virtual environment, the package, and one run from raw text to a trained model
 # make test    the tests, all of them
-# make check   what CI runs: lint, types, tests
+# make docs    the documentation as a site, in build/site
+# make check   what CI runs: lint, types, tests (which make the site too)
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Two workers: more would only fight over the cores that the tests' own workers use.
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test lint types docs check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dolma run configs/quickstart.yaml
@@ -23,6 +24,9 @@ lint: $(VENV)/.test
 
 types: $(VENV)/.test
 	$(BIN)/mypy
+
+docs: $(VENV)/.test
+	$(BIN)/mkdocs build
 
 check: lint types test
 

@@ -1,7 +1,81 @@
 """Curate pretraining data and train an OLMo-family model on it.
 
-Each command is a function too: `dolma.taggers.tag.tag`, `dolma.dedupers.exact.dedupe`, `dolma.mixers.mix.mix`,
-`dolma.tokens.tokenize.tokenize`, `dolma.training.train`, `dolma.stats.stat.stat`. Importing `dolma` loads nothing.
+Importing `dolma` loads nothing; a name of `PUBLIC` is imported when it is first used. Every other name of the package
+may change without notice.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dolma.api.corpus import Corpus
+    from dolma.api.frame import Frame
+    from dolma.api.stages import dedupe, mix, stat, tag, tokenize, train, verify
+    from dolma.data.batch import TextBatch
+    from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Spans
+    from dolma.errors import ConfigError, DataError, DolmaError
+    from dolma.runner.report import StageReport
+    from dolma.taggers.tagger import document_tagger
+
 __version__ = "2.0.0.dev0"
+
+PUBLIC = {
+    "tag": "dolma.api.stages",
+    "dedupe": "dolma.api.stages",
+    "mix": "dolma.api.stages",
+    "tokenize": "dolma.api.stages",
+    "train": "dolma.api.stages",
+    "stat": "dolma.api.stages",
+    "verify": "dolma.api.stages",
+    "StageReport": "dolma.runner.report",
+    "Corpus": "dolma.api.corpus",
+    "Frame": "dolma.api.frame",
+    "document_tagger": "dolma.taggers.tagger",
+    "TextBatch": "dolma.data.batch",
+    "DocInt": "dolma.data.columns",
+    "DocFloat": "dolma.data.columns",
+    "DocBool": "dolma.data.columns",
+    "DocText": "dolma.data.columns",
+    "Spans": "dolma.data.columns",
+    "DolmaError": "dolma.errors",
+    "ConfigError": "dolma.errors",
+    "DataError": "dolma.errors",
+}
+"""The public names, and the module that each is in."""
+
+__all__ = [
+    "ConfigError",
+    "Corpus",
+    "DataError",
+    "DocBool",
+    "DocFloat",
+    "DocInt",
+    "DocText",
+    "DolmaError",
+    "Frame",
+    "Spans",
+    "StageReport",
+    "TextBatch",
+    "dedupe",
+    "document_tagger",
+    "mix",
+    "stat",
+    "tag",
+    "tokenize",
+    "train",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'dolma' has no attribute {name!r}")
+    value = getattr(importlib.import_module(PUBLIC[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})

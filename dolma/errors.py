@@ -161,6 +161,9 @@ _ELSEWHERE = {
 }
 
 
+_LISTED = 24  # names
+
+
 def did_you_mean(given: str, valid: Iterable[str]) -> str:
     """`"did you mean 'x'?"` for the nearest valid name, or the list of valid names when none is near.
 
@@ -175,7 +178,10 @@ def did_you_mean(given: str, valid: Iterable[str]) -> str:
     """
     valid = sorted(valid)
     near = nearest(given, valid)
-    return f"did you mean {near!r}?" if near is not None else f"valid: {', '.join(valid)}"
+    if near is not None:
+        return f"did you mean {near!r}?"
+    more = f" and {len(valid) - _LISTED} more" if len(valid) > _LISTED + 1 else ""
+    return f"valid: {', '.join(valid[:_LISTED] if more else valid)}{more}"
 
 
 def nearest(given: str, valid: Iterable[str]) -> str | None:

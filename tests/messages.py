@@ -62,6 +62,7 @@ AREAS = {
     "`dolma train`, `eval`, `trace`": ("dolma/training/",),
     "`dolma stat`": ("dolma/stats/",),
     "`dolma classifier`": ("dolma/classifier/",),
+    "`import dolma`": ("dolma/api/",),
 }
 
 

@@ -24,6 +24,7 @@ FLOORS = [
     {"taggers", "dedupers", "mixers", "tokens", "training", "stats"},
     {"pipeline", "contradictions"},
     {"verification", "doctor", "classifier"},
+    {"api"},
     {"cli"},
     {"__main__"},
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shlex
 import shutil
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dolma.cli.main import run
+from dolma.errors import DolmaError
 from tests.messages import AREAS, PAGE, ROOT, STATUS, Entry, entries, messages, page, pattern
 
 SHOWN = [entry for entry in entries().values() if entry.run]
@@ -43,6 +45,11 @@ def test_the_example_shows_its_message(
     monkeypatch.setenv("DOLMA_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     command, *arguments = shlex.split(str(entry.run))
+    if command == "python":
+        with pytest.raises(DolmaError, match=pattern(entry.message)) as raised:
+            runpy.run_path(arguments[0], run_name="__main__")
+        assert type(raised.value).__name__ in {found.error for found in messages()[entry.message]}
+        return
     assert command == "dolma"
     status = run(arguments)
     said = capsys.readouterr().err

@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from dolma.errors import SkippedRecordsError
+from dolma.errors import MissingExtraError, SkippedRecordsError
 from dolma.runner.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+if TYPE_CHECKING:
+    pass
 
 D = TypeVar("D")
 E = TypeVar("E")
@@ -96,6 +102,29 @@ class StageReport(Generic[D]):
         """All of it as plain values, as JSON has them."""
         found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(self))
         return found
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The account as a DataFrame, a row per source: documents and bytes in and out, failed, dropped by reason.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingExtraError("pandas", extra="frames", purpose="to_pandas()") from error
+        rows = {
+            source: {
+                "documents": account.taken.documents,
+                "bytes": account.taken.bytes,
+                "kept_documents": account.out.documents,
+                "kept_bytes": account.out.bytes,
+                "failed": account.failed,
+                **{f"dropped: {reason}": tally.documents for reason, tally in account.dropped.items()},
+            }
+            for source, account in self.ledger.accounts.items()
+        }
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
 
     def to_json(self) -> str:
         """All of it as JSON."""

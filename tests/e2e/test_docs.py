@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,13 +102,19 @@ def test_the_recipes_of_a_page_have_no_unknown_keys(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if blocks(path, "python")], ids=page_id)
-def test_the_python_of_a_page_runs(path: Path) -> None:
+def test_the_python_of_a_page_runs(
+    path: Path, working_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The blocks of a page are one program; what a line prints is what its comment says."""
+    monkeypatch.setattr(sys, "path", [str(working_folder), *sys.path])
+    names = {"__name__": "example"}
     for block in blocks(path, "python"):
-        exec(compile(block, str(path), "exec"), {"__name__": "example"})
+        exec(compile(block, str(path), "exec"), names)
+        assert capsys.readouterr().out.splitlines() == re.findall(r"^ *print\(.*\)  # (.*)$", block, re.M)
 
 
 def test_the_tagger_of_the_docs_tags(working_folder: Path, dolma: Callable[..., Ended]) -> None:
-    source = next(block for block in blocks(REPOSITORY / "docs" / "tag.md", "python") if "@document_tagger" in block)
+    source = next(block for block in blocks(REPOSITORY / "docs" / "tag.md", "python") if "document_tagger" in block)
     (working_folder / "shouting.py").write_text(source)
     arguments = ["--documents", "data/sample/forum/documents/*.gz", "--attributes", "runs/a", "--workers", "1"]
     assert dolma("tag", "--taggers", "shouting.py", *arguments).status == 0

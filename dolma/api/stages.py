@@ -1,0 +1,255 @@
+"""The stages as functions: each does what its command does, and returns a report where the command prints one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from dolma.api.log import LOGGER, LogReporter
+from dolma.config import (
+    DedupeConfig,
+    Fields,
+    MixConfig,
+    Recipe,
+    StatConfig,
+    TagConfig,
+    TokenizeConfig,
+    make_recipe,
+    read_recipe,
+)
+from dolma.errors import ConfigError, did_you_mean
+from dolma.pipeline import Running, run_stage, write_recipe_beside
+from dolma.runner.options import RunOptions
+from dolma.runner.report import StageReport
+from dolma.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from dolma.verification import Verification
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Patterns = str | Sequence[str]
+Settings = Mapping[str, Any]
+
+_CONFIGS: dict[str, type[msgspec.Struct]] = {
+    "tag": TagConfig,
+    "dedupe": DedupeConfig,
+    "mix": MixConfig,
+    "tokenize": TokenizeConfig,
+    "train": TrainConfig,
+    "stat": StatConfig,
+}
+_OF_RECIPE = [name for name in Recipe.__struct_fields__ if name not in ("fields", "documents", *_CONFIGS)]
+_OF_RUN = [name for name in RunOptions.__struct_fields__ if name not in (*_OF_RECIPE, "progress")]
+
+
+def _accepting(stage: str) -> Callable[[Function], Function]:
+    """Give a function the signature that its settings make: for `help` and completion."""
+
+    def wrap(function: Function) -> Function:
+        own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+        taken = {parameter.name for parameter in own}
+        settings = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+            for name, default in _settings_of(stage).items()
+            if name not in taken
+        ]
+        function.__signature__ = inspect.Signature([*own, *settings])  # type: ignore[attr-defined]
+        return function
+
+    return wrap
+
+
+def _settings_of(stage: str) -> dict[str, Any]:
+    """The names that a stage takes, and their defaults; None where a default depends on something."""
+    structs: list[type[msgspec.Struct]] = [_CONFIGS[stage], Fields, Recipe, RunOptions]
+    defaults: dict[str, Any] = {}
+    for struct in structs:
+        for field in msgspec.structs.fields(struct):
+            wanted = struct is not Recipe or field.name in _OF_RECIPE
+            if wanted and (struct is not RunOptions or field.name in _OF_RUN):
+                value = field.default if field.default is not msgspec.NODEFAULT else None
+                defaults.setdefault(_argument(stage, struct, field.name), value)
+    return {**defaults, "recipe": None}
+
+
+def _argument(stage: str, struct: type, key: str) -> str:
+    """What a key of a stage is called as an argument: `attributes` is the folder everywhere, `sets` are names."""
+    return "sets" if key == "attributes" and struct is _CONFIGS.get(stage) else key
+
+
+@_accepting("tag")
+def tag(
+    documents: Patterns | None = None,
+    *,
+    taggers: Sequence[Any] | None = None,
+    texts: Iterable[str] | None = None,
+    attributes: str | None = None,
+    **settings: Any,
+) -> Any:
+    """Measure documents, as `dolma tag` does; or `texts`, without files.
+
+    Args:
+        documents: patterns, such as `"data/**/*.parquet"`.
+        taggers: names (`dolma list` shows them), `"file.py:name"`, or mappings with `use`, `name` and `options`; with
+            `texts` also decorated functions.
+        texts: strings to measure in this process.
+        attributes: the folder to write to; None: beside each `documents` folder.
+        settings: other keys of `tag` and of a recipe; `text`, `id` and `source` name fields of the documents.
+
+    Returns:
+        The report; with `texts` a `pyarrow.Table` with a row per text and a column `tagger.output` for each output.
+
+    Raises:
+        ConfigError: something asked for cannot be done.
+        DataError: a file or a record cannot be used.
+        UnmeasuredError: taggers failed on more documents than `max_errors`.
+    """
+    if texts is None:
+        chosen = None if taggers is None else list(taggers)
+        return _run("tag", documents, {"taggers": chosen, "attributes": attributes, **settings})
+    if documents is not None or attributes is not None:
+        raise ConfigError("`texts` was given with `documents` or `attributes`, expected either texts or files")
+    from dolma.api.texts import tag_texts
+
+    return tag_texts(texts, taggers or [], **settings)
+
+
+@_accepting("dedupe")
+def dedupe(documents: Patterns | None = None, *, attributes: str | None = None, **settings: Any) -> Any:
+    """Find copies, as `dolma dedupe` does; arguments are those of `tag` and the keys of `dedupe`.
+
+    Raises:
+        ConfigError: something asked for cannot be done.
+        DataError: a file or a record cannot be used.
+    """
+    return _run("dedupe", documents, {"attributes": attributes, **settings})
+
+
+@_accepting("mix")
+def mix(
+    documents: Patterns | None = None, *, output: str | None = None, attributes: str | None = None, **settings: Any
+) -> Any:
+    """Write the documents that rules keep, as `dolma mix` does; `sets` names the attribute sets that rules may use.
+
+    Raises:
+        ConfigError: something asked for cannot be done.
+        DataError: a file or a record cannot be used.
+    """
+    return _run("mix", documents, {"output": output, "attributes": attributes, **settings})
+
+
+@_accepting("tokenize")
+def tokenize(
+    documents: Patterns | None = None, *, tokenizer: str | None = None, output: str | None = None, **settings: Any
+) -> Any:
+    """Write token shards, as `dolma tokenize` does; `tokenizer` is the path of a `tokenizer.json`.
+
+    Raises:
+        ConfigError: something asked for cannot be done.
+        DataError: a file or a record cannot be used.
+    """
+    return _run("tokenize", documents, {"output": output, "tokenizer": tokenizer, **settings})
+
+
+@_accepting("train")
+def train(tokens: str | None = None, *, output: str | None = None, **settings: Any) -> Any:
+    """Train a model on a folder of token shards, as `dolma train` does.
+
+    Raises:
+        ConfigError: something asked for cannot be done.
+        DataError: a shard or a checkpoint cannot be used.
+    """
+    return _run("train", None, {"output": output, **settings}, tokens=tokens)
+
+
+@_accepting("stat")
+def stat(
+    documents: Patterns | None = None, *, output: str | None = None, attributes: str | None = None, **settings: Any
+) -> Any:
+    """Count documents and describe attributes per source, as `dolma stat` does; `sets` names the attribute sets.
+
+    Raises:
+        ConfigError: something asked for cannot be done.
+        DataError: a file or a record cannot be used.
+    """
+    return _run("stat", documents, {"output": output, "attributes": attributes, **settings})
+
+
+def verify(
+    *folders: str,
+    documents: Patterns | None = None,
+    attributes: str | None = None,
+    recipe: str | Settings | None = None,
+) -> Verification:
+    """Check finished outputs against their manifests, as `dolma verify` does; the result's `problems` are lines.
+
+    Raises:
+        ConfigError: there is nothing to check.
+    """
+    from dolma.verification import verify as verify_folders
+
+    overrides = {"documents": _listed(documents), "attributes": attributes}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    return verify_folders(list(folders), _recipe(recipe, given))
+
+
+def _run(stage: str, documents: Patterns | None, given: Settings, *, tokens: str | None = None) -> Any:
+    overrides, options = _sorted(stage, given)
+    output = overrides.pop("output", None)
+    if documents is not None:
+        overrides["documents"] = _listed(documents)
+    recipe = _recipe(given.get("recipe"), overrides)
+    if getattr(recipe, stage) is None:
+        recipe = _recipe(given.get("recipe"), overrides | {stage: {}})
+    running = Running(options=_options(recipe, options), reporter=LogReporter(), tokens=tokens)
+    reports = [_checked(report, recipe) for report in run_stage(recipe, stage, running, output=output)]
+    return reports[0] if len(reports) == 1 else reports
+
+
+def _checked(report: StageReport[Any], recipe: Recipe) -> StageReport[Any]:
+    write_recipe_beside(recipe, report)
+    for warning in report.warnings:
+        LOGGER.warning("%s: %s", report.label, warning)
+    report.check_skipped(recipe.max_errors)
+    if report.stage == "tag":
+        from dolma.taggers.tag import check_measured
+
+        check_measured(report, recipe.max_errors)
+    return report
+
+
+def _listed(patterns: Patterns | None) -> list[str] | None:
+    return [patterns] if isinstance(patterns, str) else None if patterns is None else list(patterns)
+
+
+def _recipe(base: str | Settings | None, overrides: Settings) -> Recipe:
+    return read_recipe(base, overrides) if isinstance(base, str) else make_recipe(base or {}, overrides)
+
+
+def _options(recipe: Recipe, options: Settings) -> RunOptions:
+    same = {name: getattr(recipe, name) for name in RunOptions.__struct_fields__ if name in _OF_RECIPE}
+    return RunOptions(**same, **options)
+
+
+def _sorted(stage: str, given: Settings) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arguments as keys of a recipe, and as options of the run; those that are None are left out."""
+    overrides: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    of_stage = {_argument(stage, _CONFIGS[stage], key): key for key in _CONFIGS[stage].__struct_fields__}
+    for name, value in given.items():
+        if value is None or name == "recipe":
+            continue
+        if name in of_stage:
+            overrides[f"{stage}.{of_stage[name]}"] = value
+        elif name in Fields.__struct_fields__:
+            overrides[f"fields.{name}"] = value
+        elif name in _OF_RECIPE:
+            overrides[name] = _listed(value) if name == "exclude" else value
+        elif name in _OF_RUN:
+            options[name] = value
+        else:
+            raise ConfigError(f"dolma.{stage} has no argument {name!r}; {did_you_mean(name, _settings_of(stage))}")
+    return overrides, options
