@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dolma.config import MixConfig
-from dolma.data.batch import TextBatch, offsets_of
+from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.mixers.join import AttributeFile, JoinedRows
@@ -79,8 +79,10 @@ class Judge:
         batches = read_batches(spec.piece, self.reading, intake=count.intake, records=records)
         with JoinedRows(spec.piece, spec.files) as rows:
             for batch in batches:
+                n_documents, n_bytes = len(batch), len(batch.utf8)
                 yield self._judged(batch, rows, count)
-                advance(documents=len(batch), bytes=len(batch.utf8))
+                del batch
+                advance(documents=n_documents, bytes=n_bytes)
             rows.finish()
             count.first_row, count.rows = rows.first_row, rows.rows
 
@@ -115,8 +117,9 @@ def characters(batch: TextBatch, edited: dict[int, bytes]) -> npt.NDArray[np.int
 
     counts = np.array(batch.view(code_points), dtype=np.int64)
     if edited:
-        texts = list(edited.values())
-        counts[list(edited)] = code_points(np.frombuffer(b"".join(texts), np.uint8), offsets_of(texts))
+        counts[list(edited)] = [
+            code_points(np.frombuffer(text, np.uint8), np.array([0, len(text)]))[0] for text in edited.values()
+        ]
     return counts
 
 

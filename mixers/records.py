@@ -5,10 +5,12 @@ Fields are named as in `dolma.data.fields`: a key as it stands comes before a wa
 
 from __future__ import annotations
 
+import codecs
 from typing import Any
 
 import msgspec
 
+_DECODED_BYTES = 1 << 17
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -23,8 +25,20 @@ def with_field(record: bytes, path: str, value: Any) -> bytes:
     if rest:
         inner = bytes(fields.get(key, b"{}")).strip()
         value = msgspec.Raw(with_field(inner if inner.startswith(b"{") else b"{}", rest, value))
-    fields[key] = value
-    return msgspec.json.encode(fields)
+    fields[key] = b"".join(value) if isinstance(value, list) else msgspec.json.encode(value)
+    members = [part for key, raw in fields.items() for part in (b",", msgspec.json.encode(key), b":", raw)]
+    return b"".join((b"{", *members[1:], b"}"))
+
+
+def json_string(text: bytes) -> list[bytes]:
+    """UTF-8 as parts of a string of JSON, 128 KiB in each: a `str` takes up to four bytes for each of UTF-8.
+
+    >>> b"".join(json_string('a "é"'.encode()))
+    b'"a \\\\"\\xc3\\xa9\\\\""'
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    pieces = (decoder.decode(text[at : at + _DECODED_BYTES]) for at in range(0, len(text), _DECODED_BYTES))
+    return [b'"', *(msgspec.json.encode(piece)[1:-1] for piece in pieces), b'"']
 
 
 def lacks(record: bytes, path: str) -> bool:

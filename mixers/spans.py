@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,23 +26,42 @@ Span = tuple[int, int, int]
 """`(start, end, edit)`: code points, and the index of the edit."""
 
 QUOTE = "{}"
+_COUNTED_BYTES = 1 << 17  # of a text at a time
 
 
-def replace_spans(text: str, spans: Sequence[Span], replacements: Sequence[str]) -> str:
-    """The text with every span replaced; `replacements[edit]` may quote the original as `{}`.
+def replace_spans(utf8: npt.NDArray[np.uint8], spans: Sequence[Span], replacements: Sequence[str]) -> bytes:
+    """The text with every span replaced, UTF-8; `replacements[edit]` may quote the original as `{}`.
 
-    Spans have `0 <= start < end <= len(text)`.
+    Spans have `0 <= start < end <= len(text)`. A long text is in memory once more, and never as a `str`, which takes up
+    to four bytes for each of UTF-8.
 
-    >>> replace_spans("call 555-0100 now", [(5, 13, 0)], ["<PHONE>"])
-    'call <PHONE> now'
-    >>> replace_spans("abcdef", [(1, 4, 0), (3, 5, 1)], ["[{}]", "*"])
-    'a*f'
+    >>> replace_spans(np.frombuffer(b"call 555-0100 now", np.uint8), [(5, 13, 0)], ["<PHONE>"])
+    b'call <PHONE> now'
+    >>> replace_spans(np.frombuffer(b"abcdef", np.uint8), [(1, 4, 0), (3, 5, 1)], ["[{}]", "*"])
+    b'a*f'
     """
-    parts, at = [], 0
-    for start, end, template in clusters(spans, replacements):
-        parts += [text[at:start], template.replace(QUOTE, text[start:end])]
+    found, text = clusters(spans, replacements), memoryview(utf8)  # type: ignore[arg-type]  # of an array
+    points = np.array([point for start, end, _ in found for point in (start, end)], dtype=np.int64)
+    places = _byte_offsets(utf8, points)
+    parts: list[Any] = []
+    at = 0
+    for (_, _, template), start, end in zip(found, places[::2], places[1::2], strict=True):
+        parts += [text[at:start], template.encode().replace(QUOTE.encode(), text[start:end].tobytes())]
         at = end
-    return "".join([*parts, text[at:]])
+    return b"".join([*parts, text[at:]])
+
+
+def _byte_offsets(utf8: npt.NDArray[np.uint8], points: npt.NDArray[np.int64]) -> list[int]:
+    """Where these code points begin in a text; they ascend. The one behind the last is at its end."""
+    if len(utf8) <= _COUNTED_BYTES and utf8.tobytes().isascii():
+        return points.tolist()
+    n, found = 0, np.full(len(points), len(utf8))
+    for at in range(0, len(utf8), _COUNTED_BYTES):
+        begins = np.flatnonzero(utf8[at : at + _COUNTED_BYTES] & 0xC0 != 0x80)
+        here = (points >= n) & (points < n + len(begins))
+        found[here] = at + begins[points[here] - n]
+        n += len(begins)
+    return found.tolist()
 
 
 def clusters(spans: Sequence[Span], replacements: Sequence[str]) -> list[tuple[int, int, str]]:
@@ -113,6 +133,7 @@ class Edits:
         spans: dict[int, list[Span]] = {}
         for index, (edit, (name, output)) in enumerate(zip(self.edits, self.columns, strict=True)):
             documents, starts, ends = spans_in(arrays[name][output], edit, chosen)
+            _check_inside(batch, edit, documents, starts, ends)
             empty = starts == ends
             counts.without_length[index] += int(empty.sum())
             counts.spans[index] += int((~empty).sum())
@@ -120,26 +141,37 @@ class Edits:
                 spans.setdefault(document, []).append((start, end, index))
         edited = {}
         for document, of_document in sorted(spans.items()):
-            if (new := self._edit(batch, document, of_document)) is not None:
-                edited[document] = new
+            if real := [span for span in of_document if span[0] < span[1]]:
+                text = batch.utf8[batch.offsets[document] : batch.offsets[document + 1]]
+                edited[document] = replace_spans(text, real, self.replacements)
                 counts.documents += 1
-                counts.bytes_before += int(batch.offsets[document + 1] - batch.offsets[document])
-                counts.bytes_after += len(new)
+                counts.bytes_before += len(text)
+                counts.bytes_after += len(edited[document])
         return edited
 
-    def _edit(self, batch: TextBatch, document: int, spans: Sequence[Span]) -> bytes | None:
-        text = batch.text(document)
-        for start, end, index in spans:
-            if not 0 <= start <= end <= len(text):
-                raise AlignmentError(
-                    f"{printable(self.edits[index].attribute)} has the span [{start}, {end}) for document "
-                    f"{batch.ids[document]!r}, whose text has {len(text)} code points\n"
-                    "  the spans are of another version of the text: run their stage again",
-                    file=batch.path,
-                    line=int(batch.lines[document]),
-                )
-        real = [span for span in spans if span[0] < span[1]]
-        return replace_spans(text, real, self.replacements).encode() if real else None
+
+def _check_inside(
+    batch: TextBatch,
+    edit: SpanEdit,
+    documents: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+) -> None:
+    from dolma.kernels.views import code_points
+
+    if not len(documents):
+        return
+    n_points = batch.view(code_points)[documents]
+    outside = np.flatnonzero((starts < 0) | (starts > ends) | (ends > n_points))
+    if len(outside):
+        i, document = outside[0], documents[outside[0]]
+        raise AlignmentError(
+            f"{printable(edit.attribute)} has the span [{starts[i]}, {ends[i]}) for document "
+            f"{batch.ids[document]!r}, whose text has {n_points[i]} code points\n"
+            "  the spans are of another version of the text: run their stage again",
+            file=batch.path,
+            line=int(batch.lines[document]),
+        )
 
 
 def spans_in(

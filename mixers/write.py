@@ -29,7 +29,7 @@ from dolma.data.formats.table import strip_suffixes
 from dolma.data.manifest import OutputFile
 from dolma.mixers.join import JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
-from dolma.mixers.records import with_default, with_field
+from dolma.mixers.records import json_string, with_default, with_field
 from dolma.mixers.sampling import Candidates, Cut, document_keys
 from dolma.mixers.spans import SpanCounts
 from dolma.mixers.waterfall import SAMPLED_OUT
@@ -108,32 +108,29 @@ class MixWriter:
 
     def write(self, batch: TextBatch, times: npt.NDArray[np.int64], edited: dict[int, bytes]) -> None:
         """Write each document of the batch as often as `times` says; int64, shape `(n_docs,)`."""
-        assert batch.records is not None
-        chosen = np.flatnonzero(times).tolist()
-        lines = [self._record(batch, i, edited) for i in chosen]
-        ids, places, copies = [batch.ids[i] for i in chosen], batch.lines[chosen], np.zeros(len(chosen), np.int32)
-        if len(times) and times.max() > 1:
-            repeated = np.repeat(np.arange(len(chosen)), times[chosen])
-            copies = _counted(repeated)
-            lines = [self._copy(lines[i], ids[i], copy) for i, copy in zip(repeated, copies.tolist(), strict=True)]
-            ids = [_copy_id(ids[i], copy) for i, copy in zip(repeated, copies.tolist(), strict=True)]
-            places = places[repeated]
-        self._documents.write(lines)
-        self._rows.write(ids, self.shard.name, places, copies)
+        written = np.repeat(np.arange(len(batch)), times)
+        copies = _counted(written)
+        ids = [_copy_id(batch.ids[i], copy) for i, copy in zip(written.tolist(), copies.tolist(), strict=True)]
+        self._documents.write(self._records(batch, times, edited))
+        self._rows.write(ids, self.shard.name, batch.lines[written], copies)
 
-    def _record(self, batch: TextBatch, i: int, edited: dict[int, bytes]) -> bytes:
-        assert batch.records is not None
-        record = batch.records[i]
+    def _records(self, batch: TextBatch, times: npt.NDArray[np.int64], edited: dict[int, bytes]) -> Iterator[bytes]:
+        records = batch.drain()
+        for i in np.flatnonzero(times).tolist():
+            record = self._record(batch, records, i, edited)
+            yield record
+            for copy in range(1, int(times[i])):
+                yield with_field(record, self.reading.id, _copy_id(batch.ids[i], copy))
+
+    def _record(self, batch: TextBatch, records: list[bytes], i: int, edited: dict[int, bytes]) -> bytes:
+        record, records[i] = records[i], b""
         if i in edited:
-            record = with_field(record, self.reading.text, edited[i].decode())
+            record = with_field(record, self.reading.text, json_string(edited.pop(i)))
         if batch.sources[i] == self.source:
             record = with_default(record, self.reading.source, batch.sources[i])
         if batch.ids[i] == f"{self.shard.name}:{batch.lines[i]}":
             record = with_default(record, self.reading.id, batch.ids[i])
         return record
-
-    def _copy(self, record: bytes, id: str, copy: int) -> bytes:
-        return record if copy == 0 else with_field(record, self.reading.id, _copy_id(id, copy))
 
     @property
     def outputs(self) -> list[OutputFile]:
@@ -222,6 +219,7 @@ class MixPiece:
         with MixWriter(self.layout, spec.piece, self.judge.reading) as writer:
             for judged in self.judge.judge(spec, count, records=True):
                 writer.write(judged.batch, judged.kept.astype(np.int64), judged.edited)
+                del judged
         ledger = count.ledger(spec.piece, keep=True)
         return TaskResult(outputs=writer.outputs, ledger=ledger, payload=count.payload())
 
@@ -318,8 +316,9 @@ class WritePiece:
         times = times_of(found, self.cuts)
         with MixWriter(self.layout, piece, self.judge.reading) as writer:
             for batch, of_batch, edited in self._batches(piece_spec, found, times):
-                writer.write(batch, of_batch, edited)
                 advance(documents=len(batch), bytes=len(batch.utf8))
+                writer.write(batch, of_batch, edited)
+                del batch, edited
         return TaskResult(outputs=writer.outputs, ledger=sampled_ledger(found, times, self.sources))
 
     def _batches(
@@ -336,6 +335,7 @@ class WritePiece:
                 if self.judge.edits.edits:
                     edited = self.judge.edits.apply(batch, rows.take(batch), chosen=of_batch > 0, counts=counts)
                 yield batch, of_batch, edited
+                del batch, edited
 
 
 def _span_files(spec: PieceSpec, judge: Judge) -> list:

@@ -38,7 +38,7 @@ class TextBatch:
         sources: Sequence[str],
         lines: npt.NDArray[np.int64],
         path: str = "",
-        records: Sequence[bytes] | None = None,
+        records: list[bytes] | None = None,
         metadata: Sequence[bytes | None] | None = None,
     ) -> None:
         self.utf8, self.offsets, self.ids, self.sources, self.lines = utf8, offsets, ids, sources, lines
@@ -61,6 +61,14 @@ class TextBatch:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    def drain(self) -> list[bytes]:
+        """The records, which the batch then has no more, nor texts: a long one is in memory as few times as can be."""
+        assert self.records is not None
+        records, self.records = self.records, None
+        self.utf8 = self.utf8[:0].copy()
+        self._views.clear()
+        return records
 
     @property
     def n_bytes(self) -> npt.NDArray[np.int64]:

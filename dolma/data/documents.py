@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from dolma.data import streams
@@ -48,6 +48,7 @@ def read_batches(
             intake.bytes += len(batch.utf8)
             if len(batch):
                 yield batch
+            del batch  # before the next one is read
 
 
 class DocumentWriter:
@@ -55,7 +56,6 @@ class DocumentWriter:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.rows = 0
         self.written: streams.Written | None = None
         self._sink = format_of(path).sink(path)
 
@@ -63,11 +63,9 @@ class DocumentWriter:
         self._sink.__enter__()
         return self
 
-    def write(self, records: Sequence[bytes]) -> None:
+    def write(self, records: Iterable[bytes]) -> None:
         """Append records, each one JSON object without a newline."""
-        if records:
-            self.rows += len(records)
-            self._sink.write_records(records)
+        self._sink.write_records(records)
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         self._sink.__exit__(kind, value, trace)

@@ -54,6 +54,7 @@ WHOLE_BYTES = 1 << 30  # of a file that is read whole, such as a manifest
 _COMPRESSED_CHUNK_BYTES = 1 << 16  # so that a chunk of well-compressed text stays some megabytes
 _ZSTD_FED_BYTES = 1 << 13  # at a time, which comes to 256 MiB at most: a block of four bytes is up to 128 KiB
 _ZSTD_FRAME_BYTES = 32 << 20
+_WRITTEN_BYTES = 8 << 20  # at a time: bytes of gzip depend on it
 _ISAL_ERROR: Any = igzip_lib.IsalError  # its stub calls the class an instance
 _BROKEN: tuple[type[Exception], ...] = (
     EOFError,
@@ -689,7 +690,15 @@ class OutputStream:
 
     def write(self, data: bytes) -> None:
         """Append; a later reader may be given a part of the file that begins where a call ended."""
-        self._encoder.write(data)
+        self.write_all((data,))
+
+    def write_all(self, parts: Iterable[bytes]) -> None:
+        """Append the parts, as one call of `write` would; what compresses them sees a few MB at a time."""
+        for part in parts:
+            for at in range(0, len(part), _WRITTEN_BYTES):
+                self._encoder.write(memoryview(part)[at : at + _WRITTEN_BYTES])
+        if isinstance(self._encoder, _ZstdFrames):
+            self._encoder.end_long_frame()
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         if kind is not None:
@@ -711,9 +720,11 @@ class _ZstdFrames:
         self._frame = self._compressor.compressobj()
         self._frames = 0
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: memoryview) -> None:
         self._sink.write(self._frame.compress(data))
         self._in_frame += len(data)
+
+    def end_long_frame(self) -> None:
         if self._in_frame >= _ZSTD_FRAME_BYTES:
             self._end_frame()
 

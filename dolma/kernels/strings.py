@@ -19,7 +19,7 @@ from dolma.kernels.bits64 import bits_of, copy_64
 from dolma.kernels.compiled import inlined, kernel, read_only
 from dolma.kernels.words64 import byte_at, first_bit
 
-_ROOM = 64
+ROOM = 64
 # What does not stand for itself, and what may not stand in a string.
 _marks, _newlines = bits_of([*range(0x20), 0x22, 0x5C]), bits_of(b"\n")
 _0, _1 = np.uint64(0), np.uint64(1)
@@ -37,11 +37,12 @@ _SHORT = _short_escapes()
 
 
 def unescape(
-    strings: npt.ArrayLike, bounds: npt.ArrayLike
+    strings: npt.ArrayLike, bounds: npt.ArrayLike, *, into: npt.NDArray[np.uint8] | None = None
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]] | None:
     """The UTF-8 of JSON strings, and where each begins: uint8, and int64 of shape `(n + 1,)`; None if one is none.
 
     String `i` is `strings[bounds[i]:bounds[i + 1]]`, quotes included, and valid UTF-8, which is not checked.
+    The result is the beginning of `into`, which has `ROOM` bytes more than the strings, or of a new buffer.
 
     >>> raw = b'"a\\\\n""\\\\u00e9"'
     >>> utf8, offsets = unescape(np.frombuffer(raw, np.uint8), np.array([0, 5, 13]))
@@ -49,7 +50,7 @@ def unescape(
     ('a\\né', [0, 2, 4])
     """
     data, ends = read_only(strings, np.uint8), read_only(bounds, np.int64)
-    utf8 = np.empty(len(data) + _ROOM, dtype=np.uint8)
+    utf8 = np.empty(len(data) + ROOM, dtype=np.uint8) if into is None else into
     offsets = np.empty(len(ends), dtype=np.int64)
     if not _unescape(data, ends, _SHORT, utf8, offsets):
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -573,3 +575,49 @@ def test_the_sample_corpus_is_mixed_by_words_and_masked(tmp_path: Path) -> None:
         np.sum([row["documents"] for row in plain_rows(report.details.waterfall)])
         == total.taken.documents - total.out.documents
     )
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+MEASURED = """
+import ast, sys
+import dolma.kernels.strings
+from dolma.config import MixConfig, convert
+from dolma.data.dataset import Dataset
+from dolma.mixers.mix import mix
+from dolma.runner.options import RunOptions
+
+def peak():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) << 10
+
+folder, config = sys.argv[1], convert(ast.literal_eval(sys.argv[2]), MixConfig)
+for source in ("small", "long"):
+    before = peak()
+    dataset = Dataset(documents=(f"{folder}/{source}/documents/*",))
+    mix(dataset, config, output=f"{folder}/mixed/{source}", options=RunOptions(workers=1))
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read in /proc")
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"spans": [{"attribute": "my.spans", "replace": "X"}], "min_length": 2},
+        {"sources": {"all": {"repeat": 3}}, "format": ".jsonl.gz"},
+    ],
+    ids=["passed on", "edited", "repeated"],
+)
+def test_a_byte_of_a_line_takes_four_bytes_of_memory_at_most(corpus: Any, config: dict[str, Any]) -> None:
+    n_bytes = 64 << 20
+    text = "xé\U0001f600z" * (n_bytes // 8)
+    for source, texts in (("small", ["xé" * 40] * 200_000), ("long", ["x", text, text, "x"])):
+        corpus.write(
+            source, [json.dumps({"source": "all", "text": text}, ensure_ascii=False).encode() for text in texts]
+        )
+        ids = [f"a.jsonl:{i}" for i in range(1, len(texts) + 1)]
+        corpus.tag(source, ids=ids, spans=[[(0, 1, 1.0)]] * len(texts))
+    command = [sys.executable, "-c", MEASURED, str(corpus.folder), repr({"missing": "keep", **config})]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert int(ended.stdout) <= 4 * n_bytes

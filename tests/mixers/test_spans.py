@@ -14,9 +14,14 @@ from dolma.config import SpanEdit
 from dolma.data.batch import TextBatch
 from dolma.data.columns import SPANS, spans_of
 from dolma.errors import AlignmentError
-from dolma.mixers.spans import Edits, SpanCounts, clusters, replace_spans
+from dolma.mixers import spans as span_edits
+from dolma.mixers.spans import Edits, SpanCounts, clusters
 
 Span = tuple[int, int, int]
+
+
+def replace_spans(text: str, spans: list[Span], replacements: list[str]) -> str:
+    return span_edits.replace_spans(np.frombuffer(text.encode(), np.uint8), spans, replacements).decode()
 
 
 def twin(text: str, spans: list[Span], replacements: list[str]) -> str:
@@ -175,3 +180,9 @@ def test_a_span_outside_the_text_stops_and_names_the_document(span: tuple[int, i
         f"a.jsonl:2: pii.email has the span [{span[0]}, {span[1]}) for document '1', whose text has 3 code points\n"
         "  the spans are of another version of the text: run their stage again"
     )
+
+
+def test_places_are_found_across_the_parts_in_which_a_long_text_is_counted() -> None:
+    text = "é😀中x" * 300_000
+    spans = [(0, 1, 0), (419_430, 419_435, 0), (len(text) - 2, len(text), 0)]
+    assert replace_spans(text, spans, ["-{}"]) == twin(text, spans, ["-{}"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
 from dolma.data.batch import TextBatch
@@ -22,7 +22,7 @@ class RecordSink(Protocol):
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None: ...
 
-    def write_records(self, records: Sequence[bytes]) -> None:
+    def write_records(self, records: Iterable[bytes]) -> None:
         """Append records, each one JSON object without a newline."""
 
 

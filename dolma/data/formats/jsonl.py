@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dolma.data import streams
@@ -14,6 +14,8 @@ from dolma.data.intake import KEPT_BYTES, Faults, Reading
 from dolma.data.shards import Piece, Shard
 from dolma.data.signatures import LENGTH, mistaken, signature_of
 from dolma.errors import DataError
+
+_JOINED_BYTES = 8 << 20  # of records, in one call of a compressor
 
 
 class Jsonl(DocumentFormat):
@@ -75,8 +77,24 @@ class Jsonl(DocumentFormat):
 class JsonlSink(streams.OutputStream):
     """Writes records, a line each."""
 
-    def write_records(self, records: Sequence[bytes]) -> None:
-        self.write(b"\n".join((*records, b"")))
+    def write_records(self, records: Iterable[bytes]) -> None:
+        self.write_all(_lines(records))
+
+
+def _lines(records: Iterable[bytes]) -> Iterator[bytes]:
+    """The records with a newline after each: many short ones at a time, a long one without a copy of it."""
+    held: list[bytes] = []
+    n_bytes = 0
+    for record in records:
+        if n_bytes + len(record) > _JOINED_BYTES:
+            yield b"\n".join((*held, b""))
+            held, n_bytes = [], 0
+        if len(record) > _JOINED_BYTES:
+            yield record
+            record = b""
+        held.append(record)
+        n_bytes += len(record)
+    yield b"\n".join((*held, b""))
 
 
 class _LongLine(NamedTuple):
@@ -99,27 +117,31 @@ def _blocks(chunks: Iterator[bytes], block_bytes: int, max_line_bytes: int) -> I
         cut = chunk.rfind(b"\n") + 1
         open_bytes = len(chunk) - cut if cut else open_bytes + len(chunk)
         if open_bytes > max_line_bytes:
-            whole, head = _parted(parts, have - open_bytes)
+            before, head = _parted(parts, have - open_bytes)
             parts = []
-            if whole:
-                yield whole
+            if before:
+                yield _taken(before)
             n_bytes, rest = _passed_over(chunks)
             yield _LongLine(head, open_bytes + n_bytes)
             parts, have = [rest] if rest else [], len(rest)
             open_bytes = have - (rest.rfind(b"\n") + 1)
         elif have >= block_bytes and cut:
-            block = b"".join((*parts[:-1], chunk[:cut]))
+            whole = [*parts[:-1], chunk[:cut]]
             parts = [chunk[cut:]] if cut < len(chunk) else []
             have = len(chunk) - cut
-            yield block
-            del block
+            yield _taken(whole)
+    if parts:
+        yield _taken(parts)
+
+
+def _taken(parts: list[bytes]) -> bytes:
+    """The parts as one block, not kept by whoever yields it: a long line is in memory as few times as can be."""
     block = b"".join(parts)
     parts.clear()
-    if block:
-        yield block
+    return block
 
 
-def _parted(parts: list[bytes], n_bytes: int) -> tuple[bytes, bytes]:
+def _parted(parts: list[bytes], n_bytes: int) -> tuple[list[bytes], bytes]:
     """The first `n_bytes` of the parts, and the beginning of what follows."""
     before: list[bytes] = []
     for i, part in enumerate(parts):
@@ -127,10 +149,10 @@ def _parted(parts: list[bytes], n_bytes: int) -> tuple[bytes, bytes]:
             head = part[n_bytes : n_bytes + KEPT_BYTES]
             for more in parts[i + 1 :]:
                 head += more[: KEPT_BYTES - len(head)]
-            return b"".join([*before, part[:n_bytes]]), head
+            return [*before, part[:n_bytes]] if n_bytes else before, head
         before.append(part)
         n_bytes -= len(part)
-    return b"".join(before), b""
+    return before, b""
 
 
 def _passed_over(chunks: Iterator[bytes]) -> tuple[int, bytes]:

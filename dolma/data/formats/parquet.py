@@ -6,7 +6,7 @@ fields) as JSON text, so that a field which appears late, or changes its type, s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -179,7 +179,7 @@ class ParquetSink:
         self._file.__enter__()
         return self
 
-    def write_records(self, records: Sequence[bytes]) -> None:
+    def write_records(self, records: Iterable[bytes]) -> None:
         for record in records:
             self._rows.append(_row(record))
             self._bytes += len(record)

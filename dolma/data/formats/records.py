@@ -302,13 +302,26 @@ def _encoded(texts: list[str]) -> _Texts:
 
 def _unescaped(strings: list[msgspec.Raw]) -> _Texts:
     """The texts that these JSON strings stand for; DecodeError when one is something else."""
-    from dolma.kernels.strings import unescape
+    from dolma.kernels.strings import ROOM, unescape
 
-    joined = strings[0] if len(strings) == 1 else b"".join(strings)  # type: ignore[arg-type]  # a long one not twice
-    found = unescape(np.frombuffer(joined, dtype=np.uint8), offsets_of(strings))  # type: ignore[arg-type]
-    if found is None:
-        raise msgspec.DecodeError("a text that is no string")
-    return found
+    bounds = offsets_of(strings)  # type: ignore[arg-type]
+    if bounds[-1] < _WORTH_A_KERNEL:
+        found = unescape(np.frombuffer(b"".join(strings), dtype=np.uint8), bounds)  # type: ignore[arg-type]
+        if found is None:
+            raise _no_string()
+        return found
+    utf8, ends = np.empty(int(bounds[-1]) + ROOM, dtype=np.uint8), [0]  # one by one: a long one is not copied
+    for string in strings:
+        data = np.frombuffer(string, dtype=np.uint8)  # type: ignore[call-overload]
+        found = unescape(data, np.array([0, len(data)]), into=utf8[ends[-1] :])
+        if found is None:
+            raise _no_string()
+        ends.append(ends[-1] + len(found[0]))
+    return utf8[: ends[-1]], np.array(ends, dtype=np.int64)
+
+
+def _no_string() -> msgspec.DecodeError:
+    return msgspec.DecodeError("a text that is no string")
 
 
 def _one_a_line(block: bytes, ends: npt.NDArray[np.int64]) -> bool:
