@@ -1,48 +1,66 @@
-"""What the phases of dedupe leave for each other, chunk by chunk and bucket by bucket.
+"""What the phases of dedupe leave for each other, chunk by chunk.
 
-    hash    piece  -> `keys/<piece>`:   per chunk one block of rows, then one block of distinct keys per bucket
-    group   bucket -> `marks/<bucket>`: per chunk one block of the keys that have copies anywhere
-    write   shard  -> the attribute file, from its rows and the marks of its chunks
+    hash    piece -> `rows`, a block per chunk in order; `keys`, the distinct keys of each chunk, sorted by hash
+    group   range of hashes -> `marks`: the keys of all chunks that have copies anywhere, sorted by place
+    write   shard -> the attribute file, from its rows and the marks of its places
 
-Only the distinct keys of a chunk travel, so a paragraph that occurs a million times in one chunk is sorted once.
+Only the distinct keys of a chunk travel, so a paragraph that occurs a million times in one chunk is sorted once. The
+*place* of a distinct key is its piece and its number among those of the piece.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dolma.data import streams
 from dolma.data.batch import TextBatch
-from dolma.dedupers.blocks import BlockFile
-from dolma.dedupers.grouping import Groups, bucket_bounds, group_equal
+from dolma.data.exchange import Cursor, RunWriter, Table, in_groups
+from dolma.dedupers.grouping import Groups, group_equal
 from dolma.dedupers.keys import Keys
 
 Ints = npt.NDArray[np.int64]
 
 _KEY = pa.struct([("group", pa.uint32()), ("leads", pa.bool_()), ("first", pa.uint32()), ("last", pa.uint32())])
-ROWS = pa.schema(
-    [("id", pa.string()), ("characters", pa.int64()), ("paragraphs", pa.int64()), ("keys", pa.list_(_KEY))]
+ROWS = Table(
+    name="rows",
+    schema=pa.schema(
+        [("id", pa.string()), ("characters", pa.int64()), ("paragraphs", pa.int64()), ("keys", pa.list_(_KEY))]
+    ),
 )
-KEYS = pa.schema(
-    [("group", pa.uint32()), ("low", pa.uint64()), ("high", pa.uint64()), ("copies", pa.int64()), ("id", pa.string())]
+KEYS = Table(
+    name="keys",
+    schema=pa.schema(
+        [
+            ("high", pa.uint64()),
+            ("low", pa.uint64()),
+            ("place", pa.uint64()),
+            ("copies", pa.uint32()),
+            ("id", pa.string()),
+        ]
+    ),
+    key=("high", "low"),
 )
-MARKS = pa.schema([("group", pa.uint32()), ("copies", pa.int64()), ("first", pa.bool_()), ("first_id", pa.string())])
+MARKS = Table(
+    name="marks",
+    schema=pa.schema(
+        [("place", pa.uint64()), ("copies", pa.int64()), ("first", pa.bool_()), ("first_id", pa.string())]
+    ),
+    key=("place",),
+)
+_PLACE_BITS = 40  # of the number within the piece
 
 
-def keys_path(work: str, piece: int) -> str:
-    """Where the hash phase writes the keys of a piece."""
-    return streams.join(work, "keys", f"{piece:06d}")
+def first_place(piece: int) -> int:
+    """The place of the first key of a piece; those of all pieces before are smaller.
 
-
-def marks_path(work: str, bucket: int) -> str:
-    """Where the group phase writes the marks of a bucket."""
-    return streams.join(work, "marks", f"{bucket:06d}")
+    >>> first_place(2) - first_place(1) == 1 << 40
+    True
+    """
+    return piece << _PLACE_BITS
 
 
 class Chunk:
@@ -59,36 +77,35 @@ class Chunk:
         self._ids.append(pa.array(batch.ids, pa.string()))
         self._keys.append(keys)
 
-    def blocks(self, *, n_buckets: int, with_ids: bool) -> Iterator[pa.RecordBatch]:
-        """The block of rows, then the distinct keys of each bucket, sorted by hash."""
+    def write(self, rows: RunWriter, keys: RunWriter, *, place: int, with_ids: bool) -> int:
+        """Write a block of rows and a run of distinct keys, the first of which has this place; returns the next."""
         ids = pa.concat_arrays(self._ids)
         counts = self._all("counts")
         groups = group_equal(self._all("hashes"))
-        yield _rows(ids, counts, groups.group, groups.leads, self)
+        rows.write_run([_rows(ids, counts, groups, self)])
         owner = np.repeat(np.arange(len(ids)), counts)[groups.firsts]
-        table = pa.RecordBatch.from_arrays(
+        distinct = pa.RecordBatch.from_arrays(
             [
-                pa.array(np.arange(len(owner), dtype=np.uint32)),
                 pa.array(groups.hashes[:, 0]),
                 pa.array(groups.hashes[:, 1]),
-                pa.array(groups.sizes),
+                pa.array(np.arange(place, place + len(owner), dtype=np.uint64)),
+                pa.array(groups.sizes.astype(np.uint32)),
                 ids.take(pa.array(owner)) if with_ids else pa.nulls(len(owner), pa.string()),
             ],
-            schema=KEYS,
+            schema=KEYS.schema,
         )
-        bounds = bucket_bounds(groups.hashes, n_buckets=n_buckets).tolist()
-        for start, end in itertools.pairwise(bounds):
-            yield table.slice(start, end - start)
+        keys.write_run([distinct])
+        return place + len(owner)
 
     def _all(self, name: str) -> npt.NDArray:
         return np.concatenate([getattr(keys, name) for keys in self._keys])
 
 
-def _rows(ids: pa.Array, counts: Ints, group: Ints, leads: npt.NDArray[np.bool_], chunk: Chunk) -> pa.RecordBatch:
+def _rows(ids: pa.Array, counts: Ints, groups: Groups, chunk: Chunk) -> pa.RecordBatch:
     values = pa.StructArray.from_arrays(
         [
-            pa.array(group.astype(np.uint32)),
-            pa.array(leads),
+            pa.array(groups.group.astype(np.uint32)),
+            pa.array(groups.leads),
             pa.array(chunk._all("first").astype(np.uint32)),
             pa.array(chunk._all("last").astype(np.uint32)),
         ],
@@ -97,49 +114,39 @@ def _rows(ids: pa.Array, counts: Ints, group: Ints, leads: npt.NDArray[np.bool_]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     keys = pa.ListArray.from_arrays(pa.array(offsets), values)
     characters, paragraphs = pa.array(chunk._all("characters")), pa.array(chunk._all("paragraphs"))
-    return pa.RecordBatch.from_arrays([ids, characters, paragraphs, keys], schema=ROWS)
+    return pa.RecordBatch.from_arrays([ids, characters, paragraphs, keys], schema=ROWS.schema)
 
 
-def group_bucket(files: list[tuple[BlockFile, int]], *, bucket: int, n_buckets: int) -> Iterator[pa.RecordBatch]:
-    """The marks of each chunk, in corpus order: one row per distinct key of the chunk that has copies anywhere.
+def marks_of(keys: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The marks of the keys that occur more than once; `keys` come sorted, equal ones in corpus order.
 
-    `files` are the key files of all pieces in corpus order, each with its number of chunks. `group` is the key's
-    position among the distinct keys of its chunk; `first` says that the first copy of all is in this chunk.
+    `first` says that the first copy of all is the key's own chunk's.
     """
-    tables = [
-        file.read(chunk * (n_buckets + 1) + 1 + bucket, KEYS) for file, n_chunks in files for chunk in range(n_chunks)
-    ]
-    keys = pa.Table.from_batches(tables, KEYS).combine_chunks()
-    groups = group_equal(np.stack([keys["low"].to_numpy(), keys["high"].to_numpy()], axis=1))
-    copies = np.zeros(len(groups.sizes), dtype=np.int64)
-    np.add.at(copies, groups.group, keys["copies"].to_numpy())
-    copied = copies[groups.group] > 1
-    start = 0
-    for table in tables:
-        rows = start + np.flatnonzero(copied[start : start + len(table)])
-        start += len(table)
-        yield _marks(keys, groups, copies, rows)
-
-
-def _marks(keys: pa.Table, groups: Groups, copies: Ints, rows: Ints) -> pa.RecordBatch:
-    group = groups.group[rows]
-    firsts = groups.firsts[group]
-    columns = [
-        keys["group"].take(pa.array(rows)).combine_chunks(),
-        pa.array(copies[group]),
-        pa.array(firsts == rows),
-        keys["id"].take(pa.array(firsts)).combine_chunks(),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=MARKS)
+    for records in in_groups(KEYS, keys):
+        high, low = KEYS.keys(records)
+        starts = np.flatnonzero(np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
+        copies = np.add.reduceat(records["copies"].to_numpy().astype(np.int64), starts)
+        sizes = np.diff(np.append(starts, len(records)))
+        rows = np.flatnonzero(np.repeat(copies > 1, sizes))
+        firsts = np.repeat(starts, sizes)[rows]
+        yield pa.RecordBatch.from_arrays(
+            [
+                records["place"].take(pa.array(rows)),
+                pa.array(np.repeat(copies, sizes)[rows]),
+                pa.array(firsts == rows),
+                records["id"].take(pa.array(firsts)),
+            ],
+            schema=MARKS.schema,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkedChunk:
     """The rows of a chunk with the verdict on each of its keys.
 
-    `rows` has the schema `ROWS`. Per key, in order: `document`, its row in the chunk; `duplicate`, whether an equal key
-    comes before it in the corpus; `copies`, equal keys in the corpus, itself included; `[first, last)`, code points.
-    `first_id` is an Arrow string array: the id of the first copy, null unless duplicate.
+    `rows` has the schema of `ROWS`. Per key, in order: `document`, its row in the chunk; `duplicate`, whether an equal
+    key comes before it in the corpus; `copies`, equal keys in the corpus, itself included; `[first, last)`, code
+    points. `first_id` is an Arrow string array: the id of the first copy, null unless duplicate.
     """
 
     rows: pa.RecordBatch
@@ -151,25 +158,34 @@ class MarkedChunk:
     first_id: pa.Array
 
 
-def mark_chunk(rows: pa.RecordBatch, marks: list[pa.RecordBatch]) -> MarkedChunk:
-    """The chunk with the marks that all buckets hold for it."""
+def marked_chunks(chunks: Iterable[pa.RecordBatch], marks: Cursor, *, piece: int) -> Iterator[MarkedChunk]:
+    """The chunks of a piece, in order, with their marks."""
+    place = first_place(piece)
+    for rows in chunks:
+        group = rows["keys"].flatten().field(0).to_numpy().astype(np.int64)
+        n_groups = int(group.max(initial=-1)) + 1
+        yield _marked(rows, marks.before(place + n_groups), first=place, n_groups=n_groups)
+        place += n_groups
+
+
+def _marked(rows: pa.RecordBatch, marks: pa.RecordBatch, *, first: int, n_groups: int) -> MarkedChunk:
     keys = rows["keys"].flatten()
-    group, leads, first, last = (keys.field(i).to_numpy(zero_copy_only=False) for i in range(4))
-    table = pa.Table.from_batches(marks, MARKS).combine_chunks()
-    at = np.full(int(group.max(initial=0)) + 1, -1, dtype=np.int64)
-    at[table["group"].to_numpy()] = np.arange(len(table))
+    group, leads, start, end = (keys.field(i).to_numpy(zero_copy_only=False) for i in range(4))
+    at = np.full(n_groups, -1, dtype=np.int64)
+    at[(marks["place"].to_numpy() - np.uint64(first)).astype(np.int64)] = np.arange(len(marks))
     mark = at[group]
     marked = np.flatnonzero(mark >= 0)
     duplicate, copies = np.zeros(len(keys), dtype=bool), np.ones(len(keys), dtype=np.int64)
-    copies[marked] = table["copies"].to_numpy()[mark[marked]]
-    duplicate[marked] = ~(leads[marked] & table["first"].to_numpy()[mark[marked]])
+    copies[marked] = marks["copies"].to_numpy()[mark[marked]]
+    is_first = marks["first"].to_numpy(zero_copy_only=False)
+    duplicate[marked] = ~(leads[marked] & is_first[mark[marked]])
     counts = np.diff(rows["keys"].offsets.to_numpy())
     return MarkedChunk(
         rows=rows,
         document=np.repeat(np.arange(len(rows)), counts),
         duplicate=duplicate,
         copies=copies,
-        first=first.astype(np.int64),
-        last=last.astype(np.int64),
-        first_id=table["first_id"].combine_chunks().take(pa.array(np.where(duplicate, mark, 0), mask=~duplicate)),
+        first=start.astype(np.int64),
+        last=end.astype(np.int64),
+        first_id=marks["first_id"].take(pa.array(np.where(duplicate, mark, 0), mask=~duplicate)),
     )

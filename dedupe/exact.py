@@ -1,9 +1,9 @@
 """Exact dedupe: which documents, or which of their paragraphs, the corpus already had.
 
 The first copy in corpus order (shard name, then line) is kept, later ones are duplicates, whatever the number of
-workers. Three phases: hash every key (the only one that reads text), group each bucket of hashes, write each shard's
-attributes. Memory depends on the sizes of a chunk and a bucket, not on the corpus; disk holds about 30 bytes per key
-and the ids, in the stage's work folder, until the stage ends.
+workers. Three phases: hash every key (the only one that reads text), group each range of hashes, write each shard's
+attributes. Memory is bounded by `RunOptions.max_memory`, not by the corpus; disk holds about 50 bytes per key and the
+ids, in the stage's work folder, until the stage ends.
 
 Measured on one core of a 2-core cloud machine, 218 MB of mixed text in zst (2026-11-23): by text 1.3 to 1.5 times the
 least work there is (decompress and decode), by paragraphs 2.3 to 2.7 times. Peak memory by text: 362 MiB for 1 million
@@ -12,7 +12,6 @@ documents of 35 bytes, 390 MiB for 4 million.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,30 +29,36 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_column
 from dolma.data.dataset import AttributesFormat, Dataset, Piece, Shard, identified, pieces
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.exchange import (
+    MEMORY,
+    Cursor,
+    Partition,
+    RunFile,
+    RunWriter,
+    prefix_bounds,
+    read_in_order,
+    read_sorted,
+)
 from dolma.data.fields import field_names
-from dolma.data.formats.table import format_of
 from dolma.data.manifest import FileSet, OutputFile
-from dolma.dedupers.blocks import BlockFile, write_blocks
-from dolma.dedupers.chunks import MARKS, ROWS, Chunk, MarkedChunk, group_bucket, keys_path, mark_chunk, marks_path
+from dolma.dedupers.chunks import KEYS, MARKS, ROWS, Chunk, MarkedChunk, first_place, marked_chunks, marks_of
 from dolma.dedupers.keys import Gate, KeyOf, Keys, key_of
 from dolma.errors import DataError
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.ledger import Ledger
+from dolma.runner.merging import partitioned
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
 from dolma.runner.report import BESIDE, StageReport
-from dolma.runner.stage import Unfinished, open_stage
+from dolma.runner.stage import StageRun, Unfinished, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 
 VERSION = 1
-CHUNK_KEYS = 1 << 20
-BUCKET_KEYS = 1 << 20
-_MOST_BUCKETS = 1 << 14
+_BYTES_PER_KEY = 256  # of a chunk in memory, while it is sorted
+_PARTITION_BYTES = 64 << 20  # a task's worth of keys; it streams them
 _ROWS_PER_WRITE = 1 << 16
 _FIELDS_LISTED = 40
-_SAMPLED_SHARDS = 8
-_EXPANSION = 4  # of compressed text, about
 
 DOCUMENT_OUTPUTS: dict[str, Output] = {
     "duplicate": DocBool("an equal document comes before this one in the corpus"),
@@ -97,21 +102,21 @@ def dedupe(
         if stage.complete:
             return stage.noted(DedupeNotes, **called)
         parts = [piece for shard in shards for piece in pieces(shard)]
-        n_buckets = bucket_count(shards, bytes_per_key=bytes_per_key(shards, key, reading))
-        hashing = HashPiece(
-            work=stage.work_folder, key=key, reading=reading, n_buckets=n_buckets, chunk_keys=CHUNK_KEYS
-        )
+        memory = stage.options.max_memory or MEMORY
+        hashing = HashPiece(work=stage.work_folder, key=key, reading=reading, memory=memory)
         compile_by_calling(stage.reporter, key)
         try:
             hashed = stage.run("hash", [_hash_task(i, piece) for i, piece in enumerate(parts)], hashing)
         except Unfinished as unfinished:
             return unfinished.report.detailed(DedupeNotes(), **called)
         _check_field(config, shards, hashed)
-        n_chunks = tuple(result.payload["chunks"] for result in hashed)
-        layout = Layout(work=stage.work_folder, n_chunks=n_chunks, n_buckets=n_buckets)
-        stage.run("group", layout.bucket_tasks(), GroupBucket(layout=layout))
-        writing = WriteShard(layout=layout, name=config.name, format=config.attributes_format, key=key)
-        written = stage.run("write", _write_tasks(dataset, shards, parts, config), writing)
+        marks = _grouped(stage, [_file(result, "keys") for result in hashed], memory=memory)
+        writing = WriteShard(
+            work=stage.work_folder, name=config.name, format=config.attributes_format, key=key, memory=memory
+        )
+        rows = [_file(result, "rows") for result in hashed]
+        tasks = _write_tasks(stage, dataset, shards, parts, config, rows=rows, marks=marks)
+        written = stage.run("write", tasks, writing)
         counted = [TaskResult(ledger=result.ledger) for result in hashed]
         notes = _notes(hashed, written)
         report = stage.finish([*counted, *written], notes=msgspec.to_builtins(notes))
@@ -148,43 +153,46 @@ class HashPiece:
     work: str
     key: KeyOf
     reading: Reading
-    n_buckets: int
-    chunk_keys: int
+    memory: int
 
     def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
         index, piece = spec
         intake, count = Intake(), _Count()
-        written = write_blocks(keys_path(self.work, index), self._blocks(piece, intake, count))
+        name, place = f"{index:06d}", first_place(index)
+        with RunWriter(ROWS, self.work, name) as rows, RunWriter(KEYS, self.work, name) as keys:
+            for chunk in self._chunks(piece, intake, count):
+                place = chunk.write(rows, keys, place=place, with_ids=self.key.mode != "paragraphs")
         return TaskResult(
-            outputs=[_intermediate(self.work, one) for one in written],
+            outputs=[*rows.outputs, *keys.outputs],
             ledger=count.ledger(piece, intake),
-            payload={"chunks": count.chunks, "without_key": count.without, "fields": sorted(count.fields)},
+            payload={
+                "rows": msgspec.to_builtins(rows.file),
+                "keys": msgspec.to_builtins(keys.file),
+                "without_key": count.without,
+                "fields": sorted(count.fields),
+            },
         )
 
-    def _blocks(self, piece: Piece, intake: Intake, count: _Count) -> Iterator[pa.RecordBatch]:
+    def _chunks(self, piece: Piece, intake: Intake, count: _Count) -> Iterator[Chunk]:
         chunk = Chunk()
         by_field = self.key.mode == "field"
         for batch in read_batches(piece, self.reading, intake=intake, records=by_field):
             keys = self.key(batch)
             count.add(batch, keys)
             chunk.add(batch, keys)
-            if chunk.size >= self.chunk_keys:
-                yield from self._end(chunk, count)
+            if chunk.size >= self.memory // _BYTES_PER_KEY:
+                yield chunk
                 chunk = Chunk()
             advance(documents=len(batch), bytes=len(batch.utf8))
         if chunk.size:
-            yield from self._end(chunk, count)
-
-    def _end(self, chunk: Chunk, count: _Count) -> Iterator[pa.RecordBatch]:
-        count.chunks += 1
-        return chunk.blocks(n_buckets=self.n_buckets, with_ids=self.key.mode != "paragraphs")
+            yield chunk
 
 
 class _Count:
     """What one hash task counted."""
 
     def __init__(self) -> None:
-        self.chunks = self.without = 0
+        self.without = 0
         self.documents: Counter[str] = Counter()
         self.bytes: Counter[str] = Counter()
         self.fields: set[str] = set()
@@ -209,28 +217,12 @@ class _Count:
         return ledger
 
 
-def bucket_count(shards: Sequence[Shard], *, bytes_per_key: float) -> int:
-    """How many buckets the hashes are cut into: a power of two, from the inputs and nothing else."""
-    plain = [shard for shard in shards if format_of(shard.path).is_text(shard.path)]
-    others = sum(shard.size for shard in shards) - sum(shard.size for shard in plain)
-    n_bytes = sum(shard.size for shard in plain) + _EXPANSION * others
-    return min(_MOST_BUCKETS, 1 << int(n_bytes / bytes_per_key / BUCKET_KEYS).bit_length())
-
-
-def bytes_per_key(shards: Sequence[Shard], key: KeyOf, reading: Reading) -> float:
-    """UTF-8 bytes of text per key, in the first batches of a few shards; at least 1."""
-    skipping = msgspec.structs.replace(reading, on_error="skip", quarantine=None)
-    n_bytes = n_keys = 0
-    for shard in shards[:: -(-len(shards) // _SAMPLED_SHARDS)]:
-        batches = read_batches(shard, skipping, intake=Intake(), records=key.mode == "field")
-        for batch in itertools.islice(batches, 1):
-            n_bytes += len(batch.utf8)
-            n_keys += len(key(batch).hashes)
-    return max(1.0, n_bytes / max(1, n_keys))
-
-
 def _hash_task(index: int, piece: Piece) -> Task:
     return Task(key=piece.key, size=piece.size, spec=(index, piece), file=piece.shard.path)
+
+
+def _file(result: TaskResult, name: str) -> RunFile:
+    return msgspec.convert(result.payload[name], RunFile)
 
 
 def _check_field(config: DedupeConfig, shards: Sequence[Shard], hashed: Sequence[TaskResult]) -> None:
@@ -251,40 +243,28 @@ def _check_field(config: DedupeConfig, shards: Sequence[Shard], hashed: Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    """Where the chunks and buckets of a run lie: `n_chunks` of each piece, in corpus order."""
+class GroupKeys:
+    """Finds the keys of a range of hashes that occur more than once. Called with (name of the marks, range)."""
 
     work: str
-    n_chunks: tuple[int, ...]
-    n_buckets: int
+    memory: int
 
-    def bucket_tasks(self) -> list[Task]:
-        """One task per bucket."""
-        return [Task(key=f"{bucket:06d}", size=1, spec=bucket) for bucket in range(self.n_buckets)]
-
-    def chunks(self, piece: int) -> Iterator[tuple[pa.RecordBatch, list[pa.RecordBatch]]]:
-        """For each chunk of a piece, its rows and its marks."""
-        file = BlockFile(path=keys_path(self.work, piece))
-        base = sum(self.n_chunks[:piece])
-        for chunk in range(self.n_chunks[piece]):
-            marks = [
-                BlockFile(path=marks_path(self.work, bucket)).read(base + chunk, MARKS)
-                for bucket in range(self.n_buckets)
-            ]
-            yield file.read(chunk * (self.n_buckets + 1), ROWS), marks
+    def __call__(self, spec: tuple[str, Partition]) -> TaskResult:
+        name, partition = spec
+        keys = read_sorted(KEYS, self.work, partition, memory=self.memory // 2)
+        with RunWriter(MARKS, self.work, name, memory=self.memory // 4) as marks:
+            for found in marks_of(keys):
+                marks.add(found)
+        return TaskResult(outputs=marks.outputs, payload={"marks": msgspec.to_builtins(marks.file)})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupBucket:
-    """Finds the keys of one bucket that occur more than once. Called with the bucket."""
-
-    layout: Layout
-
-    def __call__(self, bucket: int) -> TaskResult:
-        work, n_buckets = self.layout.work, self.layout.n_buckets
-        files = [(BlockFile(path=keys_path(work, piece)), n) for piece, n in enumerate(self.layout.n_chunks)]
-        written = write_blocks(marks_path(work, bucket), group_bucket(files, bucket=bucket, n_buckets=n_buckets))
-        return TaskResult(outputs=[_intermediate(work, one) for one in written])
+def _grouped(stage: StageRun, keys: Sequence[RunFile], *, memory: int) -> list[RunFile]:
+    n_partitions = 1 + sum(file.index for file in keys) // _PARTITION_BYTES
+    parts = partitioned(stage, KEYS, keys, prefix_bounds(n_partitions), memory=memory)
+    names = [f"{i:06d}-{part.fingerprint}" for i, part in enumerate(parts)]
+    tasks = [Task(key=name, size=part.n_bytes, spec=(name, part)) for name, part in zip(names, parts, strict=True)]
+    grouping = GroupKeys(work=stage.work_folder, memory=memory)
+    return [_file(result, "marks") for result in stage.run("group", tasks, grouping)]
 
 
 # --- phase 3: write --------------------------------------------------------------------------------------------------
@@ -292,21 +272,25 @@ class GroupBucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteShard:
-    """Writes the attribute file of one shard. Called with (folder of the file set, path in it, its pieces)."""
+    """Writes the attribute file of one shard. Called with (folder of the file set, path in it, rows, marks).
 
-    layout: Layout
+    `rows` are the files of its pieces by their numbers, in order.
+    """
+
+    work: str
     name: str
     format: AttributesFormat
     key: KeyOf
+    memory: int
 
-    def __call__(self, spec: tuple[str, str, Sequence[int]]) -> TaskResult:
-        folder, path, parts = spec
+    def __call__(self, spec: tuple[str, str, dict[int, RunFile], Partition]) -> TaskResult:
+        folder, path, rows, marks = spec
         n_duplicates = 0
         with self._writer(streams.join(folder, path)) as writer:
-            for rows in _even(self._tables(parts)):
-                columns = {name: rows[name].combine_chunks() for name in _outputs(self.key)}
-                writer.write(rows["id"].to_pylist(), columns, characters=rows["characters"].to_pylist())
-                n_duplicates += pc.sum(rows["n_duplicates" if "spans" in columns else "duplicate"]).as_py()
+            for table in _even(self._tables(rows, marks)):
+                columns = {name: table[name].combine_chunks() for name in _outputs(self.key)}
+                writer.write(table["id"].to_pylist(), columns, characters=table["characters"].to_pylist())
+                n_duplicates += pc.sum(table["n_duplicates" if "spans" in columns else "duplicate"]).as_py()
         written = writer.written
         assert written is not None
         output = OutputFile(set=folder, path=path, bytes=written.bytes, checksum=written.checksum, rows=writer.rows)
@@ -322,11 +306,12 @@ class WriteShard:
             format=self.format,
         )
 
-    def _tables(self, parts: Iterable[int]) -> Iterator[pa.Table]:
+    def _tables(self, rows: Mapping[int, RunFile], marks: Partition) -> Iterator[pa.Table]:
         columns_of = paragraph_columns if self.key.mode == "paragraphs" else document_columns
-        for part in parts:
-            for rows, marks in self.layout.chunks(part):
-                columns = {"id": rows["id"], "characters": rows["characters"], **columns_of(mark_chunk(rows, marks))}
+        cursor = Cursor(MARKS, read_sorted(MARKS, self.work, marks, memory=self.memory // 4))
+        for piece, file in rows.items():
+            for chunk in marked_chunks(read_in_order(ROWS, self.work, file), cursor, piece=piece):
+                columns = {"id": chunk.rows["id"], "characters": chunk.rows["characters"], **columns_of(chunk)}
                 yield pa.table(columns)
 
 
@@ -372,15 +357,26 @@ def paragraph_columns(marked: MarkedChunk) -> Columns:
     }
 
 
-def _write_tasks(dataset: Dataset, shards: Sequence[Shard], parts: Sequence[Piece], config: DedupeConfig) -> list[Task]:
-    indices: dict[str, list[int]] = {shard.name: [] for shard in shards}
-    for index, piece in enumerate(parts):
-        indices[piece.shard.name].append(index)
+def _write_tasks(
+    stage: StageRun,
+    dataset: Dataset,
+    shards: Sequence[Shard],
+    parts: Sequence[Piece],
+    config: DedupeConfig,
+    *,
+    rows: Sequence[RunFile],
+    marks: Sequence[RunFile],
+) -> list[Task]:
+    files: dict[str, dict[int, RunFile]] = {shard.name: {} for shard in shards}
+    for index, (piece, file) in enumerate(zip(parts, rows, strict=True)):
+        files[piece.shard.name][index] = file
+    bounds = [first_place(min(files[shard.name])) for shard in shards] + [first_place(len(parts))]
+    marked = partitioned(stage, MARKS, marks, bounds, memory=stage.options.max_memory or MEMORY)
     tasks = []
-    for shard in shards:
+    for shard, part in zip(shards, marked, strict=True):
         folder = dataset.attribute_folder(config.name, shard)
         path = dataset.attribute_path(config.name, shard, config.attributes_format)
-        spec = (folder, path.removeprefix(folder + "/"), tuple(indices[shard.name]))
+        spec = (folder, path.removeprefix(folder + "/"), files[shard.name], part)
         tasks.append(Task(key=shard.name, size=shard.size, spec=spec, file=shard.path))
     return tasks
 
@@ -442,10 +438,4 @@ def _notes(hashed: Sequence[TaskResult], written: Sequence[TaskResult]) -> Dedup
         documents=sum(result.ledger.total().out.documents for result in hashed),
         duplicates=sum(result.payload["duplicates"] for result in written),
         without_key=sum(result.payload["without_key"] for result in hashed),
-    )
-
-
-def _intermediate(work: str, written: streams.Written) -> OutputFile:
-    return OutputFile(
-        set=work, path=written.path.removeprefix(work + "/"), bytes=written.bytes, checksum=written.checksum
     )

@@ -281,9 +281,14 @@ def _s3_sizes(prefix: str, *, exact: bool = False) -> dict[str, int]:
 
 
 def read_chunks(
-    path: str, *, start: int = 0, end: int | None = None, content: Content | None = None
+    path: str,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    content: Content | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Iterator[bytes]:
-    """The decompressed bytes of a file, in order, in chunks of at most `CHUNK_BYTES`.
+    """The decompressed bytes of a file, in order, in chunks of at most `chunk_bytes`.
 
     `start` and `end` are offsets into the file on disk: any byte of a plain file, frame borders of a zstd file;
     other compressions cannot be entered in the middle. `content` is what the file has to hold.
@@ -300,7 +305,7 @@ def read_chunks(
             if start:
                 raw.seek(start)
             length = None if end is None else end - start
-            for chunk in _decompressed(raw, compression, length):
+            for chunk in _decompressed(raw, compression, length, chunk_bytes):
                 offset += len(chunk)
                 yield chunk
     except _failures() as error:
@@ -329,13 +334,13 @@ def mistaken_for(path: str, what: str, *, bare: str) -> str | None:
         return None
 
 
-def _decompressed(raw: BinaryIO, compression: Compression, length: int | None) -> Iterator[bytes]:
+def _decompressed(raw: BinaryIO, compression: Compression, length: int | None, chunk_bytes: int) -> Iterator[bytes]:
     if compression == "":
-        yield from _limited(raw, length, CHUNK_BYTES)
+        yield from _limited(raw, length, chunk_bytes)
         return
     for out in _members(_limited(raw, length, _COMPRESSED_CHUNK_BYTES), compression):
-        for at in range(0, len(out), CHUNK_BYTES):
-            yield out[at : at + CHUNK_BYTES]
+        for at in range(0, len(out), chunk_bytes):
+            yield out[at : at + chunk_bytes]
 
 
 def _limited(raw: BinaryIO, length: int | None, chunk_bytes: int) -> Iterator[bytes]:
@@ -396,10 +401,10 @@ def _bounded(member: Any, fed: bytes) -> Iterator[bytes]:
 
 
 class InputStream:
-    """A decompressed file as `read(n)`; a context manager."""
+    """A decompressed file, or a part of it, as `read(n)`; a context manager. It takes what `read_chunks` does."""
 
-    def __init__(self, path: str) -> None:
-        self._chunks, self._rest = read_chunks(path), b""
+    def __init__(self, path: str, *, start: int = 0, end: int | None = None, chunk_bytes: int = CHUNK_BYTES) -> None:
+        self._chunks, self._rest = read_chunks(path, start=start, end=end, chunk_bytes=chunk_bytes), b""
 
     def read(self, n: int = -1) -> bytes:
         """The next `n` bytes (fewer only at the end), or all the rest."""
@@ -425,9 +430,9 @@ class InputStream:
         self.close()
 
 
-def open_input(path: str) -> InputStream:
-    """A file's decompressed bytes as a stream."""
-    return InputStream(path)
+def open_input(path: str, *, start: int = 0, end: int | None = None, chunk_bytes: int = CHUNK_BYTES) -> InputStream:
+    """A file's decompressed bytes, or a part of them, as a stream; see `read_chunks`."""
+    return InputStream(path, start=start, end=end, chunk_bytes=chunk_bytes)
 
 
 def read_bytes(path: str, *, limit: int = WHOLE_BYTES) -> bytes:

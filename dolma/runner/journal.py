@@ -23,7 +23,7 @@ from dolma.printable import printable
 from dolma.runner.standing import HEADER, JOURNAL, WORK
 from dolma.runner.task import TaskResult
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,6 @@ import gzip
 import json
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dolma.config import DedupeConfig
+from dolma.data import exchange
 from dolma.data.dataset import Dataset, Piece, Shard, pieces
 from dolma.data.documents import Reading
+from dolma.data.exchange import MEMORY
 from dolma.data.manifest import read_manifest
 from dolma.dedupers import exact as stage_module
-from dolma.dedupers.exact import bucket_count, bytes_per_key, dedupe, plan
-from dolma.dedupers.keys import Gate, key_of
+from dolma.dedupers.exact import dedupe, plan
 from dolma.dedupers.reference import duplicate_documents, duplicate_paragraphs, gate
 from dolma.errors import ConfigError, DataError, OutputExistsError
 from dolma.runner.options import RunOptions
@@ -272,7 +272,9 @@ def _corpus(folder: Path) -> Corpus:
 
 
 @pytest.mark.parametrize("by", ["text", "paragraphs"])
-def test_many_buckets_chunks_and_pieces_change_nothing(corpora: Make, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+def test_many_partitions_chunks_merges_and_pieces_change_nothing(
+    corpora: Make, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
     rng = random.Random(5)
     shard = ["\n".join(rng.choices(PARAGRAPHS, k=3)) for _ in range(300)]
     whole, cut = corpora(), corpora()
@@ -284,24 +286,12 @@ def test_many_buckets_chunks_and_pieces_change_nothing(corpora: Make, monkeypatc
         return pieces(shard, piece_bytes=shard.size // 3)
 
     monkeypatch.setattr(stage_module, "pieces", small_pieces)
-    monkeypatch.setattr(stage_module, "bucket_count", lambda shards, *, bytes_per_key: 8)
-    monkeypatch.setattr(stage_module, "CHUNK_KEYS", 64)
+    monkeypatch.setattr(stage_module, "_BYTES_PER_KEY", MEMORY // 64)
+    monkeypatch.setattr(stage_module, "_PARTITION_BYTES", 2_000)
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(exchange, "FAN_IN", 3)
     cut.dedupe(by=by, reading=Reading(batch_bytes=2_000))
     assert cut.rows() == whole.rows()
-
-
-def test_buckets_grow_with_the_input() -> None:
-    shard = Shard(path="a/documents/a.jsonl", name="a.jsonl", root="a", inner="a.jsonl", size=1000)
-    sizes = [1000, 1 << 30, 1 << 40, 1 << 60]
-    found = [bucket_count([replace(shard, size=size)], bytes_per_key=512) for size in sizes]
-    assert found == [1, 4, 4096, 16384]
-
-
-def test_short_documents_make_more_buckets(corpus: Corpus) -> None:
-    corpus.write_texts("a.jsonl", ["é" * 5, "x" * 10, ""])
-    shards = Dataset(documents=(str(corpus.folder / "documents" / "*"),)).shards()
-    assert bytes_per_key(shards, key_of("text", Gate()), Reading()) == 10
-    assert bytes_per_key(shards, key_of("text", Gate(min_length=100)), Reading()) == 20
 
 
 # --- bad records, formats, plan --------------------------------------------------------------------------------------
@@ -386,7 +376,7 @@ def test_a_run_that_broke_off_goes_on_where_it_was(corpora: Make, monkeypatch: p
         raise DataError("the disk is full")
 
     with monkeypatch.context() as patch, pytest.raises(DataError, match="disk is full"):
-        patch.setattr(stage_module.GroupBucket, "__call__", fail)
+        patch.setattr(stage_module.GroupKeys, "__call__", fail)
         broken.dedupe()
     assert not broken.files() or all(path.suffix != ".parquet" for path in broken.files())
     with monkeypatch.context() as patch:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma.dedupers.grouping import bucket_bounds, group_equal
+from dolma.dedupers.grouping import group_equal
 
 words = st.sampled_from([0, 1, 2, 1 << 63, (1 << 64) - 1])
 
@@ -35,12 +35,3 @@ def test_hashes_that_share_their_first_word_are_told_apart() -> None:
 def test_the_first_of_a_group_leads_it() -> None:
     groups = group_equal(np.array([[5, 0], [3, 0], [5, 0]], dtype=np.uint64))
     assert groups.leads.tolist() == [True, True, False]
-
-
-@pytest.mark.parametrize("n_buckets", [1, 2, 16384])
-def test_buckets_cover_all_hashes_in_order(n_buckets: int) -> None:
-    hashes = np.sort(np.random.default_rng(0).integers(0, 1 << 64, size=(100, 2), dtype=np.uint64), axis=0)
-    bounds = bucket_bounds(hashes, n_buckets=n_buckets)
-    buckets = np.repeat(np.arange(n_buckets), np.diff(bounds))
-    bits = n_buckets.bit_length() - 1
-    assert buckets.tolist() == [value >> (64 - bits) if bits else 0 for value in hashes[:, 0].tolist()]
