@@ -50,7 +50,7 @@ from dolma.runner.merging import partitioned
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
 from dolma.runner.report import BESIDE, StageReport
-from dolma.runner.stage import StageRun, Unfinished, open_stage
+from dolma.runner.stage import StageRun, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 
@@ -99,16 +99,12 @@ def dedupe(
     shards = identified(dataset.shards())
     called = {"name": config.name, "folder": dataset.attributes or BESIDE}
     with open_stage(_file_sets(dataset, shards, config, reading), options=options, reporter=reporter) as stage:
-        if stage.complete:
-            return stage.noted(DedupeNotes, **called)
+        stage.leave_if_complete()
         parts = [piece for shard in shards for piece in pieces(shard)]
         memory = stage.options.max_memory or MEMORY
         hashing = HashPiece(work=stage.work_folder, key=key, reading=reading, memory=memory)
         compile_by_calling(stage.reporter, key)
-        try:
-            hashed = stage.run("hash", [_hash_task(i, piece) for i, piece in enumerate(parts)], hashing)
-        except Unfinished as unfinished:
-            return unfinished.report.detailed(DedupeNotes(), **called)
+        hashed = stage.run("hash", [_hash_task(i, piece) for i, piece in enumerate(parts)], hashing)
         _check_field(config, shards, hashed)
         marks = _grouped(stage, [_file(result, "keys") for result in hashed], memory=memory)
         writing = WriteShard(
@@ -121,6 +117,7 @@ def dedupe(
         notes = _notes(hashed, written)
         report = stage.finish([*counted, *written], notes=msgspec.to_builtins(notes))
         return report.detailed(notes, **called)
+    return stage.noted(DedupeNotes, **called)
 
 
 def outputs_of(config: DedupeConfig) -> Mapping[str, Output]:

@@ -12,6 +12,7 @@
     ├── WriteError              1   an output cannot be written: the disk is full, or nobody may write there
     ├── SkippedRecordsError     4   the run finished, but skipped more records than `--max-errors` allows
     └── UnmeasuredError         4   the run finished, but taggers failed on more documents than `--max-errors` allows
+    └── Unfinished          5   this part of the stage is done, others are not (`--no-wait`)
 
 Every message says what was given, what was expected and, on a line of its own, indented by two spaces, what to type
 next. What comes from elsewhere stands in it by `!r` or as `printable`, so that it has no lines of its own.
@@ -116,6 +117,12 @@ class UnmeasuredError(DolmaError):
     """The run finished, but taggers failed on more documents than allowed."""
 
     exit_status = 4
+
+
+class Unfinished(DolmaError):
+    """This shard's part of a stage is done as far as it can be, and those of others are not."""
+
+    exit_status = 5
 
 
 # What Dolma 1.x, datatrove and Hugging Face call what has another name here, the first of these that there is, or none;

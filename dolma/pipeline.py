@@ -481,8 +481,9 @@ def write_recipe(recipe: Recipe) -> bool:
 
     assert recipe.output is not None
     path = streams.join(recipe.output, RECIPE)
+    empty = not streams.list_files(recipe.output)  # looked at first: another shard may be writing the recipe
     there = streams.read_bytes(path) if streams.exists(path) else None
-    ours = there is not None or not streams.list_files(recipe.output)
+    ours = empty or there is not None
     if ours and there != (resolved := dump_recipe(recipe)):
         streams.write_bytes(path, resolved)
     return ours
@@ -504,8 +505,6 @@ def write_recipe_beside(recipe: Recipe, report: StageReport[Any]) -> None:
     from dolma.data import streams
     from dolma.data.manifest import RECIPE
 
-    if report.waiting:
-        return
     for manifest in report.manifests:
         path = streams.join(manifest.rpartition("/")[0], RECIPE)
         # A stage that was complete before may have been killed just before its recipe was written.

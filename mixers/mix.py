@@ -50,7 +50,7 @@ from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
 from dolma.runner.report import StageReport
-from dolma.runner.stage import StageRun, Unfinished, merged_of, open_stage
+from dolma.runner.stage import StageRun, merged_of, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 
@@ -80,24 +80,17 @@ def mix(
         inputs=inputs_of(subject),
     )
     with open_stage([file_set], options=options, reporter=reporter) as stage:
-        if stage.complete:
-            done = stage.noted(MixNotes)
-            return replace(done, warnings=done.details.warnings)
+        stage.leave_if_complete()
         layout = Layout(output=output, work=stage.work_folder, format=config.format)
         specs = subject.specs()
-        try:
-            made = (
-                _sampled(subject, stage, layout, specs, seed)
-                if config.sources
-                else _kept(stage, layout, specs, subject)
-            )
-        except Unfinished as unfinished:
-            return unfinished.report.detailed(MixNotes())
+        made = _sampled(subject, stage, layout, specs, seed) if config.sources else _kept(stage, layout, specs, subject)
         parts = _parts_tasks(specs)
         joined = stage.run("join", parts, JoinParts(layout=layout)) if parts else []
         notes = _notes(subject, made)
         report = stage.finish([*made.judged, *made.written, *joined], notes=msgspec.to_builtins(notes))
         return report.detailed(notes, warnings=notes.warnings)
+    done = stage.noted(MixNotes)
+    return replace(done, warnings=done.details.warnings)
 
 
 def check(dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping[str, Output]]) -> None:
@@ -154,7 +147,7 @@ def preview(
         DataError: a file cannot be read, attributes do not fit their documents, or a rule has no answer.
     """
     subject = subject_of(dataset, config, reading or Reading())
-    options = msgspec.structs.replace(options or RunOptions(), shard=None)
+    options = (options or RunOptions()).whole()
     with tempfile.TemporaryDirectory(prefix="dolma-mix-") as folder:
         file_set = FileSet(folder=folder, stage="mix", name="preview", config={}, inputs=[])
         with open_stage([file_set], options=options, reporter=reporter) as stage:
@@ -166,9 +159,7 @@ def preview(
                 for found in decided.candidates()
             ]
             notes, ledger = _notes(subject, made), merged_of([*made.judged, *made.written])
-            return StageReport(
-                stage="mix", name="preview", folder="", ledger=ledger, details=notes, warnings=notes.warnings
-            )
+    return StageReport(stage="mix", name="preview", folder="", ledger=ledger, details=notes, warnings=notes.warnings)
 
 
 # --- running ---------------------------------------------------------------------------------------------------------

@@ -25,8 +25,8 @@ from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter, advance
 from dolma.runner.report import BESIDE, StageReport
-from dolma.runner.stage import Unfinished, open_stage
-from dolma.runner.standing import standing, why_again
+from dolma.runner.stage import left_to_make, open_stage
+from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.taggers.compiling import characters_of, compile_kernels
 from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, first_of, measure, outputs_of, select
@@ -114,21 +114,16 @@ def _tag(
         _Plan(spec, tagger, _file_sets(dataset, shards, config, spec, tagger, reading))
         for spec, tagger in zip(specs, taggers, strict=True)
     ]
-    reports, todo = [], []
-    for plan in plans:
-        report = _report_if_complete(plan, options)
-        if report is None:
-            todo.append(plan)
-        else:
-            reports.append(report)
+    left = left_to_make([plan.sets for plan in plans])
+    todo = [plans[i] for i in left]
+    reports = [_report_of(plan, options) for i, plan in enumerate(plans) if i not in left]
     said = partial(said_of_fields, taggers, shards=shards, reading=reading)
     joined_of = partial(_joined, said=said, folder=dataset.attributes or BESIDE)
     if not todo:
         return joined_of(reports)
     sets = [file_set for plan in todo for file_set in plan.sets]
     with open_stage(sets, options=options, reporter=reporter, executor=executor) as stage:
-        if stage.complete:
-            return joined_of([*reports, stage.report()])
+        stage.leave_if_complete()
         work = TagWork(
             dataset=dataset,
             specs=tuple(plan.spec for plan in todo),
@@ -141,15 +136,13 @@ def _tag(
         tasks = [Task(key=piece.key, size=piece.size, spec=piece, file=piece.shard.path) for piece in parts]
         compile_kernels(work.specs, stage.reporter)
         began = time.perf_counter()
-        try:
-            results = stage.run("measure", tasks, work)
-        except Unfinished as unfinished:
-            return joined_of([*reports, unfinished.report])
+        results = stage.run("measure", tasks, work)
         elapsed = time.perf_counter() - began
         joins = _join_tasks(parts)
         joined = stage.run("join", joins, JoinWork(tag=work)) if joins else []
         profile = profile_of([result.payload for result in results], elapsed=elapsed)
         return joined_of([*reports, stage.finish([*results, *joined])], profile=profile)
+    return joined_of([*reports, stage.report()])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,11 +236,10 @@ def _declared(output: Any) -> dict[str, str]:
     return {"kind": output.kind, "meaning": output.meaning, "unit": output.unit, "range": output.range}
 
 
-def _report_if_complete(plan: _Plan, options: RunOptions | None) -> StageReport[None] | None:
-    if any(standing(file_set).kind != "complete" for file_set in plan.sets):
-        return None
+def _report_of(plan: _Plan, options: RunOptions | None) -> StageReport[None]:
     with open_stage(plan.sets, options=options) as stage:
-        return stage.report()
+        pass
+    return stage.report()
 
 
 def _joined(
@@ -261,8 +253,7 @@ def _joined(
     made = [report for report in reports if not report.complete_before]
     ledger = (made or reports)[-1].ledger
     ledger.fields = {field: n for report in reports for field, n in report.ledger.fields.items()}
-    waiting = sum(report.waiting for report in reports)
-    remarks, gaps = ((), ()) if waiting else said(ledger)
+    remarks, gaps = said(ledger)
     unmeasured = [
         f"{kind}: {n:,} documents have no values; {kind.partition(':')[0]}.{ERROR} says why"
         for kind, n in ledger.errors.items()
@@ -272,7 +263,6 @@ def _joined(
         name="tag",
         folder=folder,
         complete_before=not made,
-        waiting=waiting,
         ledger=ledger,
         manifests=[path for report in reports for path in report.manifests],
         outputs=sum(report.outputs for report in reports),

@@ -41,7 +41,7 @@ STATUS = {
     "DolmaError": 1,
     "SkippedRecordsError": 4,
     "UnmeasuredError": 4,
-    "Unfinished": 1,
+    "Unfinished": 5,
 }
 AREAS = {
     "Recipes and options": (
@@ -246,7 +246,8 @@ def page() -> str:
         "Every message of dolma: what causes it, an input that shows it, and what to do. Search this page for words",
         "of the message; … stands for what differs from case to case.\n",
         "The exit status tells the kind of error: 1 a failure of dolma or of a worker, 2 a wrong recipe or option,",
-        "3 wrong data, 4 finished, but with more records left out than `--max-errors` allows.",
+        "3 wrong data, 4 finished, but with more records left out than `--max-errors` allows, 5 this shard is done,",
+        "others are not.",
     ]
     for area, files in AREAS.items():
         here = sorted(text for text, found in there.items() if found[0].file.startswith(files) and text in known)

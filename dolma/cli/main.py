@@ -1,7 +1,8 @@
 """The `dolma` command: finds the subcommand, and turns errors into messages and exit statuses.
 
 Exit statuses: 0 done; 1 a failure of ours or of a worker; 2 the recipe or a flag is wrong; 3 the data is wrong;
-4 done, but more records were left out, or not measured, than `--max-errors` allows; 130 interrupted.
+4 done, but more records were left out, or not measured, than `--max-errors` allows; 5 this shard is done, others are
+not (`--no-wait`); 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import click
 
 from dolma import __version__
 from dolma.cli.printing import say, say_help, say_message, say_usage_error
-from dolma.errors import ConfigError, DolmaError, did_you_mean
+from dolma.errors import ConfigError, DolmaError, Unfinished, did_you_mean
 from dolma.printable import printable
 
 COMMANDS = {
@@ -114,7 +115,8 @@ def run(arguments: list[str]) -> int:
         say_message(f"error: {named}{error.strerror or error}\n  put that right, and run the same command again")
         return 1
     except DolmaError as error:
-        say_message(f"error: {error}")
+        word = "unfinished" if isinstance(error, Unfinished) else "error"
+        say_message(f"{word}: {error}")
         return error.exit_status
     return status or 0
 

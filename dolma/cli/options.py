@@ -256,6 +256,21 @@ running_options = _stacked(
         help="Run the I-th of N parts here, the others elsewhere (Slurm arrays).",
     ),
     option(
+        "--wait/--no-wait",
+        section="Running",
+        default=True,
+        show_default=False,
+        help="A shard waits for the others, or ends with status 5 and says for which.  [default: wait]",
+    ),
+    option(
+        "--take-over",
+        section="Running",
+        type=click.IntRange(min=1),
+        metavar="I",
+        multiple=True,
+        help="Do the tasks of the dead shard I here, too. Repeatable.",
+    ),
+    option(
         "--overwrite", section="Running", is_flag=True, show_default=False, help="Replace outputs of other settings."
     ),
     option("--dry-run", section="Running", is_flag=True, show_default=False, help="Print the plan and touch nothing."),

@@ -95,7 +95,5 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
             show_report(report, brief=True)
             report.check_skipped(recipe.max_errors)
             check_first_pass(recipe, report)
-            if report.waiting:
-                return
     show_run(recipe, reports)
     check_measured(reports, recipe)

@@ -10,7 +10,9 @@ Records name outputs by the number of their set, so that a run may be resumed fr
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import msgspec
 import xxhash
@@ -24,6 +26,7 @@ from dolma.runner.standing import HEADER, JOURNAL, WORK
 from dolma.runner.task import TaskResult
 
 FORMAT_VERSION = 2
+REMOTE_READERS = 16  # records read at once where each costs a round trip
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,21 +91,40 @@ class Journal:
         streams.write_bytes(self._path(phase, key), encoded)
         return _placed(msgspec.json.decode(encoded, type=Record).result, self._folders)
 
-    def read(self, phase: str, key: str) -> TaskResult | None:
-        """The result of a task that was finished and whose outputs are still there, in size; else None."""
+    def read(self, phase: str, keys: Iterable[str]) -> dict[str, TaskResult]:
+        """The results, by key, of those tasks that are finished and whose outputs are still there, in size."""
+        there = {path.rpartition("/")[2] for path in streams.list_files(self._folder(phase))}
+        found = [key for key in keys if _name(key) in there]
+        read = partial(self._read, phase)
+        if streams.is_url(self._home):
+            with ThreadPoolExecutor(REMOTE_READERS) as pool:
+                results = list(pool.map(read, found))
+        else:
+            results = list(map(read, found))
+        return {key: result for key, result in zip(found, results, strict=True) if result is not None}
+
+    def _read(self, phase: str, key: str) -> TaskResult | None:
+        path = self._path(phase, key)
         try:
-            record = decode_json(streams.read_bytes(self._path(phase, key)), Record)
+            record = decode_json(streams.read_bytes(path), Record)
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
-            raise DataError(f"not a task's record: {error}", file=self._path(phase, key)) from error
+            raise DataError(f"not a task's record: {error}", file=path) from error
         result = _placed(record.result, self._folders)
         return result if all(_is_there(out) for out in result.outputs) else None
 
-    def _path(self, phase: str, key: str) -> str:
+    def _folder(self, phase: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", phase):
             raise ValueError(f"phase {phase!r}: letters, digits, '-' and '_' only")
-        return streams.join(self._home, phase, f"{xxhash.xxh3_128_hexdigest(key.encode())}.json")
+        return streams.join(self._home, phase)
+
+    def _path(self, phase: str, key: str) -> str:
+        return streams.join(self._folder(phase), _name(key))
+
+
+def _name(key: str) -> str:
+    return f"{xxhash.xxh3_128_hexdigest(key.encode())}.json"
 
 
 def _placed(result: TaskResult, places: dict[str, str]) -> TaskResult:

@@ -44,9 +44,10 @@ class RunLock:
         for lock in self._locks:
             lock.shared()
 
-    def wait_alone(self) -> bool:
-        """Take all once the others let go, in one order for all shards; False when one of them removed any."""
-        return all(lock.wait_alone() for lock in self._locks)
+    @property
+    def guards(self) -> bool:
+        """Whether the folders lie where there are locks; known once they were taken."""
+        return all(lock.guards for lock in self._locks)
 
     def release(self) -> None:
         """Let go of all; fine when not held."""
@@ -61,12 +62,13 @@ class RunLock:
 class FolderLock:
     """The lock of a run whose journal is in `folder`; not yet held."""
 
-    __slots__ = ("_descriptor", "_path", "folder")
+    __slots__ = ("_descriptor", "_path", "folder", "guards")
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._path = None if streams.is_url(folder) else os.path.join(folder.removeprefix("file://"), "lock")
         self._descriptor: int | None = None
+        self.guards = self._path is not None
 
     def alone(self) -> bool:
         """Take the lock for this process alone; False when another one holds it."""
@@ -83,15 +85,6 @@ class FolderLock:
         while not self._take(fcntl.LOCK_SH):
             if time.monotonic() > give_up:
                 raise self.taken()
-            time.sleep(0.05)
-
-    def wait_alone(self) -> bool:
-        """Take the lock for this process alone once the others let go; False when one of them removed it."""
-        while True:
-            if self._path is not None and not os.path.exists(self._path):
-                return False
-            if self._take(fcntl.LOCK_EX):
-                return True
             time.sleep(0.05)
 
     def release(self) -> None:
@@ -119,6 +112,7 @@ class FolderLock:
             return False
         except OSError as error:
             if error.errno in _UNSUPPORTED:
+                self.guards = False
                 return True
             raise
         if self._is_current():

@@ -44,6 +44,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """The Ray cluster to join (`host:port` or "auto"); None starts one on this machine."""
     shard: tuple[int, int] | None = None
     """`(i, n)`: run only the `i`-th (from 1) of `n` parts here; the others run elsewhere on the same folders."""
+    wait: bool = True
+    """Whether a shard waits at the end of a phase for the others; if not, `Unfinished` says what is missing."""
+    take_over: tuple[int, ...] = ()
+    """Shards that have died: their tasks are done here too."""
     overwrite: bool = False
     """Remove outputs of another configuration first."""
     max_errors: int = 0
@@ -59,6 +63,13 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         if self.shard is not None and not 1 <= self.shard[0] <= self.shard[1]:
             i, n = self.shard
             raise ConfigError(f"shard is {i}/{n}; i is from 1 to n\n  write `--shard 1/{max(n, 1)}` for the first part")
+        n_shards = self.shard[1] if self.shard is not None else 0
+        if any(not 1 <= dead <= n_shards for dead in self.take_over):
+            raise ConfigError(
+                f"take_over is {', '.join(map(str, self.take_over))}, of {n_shards} shards\n"
+                "  write `--shard 1/8 --take-over 3` to do the tasks of shard 3 too; "
+                "without `--shard` everything is done here"
+            )
         if self.max_memory is not None and self.max_memory < LEAST_MEMORY:
             raise ConfigError(
                 f"max_memory is {self.max_memory:,} bytes; at least {LEAST_MEMORY:,}\n  write `--max-memory 2GB`"
@@ -67,6 +78,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigError(f"max_errors is {self.max_errors}; 0 or more")
         if self.address is not None and self.executor != "ray":
             raise ConfigError("an address is for the Ray executor only\n  add `--executor ray`")
+
+    def whole(self) -> RunOptions:
+        """The same without shards: everything is done here."""
+        return msgspec.structs.replace(self, shard=None, take_over=())
 
 
 def bytes_of(text: str) -> int:

@@ -31,7 +31,7 @@ _REPAIRS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class StageReport(Generic[D]):
-    """What a stage did. `waiting` tasks are left to other shards; `outputs` and `bytes` count files and their size.
+    """What a stage did. `outputs` and `bytes` count files and their size.
 
     `folder` is where they are, "" where nothing stays. `remarks` and `warnings` are lines for a person. `done` says
     what came of it where the ledger does not, `stopped` how far it came where a signal has ended it. `details` is what
@@ -42,7 +42,6 @@ class StageReport(Generic[D]):
     name: str
     folder: str
     complete_before: bool = False
-    waiting: int = 0
     ledger: Ledger = dataclasses.field(default_factory=Ledger)
     manifests: Sequence[str] = ()
     outputs: int = 0
@@ -70,8 +69,6 @@ class StageReport(Generic[D]):
         """What came of it, in words."""
         if self.complete_before:
             return f"nothing to do, {self.folder} is complete and unchanged"
-        if self.waiting:
-            return f"this part is done; {self.waiting} tasks wait for the other shards"
         if self.done:
             return self.done
         text = _of_documents(self.ledger)

@@ -7,6 +7,7 @@ first set holds one record per finished task. A record is written after the task
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
@@ -16,7 +17,7 @@ import msgspec
 from dolma.data import manifest as manifests
 from dolma.data import streams
 from dolma.data.manifest import FileSet, OutputFile
-from dolma.errors import DolmaError, OutputExistsError
+from dolma.errors import OutputExistsError, Unfinished
 from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.journal import Journal, header_of, read_header, write_header
@@ -26,21 +27,19 @@ from dolma.runner.lock import RunLock
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter
 from dolma.runner.report import StageReport
+from dolma.runner.shares import Share
 from dolma.runner.standing import JOURNAL, WORK, Standing, standing
 from dolma.runner.task import Task, TaskResult, Work
 
 E = TypeVar("E")
 
 
-class Unfinished(DolmaError):
-    """This part of the stage is done and other parts are not; `report` says how many tasks wait for them."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+"""Seconds between two looks at what other shards have done."""
 
-    def __init__(self, report: StageReport[None]) -> None:
-        self.report = report
-        super().__init__(
-            f"{report.stage}: {report.waiting} tasks are left to other shards\n"
-            "  run the same command with every other `--shard i/n`; the last one to end finishes the stage"
-        )
+
+class _Complete(Exception):
+    """The file sets are there. Ends with the block of the `StageRun`, which see."""
 
 
 def open_stage(
@@ -64,7 +63,18 @@ def open_stage(
 class StageRun:
     """The making of some file sets. Use as a context manager: leaving it stops the workers and lets go of the folders.
 
-    `complete`: everything is there already, and nothing is left to run; `report` says what.
+    `complete`: everything is there already, and nothing is left to run; `report` says what. The block is left early
+    when that is so, and when other shards have made everything meanwhile:
+
+        with open_stage(sets, options=options) as run:
+            run.leave_if_complete()
+            results = run.run("write", tasks, work)
+            return run.finish(results)
+        return run.report()
+
+    Several shards (`options.shard`) make the same calls in the same order. Each does its tasks of a phase and waits
+    until the records of all are there. So each of them does what stands between two phases, from the same results, and
+    has to come to the same. It writes nothing into the file sets: a file that is made of all results is a task, too.
     """
 
     def __init__(
@@ -78,8 +88,9 @@ class StageRun:
         self._journal = Journal(sets)
         self._header = header_of(sets)
         self._lock = RunLock([streams.join(file_set.folder, JOURNAL) for file_set in sets])
+        self._share = Share.of_options(options)
+        self._patience = _Patience(reporter, wait=options.wait)
         self._executor = executor
-        self._phases = 0
         self._finished = False
         self.complete = self._settle_complete() or self._begin()
 
@@ -88,12 +99,13 @@ class StageRun:
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    ) -> bool:
         try:
             if self._executor is not None:
                 self._executor.close()
         finally:
             self._lock.release()
+        return kind is _Complete
 
     # --- before: what is there ------------------------------------------------------------------------------------
 
@@ -110,25 +122,28 @@ class StageRun:
         return True
 
     def _begin(self) -> bool:
-        """Take the folders for this run; True when another shard has completed it in the meantime."""
-        if not self._lock.alone():
-            if self.options.shard is None:
+        """Take the folders for this run; True when others have completed it in the meantime."""
+        while True:
+            alone = self._lock.alone()
+            if not alone and self.options.shard is None:
                 raise self._lock.taken()
-            self._lock.shared()
-            self._join_shards()
-            return False
-        found = [standing(file_set) for file_set in self.sets]
-        if all(state.kind == "complete" for state in found):
+            try:
+                if not alone:
+                    self._lock.shared()
+                found = [standing(file_set) for file_set in self.sets]
+                complete = all(state.kind == "complete" for state in found)
+                begun = not complete and (self._prepare(found) if alone else self._join())
+                if begun and self.options.shard is not None:
+                    self._lock.shared()
+            except BaseException:
+                self._lock.release()
+                raise
+            if begun:
+                return False
             self._lock.release()
-            return True
-        try:
-            self._prepare(found)
-        except BaseException:
-            self._lock.release()
-            raise
-        if self.options.shard is not None:
-            self._lock.shared()
-        return False
+            if complete:
+                return True
+            self._patience.wait(self.name, f"shard 1/{self._share.of}, which prepares the folders")
 
     def _check_free(self, found: list[Standing]) -> None:
         for file_set, state in zip(self.sets, found, strict=True):
@@ -147,16 +162,20 @@ class StageRun:
                     "  they are never overwritten: move them away, or give another output folder"
                 )
 
-    def _prepare(self, found: list[Standing]) -> None:
+    def _prepare(self, found: list[Standing]) -> bool:
+        """Make the folders those of this run; False when that is left to the first shard."""
         self._check_free(found)
-        resumed = read_header(self.sets[0].folder) == self._header
-        for file_set, state in zip(self.sets, found, strict=True):
+        headers = [read_header(file_set.folder) for file_set in self.sets]
+        others = [header not in (None, self._header) for header in headers]
+        replaced = [state.kind in ("other", "altered") for state in found]
+        if any(others + replaced) and not (self._share.finishes or self._lock.guards):
+            return False
+        for file_set, state, header in zip(self.sets, found, headers, strict=True):
             if state.kind in ("other", "altered"):
                 assert state.manifest is not None
                 self.reporter.note(f"{self.name}: replacing {file_set.folder}: {state.because}")
                 _remove_outputs(file_set.folder, [out.path for out in state.manifest.outputs])
                 streams.remove(streams.join(file_set.folder, manifests.NAME))
-            header = read_header(file_set.folder)
             if header is not None and header != self._header:
                 if state.kind == "bare":
                     _remove_outputs(file_set.folder, state.strays)
@@ -165,16 +184,19 @@ class StageRun:
                 write_header(file_set.folder, self._header)
             if self.options.shard is None:
                 streams.remove_temporaries(file_set.folder)
-        if resumed:
+        if headers[0] == self._header:
             self.reporter.note(f"{self.name}: going on with the unfinished run in {self.sets[0].folder}")
+        return True
 
-    def _join_shards(self) -> None:
-        if any(read_header(file_set.folder) != self._header for file_set in self.sets):
-            self._lock.release()
+    def _join(self) -> bool:
+        """Whether other shards have made the folders those of this run; False when one has just finished there."""
+        headers = [read_header(file_set.folder) for file_set in self.sets]
+        if any(header not in (None, self._header) for header in headers):
             raise OutputExistsError(
                 f"{self.sets[0].folder}: another run with another configuration is at work in this folder\n"
                 "  every shard of a run takes the same configuration and the same inputs"
             )
+        return None not in headers
 
     def _discard_journal(self, folder: str) -> None:
         lock = streams.join(folder, JOURNAL, "lock")
@@ -183,34 +205,56 @@ class StageRun:
                 streams.remove(path)
         streams.remove_tree(streams.join(folder, WORK))
 
+    def leave_if_complete(self) -> None:
+        """Leave the `with` block of this run when there is nothing to do."""
+        if self.complete:
+            raise _Complete
+
     # --- running --------------------------------------------------------------------------------------------------
 
     def run(self, phase: str, tasks: Sequence[Task], work: Work) -> list[TaskResult]:
         """The results of these tasks, in their order; what an earlier run has finished is not done again.
 
         Raises:
-            Unfinished: this is one shard of several, and the others have not finished this first phase.
+            Unfinished: this is one shard of several that is not to wait, and others have not finished this phase.
             DolmaError: what the work raised; other exceptions come as `WorkerError`.
         """
         if self.complete or self._finished:
             raise ValueError(f"{self.name}: the stage is complete; there is nothing to run")
         _check_keys(tasks)
-        results = {i: self._journal.read(phase, task.key) for i, task in enumerate(tasks)}
-        mine = self._share(len(tasks))
-        self._run_here(phase, tasks, [i for i in mine if results[i] is None], work, results)
-        self._phases += 1
-        if self.options.shard is not None and self._phases == 1:
-            self._await_shards(phase, tasks, results)
-        return [result for _, result in sorted(results.items()) if result is not None]
+        results: dict[int, TaskResult] = {}
+        self._collect(phase, tasks, results)
+        self._run_here(phase, tasks, [i for i in self._share.mine(len(tasks)) if i not in results], work, results)
+        while missing := self._collect(phase, tasks, results):
+            self._wait(phase, self._share.named(missing))
+        return [results[i] for i in range(len(tasks))]
 
-    def _share(self, n_tasks: int) -> range:
-        if self.options.shard is None or self._phases:
-            return range(n_tasks)
-        i, n = self.options.shard
-        return range(i - 1, n_tasks, n)
+    def _collect(self, phase: str, tasks: Sequence[Task], results: dict[int, TaskResult]) -> list[int]:
+        """Add the results that the journal has and `results` lacks; the numbers of the tasks that still have none."""
+        missing = [i for i in range(len(tasks)) if i not in results]
+        found = self._journal.read(phase, [tasks[i].key for i in missing]) if missing else {}
+        results.update((i, found[tasks[i].key]) for i in missing if tasks[i].key in found)
+        return [i for i in missing if i not in results]
+
+    def _wait(self, where: str, whom: str) -> None:
+        """Let some time pass for other shards.
+
+        Raises:
+            _Complete: they have completed the file sets.
+            Unfinished: this shard is not to wait.
+        """
+        begun = read_header(self.sets[0].folder) == self._header  # looked at first: it goes after the manifests come
+        if streams.exists(self._manifest_paths()[-1]) and all(standing(one).kind == "complete" for one in self.sets):
+            raise _Complete
+        if not begun:
+            raise OutputExistsError(
+                f"{printable(self.sets[0].folder)}: the journal of this run is gone, and its outputs are not complete"
+                "\n  run the same command again, and leave the folder alone meanwhile"
+            )
+        self._patience.wait(f"{self.name}: {where}", whom)
 
     def _run_here(
-        self, phase: str, tasks: Sequence[Task], todo: list[int], work: Work, results: dict[int, TaskResult | None]
+        self, phase: str, tasks: Sequence[Task], todo: list[int], work: Work, results: dict[int, TaskResult]
     ) -> None:
         def take(index: int, result: TaskResult) -> None:
             task = tasks[todo[index]]
@@ -226,28 +270,26 @@ class StageRun:
         finally:
             self.reporter.finish()
 
-    def _await_shards(self, phase: str, tasks: Sequence[Task], results: dict[int, TaskResult | None]) -> None:
-        for i, task in enumerate(tasks):
-            results[i] = results[i] or self._journal.read(phase, task.key)
-        waiting = sum(result is None for result in results.values())
-        if waiting:
-            raise Unfinished(
-                self._report(ledger=merged_of(results.values()), manifests=[], outputs=[], waiting=waiting)
-            )
-        self._lock.release()
-        if not self._lock.wait_alone() or read_header(self.sets[0].folder) != self._header:
-            raise Unfinished(self.report())  # another shard saw the end first and has finished the stage
-
     # --- after: manifests -----------------------------------------------------------------------------------------
 
     def finish(self, results: Sequence[TaskResult], *, notes: Mapping[str, Any] | None = None) -> StageReport[None]:
-        """Write the manifests of these results (of all phases that wrote outputs or counted documents).
+        """Write the manifests of these results, then remove the journal and the work folder; the last call of a stage.
 
-        `notes` goes into each manifest as it is. Outputs in the work folder are not the stage's and are left out.
+        `results` are those of all phases that wrote outputs or counted documents, each task's once: their ledgers are
+        added up, and their outputs are what the manifests list, in this order. Outputs in the work folder are not the
+        stage's and are left out. `notes` goes into each manifest as it is. So both have to follow from the results and
+        the settings alone: no clock, no machine, nothing of how tasks were shared.
+
+        A kill before the last manifest leaves an unfinished run, which the same command goes on with; a kill after it
+        leaves a complete stage with remains that the next look removes. Of several shards the first one, or who has
+        taken over from it, writes the manifests; each other one leaves the block when they are there.
 
         Raises:
             LedgerError: the accounts do not balance.
+            Unfinished: this shard is not to wait for the one that writes the manifests.
         """
+        while not self._share.finishes:
+            self._wait("all tasks are done", f"shard 1/{self._share.of}, which ends the stage")
         ledger = merged_of(results)
         ledger.check(self.name)
         outputs = [out for result in results for out in result.outputs if out.set != self.work_folder]
@@ -287,16 +329,13 @@ class StageRun:
         notes = msgspec.convert(manifest.notes if manifest is not None else {}, kind)
         return self.report().detailed(notes, **changes)
 
-    def _report(
-        self, *, ledger: Ledger, manifests: list[str], outputs: list[OutputFile], waiting: int = 0
-    ) -> StageReport[None]:
+    def _report(self, *, ledger: Ledger, manifests: list[str], outputs: list[OutputFile]) -> StageReport[None]:
         return StageReport(
             stage=self.name,
             name=self.name,
             folder=self.sets[0].folder,
             details=None,
             complete_before=self.complete,
-            waiting=waiting,
             ledger=ledger,
             manifests=manifests,
             outputs=len(outputs),
@@ -314,9 +353,50 @@ class StageRun:
             streams.remove_tree(streams.join(file_set.folder, JOURNAL))
 
 
-def merged_of(results: Iterable[TaskResult | None]) -> Ledger:
+def left_to_make(groups: Sequence[Sequence[FileSet]]) -> list[int]:
+    """The groups of file sets, by number, that are not complete.
+
+    Complete ones whose unfinished run is to make the others as well are among them: it was killed between two
+    manifests, or is writing them now, and its records are of all of them.
+    """
+    left = {i for i, sets in enumerate(groups) if any(standing(one).kind != "complete" for one in sets)}
+    begun = [i for i, sets in enumerate(groups) if i in left or any(read_header(one.folder) for one in sets)]
+    sets = [one for i in begun for one in groups[i]]
+    together = bool(left) and all(read_header(one.folder) == header_of(sets) for one in sets)
+    return begun if together else sorted(left)
+
+
+def merged_of(results: Iterable[TaskResult]) -> Ledger:
     """The sum of the results' ledgers."""
-    return merged([result.ledger for result in results if result is not None])
+    return merged([result.ledger for result in results])
+
+
+class _Patience:
+    """Waits for other shards, and says what for when that changes."""
+
+    __slots__ = ("_pause", "_reporter", "_said", "_wait")
+
+    def __init__(self, reporter: Reporter, *, wait: bool) -> None:
+        self._reporter, self._wait = reporter, wait
+        self._said, self._pause = "", FIRST_PAUSE
+
+    def wait(self, where: str, whom: str) -> None:
+        """Let a pause pass, each longer than the one before until what is said changes.
+
+        Raises:
+            Unfinished: there is to be no waiting.
+        """
+        if not self._wait:
+            raise Unfinished(
+                f"{where}: waiting for {whom}\n  run this command again when they are done; "
+                "`--take-over I` does the tasks of a dead shard I here"
+            )
+        said = f"{where}: waiting for {whom}"
+        if said != self._said:
+            self._reporter.note(said)
+            self._said, self._pause = said, FIRST_PAUSE
+        time.sleep(self._pause)
+        self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
 
 
 def _check_keys(tasks: Sequence[Task]) -> None:

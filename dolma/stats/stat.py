@@ -30,7 +30,7 @@ from dolma.runner.compiling import compile_by_calling
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
 from dolma.runner.report import StageReport
-from dolma.runner.stage import StageRun, Unfinished, open_stage
+from dolma.runner.stage import StageRun, open_stage
 from dolma.runner.task import Task, TaskResult
 from dolma.stats.counts import CountPiece, Tally, codes_path
 from dolma.stats.describe import Column, ShardRows, describe
@@ -61,10 +61,13 @@ def stat(
     with ExitStack() as stack:
         if output is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dolma-stat-"))
-            options = msgspec.structs.replace(options, shard=None)
+            options = options.whole()
         file_set = _file_set(subject, output or folder)
-        stage = stack.enter_context(open_stage([file_set], options=options, reporter=reporter))
-        report = _run(subject, stage, file_set.folder)
+        with open_stage([file_set], options=options, reporter=reporter) as stage:
+            stage.leave_if_complete()
+            _run(subject, stage, file_set.folder)
+        found = decode_json(streams.read_bytes(streams.join(file_set.folder, NAME)), Statistics)
+        report = stage.report().detailed(found)
         return report if output is not None else replace(report, folder="", manifests=())
 
 
@@ -147,16 +150,26 @@ def _file_set(subject: _Subject, folder: str) -> FileSet:
     return FileSet(folder=folder, stage="stat", name="stat", config=config, inputs=inputs)
 
 
-def _run(subject: _Subject, stage: StageRun, folder: str) -> StageReport[Statistics]:
-    path = streams.join(folder, NAME)
-    if stage.complete:
-        return stage.report().detailed(decode_json(streams.read_bytes(path), Statistics))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteStatistics:
+    """Writes `stat.json`. Called with what it holds."""
+
+    folder: str
+
+    def __call__(self, found: bytes) -> TaskResult:
+        with streams.open_output(streams.join(self.folder, NAME)) as out:
+            out.write(found)
+        written = out.written
+        assert written is not None
+        return TaskResult(
+            outputs=[OutputFile(set=self.folder, path=NAME, bytes=written.bytes, checksum=written.checksum)]
+        )
+
+
+def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
     parts = [piece for shard in subject.shards for piece in pieces(shard)]
     compile_by_calling(stage.reporter, lambda batch: Tally().add(batch))
-    try:
-        counted = stage.run("count", _count_tasks(parts), CountPiece(work=stage.work_folder, reading=subject.reading))
-    except Unfinished as unfinished:
-        return unfinished.report.detailed(Statistics())
+    counted = stage.run("count", _count_tasks(parts), CountPiece(work=stage.work_folder, reading=subject.reading))
     sources = sorted({source for result in counted for source in result.payload["sources"]})
     rows = _rows(subject, parts, counted, sources, stage.work_folder)
     attributes = _describe(subject, stage, rows, sources)
@@ -166,14 +179,8 @@ def _run(subject: _Subject, stage: StageRun, folder: str) -> StageReport[Statist
         tokens=_tokens(subject, stage, rows, sources),
         attributes=attributes,
     )
-    with streams.open_output(path) as out:
-        out.write(found.to_json())
-    written = out.written
-    assert written is not None
-    outputs = [OutputFile(set=folder, path=NAME, bytes=written.bytes, checksum=written.checksum)]
-    # By way of the JSON, so that the report is the same whether it was made now or before.
-    report = stage.finish([*counted, TaskResult(outputs=outputs)])
-    return report.detailed(decode_json(streams.read_bytes(path), Statistics))
+    written = stage.run("write", [Task(key=NAME, size=1, spec=found.to_json())], WriteStatistics(folder=folder))
+    stage.finish([*counted, *written])
 
 
 # --- documents -------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
 from dolma.runner.report import StageReport
-from dolma.runner.stage import StageRun, Unfinished, open_stage
+from dolma.runner.stage import StageRun, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.tokens.encoder import Encoder, encoder_of, slow_note
@@ -91,8 +91,7 @@ def tokenize(
     shards = identified(dataset.shards())
     made = _file_set(shards, config, facts, output=output, reading=reading, seed=seed)
     with open_stage([made], options=options, reporter=reporter) as stage:
-        if stage.complete:
-            return stage.noted(TokenizeNotes)
+        stage.leave_if_complete()
         encoder_of(facts, allow_special_tokens=config.allow_special_tokens)  # fails now or never
         for note in _notes(facts):
             stage.reporter.note(note)
@@ -105,19 +104,17 @@ def tokenize(
             reading=reading,
             work=stage.work_folder,
         )
-        try:
-            encoded = stage.run("encode", _encode_tasks(parts), encode)
-        except Unfinished as unfinished:
-            return unfinished.report.detailed(TokenizeNotes())
+        encoded = stage.run("encode", _encode_tasks(parts), encode)
         written = _write(stage, encoded, config, facts, output=output)
-        described = _describe(config, facts, written, output=output, seed=seed)
+        described = _described(stage, config, facts, written, output=output, seed=seed)
         dropped = sum(result.payload["dropped"] for result in encoded) if facts.drops_characters else None
         if dropped is not None:
             stage.reporter.note(f"tokenize: {dropped:,} characters had no token and are gone")
         end = EndOfText(token=facts.eos, id=facts.eos_id, because=facts.eos_because)
         notes = TokenizeNotes(eos=end, dropped_characters=dropped)
-        report = stage.finish([*encoded, *written, described], notes=msgspec.to_builtins(notes))
+        report = stage.finish([*encoded, *written, *described], notes=msgspec.to_builtins(notes))
         return report.detailed(notes)
+    return stage.noted(TokenizeNotes)
 
 
 def _notes(facts: TokenizerFacts) -> Iterator[str]:
@@ -383,10 +380,29 @@ class WritePart:
         )
 
 
-def _describe(
-    config: TokenizeConfig, facts: TokenizerFacts, written: Sequence[TaskResult], *, output: str, seed: int
-) -> TaskResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Describe:
     """Writes `tokens.json`, and a copy of the tokenizer, without which the shards cannot be read."""
+
+    output: str
+    facts: TokenizerFacts
+
+    def __call__(self, manifest: TokenManifest) -> TaskResult:
+        write_token_manifest(self.output, manifest)
+        tokenizer = read_tokenizer(self.facts.path, sha256=self.facts.sha256)
+        streams.write_bytes(streams.join(self.output, TOKENIZER_NAME), tokenizer)
+        return TaskResult(outputs=[_output(self.output, name) for name in (NAME, TOKENIZER_NAME)])
+
+
+def _described(
+    stage: StageRun,
+    config: TokenizeConfig,
+    facts: TokenizerFacts,
+    written: Sequence[TaskResult],
+    *,
+    output: str,
+    seed: int,
+) -> list[TaskResult]:
     manifest = TokenManifest(
         format_version=FORMAT_VERSION,
         tokenizer=TOKENIZER_NAME,
@@ -401,9 +417,7 @@ def _describe(
         shuffle=config.shuffle,
         special_tokens_allowed=config.allow_special_tokens,
     )
-    write_token_manifest(output, manifest)
-    streams.write_bytes(streams.join(output, TOKENIZER_NAME), read_tokenizer(facts.path, sha256=facts.sha256))
-    return TaskResult(outputs=[_output(output, name) for name in (NAME, TOKENIZER_NAME)])
+    return stage.run("describe", [Task(key=NAME, size=1, spec=manifest)], Describe(output=output, facts=facts))
 
 
 def _output(output: str, name: str) -> OutputFile:

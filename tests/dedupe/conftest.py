@@ -48,7 +48,7 @@ class Corpus:
     ) -> StageReport[Any]:
         """Run the stage over all shards."""
         dataset = Dataset(documents=(str(self.folder / "documents" / "**" / "*"),))
-        options = RunOptions(workers=workers, overwrite=overwrite, shard=shard, progress=False)
+        options = RunOptions(workers=workers, overwrite=overwrite, shard=shard, wait=False, progress=False)
         return dedupe(dataset, DedupeConfig(**config), reading=reading or Reading(), options=options)
 
     def rows(self, name: str = "dedupe") -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
@@ -22,7 +23,7 @@ from dolma.data.manifest import read_manifest
 from dolma.dedupers import exact as stage_module
 from dolma.dedupers.exact import dedupe, plan
 from dolma.dedupers.reference import duplicate_documents, duplicate_paragraphs, gate
-from dolma.errors import ConfigError, DataError, OutputExistsError
+from dolma.errors import ConfigError, DataError, OutputExistsError, Unfinished
 from dolma.runner.options import RunOptions
 
 if TYPE_CHECKING:
@@ -132,8 +133,9 @@ def test_parts_of_a_run_add_up_to_the_whole(corpora: Make) -> None:
         for name in ("a.jsonl", "b.jsonl", "c.jsonl"):
             corpus.write_texts(name, ["x", name, "y"])
     whole.dedupe()
-    reports = [parts.dedupe(shard=(i, 2)) for i in (1, 2)]
-    assert [report.waiting for report in reports] == [1, 0]
+    for i in (1, 2, 1, 2, 1, 2):
+        with contextlib.suppress(Unfinished):
+            parts.dedupe(shard=(i, 2))
     assert [path.read_bytes() for path in parts.files()] == [path.read_bytes() for path in whole.files()]
 
 

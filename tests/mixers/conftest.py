@@ -97,7 +97,7 @@ class Corpus:
             convert(config, MixConfig, path="$.mix"),
             output=str(output or self.out),
             reading=reading,
-            options=RunOptions(workers=workers, overwrite=overwrite, shard=shard, progress=False),
+            options=RunOptions(workers=workers, overwrite=overwrite, shard=shard, wait=False, progress=False),
             seed=seed,
         )
 

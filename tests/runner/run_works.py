@@ -16,7 +16,7 @@ from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
 from dolma.runner.report import StageReport
-from dolma.runner.stage import StageRun, Unfinished, open_stage
+from dolma.runner.stage import StageRun, open_stage
 from dolma.runner.task import Task, TaskResult
 
 
@@ -147,24 +147,19 @@ def run_write(
 ) -> StageReport[None]:
     """A stage of one phase."""
     with open_stage([file_set(folder, **config)], options=options, reporter=reporter) as stage:
-        if stage.complete:
-            return stage.report()
-        try:
-            results = stage.run("write", tasks_of(specs or names()), Write(folder=folder, seconds=seconds))
-        except Unfinished as unfinished:
-            return unfinished.report
-        return stage.finish(results)
+        stage.leave_if_complete()
+        return stage.finish(stage.run("write", tasks_of(specs or names()), Write(folder=folder, seconds=seconds)))
+    return stage.report()
 
 
-def run_two_phases(folder: str, *, options: RunOptions, seconds: float = 0.0, n_tasks: int = 6) -> StageReport[None]:
+def run_two_phases(
+    folder: str, *, options: RunOptions, seconds: float = 0.0, n_tasks: int = 6, reporter: Reporter | None = None
+) -> StageReport[None]:
     """A stage that writes parts in its work folder and joins them."""
-    with open_stage([file_set(folder)], options=options) as stage:
-        if stage.complete:
-            return stage.report()
-        try:
-            return stage.finish(join_parts(stage, folder, seconds=seconds, n_tasks=n_tasks))
-        except Unfinished as unfinished:
-            return unfinished.report
+    with open_stage([file_set(folder)], options=options, reporter=reporter) as stage:
+        stage.leave_if_complete()
+        return stage.finish(join_parts(stage, folder, seconds=seconds, n_tasks=n_tasks))
+    return stage.report()
 
 
 def join_parts(stage: StageRun, folder: str, *, seconds: float, n_tasks: int) -> list[TaskResult]:

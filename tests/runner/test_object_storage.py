@@ -8,7 +8,7 @@ import pytest
 import run_works as works
 
 from dolma.data import streams
-from dolma.errors import OutputExistsError
+from dolma.errors import OutputExistsError, Unfinished
 from dolma.runner.options import RunOptions
 from dolma.runner.stage import open_stage
 
@@ -70,7 +70,27 @@ def test_strangers_files_are_refused_and_another_output_needs_overwrite() -> Non
     works.run_write(FOLDER, options=RunOptions(workers=1, overwrite=True), n=2)
 
 
+def attempt(i: int, **config: object) -> str:
+    """What the i-th of two shards that do not wait says it is waiting for; "" when it is done."""
+    options = RunOptions(workers=1, shard=(i, 2), wait=False, overwrite=True)
+    try:
+        works.run_write(FOLDER, options=options, **config)
+    except Unfinished as unfinished:
+        return str(unfinished).splitlines()[0]
+    return ""
+
+
 def test_shards() -> None:
-    assert works.run_two_phases(FOLDER, options=RunOptions(workers=1, shard=(1, 2))).waiting == 3
-    assert works.run_two_phases(FOLDER, options=RunOptions(workers=1, shard=(2, 2))).waiting == 0
-    assert sorted(relative(FOLDER)) == ["all.txt", "manifest.json"]
+    assert attempt(2) == "test: write: waiting for shard 1/2 (3 tasks)"
+    assert attempt(1) == ""
+    assert len(relative(FOLDER)) == 7
+    assert attempt(2) == ""
+
+
+def test_without_locks_the_first_shard_removes_what_others_have_left() -> None:
+    works.run_write(FOLDER, options=ONE, n=1)
+    assert attempt(2, n=2) == "test: waiting for shard 1/2, which prepares the folders"
+    assert relative(FOLDER).keys() == {*(f"{name}.txt" for name in works.names()), "manifest.json"}
+    assert attempt(1, n=2) == "test: write: waiting for shard 2/2 (3 tasks)"
+    assert attempt(2, n=2) == "test: all tasks are done: waiting for shard 1/2, which ends the stage"
+    assert (attempt(1, n=2), attempt(2, n=2)) == ("", "")

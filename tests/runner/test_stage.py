@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 import run_works as works
 
+from dolma.data import manifest as manifests
 from dolma.data import streams
 from dolma.data.documents import FailedRecord, Intake
-from dolma.data.manifest import OutputFile, read_manifest
+from dolma.data.manifest import Manifest, OutputFile, read_manifest
 from dolma.errors import ConfigError, LedgerError, OutputExistsError, SkippedRecordsError
 from dolma.runner.lock import FolderLock
 from dolma.runner.options import RunOptions
-from dolma.runner.stage import Unfinished, open_stage
+from dolma.runner.stage import left_to_make, open_stage
 from dolma.runner.task import Task, TaskResult
 
 ONE = RunOptions(workers=1)
@@ -65,7 +66,7 @@ def test_only_outputs_and_manifest_are_left(folder: str) -> None:
 def test_report_counts_what_was_written(folder: str) -> None:
     report = works.run_write(folder, options=ONE)
     sizes = [len(data) for name, data in works.contents(folder).items() if name.endswith(".txt")]
-    assert (report.outputs, report.bytes, report.waiting, report.complete_before) == (6, sum(sizes), 0, False)
+    assert (report.outputs, report.bytes, report.complete_before) == (6, sum(sizes), False)
     assert report.ledger.total().taken.documents == 12
     assert report.manifests == [f"{folder}/manifest.json"]
 
@@ -360,81 +361,6 @@ def test_a_run_that_shares_one_set_with_another_is_refused(tmp_path: Path) -> No
     works.run_write(sets[1].folder, options=ONE, name="y")
 
 
-# --- shards ----------------------------------------------------------------------------------------------------------
-
-
-def shard(i: int, n: int) -> RunOptions:
-    return RunOptions(workers=1, shard=(i, n))
-
-
-@pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-def test_shards_give_the_bytes_of_one_run(folder: str, tmp_path: Path, order: tuple[int, int]) -> None:
-    first, second = (works.run_two_phases(folder, options=shard(i, 2), n_tasks=5) for i in order)
-    works.run_two_phases(str(tmp_path / "whole"), options=ONE, n_tasks=5)
-    assert first.waiting == (2 if order[0] == 1 else 3)
-    assert (first.manifests, second.waiting) == ([], 0)
-    assert works.contents(folder) == works.contents(tmp_path / "whole")
-
-
-def test_the_same_shard_again_does_nothing_new(folder: str) -> None:
-    works.run_write(folder, options=shard(1, 3))
-    before = works.contents(folder)
-    assert works.run_write(folder, options=shard(1, 3)).waiting == 4
-    assert works.contents(folder) == before
-
-
-def test_a_run_without_shards_takes_over(folder: str, tmp_path: Path) -> None:
-    works.run_write(folder, options=shard(2, 3))
-    assert works.run_write(folder, options=ONE).waiting == 0
-    works.run_write(str(tmp_path / "whole"), options=ONE)
-    assert works.contents(folder).keys() == works.contents(tmp_path / "whole").keys()
-
-
-def test_more_shards_than_tasks(folder: str) -> None:
-    waiting = [works.run_write(folder, options=shard(i, 8)).waiting for i in range(1, 9)]
-    assert waiting == [5, 4, 3, 2, 1, 0, 0, 0]
-
-
-def test_shards_work_at_the_same_time(folder: str) -> None:
-    work, tasks = works.Write(folder=folder), works.tasks_of(works.names(2))
-    with open_stage([works.file_set(folder)], options=shard(1, 2)) as first:
-        with open_stage([works.file_set(folder)], options=shard(2, 2)) as second:
-            with pytest.raises(Unfinished, match="1 tasks are left to other shards"):
-                second.run("write", tasks, work)
-        assert first.finish(first.run("write", tasks, work)).outputs == 2
-
-
-def test_a_shard_that_sees_the_end_too_late_reports_the_finished_stage(folder: str, monkeypatch) -> None:
-    specs = works.names(2)
-    works.run_write(folder, options=shard(2, 2), specs=specs)
-    release = FolderLock.release
-
-    def let_the_other_finish(lock: FolderLock) -> None:
-        release(lock)
-        monkeypatch.setattr(FolderLock, "release", release)
-        works.run_write(folder, options=shard(2, 2), specs=specs)
-
-    with open_stage([works.file_set(folder)], options=shard(1, 2)) as first:
-        monkeypatch.setattr(FolderLock, "release", let_the_other_finish)
-        with pytest.raises(Unfinished) as caught:
-            first.run("write", works.tasks_of(specs), works.Write(folder=folder))
-    assert (caught.value.report.waiting, caught.value.report.outputs) == (0, 2)
-    assert not Path(folder, ".journal").exists()
-
-
-def test_shards_of_another_configuration_are_refused(folder: str) -> None:
-    with open_stage([works.file_set(folder, n=1)], options=shard(1, 2)):
-        with pytest.raises(OutputExistsError, match="every shard of a run takes the same configuration"):
-            open_stage([works.file_set(folder, n=2)], options=shard(2, 2))
-
-
-def test_a_shard_waits_no_longer_than_allowed_for_a_whole_run(folder: str, monkeypatch) -> None:
-    monkeypatch.setattr("dolma.runner.lock.WAIT_SECONDS", 0.0)
-    with open_stage([works.file_set(folder)], options=ONE):
-        with pytest.raises(ConfigError, match="another run is at work"):
-            open_stage([works.file_set(folder)], options=shard(1, 2))
-
-
 # --- the parts -------------------------------------------------------------------------------------------------------
 
 
@@ -459,3 +385,27 @@ def test_output_file_in_the_work_folder_is_not_the_stages(folder: str) -> None:
     with open_stage([works.file_set(folder)], options=ONE) as stage:
         out = OutputFile(set=stage.work_folder, path="x", bytes=1, checksum="")
         assert stage.finish([TaskResult(outputs=[out])]).outputs == 0
+
+
+def test_a_set_that_is_complete_belongs_to_its_unfinished_run(tmp_path: Path, monkeypatch) -> None:
+    sets = [works.file_set(str(tmp_path / name), name=name) for name in "abc"]
+    groups = [[one] for one in sets]
+    works.run_write(sets[2].folder, options=ONE, name="c")
+    write_manifest, written = manifests.write_manifest, []
+
+    def stop_before_the_second(folder: str, manifest: Manifest) -> None:
+        if written:
+            raise Stopped
+        written.append(folder)
+        write_manifest(folder, manifest)
+
+    monkeypatch.setattr(manifests, "write_manifest", stop_before_the_second)
+    with pytest.raises(Stopped), open_stage(sets[:2], options=ONE) as stage:
+        stage.finish([])
+    assert written == [sets[0].folder]
+    assert left_to_make(groups) == [0, 1]
+    assert left_to_make(groups[1:]) == [0]
+    monkeypatch.setattr(manifests, "write_manifest", write_manifest)
+    with open_stage(sets[:2], options=ONE) as stage:
+        stage.finish([])
+    assert left_to_make(groups) == []

@@ -103,7 +103,7 @@ def values(path: Path, output: str) -> list[Any]:
 
 def test_a_row_per_document_in_the_same_order(tmp_path: Path, corpus: Dataset) -> None:
     report = run(corpus, "length")
-    assert (report.outputs, report.complete_before, report.waiting) == (3, False, 0)
+    assert (report.outputs, report.complete_before) == (3, False)
     table = read_attributes(str(tmp_path / "web/attributes/length/a.jsonl.gz.parquet"))
     assert table.select(["id", "characters", "words"]).to_pydict() == {
         "id": ["a.jsonl-0", "a.jsonl-1", "a.jsonl-2"],

@@ -1,0 +1,53 @@
+"""Which tasks of a phase a shard of a run does, and in words what it waits for.
+
+Task number `i`, from 0, belongs to shard `i % n + 1` of `n`. The first shard, or who has taken over from it, writes the
+manifests.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dolma.runner.options import RunOptions
+
+_NAMED = 8  # shards in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """The tasks that belong to these shards (numbers from 1) of `of`."""
+
+    shards: frozenset[int]
+    of: int
+
+    @classmethod
+    def of_options(cls, options: RunOptions) -> Share:
+        """What is to be done here: everything, or the part of one shard and of those that it takes over from."""
+        i, n = options.shard or (1, 1)
+        return cls(shards=frozenset({i, *options.take_over}), of=n)
+
+    @property
+    def finishes(self) -> bool:
+        """Whether the manifests are written here."""
+        return 1 in self.shards
+
+    def owner(self, task: int) -> int:
+        """The shard that this task belongs to."""
+        return task % self.of + 1
+
+    def mine(self, n_tasks: int) -> list[int]:
+        """The tasks to be done here, of `n_tasks`."""
+        return [task for task in range(n_tasks) if self.owner(task) in self.shards]
+
+    def named(self, missing: Iterable[int]) -> str:
+        """The shards that these tasks belong to, and how many each has.
+
+        >>> Share(shards=frozenset({1}), of=4).named([1, 2, 5])
+        'shard 2/4 (2 tasks), shard 3/4 (1 task)'
+        """
+        tasks = Counter(map(self.owner, missing))
+        said = [f"shard {i}/{self.of} ({n} task{'s' * (n > 1)})" for i, n in sorted(tasks.items())]
+        more = [f"{len(said) - _NAMED} more shards"] if len(said) > _NAMED else []
+        return ", ".join([*said[:_NAMED], *more])
