@@ -26,13 +26,13 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.columns import Columns, DocFloat, DocText, Output, Spans, spans_column
-from dolma.data.fasttext import read_model
-from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError, did_you_mean
 from dolma.kernels.fasttext import Classifier
 from dolma.kernels.pieces import text_pieces
 from dolma.kernels.sentences import sentence_spans
 from dolma.kernels.views import Int64, code_points_at
+from dolma.models.fasttext import read_model
+from dolma.models.fetch import local_path
 from dolma.printable import printable
 from dolma.taggers.tagger import Need
 
@@ -68,7 +68,7 @@ class FastText:
         """
         if level not in get_args(Level):
             raise ConfigError(f"fasttext: level={level!r}; {did_you_mean(str(level), get_args(Level))}")
-        file = local_copy(path)
+        file = local_path(path)
         self.classifier = classifier_at(file)
         known = self.classifier.model.labels
         for label in labels:

@@ -23,11 +23,11 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocText, Output
-from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError, did_you_mean
 from dolma.kernels.fasttext import Classifier
 from dolma.kernels.samples import WINDOWS, sampled_lines
 from dolma.kernels.views import code_points
+from dolma.models.fetch import local_path
 from dolma.taggers.fasttext import best_of, classifier_at, output_name
 
 UNDETERMINED = "und"
@@ -75,7 +75,7 @@ class Language:
                 f"expected max_characters >= {WINDOWS}, min_letters >= 0 and min_score from 0 to 1"
             )
         self.classifier = identifier(path)
-        self.files = () if path is None else (str(local_copy(path)),)
+        self.files = () if path is None else (str(local_path(path)),)
         known = self.classifier.model.labels
         for language in languages:
             if language not in known:
@@ -113,6 +113,6 @@ def identifier(path: str | Path | None = None) -> Classifier:
         ConfigError: there is no model at `path`.
     """
     if path is not None:
-        return classifier_at(local_copy(path))
+        return classifier_at(local_path(path))
     with importlib.resources.as_file(importlib.resources.files("dolma.taggers") / "models/lid.176.ftz") as file:
         return classifier_at(file)

@@ -41,9 +41,9 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocInt, Output, Spans, spans_column
-from dolma.data.public import copies
-from dolma.data.tokenizers_library import encode_texts, load_tokenizer, token_strings
 from dolma.errors import ConfigError, MissingExtraError, did_you_mean
+from dolma.models.public import copies
+from dolma.models.tokenizers_library import encode_texts, load_tokenizer, token_strings
 from dolma.printable import printable
 from dolma.taggers.fasttext import paragraphs_of, sentences_of
 from dolma.taggers.tagger import Need

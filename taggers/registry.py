@@ -21,9 +21,9 @@ import msgspec
 from dolma.config import TaggerSpec, check_set_name, check_strings
 from dolma.data import streams
 from dolma.data.columns import Output
-from dolma.data.fetch import cached_path
 from dolma.data.identity import changed
 from dolma.errors import ConfigError, did_you_mean
+from dolma.models.fetch import cached_path
 from dolma.printable import printable
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.tagger import Tagger, files_of, needs_of, one_by_one, raised_at

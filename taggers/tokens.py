@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocInt
-from dolma.data.tokenizers_library import EncodeTexts, encode_texts, load_tokenizer
 from dolma.errors import ConfigError
+from dolma.models.tokenizers_library import EncodeTexts, encode_texts, load_tokenizer
 from dolma.taggers.tagger import Need
 
 

@@ -34,9 +34,9 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocText, Output
-from dolma.data.sequence_classifier import EXTRAS, Activation, find_files, open_model, read_facts
-from dolma.data.tokenizers_library import encode_texts, frame, load_tokenizer
 from dolma.errors import ConfigError, did_you_mean
+from dolma.models.sequence_classifier import EXTRAS, Activation, find_files, open_model, read_facts
+from dolma.models.tokenizers_library import encode_texts, frame, load_tokenizer
 from dolma.taggers.fasttext import output_name
 from dolma.taggers.tagger import Need
 

@@ -4,7 +4,7 @@
 gives each its own answer: `lists: {adult: adult.txt, malware: [a.txt, b.txt.gz]}`. `match` says what an entry means:
 
     domain      a host and all below it: `bad.example` lists `www.bad.example`. An entry that begins with `www.` lists
-                the host without it too. Forms of lists: `dolma/data/url_lists.py`
+                the host without it too. Forms of lists: `dolma/models/url_lists.py`
     page        a page and all below it: `bad.example/a` lists `https://www.bad.example:443/a/b?c`. Scheme, port, a
                 leading `www.` and capitals do not matter
     word        a run of letters and digits in the URL: `casino` in `/best-casino/` but not in `/casinos/`
@@ -15,7 +15,7 @@ gives each its own answer: `lists: {adult: adult.txt, malware: [a.txt, b.txt.gz]
 Words and substrings are looked for in the URL in lower case, as it stands, without the scheme. `n_entries` allows for
 rules like "two soft words". What is read from the metadata and when it is null: `dolma/taggers/url.py`.
 
-A list takes 8 bytes per domain or page in each worker, whatever its length (dolma.data.url_lists.HashedSet).
+A list takes 8 bytes per domain or page in each worker, whatever its length (dolma.models.url_lists.HashedSet).
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ import pyarrow as pa
 from dolma.data import streams
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.columns import Columns, DocBool, DocInt, DocText, Output
-from dolma.data.public import copies
-from dolma.data.url_lists import HashedSet, domains, entries
 from dolma.data.urls import Url, UrlField, parents, parse_url
 from dolma.errors import ConfigError, DataError, MissingExtraError, did_you_mean
+from dolma.models.public import copies
+from dolma.models.url_lists import HashedSet, domains, entries
 from dolma.taggers.tagger import Need
 
 EXTRA = "url"

@@ -22,7 +22,7 @@ FOLDERS = ("dolma", "taggers", "dedupe", "mixers")
 # Their callers are the code of this project, which keeps to what they expect.
 INTERNAL = ("dolma/kernels/",)
 # What reads files that taggers are given: to a command it is an option that is wrong.
-OPTIONS = ("taggers/", "dolma/data/url_lists.py")
+OPTIONS = ("taggers/", "dolma/models/url_lists.py")
 # Whatever is wrong with a value there is wrong with a recipe.
 GIVEN = ("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py", "dolma/training/config.py")
 STATUS = {
@@ -49,6 +49,7 @@ AREAS = {
         *("dolma/errors.py", "dolma/printable.py"),
     ),
     "Documents, attributes and storage": ("dolma/data/",),
+    "Models, tokenizers and lists": ("dolma/models/",),
     "Running, resuming, verifying": (
         "dolma/runner/",
         "dolma/verification.py",

@@ -20,6 +20,7 @@ FLOORS = [
     {"printable", "errors", "names", "recipe_file", "config", "configs"},
     {"kernels"},
     {"data"},
+    {"models"},
     {"runner"},
     {"taggers", "dedupers", "mixers", "tokens", "training", "stats"},
     {"pipeline", "contradictions"},

@@ -25,9 +25,9 @@ from dolma.classifier.judging import judge
 from dolma.classifier.labelled import Labelled
 from dolma.classifier.model_card import ClassCount, ModelCard, Settings, card_path
 from dolma.data import streams
-from dolma.data.fasttext import read_model
 from dolma.errors import ConfigError, OutputExistsError
 from dolma.kernels.fasttext import Classifier
+from dolma.models.fasttext import read_model
 from dolma.printable import printable
 from dolma.taggers.fasttext import output_name
 

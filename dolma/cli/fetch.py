@@ -17,7 +17,7 @@ from dolma.errors import ConfigError, did_you_mean
 from dolma.printable import printable
 
 if TYPE_CHECKING:
-    from dolma.data.fetch import OnBytes
+    from dolma.models.fetch import OnBytes
 
 EXAMPLE = """
 dolma fetch --list
@@ -39,7 +39,7 @@ def command(names: tuple[str, ...], *, listed: bool, sha256: str | None, again: 
     downloads them: a tagger that lacks its model or list says which of these commands gets it. URLs: https, http, s3,
     gs, azure, hf://owner/name/path.
     """
-    from dolma.data.fetch import fetch
+    from dolma.models.fetch import fetch
 
     if listed:
         _show(as_json=as_json)
@@ -62,7 +62,7 @@ def command(names: tuple[str, ...], *, listed: bool, sha256: str | None, again: 
 def _urls(names: Sequence[str]) -> list[str]:
     """The URLs that names stand for, each once, in order."""
     from dolma.data import streams
-    from dolma.data.public import PUBLIC
+    from dolma.models.public import PUBLIC
 
     urls: list[str] = []
     for name in names:
@@ -76,8 +76,8 @@ def _urls(names: Sequence[str]) -> list[str]:
 
 def _show(*, as_json: bool) -> None:
     from dolma.cli.tables import print_table
-    from dolma.data.fetch import cache_folder, cached_path
-    from dolma.data.public import PUBLIC
+    from dolma.models.fetch import cache_folder, cached_path
+    from dolma.models.public import PUBLIC
 
     rows = [
         {**asdict(entry), "fetched": sum(cached_path(url).is_file() for url in entry.urls)} for entry in PUBLIC.values()

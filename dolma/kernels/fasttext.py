@@ -1,7 +1,7 @@
 """fastText classification: rows of a text's words, character n-grams and word n-grams, their mean, its probabilities.
 
 Joulin et al. 2016, arXiv:1607.01759 and 1612.03651 (quantised models); the answers are those of the fastText library
-(0.9.3), from files that it wrote (`dolma/data/fasttext.py`). As there:
+(0.9.3), from files that it wrote (`dolma/models/fasttext.py`). As there:
 
 * Words are what stands between space, TAB, LF, VT, FF, CR and NUL, bytes and all. A text ends with the word `</s>`.
 * A word's rows are its own, if it is known, and those of its n-grams of `min_chars` to `max_chars` code points, "<"

@@ -1,4 +1,4 @@
-"""Texts to framed ids: begin and end tokens around what `dolma/data/tokenizers_library.py` makes of each text."""
+"""Texts to framed ids: begin and end tokens around what `dolma/models/tokenizers_library.py` makes of each text."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dolma.data.tokenizer_file import read_tokenizer_file
-from dolma.data.tokenizers_library import count_dropped, encode_texts, load_tokenizer
 from dolma.data.tokens import little_endian
 from dolma.errors import RecordError
+from dolma.models.tokenizer_file import read_tokenizer_file
+from dolma.models.tokenizers_library import count_dropped, encode_texts, load_tokenizer
 from dolma.tokens.tokenizer import KEY, TokenizerFacts
 
 SLOW_NOTE = "tokenizers {version} is installed; 1.0 encodes tens of times as fast\n  run `pip install 'dolma[fast]'`"

@@ -22,7 +22,6 @@ from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, Piece, Shard, identified, pieces
 from dolma.data.documents import Faults, Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, OutputFile
-from dolma.data.tokenizers_library import read_tokenizer
 from dolma.data.tokens import (
     FORMAT_VERSION,
     NAME,
@@ -34,6 +33,7 @@ from dolma.data.tokens import (
     write_token_manifest,
 )
 from dolma.errors import DataError, RecordError
+from dolma.models.tokenizers_library import read_tokenizer
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions

@@ -22,9 +22,9 @@ import msgspec
 from dolma.config import TokenizeConfig
 from dolma.data import streams
 from dolma.data.json_text import decode_json
-from dolma.data.tokenizer_file import TokenizerFile, read_tokenizer_file
 from dolma.data.tokens import Dtype, dtype_of
 from dolma.errors import ConfigError, DataError, did_you_mean
+from dolma.models.tokenizer_file import TokenizerFile, read_tokenizer_file
 from dolma.printable import printable
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|eos|>", "[EOS]", "<｜end▁of▁sentence｜>")

@@ -18,10 +18,10 @@ from dolma.data import streams
 from dolma.data.answers import score
 from dolma.data.items import Choice, Question, read_items
 from dolma.data.manifest import NAME as MANIFEST
-from dolma.data.tokenizer_file import read_tokenizer_file
-from dolma.data.tokenizers_library import encode_texts, load_tokenizer
 from dolma.data.tokens import read_token_manifest
 from dolma.errors import ConfigError, DataError
+from dolma.models.tokenizer_file import read_tokenizer_file
+from dolma.models.tokenizers_library import encode_texts, load_tokenizer
 from dolma.training import checkpoint as checkpointing
 from dolma.training.config import EvalConfig
 from dolma.training.data.loader import IGNORED

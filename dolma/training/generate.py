@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 
 from dolma.data import streams
-from dolma.data.tokenizers_library import encode_texts, load_tokenizer
 from dolma.errors import DataError
+from dolma.models.tokenizers_library import encode_texts, load_tokenizer
 from dolma.printable import printable
 from dolma.training import checkpoint as checkpointing
 from dolma.training.model.transformer import Transformer

@@ -24,9 +24,9 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.columns import Columns, DocFloat, Output, Spans, spans_column
-from dolma.data.fetch import local_copy
 from dolma.errors import ConfigError
 from dolma.kernels.pieces import trimmed_texts
+from dolma.models.fetch import local_path
 from dolma.printable import printable
 from dolma.taggers.fasttext import classifier_at, output_name, sentences_of
 from dolma.taggers.tagger import Need
@@ -53,7 +53,7 @@ class _Classified:
         Raises:
             ConfigError: there is none, or its labels are others than the tagger's.
         """
-        file = local_copy(self.needs[0].name if path is None else path)
+        file = local_path(self.needs[0].name if path is None else path)
         self.classifier, self.files, self.needs = classifier_at(file), (str(file),), ()
         self._prepare(self.classifier.model.labels, str(file))
 

@@ -40,11 +40,11 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocInt, Output, Spans, spans_of
-from dolma.data.fetch import local_copy
 from dolma.errors import MissingExtraError
 from dolma.kernels.automata import counts_of
 from dolma.kernels.code import text_sums
 from dolma.kernels.views import word_spans
+from dolma.models.fetch import local_path
 from dolma.taggers.dolma1.code_extensions import language_of
 from dolma.taggers.dolma1.lengths import tokens
 from dolma.taggers.fasttext import classifier_at, output_name
@@ -483,7 +483,7 @@ class CodeComposition:
         Raises:
             ConfigError: there is none.
         """
-        file = local_copy(self.needs[0].name if path is None else path)
+        file = local_path(self.needs[0].name if path is None else path)
         self._classifier, self.files, self.needs = classifier_at(file), (str(file),), ()
         self._labels = self._classifier.model.labels
         self.outputs = {"boundaries": DocInt("how often a line of prose follows one of code or the reverse")}

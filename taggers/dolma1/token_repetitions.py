@@ -28,9 +28,9 @@ import pyarrow as pa
 from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, Output, Spans
-from dolma.data.tokenizers_library import EncodeTexts
 from dolma.errors import ConfigError, RecordError
 from dolma.kernels.periods import periodic_runs
+from dolma.models.tokenizers_library import EncodeTexts
 from dolma.taggers.dolma1.repetitions import OUTPUTS, repetition_columns
 from dolma.taggers.dolma1.tokenizers import need_of, tokenizer_path
 from dolma.taggers.tagger import Need

@@ -4,7 +4,7 @@ Each tagger has one output, `url`, which is 1 for a document whose `metadata.url
 others. Lists are local files, by the option `path`; without it, those of 1.2.1 where `dolma fetch NAME` has got them.
 
     domain lists    the host of the URL is an entry; a leading `www.` counts on neither side, and what is below an entry
-                    is not listed (`dolma.taggers.url_list` does that). Forms of lists: `dolma/data/url_lists.py`
+                    is not listed (`dolma.taggers.url_list` does that). Forms of lists: `dolma/models/url_lists.py`
     link list       host, port and path, without a final slash, are an entry; the query counts for nothing
     ad-block lists  the same host, port and path is what rules see, as something that another site has loaded
     allow lists     the host or its registered domain is an entry or the registered domain of one
@@ -26,10 +26,10 @@ import pyarrow as pa
 from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, Output
-from dolma.data.public import copies
-from dolma.data.url_lists import HashedSet, domains, entries
 from dolma.data.urls import Url, UrlField, parse_url
 from dolma.errors import ConfigError, DataError
+from dolma.models.public import copies
+from dolma.models.url_lists import HashedSet, domains, entries
 from dolma.taggers.tagger import Need
 from dolma.taggers.url import Suffixes
 from dolma.taggers.url_list import EXTRA, AdblockRules

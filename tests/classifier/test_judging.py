@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dolma.classifier.judging import OTHER, THRESHOLDS, Judgement, answers, auc_of, judge, judgement_of, threshold_rows
-from dolma.data.fasttext import read_model
 from dolma.kernels.fasttext import Classifier
+from dolma.models.fasttext import read_model
 
 
 def judged(classes, given, scores, labels=("good", "bad")) -> Judgement:

@@ -18,8 +18,8 @@ from dolma.classifier.model_card import Settings, read_card
 from dolma.classifier.training import check_labels, check_settings, train
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
-from dolma.data.fasttext import read_model
 from dolma.errors import ConfigError, OutputExistsError
+from dolma.models.fasttext import read_model
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dolma.data import public
-from dolma.data.fetch import cached_path
-from dolma.data.public import PUBLIC, Public
+from dolma.models import public
+from dolma.models.fetch import cached_path
+from dolma.models.public import PUBLIC, Public
 
 if TYPE_CHECKING:
     from .conftest import Dolma

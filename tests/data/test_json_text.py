@@ -11,9 +11,9 @@ import pytest
 
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import read_manifest
-from dolma.data.sequence_classifier import read_facts
 from dolma.data.tokens import read_token_manifest
 from dolma.errors import ConfigError, DataError
+from dolma.models.sequence_classifier import read_facts
 from dolma.runner.journal import read_header
 
 HOSTILE = [b"[" * 100_000, b'{"a": ' * 100_000, b'{"config": "\xff"}', b"", b"\0"]

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma.data.batch import TextBatch
-from dolma.data.fasttext import read_model
 from dolma.kernels.fasttext import NEGATIVE, ONE_VS_ALL, Cache, Classifier, fnv, label_tree
 from dolma.kernels.reference import fasttext as reference
+from dolma.models.fasttext import read_model
 
 VOCABULARY = (
     "the",

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from dolma.config import TaggerSpec
 from dolma.data.batch import TextBatch
 from dolma.data.columns import check_columns
-from dolma.data.fetch import cached_path
-from dolma.data.public import PUBLIC, Public
 from dolma.errors import ConfigError
+from dolma.models.fetch import cached_path
+from dolma.models.public import PUBLIC, Public
 from dolma.taggers.perplexity import PUNCTUATION, Perplexity, normalizer, steps_of
 from dolma.taggers.registry import content_of, make_tagger, tagger_of_process
 

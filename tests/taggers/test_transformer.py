@@ -18,9 +18,9 @@ from dolma.config import TagConfig, TaggerSpec
 from dolma.data.batch import TextBatch
 from dolma.data.columns import check_columns
 from dolma.data.dataset import Dataset
-from dolma.data.fetch import cached_path
-from dolma.data.public import PUBLIC, Public
 from dolma.errors import ConfigError
+from dolma.models.fetch import cached_path
+from dolma.models.public import PUBLIC, Public
 from dolma.runner.options import RunOptions
 from dolma.taggers.registry import content_of, make_tagger, tagger_of_process
 from dolma.taggers.tag import tag

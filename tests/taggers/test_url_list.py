@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from dolma.data.batch import TextBatch
-from dolma.data.fetch import cached_path
 from dolma.errors import ConfigError, MissingExtraError
+from dolma.models.fetch import cached_path
 from dolma.taggers.url_list import UrlList
 
 PAGE = "https://www.bad.example/Some-Path/page.html?q=casino"

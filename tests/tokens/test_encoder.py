@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from dolma.config import TokenizeConfig
-from dolma.data.tokenizers_library import encode_texts
 from dolma.errors import ConfigError, DataError, RecordError
+from dolma.models.tokenizers_library import encode_texts
 from dolma.tokens import encoder as encoders
 from dolma.tokens.encoder import Encoder
 from dolma.tokens.tokenizer import read_facts

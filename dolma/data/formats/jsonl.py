@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.formats.format import DocumentFormat
-from dolma.data.formats.records import RecordBlocks
+from dolma.data.formats.records import RecordBlocks, is_blank
 from dolma.data.intake import KEPT_BYTES, Faults, Reading
 from dolma.data.shards import Piece, Shard
 from dolma.data.signatures import LENGTH, mistaken, signature_of
@@ -63,7 +63,7 @@ class Jsonl(DocumentFormat):
     def count(self, path: str) -> int:
         blocks = _blocks(streams.read_chunks(path), streams.CHUNK_BYTES, streams.CHUNK_BYTES)
         return sum(
-            1 if isinstance(block, _LongLine) else sum(bool(line.strip()) for line in block.split(b"\n"))
+            1 if isinstance(block, _LongLine) else sum(not is_blank(line) for line in block.split(b"\n"))
             for block in blocks
         )
 

@@ -219,7 +219,7 @@ class RecordBlocks:
     def _line_by_line(self, block: bytes, *, line: int, offset: int | None) -> TextBatch:
         docs, lines, used = [], [], []
         for number, raw in enumerate(block.split(b"\n"), start=line):
-            if raw.strip() and (found := self._one(raw, line=number, offset=offset)) is not None:
+            if not is_blank(raw) and (found := self._one(raw, line=number, offset=offset)) is not None:
                 docs.append(found[0])
                 used.append(found[1].strip())
                 lines.append(number)
@@ -272,6 +272,15 @@ class RecordBlocks:
             records=raws if self.records else None,
             metadata=_metadata(found, raws) if self.metadata else None,
         )
+
+
+def is_blank(line: bytes) -> bool:
+    """Whether a line is no record: white space, also behind a byte order mark.
+
+    >>> is_blank(b" \\r"), is_blank(b"\\xef\\xbb\\xbf"), is_blank(b"{}")
+    (True, True, False)
+    """
+    return not line.removeprefix(codecs.BOM_UTF8).strip()
 
 
 def _metadata(found: _Columns, raws: list[bytes]) -> list[bytes | None]:

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
-from dolma.data.tokenizer_file import read_tokenizer_file
 from dolma.errors import DataError
+from dolma.models.tokenizer_file import read_tokenizer_file
 from dolma.training.config import ModelConfig
 from dolma.training.interop.hf_config import hf_config, model_of
 from dolma.training.model.transformer import Transformer

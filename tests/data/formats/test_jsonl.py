@@ -19,6 +19,7 @@ import zstandard
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.formats.table import format_of
 from dolma.data.intake import KEPT_BYTES
 from dolma.errors import DataError, RecordError
 
@@ -57,6 +58,14 @@ def test_byte_order_marks_are_passed_over(tmp_path: Path, data: bytes, batch_byt
     assert texts(path, batch_bytes=batch_bytes) == texts(plain)
     records = [record for batch in read(path, batch_bytes=batch_bytes) for record in batch.records or ()]
     assert records == data.replace(MARK, b"").splitlines()
+
+
+@pytest.mark.parametrize("data", [MARK, MARK + b"\n", MARK + b"\n" + LINES, LINES + MARK])
+@pytest.mark.parametrize("batch_bytes", [1, 1 << 20])
+def test_a_line_of_a_byte_order_mark_alone_is_blank(tmp_path: Path, data: bytes, batch_bytes: int) -> None:
+    path = put(tmp_path, data)
+    assert texts(path, batch_bytes=batch_bytes) == (["one", "two"] if LINES in data else [])
+    assert format_of(str(path)).count(str(path)) == (2 if LINES in data else 0)
 
 
 def test_of_an_error_behind_a_mark_the_line_is_known(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from dolma.config import TaggerSpec
 from dolma.data.batch import TextBatch
-from dolma.data.fetch import cached_path
-from dolma.data.public import PUBLIC
 from dolma.errors import ConfigError, MissingExtraError
+from dolma.models.fetch import cached_path
+from dolma.models.public import PUBLIC
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.registry import make_tagger
 

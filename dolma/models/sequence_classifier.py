@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
-from dolma.data.public import copies
 from dolma.errors import ConfigError, MissingExtraError, did_you_mean
+from dolma.models.public import copies
 from dolma.printable import printable
 
 Backend = Literal["onnx", "torch"]

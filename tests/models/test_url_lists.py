@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma.data.url_lists import HashedSet, domains, entries, hosts_of
 from dolma.errors import ConfigError, DataError
+from dolma.models.url_lists import HashedSet, domains, entries, hosts_of
 
 
 def put(folder: Path, name: str, text: str) -> Path:

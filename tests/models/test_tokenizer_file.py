@@ -1,4 +1,4 @@
-"""What a tokenizer.json says, before the library sees it. Run: `pytest tests/data/test_tokenizer_file.py`."""
+"""What a tokenizer.json says, before the library sees it. Run: `pytest tests/models/test_tokenizer_file.py`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dolma.data.tokenizer_file import read_tokenizer_file
 from dolma.errors import ConfigError
+from dolma.models.tokenizer_file import read_tokenizer_file
 
 
 def write(tmp_path: Path, model: dict[str, Any], *tokens: dict[str, Any], **sections: Any) -> str:

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from dolma.data import streams
-from dolma.data.fetch import cached_path, http_url
-from dolma.data.public import PUBLIC, copies
 from dolma.errors import ConfigError
+from dolma.models.fetch import cached_path, http_url
+from dolma.models.public import PUBLIC, copies
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""Models as read, and what is none. Run: `pytest tests/data/test_fasttext.py`."""
+"""Models as read, and what is none. Run: `pytest tests/models/test_fasttext.py`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import fasttext
 import numpy as np
 import pytest
 
-from dolma.data import fasttext as reader
-from dolma.data.fasttext import read_model
 from dolma.errors import ConfigError
 from dolma.kernels.fasttext import Classifier
+from dolma.models import fasttext as reader
+from dolma.models.fasttext import read_model
 
 WORDS = [f"word{i}" for i in range(300)]
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from dolma.data import streams
 from dolma.data.identity import changed
-from dolma.data.tokenizer_file import AddedToken, TokenizerFile, read_tokenizer_file
 from dolma.errors import ConfigError, DataError, RecordError
+from dolma.models.tokenizer_file import AddedToken, TokenizerFile, read_tokenizer_file
 from dolma.printable import printable
 
 _TOGETHER = 256
