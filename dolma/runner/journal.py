@@ -3,6 +3,7 @@
     <set>/.journal/run.json               in every set: format version and the fingerprints of all sets of the run
     <set>/.journal/lock                   held while a run is at work (local folders)
     <first set>/.journal/<phase>/<key>.json   xxh3-128 of the task's key; the key and its `TaskResult`
+    <first set>/.journal/<phase>/released.json   which of the phase's intermediate files are used up
 
 Records name outputs by the number of their set, so that a run may be resumed from another working directory.
 """
@@ -26,6 +27,7 @@ from dolma.runner.standing import HEADER, JOURNAL, WORK
 from dolma.runner.task import TaskResult
 
 FORMAT_VERSION = 2
+RELEASED = "released.json"
 REMOTE_READERS = 16  # records read at once where each costs a round trip
 
 
@@ -41,6 +43,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
     key: str
     result: TaskResult
+
+
+class Released(msgspec.Struct, frozen=True, kw_only=True):
+    """`released.json`: files below `below` in the work folder are freed; the phases `read_by` are done with them."""
+
+    below: str
+    read_by: list[str]
+
+    def covers(self, out: OutputFile, work: str) -> bool:
+        """Whether this output of the phase is not needed any more."""
+        return out.set == work and out.path.startswith(self.below)
 
 
 def header_of(sets: Sequence[FileSet]) -> Header:
@@ -95,7 +108,7 @@ class Journal:
         """The results, by key, of those tasks that are finished and whose outputs are still there, in size."""
         there = {path.rpartition("/")[2] for path in streams.list_files(self._folder(phase))}
         found = [key for key in keys if _name(key) in there]
-        read = partial(self._read, phase)
+        read = partial(self._read, phase, released=self.released(phase) if RELEASED in there else None)
         if streams.is_url(self._home):
             with ThreadPoolExecutor(REMOTE_READERS) as pool:
                 results = list(pool.map(read, found))
@@ -103,7 +116,30 @@ class Journal:
             results = list(map(read, found))
         return {key: result for key, result in zip(found, results, strict=True) if result is not None}
 
-    def _read(self, phase: str, key: str) -> TaskResult | None:
+    def released(self, phase: str) -> Released | None:
+        """Which files of the phase are used up; None where all of them are kept."""
+        path = streams.join(self._folder(phase), RELEASED)
+        try:
+            return decode_json(streams.read_bytes(path), Released)
+        except FileNotFoundError:
+            return None
+        except msgspec.DecodeError as error:
+            raise DataError(f"not a task's record: {error}", file=path) from error
+
+    def release(self, phase: str, released: Released, results: Iterable[TaskResult]) -> None:
+        """Note that files are used up, then remove them: a kill in between leaves some, and a second call none."""
+        if self.released(phase) is None:
+            streams.write_bytes(streams.join(self._folder(phase), RELEASED), msgspec.json.encode(released))
+        for result in results:
+            for out in result.outputs:
+                if released.covers(out, self._folders["work"]):
+                    streams.remove(streams.join(out.set, out.path))
+
+    def keep(self, phase: str) -> None:
+        """Take back that files of the phase are used up."""
+        streams.remove(streams.join(self._folder(phase), RELEASED))
+
+    def _read(self, phase: str, key: str, *, released: Released | None) -> TaskResult | None:
         path = self._path(phase, key)
         try:
             record = decode_json(streams.read_bytes(path), Record)
@@ -112,7 +148,8 @@ class Journal:
         except msgspec.DecodeError as error:
             raise DataError(f"not a task's record: {error}", file=path) from error
         result = _placed(record.result, self._folders)
-        return result if all(_is_there(out) for out in result.outputs) else None
+        needed = [out for out in result.outputs if not (released and released.covers(out, self._folders["work"]))]
+        return result if all(map(_is_there, needed)) else None
 
     def _folder(self, phase: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", phase):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from dolma.data.manifest import FileSet, OutputFile
 from dolma.errors import OutputExistsError, Unfinished
 from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
-from dolma.runner.journal import Journal, header_of, read_header, write_header
+from dolma.runner.journal import Journal, Released, header_of, read_header, write_header
 from dolma.runner.ledger import Ledger, merged
 from dolma.runner.local import refuse_while_starting_up
 from dolma.runner.lock import RunLock
@@ -91,6 +92,7 @@ class StageRun:
         self._share = Share.of_options(options)
         self._patience = _Patience(reporter, wait=options.wait)
         self._executor = executor
+        self._ran: dict[str, _Phase] = {}
         self._finished = False
         self.complete = self._settle_complete() or self._begin()
 
@@ -224,10 +226,37 @@ class StageRun:
         _check_keys(tasks)
         results: dict[int, TaskResult] = {}
         self._collect(phase, tasks, results)
-        self._run_here(phase, tasks, [i for i in self._share.mine(len(tasks)) if i not in results], work, results)
+        if todo := [i for i in self._share.mine(len(tasks)) if i not in results]:
+            self._restore(phase)
+            self._run_here(phase, tasks, todo, work, results)
         while missing := self._collect(phase, tasks, results):
             self._wait(phase, self._share.named(missing))
-        return [results[i] for i in range(len(tasks))]
+        done = [results[i] for i in range(len(tasks))]
+        self._ran[phase] = _Phase(tasks=tasks, work=work, results=done)
+        return done
+
+    def release(self, phase: str, *, below: str = "") -> None:
+        """Free what a phase has left in the work folder, or the part of it `below` a folder there: it is used up.
+
+        No phase after those that have run by now reads it, and nothing between two phases does. A run that is taken up
+        later has the results of the phase all the same. It does the phase again only if one that has read the files has
+        lost outputs of its own.
+        """
+        if self._share.finishes:
+            names = list(self._ran)
+            released = Released(below=below, read_by=names[names.index(phase) + 1 :])
+            self._journal.release(phase, released, self._ran[phase].results)
+
+    def _restore(self, reader: str) -> None:
+        """Make the released files again that this phase reads; it has tasks to do, which is so if outputs were lost."""
+        for phase, ran in self._ran.items():
+            released = self._journal.released(phase)
+            if released is not None and reader in released.read_by:
+                self._journal.keep(phase)
+                results: dict[int, TaskResult] = {}
+                if missing := self._collect(phase, ran.tasks, results):
+                    self._restore(phase)
+                    self._run_here(phase, ran.tasks, missing, ran.work, results)
 
     def _collect(self, phase: str, tasks: Sequence[Task], results: dict[int, TaskResult]) -> list[int]:
         """Add the results that the journal has and `results` lacks; the numbers of the tasks that still have none."""
@@ -369,6 +398,15 @@ def left_to_make(groups: Sequence[Sequence[FileSet]]) -> list[int]:
 def merged_of(results: Iterable[TaskResult]) -> Ledger:
     """The sum of the results' ledgers."""
     return merged([result.ledger for result in results])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Phase:
+    """A phase that is done."""
+
+    tasks: Sequence[Task]
+    work: Work
+    results: list[TaskResult]
 
 
 class _Patience:
