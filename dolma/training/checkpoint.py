@@ -6,6 +6,7 @@ says what is being trained, on what, and how far; `manifest.json` has the checks
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import FileSet, OutputFile, manifest_of, read_manifest, write_manifest
 from dolma.errors import DataError, DolmaError
+from dolma.printable import printable
 from dolma.training import dcp
 from dolma.training.config import ModelConfig, TrainConfig
 from dolma.training.data.mixture import SourceShare
@@ -56,6 +58,23 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
     norms: list[float]
     processes: int = 1  # that trained together
     parent: str | None  # the checkpoint that this run began with or went on from
+
+    def implausible(self) -> str:
+        """The first value that no training has, in words; empty where there is none."""
+        ranges: dict[str, tuple[float, float, float]] = {
+            "step": (self.step, 0, self.steps),
+            "eos_id": (self.eos_id or 0, 0, self.vocab_size - 1),
+            "tokens_seen": (self.tokens_seen, 0, math.inf),
+            "learning_rate": (self.learning_rate, 0, math.inf),
+            "processes": (self.processes, 1, math.inf),
+            **{f"tokens_by_source.{name}": (n, 0, math.inf) for name, n in self.tokens_by_source.items()},
+        }
+        wrong = (
+            f"`{printable(key)}` is {value}, expected {least} to {most}"
+            for key, (value, least, most) in ranges.items()
+            if not least <= value <= most
+        )
+        return next(wrong, "")
 
 
 def checkpoints(output: str) -> dict[int, str]:
@@ -154,8 +173,11 @@ def read_state(folder: str) -> CheckpointState:
         )
     if STATE not in {out.path for out in manifest.outputs}:
         raise DataError("is no checkpoint\n  give a `stepN` folder of a training run", file=folder)
+    inside = os.path.join(os.path.realpath(folder), "")
     for out in manifest.outputs:
         path = streams.join(folder, out.path)
+        if not os.path.realpath(path).startswith(inside):
+            raise DataError("is a link that leads out of its checkpoint\n  put the file itself in its place", file=path)
         if streams.size(path) != out.bytes or streams.checksum(path) != out.checksum:
             raise DataError(
                 "is gone or has changed since the checkpoint was saved\n"
@@ -167,6 +189,8 @@ def read_state(folder: str) -> CheckpointState:
         state = decode_json(streams.read_bytes(path), CheckpointState)
     except (msgspec.MsgspecError, RecursionError) as error:
         raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
+    if said := state.implausible():
+        raise DataError(f"is not the state of a checkpoint: {said}", file=path)
     return msgspec.structs.replace(state, tokens=tokens_of_run(os.path.dirname(os.path.abspath(folder)), state.tokens))
 
 

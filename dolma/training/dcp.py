@@ -31,7 +31,7 @@ from dolma.training.torch_file import Part, read_tensor
 from dolma.training.unpickle import Name, Record, load
 
 METADATA = ".metadata"
-_MAX_METADATA = 1 << 28  # bytes; 7 B parameters on 64 processes have 6 MB
+_MAX_METADATA = 1 << 26  # bytes; 7 B parameters on 64 processes have 6 MB
 
 _TORCH = "torch.distributed.checkpoint.metadata"
 _FILES = "torch.distributed.checkpoint.filesystem"

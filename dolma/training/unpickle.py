@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from dolma.errors import DataError
 
 _MAX_STACK = 1 << 16  # picklers hand over lists and dictionaries in parts of 1,000
+_MAX_OPCODES = 1 << 24  # some ten seconds; 7 B parameters on 64 processes have about 2 million
 
 
 class Name(NamedTuple):
@@ -79,7 +80,7 @@ class _Machine:
         self.memo: list[Any] = []
 
     def run(self) -> Any:
-        while True:
+        for _ in range(_MAX_OPCODES):
             self.began = self.at
             code = self.take(1)[0]
             if code == _STOP:
@@ -90,6 +91,8 @@ class _Machine:
             act(self)
             if len(self.stack) > _MAX_STACK:
                 raise _BadPickleError(f"more than {_MAX_STACK:,} values wait for what they are part of")
+        else:
+            raise _BadPickleError(f"has more than {_MAX_OPCODES:,} opcodes, which no checkpoint needs")
         if len(self.stack) != 1 or self.marks or self.at != len(self.data):
             raise _BadPickleError("its end is not where it should be")
         return self.stack[0]

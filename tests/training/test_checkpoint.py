@@ -241,6 +241,27 @@ def test_a_state_that_is_none_is_named(content, reader, tokens, config, tmp_path
         READERS[reader](step, tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("eos_id", 10**12), ("eos_id", -1), ("step", 9), ("tokens_seen", -1), ("learning_rate", -1.0), ("processes", 0)],
+)
+def test_values_that_no_training_has_are_refused(key, value, tokens, config, tmp_path):
+    step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
+    state = json.loads((step / "state.json").read_bytes())
+    (step / "state.json").write_text(json.dumps(state | {key: value}))
+    seal(step)
+    with pytest.raises(DataError, match=rf"step8/state\.json: is not the state of a checkpoint: `{key}` is "):
+        checkpointing.read_state(str(step))
+
+
+def test_a_link_out_of_the_checkpoint_is_refused(tokens, config, tmp_path):
+    step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
+    (step / "state.json").rename(tmp_path / "elsewhere.json")
+    (step / "state.json").symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(DataError, match=r"step8/state\.json: is a link that leads out of its checkpoint"):
+        checkpointing.read_state(str(step))
+
+
 def test_a_model_larger_than_its_files_is_not_built(tokens, config, tmp_path):
     step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
     state = json.loads((step / "state.json").read_bytes())

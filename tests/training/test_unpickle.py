@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dolma.errors import DataError
+from dolma.training import unpickle
 from dolma.training.unpickle import PERSISTENT, Name, Record, load
 from tests.training import hostile
 
@@ -178,3 +179,10 @@ def test_keys_that_have_one_hash_are_refused() -> None:
     assert len({hash(number) for number in numbers}) == 1
     with pytest.raises(DataError, match="has a key that is a whole number of more than 64 bits"):
         read(pickle.dumps(dict.fromkeys(numbers), 4))
+
+
+def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpickle, "_MAX_OPCODES", 1000)
+    assert read(START + b"]" + b"Na" * 498 + b".") == [None] * 498
+    with pytest.raises(DataError, match="has more than 1,000 opcodes, which no checkpoint needs"):
+        read(START + b"]" + b"Na" * 500 + b".")
