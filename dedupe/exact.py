@@ -129,13 +129,14 @@ def plan(dataset: Dataset, config: DedupeConfig, *, reading: Reading | None = No
     """What `dedupe` would write, one row per output file; reads no document."""
     reading, key = reading or Reading(), _key(config)
     columns = [reading.text, reading.id, reading.source, *([".".join(key.field)] if key.field else [])]
-    for shard in dataset.shards():
+    shards = dataset.shards()
+    for shard, place in zip(shards, dataset.places(config.name, shards), strict=True):
         yield {
             "name": config.name,
             "input": shard.path,
             "bytes": shard.size,
             "columns": ", ".join(columns),
-            "output": dataset.attribute_path(config.name, shard, config.attributes_format),
+            "output": place.path(config.attributes_format),
             "holds": list(_outputs(key)),
         }
 
@@ -370,10 +371,9 @@ def _write_tasks(
     bounds = [first_place(min(files[shard.name])) for shard in shards] + [first_place(len(parts))]
     marked = partitioned(stage, MARKS, marks, bounds, memory=stage.options.max_memory or MEMORY)
     tasks = []
-    for shard, part in zip(shards, marked, strict=True):
-        folder = dataset.attribute_folder(config.name, shard)
-        path = dataset.attribute_path(config.name, shard, config.attributes_format)
-        spec = (folder, path.removeprefix(folder + "/"), files[shard.name], part)
+    for shard, place, part in zip(shards, dataset.places(config.name, shards), marked, strict=True):
+        path = place.path(config.attributes_format).removeprefix(place.folder + "/")
+        spec = (place.folder, path, files[shard.name], part)
         tasks.append(Task(key=shard.name, size=shard.size, spec=spec, file=shard.path))
     return tasks
 
@@ -422,11 +422,26 @@ def _settings(config: DedupeConfig, reading: Reading) -> dict[str, Any]:
 
 def _file_sets(dataset: Dataset, shards: Sequence[Shard], config: DedupeConfig, reading: Reading) -> list[FileSet]:
     """One per attributes folder. Each depends on every input: a copy may be anywhere."""
-    decides = _settings(config, reading)
-    inputs = [shard.input for shard in shards]
-    folders = sorted({dataset.attribute_folder(config.name, shard) for shard in shards})
+    decides, places = _settings(config, reading), dataset.places(config.name, shards)
+    inputs = [
+        msgspec.structs.replace(shard.input, name=place.name) if place.root else shard.input
+        for shard, place in zip(shards, places, strict=True)
+    ]
+    remedy = (
+        "each of its rows depends on all of its documents: `--overwrite` makes it for these documents, and no others "
+        "have rows then; or give this one a `--name` of its own"
+    )
     return [
-        FileSet(folder=folder, stage="dedupe", name=config.name, config=decides, inputs=inputs) for folder in folders
+        FileSet(
+            folder=folder,
+            stage="dedupe",
+            name=config.name,
+            config=decides,
+            inputs=inputs,
+            root=places[0].root,
+            remedy=remedy,
+        )
+        for folder in sorted({place.folder for place in places})
     ]
 
 

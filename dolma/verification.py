@@ -207,21 +207,20 @@ def _check_ids(dataset: Dataset, reading: Reading) -> list[str]:
     origins: dict[str, Origins] = {}
     problems = []
     for name in dataset.attribute_names(shards):
-        for shard in shards:
-            path = dataset.find_attribute(name, shard)
+        for shard, place in zip(shards, dataset.places(name, shards), strict=True):
+            path = place.found()
             if path is None:
-                problems.append(f"{dataset.attribute_path(name, shard)}: missing for {shard.path}")
+                problems.append(f"{place.path()}: missing for {shard.path}")
                 continue
             try:
                 _check_shard_ids(shard, path, reading)
-                folder = dataset.attribute_folder(name, shard)
-                if folder not in origins:
-                    manifest = read_manifest(folder)
-                    origins[folder] = Origins(manifest.inputs if manifest is not None else [])
+                if place.folder not in origins:
+                    manifest = read_manifest(place.folder)
+                    origins[place.folder] = Origins(manifest.inputs if manifest is not None else [])
             except DataError as error:
                 problems.append(_line(error))
                 continue
-            if not origins[folder].know(shard, checksums[shard.path]):
+            if not origins[place.folder].know(shard, checksums[shard.path]):
                 problems.append(f"{shard.path}: is not the file that {path} was made from: its bytes have changed")
     return problems
 

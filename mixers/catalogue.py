@@ -76,7 +76,8 @@ class Catalogue:
         if name == DOCUMENT:
             return DOCUMENT_COLUMNS
         if name not in self._known:
-            paths = [path for shard in self.shards if (path := self.dataset.find_attribute(name, shard)) is not None]
+            places = self.dataset.places(name, self.shards)
+            paths = [path for place in places if (path := place.found()) is not None]
             outputs = attribute_schema(paths[0]) if paths else {}
             for path in paths[1:]:
                 if not is_native(path):
@@ -119,12 +120,11 @@ class Catalogue:
             AlignmentError: a shard has none, or its file lacks an output that the others have.
         """
         files = {}
-        for shard in self.shards:
-            path = self.dataset.find_attribute(name, shard)
+        for shard, place in zip(self.shards, self.dataset.places(name, self.shards), strict=True):
+            path = place.found()
             if path is None:
                 raise AlignmentError(
-                    f"no attributes {name!r} for this file: "
-                    f"{printable(self.dataset.attribute_path(name, shard))} is not there\n"
+                    f"no attributes {name!r} for this file: {printable(place.path())} is not there\n"
                     f"  {self._remedy(name, next(iter(outputs), ''))}",
                     file=shard.path,
                     line=1,

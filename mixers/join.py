@@ -9,7 +9,7 @@ from types import TracebackType
 
 import pyarrow as pa
 
-from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted, read_attributes
+from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted, read_attributes, same_document
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
 from dolma.data.dataset import Piece, is_native
@@ -84,9 +84,10 @@ class JoinedRows:
         if self.piece.part == 0 or batch is None or not self.files:
             return 0 if self.piece.part == 0 else line
         first = self.files[0]
-        rows, wanted = read_attributes(first.path, [], content=first.content), list(batch.ids)
-        ids = rows.column("id").to_pylist()
-        return next((at for at in range(min(line, len(ids)), -1, -1) if ids[at : at + len(wanted)] == wanted), line)
+        ids = read_attributes(first.path, [], content=first.content).column("id").to_pylist()
+        wanted = [*zip(batch.ids, batch.lines.tolist(), strict=True)]
+        starts = (at for at in range(min(line, len(ids)), -1, -1) if _are_those(wanted, ids[at : at + len(wanted)]))
+        return next(starts, line)
 
     def finish(self) -> None:
         """Check that no row is left when the documents end.
@@ -102,6 +103,11 @@ class JoinedRows:
             self._begin(None)
         for reader in self._readers:
             check_exhausted(reader, documents=self.piece.shard.path)
+
+
+def _are_those(wanted: Sequence[tuple[str, int]], ids: Sequence[str]) -> bool:
+    pairs = zip(wanted, ids, strict=False)
+    return len(ids) == len(wanted) and all(same_document(id, there, line=line) for (id, line), there in pairs)
 
 
 def column_of(found: pa.Table, name: str, output: Output, *, path: str) -> pa.Array:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from dolma.config import TagConfig, TaggerSpec
 from dolma.data import streams
 from dolma.data.attributes import AttributeWriter, concatenate_attributes
 from dolma.data.batch import TextBatch
-from dolma.data.dataset import Dataset, Piece, Shard, identified, is_native
+from dolma.data.dataset import Dataset, Piece, Place, Shard, identified, is_native
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, InputFile, OutputFile
 from dolma.errors import UnmeasuredError
@@ -25,8 +27,8 @@ from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter, advance
 from dolma.runner.report import BESIDE, StageReport
-from dolma.runner.stage import left_to_make, open_stage
-from dolma.runner.standing import why_again
+from dolma.runner.stage import StageRun, left_to_make, merged_of, open_stage
+from dolma.runner.standing import standing, why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.taggers.compiling import characters_of, compile_kernels
 from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, first_of, measure, outputs_of, select
@@ -111,38 +113,76 @@ def _tag(
     taggers = make_taggers(config.taggers)
     shards = identified(shards)
     plans = [
-        _Plan(spec, tagger, _file_sets(dataset, shards, config, spec, tagger, reading))
-        for spec, tagger in zip(specs, taggers, strict=True)
+        _plan_of(dataset, shards, config, spec, tagger, reading) for spec, tagger in zip(specs, taggers, strict=True)
     ]
-    left = left_to_make([plan.sets for plan in plans])
-    todo = [plans[i] for i in left]
-    reports = [_report_of(plan, options) for i, plan in enumerate(plans) if i not in left]
     said = partial(said_of_fields, taggers, shards=shards, reading=reading)
-    joined_of = partial(_joined, said=said, folder=dataset.attributes or BESIDE)
-    if not todo:
-        return joined_of(reports)
-    sets = [file_set for plan in todo for file_set in plan.sets]
-    with open_stage(sets, options=options, reporter=reporter, executor=executor) as stage:
-        stage.leave_if_complete()
-        work = TagWork(
-            dataset=dataset,
-            specs=tuple(plan.spec for plan in todo),
-            reading=reading,
-            config=config,
-            work_folder=stage.work_folder,
-            identities=tuple(identity_of(plan.spec, plan.tagger) for plan in todo),
+    lefts, reports, profile = [plan.left() for plan in plans], [], None
+    complete = set(range(len(plans)))
+    for left in sorted(set(lefts) - {()}):
+        # With those that a killed run of all of them has finished already.
+        mates = [i for i, of_plan in enumerate(lefts) if of_plan in (left, ())]
+        chosen = [mates[i] for i in left_to_make([plans[i].sets for i in mates])]
+        if not chosen:  # other shards have just finished
+            continue
+        complete -= set(chosen)
+        to_measure = [shard for shard in shards if shard.name in dict(left)]
+        some = [plans[i] for i in chosen]
+        with open_stage(_sets_of(some), options=options, reporter=reporter, executor=executor) as stage:
+            executor = None
+            stage.leave_if_complete()
+            report, profile = _measured(dataset, stage, some, to_measure, config, reading)
+            reports.append(report)
+            continue
+        reports.append(stage.report())
+    reports = [*(_report_of(plans[i], options) for i in sorted(complete)), *reports]
+    return _joined(reports, said=said, folder=dataset.attributes or BESIDE, profile=profile)
+
+
+def _sets_of(plans: Sequence[_Plan]) -> list[FileSet]:
+    return [file_set for plan in plans for file_set in plan.sets]
+
+
+def _measured(
+    dataset: Dataset,
+    stage: StageRun,
+    plans: Sequence[_Plan],
+    shards: Sequence[Shard],
+    config: TagConfig,
+    reading: Reading,
+) -> tuple[StageReport[None], Profile | None]:
+    """Measure these documents with these taggers, in one pass."""
+    work = TagWork(
+        specs=tuple(plan.spec for plan in plans),
+        reading=reading,
+        config=config,
+        work_folder=stage.work_folder,
+        identities=tuple(identity_of(plan.spec, plan.tagger) for plan in plans),
+    )
+    parts = dataset.pieces(shards)
+    places = {shard.name: tuple(plan.places[shard.name] for plan in plans) for shard in shards}
+    tasks = [
+        Task(key=piece.key, size=piece.size, spec=(piece, places[piece.shard.name]), file=piece.shard.path)
+        for piece in parts
+    ]
+    compile_kernels(work.specs, stage.reporter)
+    began = time.perf_counter()
+    results = stage.run("measure", tasks, work)
+    elapsed = time.perf_counter() - began
+    joins = _join_tasks(parts, places)
+    joined = stage.run("join", joins, JoinWork(tag=work)) if joins else []
+    by_shard: dict[str, list[TaskResult]] = {shard.name: [] for shard in shards}
+    for name, result in zip(
+        [*(piece.shard.name for piece in parts), *(task.key for task in joins)], [*results, *joined], strict=True
+    ):
+        by_shard[name].append(result)
+    made = [
+        TaskResult(
+            outputs=[out for result in of_shard for out in result.outputs if out.set != stage.work_folder],
+            ledger=merged_of(of_shard),
         )
-        parts = dataset.pieces(shards)
-        tasks = [Task(key=piece.key, size=piece.size, spec=piece, file=piece.shard.path) for piece in parts]
-        compile_kernels(work.specs, stage.reporter)
-        began = time.perf_counter()
-        results = stage.run("measure", tasks, work)
-        elapsed = time.perf_counter() - began
-        joins = _join_tasks(parts)
-        joined = stage.run("join", joins, JoinWork(tag=work)) if joins else []
-        profile = profile_of([result.payload for result in results], elapsed=elapsed)
-        return joined_of([*reports, stage.finish([*results, *joined])], profile=profile)
-    return joined_of([*reports, stage.report()])
+        for of_shard in by_shard.values()
+    ]
+    return stage.finish(made), profile_of([result.payload for result in results], elapsed=elapsed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +215,17 @@ def _first(ledger: Ledger, kind: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
+    """What one tagger has to do: where the rows of each shard go, by its name, and the file sets of these places."""
+
     spec: TaggerSpec
     tagger: Tagger
+    places: dict[str, Place]
     sets: list[FileSet]
+
+    def left(self) -> tuple[tuple[str, str], ...]:
+        """The shards that are to be measured, by name, and what the set calls them."""
+        left = {(file_set.folder, name) for file_set in self.sets for name in standing(file_set).left}
+        return tuple((shard, place.name) for shard, place in self.places.items() if (place.folder, place.name) in left)
 
 
 def made_again(dataset: Dataset, config: TagConfig, *, reading: Reading) -> dict[str, str]:
@@ -186,18 +234,17 @@ def made_again(dataset: Dataset, config: TagConfig, *, reading: Reading) -> dict
     found: dict[str, str] = {}
     for spec, tagger in zip(map(normal, config.taggers), make_taggers(config.taggers), strict=True):
         homes: dict[str, dict[str, int]] = {}
-        for shard in shards:
-            homes.setdefault(dataset.attribute_folder(tagger.name, shard), {})[shard.name] = shard.size
+        for shard, place in zip(shards, dataset.places(tagger.name, shards), strict=True):
+            homes.setdefault(place.folder, {})[place.name] = shard.size
         for folder, sizes_there in homes.items():
-            settings = _settings(config, spec, tagger, reading)
-            made = FileSet(folder=folder, stage="tag", name=tagger.name, config=settings, inputs=[])
+            made = _file_set(folder, config, spec, tagger, reading)
             if why := why_again(made, sizes=sizes_there):
                 found[tagger.name] = why
     return found
 
 
-def _settings(config: TagConfig, spec: TaggerSpec, tagger: Tagger, reading: Reading) -> dict[str, Any]:
-    return {
+def _file_set(folder: str, config: TagConfig, spec: TaggerSpec, tagger: Tagger, reading: Reading) -> FileSet:
+    settings = {
         **identity_of(spec, tagger),
         "version": tagger.version,
         "options": spec.options,
@@ -212,24 +259,27 @@ def _settings(config: TagConfig, spec: TaggerSpec, tagger: Tagger, reading: Read
         "max_line_bytes": reading.max_line_bytes,
         "invalid_unicode": reading.invalid_unicode,
     }
+    return FileSet(folder=folder, stage="tag", name=tagger.name, config=settings, inputs=[], separate=True)
 
 
-def _file_sets(
+def _plan_of(
     dataset: Dataset,
     shards: Sequence[Shard],
     config: TagConfig,
     spec: TaggerSpec,
     tagger: Tagger,
     reading: Reading,
-) -> list[FileSet]:
-    settings = _settings(config, spec, tagger, reading)
+) -> _Plan:
+    places = dataset.places(tagger.name, shards)
     homes: dict[str, list[InputFile]] = {}
-    for shard in shards:
-        homes.setdefault(dataset.attribute_folder(tagger.name, shard), []).append(shard.input)
-    return [
-        FileSet(folder=folder, stage="tag", name=tagger.name, config=settings, inputs=files)
+    for shard, place in zip(shards, places, strict=True):
+        file = msgspec.structs.replace(shard.input, name=place.name)
+        homes.setdefault(place.folder, []).append(file)
+    sets = [
+        msgspec.structs.replace(_file_set(folder, config, spec, tagger, reading), inputs=files, root=places[0].root)
         for folder, files in sorted(homes.items())
     ]
+    return _Plan(spec, tagger, {shard.name: place for shard, place in zip(shards, places, strict=True)}, sets)
 
 
 def _declared(output: Any) -> dict[str, str]:
@@ -252,6 +302,9 @@ def _joined(
     """One report for all taggers: each of them took in the same documents, so the last ledger stands for all."""
     made = [report for report in reports if not report.complete_before]
     ledger = (made or reports)[-1].ledger
+    for report in made:
+        ledger.errors = report.ledger.errors | ledger.errors
+        ledger.first_errors = report.ledger.first_errors | ledger.first_errors
     ledger.fields = {field: n for report in reports for field, n in report.ledger.fields.items()}
     remarks, gaps = said(ledger)
     unmeasured = [
@@ -275,25 +328,27 @@ def _joined(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagWork:
-    """Measures one piece of a shard with all taggers in one pass."""
+    """Measures one piece of a shard with all taggers in one pass. Called with (piece, place of the rows by tagger)."""
 
-    dataset: Dataset
     specs: tuple[TaggerSpec, ...]
     reading: Reading
     config: TagConfig
     work_folder: str
     identities: tuple[dict[str, Any], ...]
 
-    def __call__(self, piece: Piece) -> TaskResult:
+    def __call__(self, spec: tuple[Piece, tuple[Place, ...]]) -> TaskResult:
+        piece, places = spec
         taggers = self._taggers()
         intake, ledger, watch = Intake(), Ledger(), Stopwatch()
         with ExitStack() as stack:
             writers = [
-                stack.enter_context(self._writer(tagger, spec, piece))
-                for tagger, spec in zip(taggers, self.specs, strict=True)
+                stack.enter_context(self._writer(tagger, tagger_spec, piece, place))
+                for tagger, tagger_spec, place in zip(taggers, self.specs, places, strict=True)
             ]
             counts = FieldCounts(taggers)
-            batches = read_batches(piece, self.reading, intake=intake, metadata=counts.any)
+            # What has no id is named after its file as the sets call it, whichever pattern matched it.
+            named = replace(piece, shard=replace(piece.shard, name=places[0].name))
+            batches = read_batches(named, self.reading, intake=intake, metadata=counts.any)
             for batch in watch.each(batches, READING):
                 with watch.timed(READING):
                     counts.count(batch, ledger)
@@ -305,7 +360,10 @@ class TagWork:
         ledger.fail(piece.shard.source, intake)
         watch.documents, watch.bytes = intake.documents, intake.bytes
         return TaskResult(
-            outputs=[self._output(t, w, piece) for t, w in zip(taggers, writers, strict=True)],
+            outputs=[
+                output_file(place.folder if piece.parts == 1 else self.work_folder, writer.written, rows=writer.rows)
+                for writer, place in zip(writers, places, strict=True)
+            ],
             ledger=ledger,
             payload=watch.payload(),
         )
@@ -316,18 +374,18 @@ class TagWork:
             check_unchanged(spec, identity)
         return [tagger_of_process(spec) for spec in self.specs]
 
-    def path(self, tagger: str, piece: Piece) -> str:
+    def path(self, tagger: str, piece: Piece, place: Place) -> str:
         """Where this piece's rows of this tagger go: the attribute file, or a part of it to be joined."""
-        target = self.dataset.attribute_path(tagger, piece.shard, self.config.attributes_format)
+        target = place.path(self.config.attributes_format)
         if piece.parts == 1:
             return target
         compression = os.path.splitext(target)[1] if streams.compression_of(target) else ""
         suffix = ".parquet" if is_native(target) else f".jsonl{compression}"
         return streams.join(self.work_folder, tagger, piece.key + suffix)
 
-    def _writer(self, tagger: Tagger, spec: TaggerSpec, piece: Piece) -> AttributeWriter:
+    def _writer(self, tagger: Tagger, spec: TaggerSpec, piece: Piece, place: Place) -> AttributeWriter:
         return AttributeWriter(
-            self.path(tagger.name, piece),
+            self.path(tagger.name, piece, place),
             outputs_of(tagger),
             tagger=tagger.name,
             version=tagger.version,
@@ -335,11 +393,6 @@ class TagWork:
             format=self.config.attributes_format,
             experiment=self.config.experiment,
         )
-
-    def _output(self, tagger: Tagger, writer: AttributeWriter, piece: Piece) -> OutputFile:
-        assert writer.written is not None
-        home = self.dataset.attribute_folder(tagger.name, piece.shard) if piece.parts == 1 else self.work_folder
-        return output_file(home, writer.written, rows=writer.rows)
 
     def _measure(
         self,
@@ -383,36 +436,37 @@ def _account(batch: TextBatch, ledger: Ledger) -> None:
         ledger.keep(source, documents=n, bytes=sizes[source])
 
 
-def output_file(home: str, written: streams.Written, *, rows: int) -> OutputFile:
+def output_file(home: str, written: streams.Written | None, *, rows: int) -> OutputFile:
     """A finished file as an output of the file set at `home`."""
+    assert written is not None
     below = written.path.removeprefix(home.rstrip("/") + "/")
     return OutputFile(set=home, path=below, bytes=written.bytes, checksum=written.checksum, rows=rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinWork:
-    """Makes one attribute file of the parts of a long shard."""
+    """Makes one attribute file of the parts of a long shard. Called with (its pieces, place of the rows by tagger)."""
 
     tag: TagWork
 
-    def __call__(self, parts: tuple[Piece, ...]) -> TaskResult:
+    def __call__(self, spec: tuple[tuple[Piece, ...], tuple[Place, ...]]) -> TaskResult:
+        parts, places = spec
         outputs = []
-        for spec in self.tag.specs:
-            tagger = tagger_of_process(spec)
-            shard = parts[0].shard
-            target = self.tag.dataset.attribute_path(tagger.name, shard, self.tag.config.attributes_format)
-            written, rows = concatenate_attributes([self.tag.path(tagger.name, piece) for piece in parts], target)
-            outputs.append(output_file(self.tag.dataset.attribute_folder(tagger.name, shard), written, rows=rows))
+        for tagger_spec, place in zip(self.tag.specs, places, strict=True):
+            name = tagger_of_process(tagger_spec).name
+            paths = [self.tag.path(name, piece, place) for piece in parts]
+            written, rows = concatenate_attributes(paths, place.path(self.tag.config.attributes_format))
+            outputs.append(output_file(place.folder, written, rows=rows))
         return TaskResult(outputs=outputs)
 
 
-def _join_tasks(parts: Sequence[Piece]) -> list[Task]:
+def _join_tasks(parts: Sequence[Piece], places: Mapping[str, tuple[Place, ...]]) -> list[Task]:
     by_shard: dict[str, list[Piece]] = {}
     for piece in parts:
         if piece.parts > 1:
             by_shard.setdefault(piece.shard.name, []).append(piece)
     return [
-        Task(key=name, size=group[0].shard.size, spec=tuple(group), file=group[0].shard.path)
+        Task(key=name, size=group[0].shard.size, spec=(tuple(group), places[name]), file=group[0].shard.path)
         for name, group in by_shard.items()
     ]
 
@@ -421,12 +475,13 @@ def plan(dataset: Dataset, config: TagConfig, *, reading: Reading | None = None)
     """What `tag` would write, one row per output file; reads no document."""
     reading = reading or Reading()
     for tagger in make_taggers(config.taggers):
-        for shard in dataset.shards():
+        shards = dataset.shards()
+        for shard, place in zip(shards, dataset.places(tagger.name, shards), strict=True):
             yield {
                 "tagger": tagger.name,
                 "input": shard.path,
                 "bytes": shard.size,
                 "columns": f"{reading.text}, {reading.id}, {reading.source}",
-                "output": dataset.attribute_path(tagger.name, shard, config.attributes_format),
+                "output": place.path(config.attributes_format),
                 "holds": list(outputs_of(tagger)),
             }

@@ -1,8 +1,8 @@
 """Where things lie: the one place that knows the words `documents` and `attributes`.
 
 A shard's attributes lie beside its documents (`books/documents/a.jsonl.gz` has
-`books/attributes/<name>/a.jsonl.gz.parquet`) unless the dataset names another folder for them. The mapping depends on
-the patterns, never on which files matched.
+`books/attributes/<name>/a.jsonl.gz.parquet`) unless the dataset names another folder for them: see `places`. A shard's
+name depends on the patterns, never on which files matched.
 """
 
 from __future__ import annotations
@@ -11,19 +11,17 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from dolma.data import discovery, streams
-from dolma.data.formats.jsonl import Jsonl
 from dolma.data.formats.table import format_of
+from dolma.data.places import AttributesFormat, Place, Root, is_native, name_below, names_of, note_of, root_of
 from dolma.data.shards import Piece, Shard, identified
 from dolma.errors import ConfigError, DataError
 from dolma.names import check_path
 from dolma.printable import printable
 
-__all__ = ["AttributesFormat", "Dataset", "Piece", "Shard", "identified", "is_native", "pieces"]
+__all__ = ["AttributesFormat", "Dataset", "Piece", "Place", "Shard", "identified", "is_native", "pieces"]
 
-AttributesFormat = Literal["parquet", "dolma1"]
 PIECE_BYTES = 256 << 20
 _DOCUMENTS = "documents"
 
@@ -57,7 +55,7 @@ class Dataset:
         twice = [path for path, n in Counter(map(_identity, paths)).items() if n > 1]
         if twice:
             raise ConfigError(f"listed twice: {twice[0]}\n  each document file may match one pattern only")
-        base = os.path.commonpath([_bare(discovery.fixed_prefix(pattern)) or "." for pattern in self.documents])
+        base = self._base()
         shards = sorted((self._shard(path, base) for path in paths), key=lambda shard: shard.name)
         names = Counter(shard.name for shard in shards)
         clash = next((name for name, n in names.items() if n > 1), None)
@@ -77,6 +75,14 @@ class Dataset:
                 merged.setdefault(reason, []).extend(paths)
         return merged
 
+    def _base(self) -> str:
+        return os.path.commonpath([_bare(discovery.fixed_prefix(pattern)) or "." for pattern in self.documents])
+
+    @property
+    def base(self) -> Root:
+        """The folder that all patterns have in common."""
+        return names_of(self._base())
+
     def _found(self) -> list[discovery.Found]:
         return [discovery.find(one, exclude=self.exclude, outputs=self.outputs) for one in self.documents]
 
@@ -87,10 +93,7 @@ class Dataset:
         size = streams.size(path)
         if size is None:
             raise DataError("no such file", file=path)
-        try:
-            check_path(name)
-        except ValueError as error:
-            raise ConfigError(f"{printable(path)}: outputs would be named after it, and {error}\n  rename it") from None
+        _check_name(path, name)
         return Shard(path=path, name=name, root=root, inner=inner, size=size)
 
     def pieces(self, shards: Sequence[Shard]) -> list[Piece]:
@@ -115,15 +118,27 @@ class Dataset:
             )
         return streams.join(shard.root, "attributes", name)
 
-    def attribute_path(self, name: str, shard: Shard, format: AttributesFormat = "parquet") -> str:
-        """Where the attribute file of this shard is written."""
-        below = shard.name if self.attributes is not None else shard.inner
-        return streams.join(self.attribute_folder(name, shard), below) + _attribute_suffix(below, format)
+    def places(self, name: str, shards: Sequence[Shard]) -> list[Place]:
+        """Where the attribute set `name` has, or is to have, the file of each shard, in their order.
 
-    def find_attribute(self, name: str, shard: Shard) -> str | None:
-        """The attribute file of this shard in whichever format is there; None when there is none."""
-        native, dolma1 = (self.attribute_path(name, shard, format) for format in ("parquet", "dolma1"))  # type: ignore[arg-type]
-        return next((path for path in (native, dolma1) if streams.exists(path)), None)
+        Raises:
+            ConfigError: there is no such place, or two files would have one.
+        """
+        if self.attributes is None:
+            return [Place(folder=self.attribute_folder(name, shard), name=shard.inner) for shard in shards]
+        folder = streams.join(self.attributes, name)
+        root = root_of(folder, shards, self.base)
+        note = note_of(folder, root)
+        places = [Place(folder=folder, name=name_below(names_of(shard.path), root), root=note) for shard in shards]
+        seen: dict[str, Shard] = {}
+        for shard, place in zip(shards, places, strict=True):
+            _check_name(shard.path, place.name)
+            if (other := seen.setdefault(place.name, shard)) is not shard:
+                raise ConfigError(
+                    f"{printable(other.path)} and {printable(shard.path)} would both have their attributes at "
+                    f"{printable(place.path())}\n  rename one of them, or give the second another `--attributes` folder"
+                )
+        return places
 
     def attribute_names(self, shards: list[Shard] | None = None) -> list[str]:
         """The attributes found on disk for any of the shards, sorted."""
@@ -132,22 +147,11 @@ class Dataset:
         return sorted({name for home in homes for name in _folders(home)})
 
 
-_NATIVE = ".parquet"
-
-
-def is_native(path: str) -> bool:
-    """Whether an attribute file is in our own form; else it is in that of Dolma 1.x.
-
-    >>> is_native("length/a.jsonl.gz.parquet"), is_native("length/a.jsonl.gz")
-    (True, False)
-    """
-    return path.endswith(_NATIVE)
-
-
-def _attribute_suffix(documents: str, format: AttributesFormat) -> str:
-    if format == "parquet":
-        return _NATIVE
-    return "" if isinstance(format_of(documents), Jsonl) else ".jsonl.gz"  # 1.x: named as the documents are
+def _check_name(path: str, name: str) -> None:
+    try:
+        check_path(name)
+    except ValueError as error:
+        raise ConfigError(f"{printable(path)}: outputs would be named after it, and {error}\n  rename it") from None
 
 
 def _folders(home: str) -> set[str]:

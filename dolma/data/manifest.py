@@ -40,13 +40,21 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FileSet(msgspec.Struct, frozen=True, kw_only=True):
-    """The outputs that share one manifest. `config` and `inputs` decide their bytes, and nothing else does."""
+    """The outputs that share one manifest. `config` and `inputs` decide their bytes, and nothing else does.
+
+    With `separate`, each output is of one input, is named after it and depends on no other, so that a set may grow:
+    `inputs` are then those of this run, and what the set has of others stays. `root` says where inputs lie (`places`);
+    `remedy` what to do where the set is of other inputs or settings.
+    """
 
     folder: str
     stage: str
     name: str
     config: dict[str, Any]
     inputs: list[InputFile]
+    separate: bool = False
+    root: str = ""
+    remedy: str = "`--overwrite` removes it and makes it again; or give another output folder"
 
     @property
     def fingerprint(self) -> str:
@@ -86,6 +94,7 @@ def manifest_of(
     file_set: FileSet, *, outputs: list[OutputFile], ledger: dict[str, Any], notes: dict[str, Any]
 ) -> Manifest:
     """The manifest of a finished file set, outputs sorted by path."""
+    notes = {**notes, **({"root": file_set.root} if file_set.root else {})}
     return Manifest(
         format_version=FORMAT_VERSION,
         stage=file_set.stage,

@@ -17,7 +17,7 @@ import msgspec
 
 from dolma.data import manifest as manifests
 from dolma.data import streams
-from dolma.data.manifest import FileSet, OutputFile
+from dolma.data.manifest import FileSet, Manifest, OutputFile
 from dolma.errors import OutputExistsError, Unfinished
 from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
@@ -28,6 +28,7 @@ from dolma.runner.lock import RunLock
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter
 from dolma.runner.report import StageReport
+from dolma.runner.separate import account_of, grown, without
 from dolma.runner.shares import Share
 from dolma.runner.standing import JOURNAL, WORK, Standing, standing
 from dolma.runner.task import Task, TaskResult, Work
@@ -150,13 +151,13 @@ class StageRun:
     def _check_free(self, found: list[Standing]) -> None:
         for file_set, state in zip(self.sets, found, strict=True):
             folder = file_set.folder
-            if state.kind in ("other", "altered") and not self.options.overwrite:
+            if state.must_go and not self.options.overwrite:
                 raise OutputExistsError(
                     f"{printable(folder)} holds the output of another run: {printable(state.because)}\n"
-                    "  `--overwrite` removes it and makes it again; or give another output folder"
+                    f"  {file_set.remedy}"
                 )
-            replaced = state.kind in ("other", "altered")
-            if state.strays and (replaced or (state.kind == "bare" and read_header(folder) is None)):
+            begun = state.kind not in ("bare", "growing") or read_header(folder) is not None
+            if state.strays and (state.kind in ("other", "altered") or not begun):
                 more = f" and {len(state.strays) - 1} more" if len(state.strays) > 1 else ""
                 raise OutputExistsError(
                     f"{printable(folder)} holds files that no run of ours has written: "
@@ -169,17 +170,19 @@ class StageRun:
         self._check_free(found)
         headers = [read_header(file_set.folder) for file_set in self.sets]
         others = [header not in (None, self._header) for header in headers]
-        replaced = [state.kind in ("other", "altered") for state in found]
-        if any(others + replaced) and not (self._share.finishes or self._lock.guards):
+        if any(others + [state.must_go for state in found]) and not (self._share.finishes or self._lock.guards):
             return False
         for file_set, state, header in zip(self.sets, found, headers, strict=True):
-            if state.kind in ("other", "altered"):
+            if state.must_go:
                 assert state.manifest is not None
                 self.reporter.note(f"{self.name}: replacing {file_set.folder}: {state.because}")
-                _remove_outputs(file_set.folder, [out.path for out in state.manifest.outputs])
-                streams.remove(streams.join(file_set.folder, manifests.NAME))
+                _remove_outputs(file_set.folder, state.stale)
+                if len(state.stale) < len(state.manifest.outputs):
+                    manifests.write_manifest(file_set.folder, without(state.manifest, file_set, state.stale))
+                else:
+                    streams.remove(streams.join(file_set.folder, manifests.NAME))
             if header is not None and header != self._header:
-                if state.kind == "bare":
+                if state.kind in ("bare", "growing"):
                     _remove_outputs(file_set.folder, state.strays)
                 self._discard_journal(file_set.folder)
             if header != self._header:
@@ -306,8 +309,9 @@ class StageRun:
 
         `results` are those of all phases that wrote outputs or counted documents, each task's once: their ledgers are
         added up, and their outputs are what the manifests list, in this order. Outputs in the work folder are not the
-        stage's and are left out. `notes` goes into each manifest as it is. So both have to follow from the results and
-        the settings alone: no clock, no machine, nothing of how tasks were shared.
+        stage's and are left out. Of a separate set, a result is all that was made of one input. `notes` goes into each
+        manifest as it is. So both have to follow from the results and the settings alone: no clock, no machine, nothing
+        of how tasks were shared.
 
         A kill before the last manifest leaves an unfinished run, which the same command goes on with; a kill after it
         leaves a complete stage with remains that the next look removes. Of several shards the first one, or who has
@@ -323,18 +327,23 @@ class StageRun:
         ledger.check(self.name)
         outputs = [out for result in results for out in result.outputs if out.set != self.work_folder]
         _check_outputs(outputs)
+        made = []
         for file_set in self.sets:
-            manifest = manifests.manifest_of(
-                file_set,
-                outputs=[out for out in outputs if out.set == file_set.folder],
-                ledger=msgspec.to_builtins(ledger),
-                notes=dict(notes or {}),
-            )
+            if file_set.separate:
+                manifest = grown(file_set, manifests.read_manifest(file_set.folder), results, notes or {})
+            else:
+                manifest = manifests.manifest_of(
+                    file_set,
+                    outputs=[out for out in outputs if out.set == file_set.folder],
+                    ledger=msgspec.to_builtins(ledger),
+                    notes=dict(notes or {}),
+                )
             manifests.write_manifest(file_set.folder, manifest)
+            made.append(manifest)
         self._tidy()
         self._lock.release()
         self._finished = True
-        return self._report(ledger=ledger, manifests=self._manifest_paths(), outputs=outputs)
+        return self._report(ledger=self._account(made), manifests=self._manifest_paths(), outputs=outputs)
 
     def report(self) -> StageReport[None]:
         """What a complete stage's manifests say.
@@ -347,7 +356,7 @@ class StageRun:
             raise ValueError(f"{self.name}: not complete; run it")
         complete = [manifest for manifest in found if manifest is not None]
         return self._report(
-            ledger=msgspec.convert(complete[0].ledger, Ledger),
+            ledger=self._account(complete),
             manifests=self._manifest_paths(),
             outputs=[out for manifest in complete for out in manifest.outputs],
         )
@@ -357,6 +366,18 @@ class StageRun:
         manifest = manifests.read_manifest(self.sets[0].folder)
         notes = msgspec.convert(manifest.notes if manifest is not None else {}, kind)
         return self.report().detailed(notes, **changes)
+
+    def _account(self, made: Sequence[Manifest]) -> Ledger:
+        """The account of this run's inputs: what any of its sets has, and separate ones of one name together."""
+        if not self.sets[0].separate or "ledgers" not in made[0].notes:
+            return msgspec.convert(made[0].ledger, Ledger)
+        return merged(
+            [
+                account_of(manifest, [file.name for file in file_set.inputs])
+                for file_set, manifest in zip(self.sets, made, strict=True)
+                if file_set.name == self.sets[0].name
+            ]
+        )
 
     def _report(self, *, ledger: Ledger, manifests: list[str], outputs: list[OutputFile]) -> StageReport[None]:
         return StageReport(

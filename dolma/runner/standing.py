@@ -13,6 +13,7 @@ from dolma.data import streams
 from dolma.data.manifest import FileSet, Manifest
 from dolma.errors import DataError, OutputExistsError
 from dolma.printable import printable
+from dolma.runner.separate import Part, parts_of, same_settings
 
 JOURNAL = ".journal"
 WORK = ".work"
@@ -24,15 +25,23 @@ class Standing:
     """What lies in a set's folder.
 
     `kind` is "complete" (made by this very configuration, all files there), "partial" (so, but some files are gone),
-    "altered" (so, but a file has another size), "other" (made by another configuration), "bare" (no manifest).
-    `strays` are files, relative to the folder, that neither the manifest nor another set inside the folder accounts
-    for. `because` says in words what is altered or other.
+    "altered" (so, but a file has another size), "other" (made by another configuration), "bare" (no manifest);
+    "growing" (of a separate set: it has some of the inputs). `strays` are files, relative to the folder, that neither
+    the manifest nor another set inside the folder accounts for. `stale` are outputs to be removed before others are
+    made, and `because` says in words why. `left` are the inputs, by name, that a separate set has no output of.
     """
 
-    kind: Literal["complete", "partial", "altered", "other", "bare"]
+    kind: Literal["complete", "partial", "altered", "other", "bare", "growing"]
     manifest: Manifest | None
     strays: list[str]
+    stale: list[str]
+    left: list[str]
     because: str = ""
+
+    @property
+    def must_go(self) -> bool:
+        """Whether something that is finished has to be replaced."""
+        return self.kind in ("altered", "other") or bool(self.stale)
 
 
 def standing(file_set: FileSet) -> Standing:
@@ -55,14 +64,44 @@ def standing(file_set: FileSet) -> Standing:
             f"{printable(folder)} is a file, expected an output folder\n"
             "  give another output folder, or move the file away"
         )
-    files = set(own_files(folder))
+    files, left = set(own_files(folder)), [file.name for file in file_set.inputs]
     if manifest is None:
-        return Standing(kind="bare", manifest=None, strays=sorted(files))
-    strays = sorted(files - {out.path for out in manifest.outputs})
+        return Standing(kind="bare", manifest=None, strays=sorted(files), stale=[], left=left)
+    strays, stale = sorted(files - {out.path for out in manifest.outputs}), [out.path for out in manifest.outputs]
+    parts = parts_of(manifest) if file_set.separate and same_settings(manifest, file_set) else {}
+    if parts:
+        return _separate(file_set, manifest, parts, strays)
     if manifest.fingerprint != file_set.fingerprint:
-        return Standing(kind="other", manifest=manifest, strays=strays, because=difference(manifest, file_set))
+        because = difference(manifest, file_set)
+        return Standing(kind="other", manifest=manifest, strays=strays, stale=stale, left=left, because=because)
     kind, because = _intact(folder, manifest)
-    return Standing(kind=kind, manifest=manifest, strays=strays, because=because)
+    stale = stale if kind == "altered" else []
+    left = [] if kind == "complete" else left
+    return Standing(kind=kind, manifest=manifest, strays=strays, stale=stale, left=left, because=because)
+
+
+def _separate(file_set: FileSet, manifest: Manifest, parts: Mapping[str, Part], strays: list[str]) -> Standing:
+    changed, altered, gone = [], [], []
+    for file in file_set.inputs:
+        if (part := parts.get(file.name)) is None:
+            gone.append(file.name)
+        elif part.input != file:
+            changed.append(file.name)
+        elif (size := streams.size(streams.join(file_set.folder, part.output.path))) is None:
+            gone.append(file.name)
+        elif size != part.output.bytes:
+            altered.append(file.name)
+    names, because = [*changed, *altered], ""
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        what = "input" if changed else "the file of"
+        because = f"{what} {names[0]!r}{more} {'are' if more else 'is'} changed"
+    if any(parts[name].ledger is None for name in names):
+        kind, stale, left = "other", [out.path for out in manifest.outputs], [file.name for file in file_set.inputs]
+    else:
+        left = sorted([*names, *gone])
+        kind, stale = "growing" if left else "complete", [parts[name].output.path for name in names]
+    return Standing(kind=kind, manifest=manifest, strays=strays, stale=stale, left=left, because=because)  # type: ignore[arg-type]
 
 
 def why_again(file_set: FileSet, *, sizes: Mapping[str, int]) -> str:
@@ -73,11 +112,15 @@ def why_again(file_set: FileSet, *, sizes: Mapping[str, int]) -> str:
     manifest = manifests.read_manifest(file_set.folder)
     if manifest is None:
         return ""
-    found = standing(msgspec.structs.replace(file_set, inputs=manifest.inputs))
-    if found.kind in ("other", "altered"):
+    inputs = manifest.inputs
+    if file_set.separate:
+        inputs = [part.input for name, part in parts_of(manifest).items() if name in sizes]
+    found = standing(msgspec.structs.replace(file_set, inputs=inputs))
+    if found.must_go:
         return found.because
-    was = {file.name: file.size for file in manifest.inputs if not file.name.startswith("attributes/")}
-    changed = sorted(name for name in was.keys() | sizes.keys() if was.get(name) != sizes.get(name))
+    was = {file.name: file.size for file in inputs if not file.name.startswith("attributes/")}
+    names = was.keys() if file_set.separate else was.keys() | sizes.keys()
+    changed = sorted(name for name in names if was.get(name) != sizes.get(name))
     more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
     return f"input {changed[0]!r}{more} changed" if changed else ""
 

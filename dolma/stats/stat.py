@@ -103,7 +103,8 @@ def _subject(dataset: Dataset, config: StatConfig, reading: Reading) -> _Subject
     shards = dataset.shards()
     files: dict[str, dict[str, str]] = {}
     for name in _names(dataset, shards, config):
-        found = {shard.name: dataset.find_attribute(name, shard) for shard in shards}
+        places = zip(shards, dataset.places(name, shards), strict=True)
+        found = {shard.name: place.found() for shard, place in places}
         files[name] = {shard: path for shard, path in found.items() if path is not None}
     tokens = [] if config.tokens is None else row_files(config.tokens)
     chosen = {name: paths for name, paths in files.items() if paths}

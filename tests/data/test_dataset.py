@@ -133,7 +133,7 @@ def test_source_of_a_relative_documents_folder_is_the_one_it_lies_in(here: Path)
 def attribute_path(path: str, **fields: str) -> str:
     put(path)
     dataset = Dataset(documents=(path,), **fields)  # type: ignore[arg-type]
-    return dataset.attribute_path("length", dataset.shards()[0])
+    return dataset.places("length", dataset.shards())[0].path()
 
 
 def test_attributes_lie_beside_documents_whichever_files_match() -> None:
@@ -175,7 +175,7 @@ def test_a_folder_given_for_attributes_takes_them_by_name() -> None:
 def test_the_dolma_1_form_is_called_as_the_documents_are() -> None:
     put("a/documents/1.jsonl.gz", "a/documents/2.parquet")
     dataset = Dataset(documents=("a/documents/*",))
-    paths = [dataset.attribute_path("length", shard, "dolma1") for shard in dataset.shards()]
+    paths = [place.path("dolma1") for place in dataset.places("length", dataset.shards())]
     assert paths == ["a/attributes/length/1.jsonl.gz", "a/attributes/length/2.parquet.jsonl.gz"]
 
 
@@ -183,7 +183,7 @@ def test_either_form_is_found() -> None:
     put("a/documents/1.jsonl", "a/documents/2.jsonl", "a/documents/3.jsonl")
     put("a/attributes/length/1.jsonl.parquet", "a/attributes/length/2.jsonl")
     dataset = Dataset(documents=("a/documents/*",))
-    assert [dataset.find_attribute("length", shard) for shard in dataset.shards()] == [
+    assert [place.found() for place in dataset.places("length", dataset.shards())] == [
         "a/attributes/length/1.jsonl.parquet",
         "a/attributes/length/2.jsonl",
         None,

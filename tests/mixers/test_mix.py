@@ -622,3 +622,19 @@ def test_a_byte_of_a_line_takes_four_bytes_of_memory_at_most(corpus: Any, config
     command = [sys.executable, "-c", MEASURED, str(corpus.folder), repr({"missing": "keep", **config})]
     ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     assert int(ended.stdout) <= 4 * n_bytes
+
+
+@pytest.mark.parametrize("with_ids", [True, False])
+def test_attributes_are_found_under_any_pattern(tmp_path: Path, with_ids: bool) -> None:
+    for source in ("web", "code"):
+        path = tmp_path / "hf" / source / "a.jsonl"
+        path.parent.mkdir(parents=True)
+        records = [{"text": f"{source} {i}"} | ({"id": f"{source}-{i}"} if with_ids else {}) for i in range(3)]
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    everything, web = (
+        Dataset(documents=(f"{tmp_path}/hf/{pattern}",), attributes=str(tmp_path / "out"))
+        for pattern in ("*/*.jsonl", "web/*.jsonl")
+    )
+    tag(everything, TagConfig(taggers=["length"]), options=RunOptions(workers=1))
+    report = mix(web, MixConfig(keep=["length.characters = 5"]), output=str(tmp_path / "mixed"))
+    assert report.ledger.total().out.documents == 3

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pyarrow as pa
 import pytest
 
@@ -20,7 +21,7 @@ from dolma.data.attributes import read_attributes
 from dolma.data.columns import DocInt
 from dolma.data.dataset import Dataset
 from dolma.data.documents import DocumentWriter, Reading
-from dolma.data.manifest import read_manifest
+from dolma.data.manifest import FileSet, manifest_of, read_manifest, write_manifest
 from dolma.errors import ConfigError, DataError, OutputExistsError, RecordError
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
@@ -122,7 +123,7 @@ def test_the_ledger_accounts_for_every_document(tmp_path: Path, corpus: Dataset)
     manifest = read_manifest(str(tmp_path / "web/attributes/length"))
     assert manifest is not None
     assert [out.rows for out in manifest.outputs] == [3, 2]
-    assert [file.name for file in manifest.inputs] == ["web/a.jsonl.gz", "web/deep/b.jsonl.zst"]
+    assert [file.name for file in manifest.inputs] == ["a.jsonl.gz", "deep/b.jsonl.zst"]
 
 
 def test_a_second_run_does_nothing(tmp_path: Path, corpus: Dataset) -> None:
@@ -260,7 +261,7 @@ def test_a_file_in_pieces_has_the_attributes_of_the_whole(tmp_path: Path, suffix
         assert (len(dataset.pieces(dataset.shards())) > 2) == (copy == "y")
         run(dataset, "length", attributes_format=format)
         (shard,) = dataset.shards()
-        path = dataset.find_attribute("length", shard)
+        path = dataset.places("length", [shard])[0].found()
         assert path is not None
         manifest = read_manifest(str(tmp_path / copy / "web/attributes/length"))
         assert manifest is not None
@@ -344,7 +345,7 @@ def test_a_truncated_file_stops_the_run_and_leaves_no_attributes_of_it(tmp_path:
 def test_a_changed_document_file_is_noticed(tmp_path: Path, corpus: Dataset) -> None:
     run(corpus, "length")
     put(tmp_path, "web/documents/a.jsonl.gz", ["other"])
-    with pytest.raises(OutputExistsError, match=r"input 'web/a\.jsonl\.gz' is changed"):
+    with pytest.raises(OutputExistsError, match=r"input 'a\.jsonl\.gz' is changed"):
         run(corpus, "length")
     run(corpus, "length", options=RunOptions(workers=1, overwrite=True))
     assert values(tmp_path / "web/attributes/length/a.jsonl.gz.parquet", "characters") == [5]
@@ -431,3 +432,145 @@ def test_5000_files_with_256_open_ones(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.stdout.split(), done.returncode) == (["5000", "5000"], 0), done.stderr[-2000:]
+
+
+# --- sets that grow --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """Three files of two sources in folders of no special name; without ids."""
+    for name in ("hf/web/1.jsonl", "hf/web/2.jsonl", "hf/code/1.jsonl"):
+        put(tmp_path, name, [name, "second"], ids=False)
+    return tmp_path
+
+
+def of(home: Path, *patterns: str, attributes: str = "out") -> Dataset:
+    return Dataset(documents=tuple(str(home / pattern) for pattern in patterns), attributes=str(home / attributes))
+
+
+def below(home: Path, folder: str = "out/length") -> list[str]:
+    return sorted(str(path.relative_to(home / folder)) for path in (home / folder).rglob("*.parquet"))
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*.parquet")}
+
+
+def listed(folder: Path) -> list[str]:
+    manifest = read_manifest(str(folder))
+    assert manifest is not None
+    return [file.name for file in manifest.inputs]
+
+
+def test_a_part_of_what_was_measured_is_there_under_any_pattern(sources: Path) -> None:
+    run(of(sources, "hf/*/*.jsonl"), "length")
+    before = stamps(sources / "out")
+    for patterns in (["hf/web/*.jsonl"], ["hf/code"], ["hf/web/1.jsonl", "hf/code/1.jsonl"]):
+        report = run(of(sources, *patterns), "length")
+        assert report.complete_before
+        assert report.ledger.total().taken.documents == 2 * len(list(of(sources, *patterns).shards()))
+    assert stamps(sources / "out") == before
+    assert listed(sources / "out/length") == ["code/1.jsonl", "web/1.jsonl", "web/2.jsonl"]
+
+
+@pytest.mark.parametrize("first", ["hf/web/*.jsonl", "hf/web/1.jsonl", "hf/code/*.jsonl"])
+def test_a_set_grows_and_leaves_the_files_that_it_has(sources: Path, first: str) -> None:
+    run(of(sources, first), "length")
+    before = stamps(sources / "out")
+    report = run(of(sources, "hf/*/*.jsonl"), "length")
+    assert before.items() <= stamps(sources / "out").items()
+    assert len(listed(sources / "out/length")) == len(below(sources)) == 3
+    assert (report.complete_before, report.ledger.total().taken.documents) == (False, 6)
+    assert run(of(sources, "hf/*/*.jsonl"), "length").complete_before
+    assert run(of(sources, first), "length").complete_before
+
+
+def test_a_set_that_grew_is_as_one_that_was_made_at_once(sources: Path) -> None:
+    run(of(sources, "hf/*/1.jsonl"), "length")
+    run(of(sources, "hf/*/*.jsonl"), "length")
+    run(of(sources, "hf/*/*.jsonl", attributes="whole"), "length")
+    assert files(sources / "out", "**/*") == files(sources / "whole", "**/*")
+
+
+def test_each_tagger_measures_what_it_has_not(sources: Path, count: str) -> None:
+    run(of(sources, "hf/web/*.jsonl"), "length")
+    before = stamps(sources / "out/length")
+    run(of(sources, "hf/*/*.jsonl"), "length", count)
+    assert before.items() <= stamps(sources / "out/length").items()
+    assert len(below(sources)) == len(below(sources, "out/count")) == 3
+
+
+def test_sets_beside_documents_grow_too(tmp_path: Path, corpus: Dataset) -> None:
+    run(Dataset(documents=(f"{tmp_path}/web/documents/a.jsonl.gz",)), "length")
+    before = stamps(tmp_path / "web/attributes")
+    run(corpus, "length")
+    assert before.items() <= stamps(tmp_path / "web/attributes").items()
+    assert listed(tmp_path / "web/attributes/length") == ["a.jsonl.gz", "deep/b.jsonl.zst"]
+    assert run(Dataset(documents=(f"{tmp_path}/web/documents",)), "length").complete_before
+
+
+def test_a_file_that_is_gone_is_made_again_alone(sources: Path) -> None:
+    run(of(sources, "hf/*/*.jsonl"), "length")
+    whole, before = files(sources / "out", "**/*"), stamps(sources / "out")
+    (sources / "out/length/web/1.jsonl.parquet").unlink()
+    assert run(of(sources, "hf/code/*.jsonl"), "length").complete_before
+    run(of(sources, "hf/web/*.jsonl"), "length")
+    after = stamps(sources / "out")
+    assert files(sources / "out", "**/*") == whole
+    assert len(before.items() & after.items()) == 2
+
+
+def test_only_documents_that_changed_are_measured_again(sources: Path) -> None:
+    run(of(sources, "hf/*/*.jsonl"), "length")
+    before = stamps(sources / "out")
+    put(sources, "hf/web/2.jsonl", ["other"])
+    with pytest.raises(OutputExistsError, match=r"input 'web/2\.jsonl' is changed\n  `--overwrite`"):
+        run(of(sources, "hf/*/*.jsonl"), "length")
+    assert run(of(sources, "hf/code/*.jsonl"), "length").complete_before
+    report = run(of(sources, "hf/web/*.jsonl"), "length", options=RunOptions(workers=1, overwrite=True))
+    assert len(before.items() & stamps(sources / "out").items()) == 2
+    assert report.ledger.total().taken.documents == 3
+    assert values(sources / "out/length/web/2.jsonl.parquet", "characters") == [5]
+    manifest = read_manifest(str(sources / "out/length"))
+    assert manifest is not None
+    assert manifest.ledger["accounts"]["web"]["taken"]["documents"] == 3
+
+
+def test_two_files_with_one_place_for_attributes_are_an_error_that_names_both(sources: Path) -> None:
+    run(of(sources, "hf/web/*.jsonl"), "length")
+    put(sources, "hf/1.jsonl", ["x"])
+    with pytest.raises(
+        ConfigError,
+        match=r"hf/1\.jsonl and \S+hf/web/1\.jsonl would both have their attributes at \S+/1\.jsonl\.parquet",
+    ):
+        run(of(sources, "hf/**/*.jsonl"), "length")
+
+
+def test_documents_and_attributes_may_be_moved(sources: Path) -> None:
+    run(of(sources, "hf/*/*.jsonl"), "length")
+    (sources / "there").mkdir()
+    (sources / "hf").rename(sources / "there/hf")
+    assert run(of(sources, "there/hf/web/*.jsonl"), "length").complete_before
+    (sources / "out").rename(sources / "there/out")
+    assert run(of(sources / "there", "hf/web/*.jsonl"), "length").complete_before
+
+
+@pytest.mark.parametrize("prefix", ["web/", ""])
+def test_a_set_of_an_earlier_version_is_complete_and_grows(tmp_path: Path, prefix: str) -> None:
+    put(tmp_path, "web/documents/a.jsonl", ["x"])
+    dataset, home = Dataset(documents=(f"{tmp_path}/*/documents/*",)), str(tmp_path / "web/attributes/length")
+    run(dataset, "length")
+    manifest = read_manifest(home)
+    assert manifest is not None
+    made = FileSet(folder=home, stage="tag", name="length", config=manifest.config, inputs=manifest.inputs)
+    inputs = [msgspec.structs.replace(file, name=prefix + file.name) for file in manifest.inputs]
+    made = msgspec.structs.replace(made, inputs=inputs)
+    write_manifest(home, manifest_of(made, outputs=manifest.outputs, ledger=manifest.ledger, notes={}))
+    before = files(tmp_path)
+    assert run(dataset, "length").complete_before
+    assert files(tmp_path) == before
+    put(tmp_path, "web/documents/b.jsonl", ["y", "z"])
+    assert run(dataset, "length").ledger.total().taken.documents == 3
+    assert listed(Path(home)) == ["a.jsonl", "b.jsonl"]
+    assert run(dataset, "length").complete_before

@@ -1,0 +1,150 @@
+"""Where the attributes of a document file lie: a matter of its own path and of the set, never of a pattern.
+
+Beside a folder called `documents`, a set lies in `attributes/<set>`, and names are paths below these two. In a folder
+that is given for attributes, names are paths below the set's root: what the patterns of its first run had in common,
+which its manifest keeps (`notes.root`, relative to the set where both are local). A document file that does not lie
+below the root is named by its path below the nearest folder that it shares with the root.
+
+Folders called `documents` are left out of names in a folder of attributes. A set whose manifest has no root, and one
+whose documents were moved, tells it by the names and sizes of its documents.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dolma.data import streams
+from dolma.data.formats.jsonl import Jsonl
+from dolma.data.formats.table import format_of, is_document
+from dolma.data.manifest import read_manifest
+from dolma.data.shards import Shard
+from dolma.errors import DataError
+
+AttributesFormat = Literal["parquet", "dolma1"]
+DOCUMENTS = "documents"
+_NATIVE = ".parquet"
+_TEXT = ".jsonl.gz"
+Root = tuple[str, ...]
+"""The names of folders from the top; a URL begins with its scheme."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a set has the attributes of a document file: in `folder`, called `name` and a suffix of the format.
+
+    `root` is what the set's manifest is to say of it: "" beside documents.
+    """
+
+    folder: str
+    name: str
+    root: str = ""
+
+    def path(self, format: AttributesFormat = "parquet") -> str:
+        """Where the attribute file is written."""
+        return streams.join(self.folder, self.name) + suffix_of(self.name, format)
+
+    def found(self) -> str | None:
+        """The attribute file in whichever format is there; None when there is none."""
+        return next((path for path in (self.path("parquet"), self.path("dolma1")) if streams.exists(path)), None)
+
+
+def suffix_of(name: str, format: str) -> str:
+    """What follows the name of a document file in that of its attributes."""
+    if format == "parquet":
+        return _NATIVE
+    return "" if isinstance(format_of(name), Jsonl) else _TEXT  # 1.x: named as the documents are
+
+
+def is_native(path: str) -> bool:
+    """Whether an attribute file is in our own form; else it is in that of Dolma 1.x.
+
+    >>> is_native("length/a.jsonl.gz.parquet"), is_native("length/a.jsonl.gz")
+    (True, False)
+    """
+    return path.endswith(_NATIVE)
+
+
+def document_of(path: str, format: str) -> str:
+    """The name of the document file that an attribute file is of, both below the set.
+
+    >>> document_of("a.jsonl.gz.parquet", "parquet"), document_of("a.parquet.jsonl.gz", "dolma1")
+    ('a.jsonl.gz', 'a.parquet')
+    """
+    if format == "parquet":
+        return path.removesuffix(_NATIVE)
+    name = path.removesuffix(_TEXT)
+    return name if is_document(name) and suffix_of(name, format) else path
+
+
+# --- roots -----------------------------------------------------------------------------------------------------------
+
+
+def names_of(path: str) -> Root:
+    """The names of a path from the top, without folders called `documents`.
+
+    >>> names_of("s3://bucket/books/documents/a.jsonl"), names_of("/data/../a.jsonl")
+    (('s3', 'bucket', 'books', 'a.jsonl'), ('a.jsonl',))
+    """
+    whole = path.replace("://", "/", 1) if streams.is_url(path) else os.path.abspath(streams.local_path(path))
+    return tuple(name for name in whole.split("/") if name not in ("", DOCUMENTS))
+
+
+def name_below(names: Root, root: Root) -> str:
+    """What a document file is called below the nearest folder that it shares with the root.
+
+    >>> name_below(("hf", "web", "a.parquet"), ("hf",)), name_below(("hf", "web", "a.parquet"), ("hf", "code"))
+    ('web/a.parquet', 'web/a.parquet')
+    """
+    shared = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(names[:-1], root, strict=False))
+    return "/".join(names[sum(1 for _ in shared) :])
+
+
+def root_of(folder: str, shards: Sequence[Shard], base: Root) -> Root:
+    """The root of the set in a folder of attributes; `base` is what the patterns have in common."""
+    recorded, sizes = _known(folder)
+    root = base if recorded is None else recorded
+    files = [(names_of(shard.path), shard.size) for shard in shards]
+    for names, _ in files:
+        if names[: len(root)] == root and (recorded is not None or name_below(names, root) in sizes):
+            return root
+    return _implied(sizes, files) or root
+
+
+def note_of(folder: str, root: Root) -> str:
+    """How the manifest of the set in this folder writes its root."""
+    path = "/" + "/".join(root)
+    return path if streams.is_url(folder) else os.path.relpath(path, os.path.abspath(streams.local_path(folder)))
+
+
+def _root_of_note(folder: str, note: str) -> Root:
+    return names_of(note if note.startswith("/") else os.path.join(streams.local_path(folder), note))
+
+
+def _known(folder: str) -> tuple[Root | None, dict[str, int | None]]:
+    """The root that the set's manifest has, and the documents that the set has attributes of, with their sizes."""
+    try:
+        manifest = read_manifest(folder)
+    except DataError:  # some other program's manifest.json
+        manifest = None
+    if manifest is None:
+        found = [path.removeprefix(streams.join(folder, "")) for path in streams.list_files(folder)]
+        return None, {document_of(path, "parquet" if is_native(path) else "dolma1"): None for path in found}
+    note = manifest.notes.get("root")
+    sizes: dict[str, int | None] = {file.name: file.size for file in manifest.inputs}
+    return None if note is None else _root_of_note(folder, note), sizes
+
+
+def _implied(sizes: Mapping[str, int | None], files: Sequence[tuple[Root, int]]) -> Root | None:
+    """The one root below which these files have names and sizes of `sizes`, if nothing speaks against it."""
+    roots = set()
+    for names, size in files:
+        starts = (start for start in range(len(names)) if "/".join(names[start:]) in sizes)
+        if (start := next(starts, None)) is not None:
+            if sizes["/".join(names[start:])] not in (None, size):
+                return None
+            roots.add(names[:start])
+    return roots.pop() if len(roots) == 1 else None
