@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -97,7 +98,7 @@ class Chunk:
         keys.write_run([distinct])
         return place + len(owner)
 
-    def _all(self, name: str) -> npt.NDArray:
+    def _all(self, name: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(keys, name) for keys in self._keys])
 
 

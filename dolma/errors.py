@@ -11,8 +11,8 @@
     ├── WorkerError             1   a worker process died; says on which file
     ├── WriteError              1   an output cannot be written: the disk is full, or nobody may write there
     ├── SkippedRecordsError     4   the run finished, but skipped more records than `--max-errors` allows
-    └── UnmeasuredError         4   the run finished, but taggers failed on more documents than `--max-errors` allows
-    └── Unfinished          5   this part of the stage is done, others are not (`--no-wait`)
+    ├── UnmeasuredError         4   the run finished, but taggers failed on more documents than `--max-errors` allows
+    └── Unfinished              5   this part of the stage is done, others are not (`--no-wait`)
 
 Every message says what was given, what was expected and, on a line of its own, indented by two spaces, what to type
 next. What comes from elsewhere stands in it by `!r` or as `printable`, so that it has no lines of its own.
@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from dolma.printable import printable
 
@@ -31,12 +32,12 @@ class DolmaError(Exception):
 
     exit_status = 1
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Errors travel from workers to the parent whole, whatever their constructor takes.
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
-def _rebuild(kind: type[DolmaError], args: tuple, state: dict) -> DolmaError:
+def _rebuild(kind: type[DolmaError], args: tuple[Any, ...], state: dict[str, Any]) -> DolmaError:
     error = kind.__new__(kind)
     error.args = args
     error.__dict__.update(state)

@@ -19,7 +19,6 @@ from dolma.config import STAGES, Recipe
 from dolma.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
-    from dolma.config import TrainConfig
     from dolma.data.columns import Output
     from dolma.data.dataset import Dataset
     from dolma.data.documents import Reading
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from dolma.runner.options import RunOptions
     from dolma.runner.progress import Reporter
     from dolma.runner.report import StageReport
+    from dolma.training.config import TrainConfig
 
 FOLDERS = {
     "tag": "attributes",

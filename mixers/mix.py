@@ -298,7 +298,7 @@ def _notes(subject: Subject, made: _Made) -> MixNotes:
     )
 
 
-def _warnings(subject: Subject, rows: list, ledger: Ledger) -> list[str]:
+def _warnings(subject: Subject, rows: list[Any], ledger: Ledger) -> list[str]:
     total = ledger.total()
     return warnings_of(
         rows,

@@ -338,7 +338,7 @@ class WritePiece:
                 del batch, edited
 
 
-def _span_files(spec: PieceSpec, judge: Judge) -> list:
+def _span_files(spec: PieceSpec, judge: Judge) -> list[Any]:
     sets = {name for name, _ in judge.edits.columns}
     return [file for file in spec.files if file.set in sets]
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -246,7 +247,7 @@ def _with(starts: Int64, positions: Int64) -> Bools:
     return held
 
 
-def _per_document(values: npt.NDArray, index: Int64) -> Int64:
+def _per_document(values: npt.NDArray[Any], index: Int64) -> Int64:
     """The sum of the values of each document's lines."""
     sums = np.zeros(len(values) + 1, dtype=np.int64)
     np.cumsum(values, out=sums[1:])

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +142,7 @@ def _only_marks(batch: TextBatch, start: int, end: int) -> bool:
     return end - start <= 16 and not any(map(str.isalnum, rest))
 
 
-def _sums(documents: Int64, values: npt.NDArray, n_docs: int) -> Int64:
+def _sums(documents: Int64, values: npt.NDArray[Any], n_docs: int) -> Int64:
     return np.bincount(documents, weights=values, minlength=n_docs).astype(np.int64)
 
 

@@ -211,5 +211,5 @@ def _spooled(labelled: Labelled, spool: Path, chosen: Flags, digests: Int64, *, 
     return _int64(lengths), _int64(keys)
 
 
-def _int64(numbers: array) -> Int64:
+def _int64(numbers: array[int]) -> Int64:
     return np.frombuffer(numbers, dtype=np.int64)

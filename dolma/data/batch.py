@@ -43,7 +43,7 @@ class TextBatch:
     ) -> None:
         self.utf8, self.offsets, self.ids, self.sources, self.lines = utf8, offsets, ids, sources, lines
         self.path, self.records, self.metadata = path, records, metadata
-        self._views: dict[Callable, Any] = {}
+        self._views: dict[Callable[..., Any], Any] = {}
         self.view_seconds: dict[str, float] = {}
 
     @classmethod

@@ -99,7 +99,7 @@ class Dolma1Sink:
         values = {name: columns[name].to_pylist() for name in self.outputs}
         lines = []
         for i, id in enumerate(ids):
-            attributes: dict[str, list] = {}
+            attributes: dict[str, list[Any]] = {}
             for name, output in self.outputs.items():
                 key, spans = _spans(self._keys[name], output, values[name][i], int(characters[i]))
                 if spans:
@@ -111,7 +111,7 @@ class Dolma1Sink:
         self._out.write(b"".join(line + b"\n" for line in lines))
 
 
-def _spans(key: str, output: Output, value: Any, n_characters: int) -> tuple[str, list]:
+def _spans(key: str, output: Output, value: Any, n_characters: int) -> tuple[str, list[Any]]:
     if value is None or (output.kind == "float" and not math.isfinite(value)):
         return key, []
     if output.kind == "spans":

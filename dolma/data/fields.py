@@ -50,7 +50,7 @@ class JsonField:
 _NULL = msgspec.Raw(b"null")
 
 
-def _decoder(rest: str, part: str, kind: Any) -> msgspec.json.Decoder:
+def _decoder(rest: str, part: str, kind: Any) -> msgspec.json.Decoder[Any]:
     names = {"value": rest} if rest == part else {"value": rest, "inner": part}
     fields = [(name, kind if name == "value" else msgspec.Raw, _ABSENT) for name in names]
     return msgspec.json.Decoder(msgspec.defstruct("Record", fields, rename=names))

@@ -117,7 +117,7 @@ def write_token_manifest(folder: str, manifest: TokenManifest) -> None:
     streams.write_bytes(streams.join(folder, NAME), encoded + b"\n")
 
 
-def open_tokens(path: str, dtype: Dtype) -> npt.NDArray:
+def open_tokens(path: str, dtype: Dtype) -> npt.NDArray[Any]:
     """A shard's ids, mapped and read-only; shape `(tokens,)`.
 
     Raises:
@@ -213,7 +213,7 @@ class TokenShard:
         """One row per document; see `read_rows`."""
         return read_rows(self.path)
 
-    def document(self, i: int) -> npt.NDArray:
+    def document(self, i: int) -> npt.NDArray[Any]:
         """The ids of document `i`, special tokens included."""
         return self.ids[self.rows["start"][i].as_py() : self.rows["end"][i].as_py()]
 

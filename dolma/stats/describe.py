@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +134,7 @@ def _summary(column: Column, source: int | None, *, bins: int, quantiles: Sequen
     return numbers(lambda: map(_values, column.chunks(source)), n_missing)
 
 
-def _values(chunk: pa.Array) -> npt.NDArray:
+def _values(chunk: pa.Array) -> npt.NDArray[Any]:
     return chunk.drop_null().to_numpy(zero_copy_only=False)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,7 @@ class Encoder:
         self._is_control = np.zeros(facts.vocab_size, dtype=bool)
         self._is_control[[id for _, id in control]] = True
 
-    def __call__(self, texts: Sequence[str]) -> tuple[npt.NDArray, npt.NDArray[np.int64]]:
+    def __call__(self, texts: Sequence[str]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         """The framed ids of all texts one after the other, as on disk, and how many each text has; 0: none, unframed.
 
         Raises:
@@ -71,13 +72,13 @@ class Encoder:
         parts = [part for text in texts for part in _cut_tokens(text, self._cut_at)]
         return sum(self._dropped(parts))
 
-    def decode(self, ids: npt.NDArray | Sequence[int]) -> str:
+    def decode(self, ids: npt.NDArray[Any] | Sequence[int]) -> str:
         """The text of some ids; control tokens are left out."""
         return self._tokenizer.decode(list(map(int, ids)), skip_special_tokens=True)
 
     def _framed(
         self, ids: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray, npt.NDArray[np.int64]]:
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
         bos, full = self.facts.bos_id, counts > 0
         sizes = np.where(full, counts + (1 if bos is None else 2), 0)
         ends = np.cumsum(sizes)

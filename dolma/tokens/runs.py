@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,7 +61,9 @@ class RunBuilder:
         """Bytes of ids so far."""
         return len(self._ids)
 
-    def add(self, ids: npt.NDArray, counts: Counts, *, places: Places, names: Sequence[str], lines: Counts) -> None:
+    def add(
+        self, ids: npt.NDArray[Any], counts: Counts, *, places: Places, names: Sequence[str], lines: Counts
+    ) -> None:
         """Append documents: all ids one after the other, and per document their number, place, id and line."""
         self.documents += len(counts)
         self._ids += ids.data.cast("B") if len(ids) else b""

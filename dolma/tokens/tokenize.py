@@ -241,7 +241,7 @@ class _Runs:
         self._itemsize = little_endian(work.facts.dtype).itemsize
         self._building, self._n_docs = RunBuilder(), 0
 
-    def add(self, batch: TextBatch, ids: npt.NDArray, counts: Counts) -> None:
+    def add(self, batch: TextBatch, ids: npt.NDArray[Any], counts: Counts) -> None:
         """Append the documents of a batch that have tokens."""
         full = np.flatnonzero(counts)
         if not len(full):
@@ -270,7 +270,7 @@ class _Runs:
 
 def _encode(
     encoder: Encoder, batch: TextBatch, texts: Sequence[str], faults: Faults
-) -> tuple[npt.NDArray, Counts, npt.NDArray[np.bool_]]:
+) -> tuple[npt.NDArray[Any], Counts, npt.NDArray[np.bool_]]:
     """All ids of the batch, how many each document has, and whether the tokenizer could read it."""
     try:
         ids, counts = encoder(texts)
@@ -281,7 +281,7 @@ def _encode(
     return np.concatenate(found), np.array([len(ids) for ids in found]), np.array([ids is not None for ids in each])
 
 
-def _encode_one(encoder: Encoder, batch: TextBatch, i: int, text: str, faults: Faults) -> npt.NDArray | None:
+def _encode_one(encoder: Encoder, batch: TextBatch, i: int, text: str, faults: Faults) -> npt.NDArray[Any] | None:
     try:
         return encoder([text])[0]
     except RecordError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +57,7 @@ def _check(path: str, info: TokenShardInfo, manifest: TokenManifest) -> Iterator
         yield _line(error)
 
 
-def _check_ids(path: str, ids: npt.NDArray, info: TokenShardInfo, manifest: TokenManifest) -> Iterator[str]:
+def _check_ids(path: str, ids: npt.NDArray[Any], info: TokenShardInfo, manifest: TokenManifest) -> Iterator[str]:
     if (len(ids), ids.nbytes) != (info.tokens, info.bytes):
         yield f"{path}: {len(ids):,} tokens in {ids.nbytes:,} bytes, tokens.json says {info.tokens:,} in {info.bytes:,}"
     n_ends = 0
@@ -73,7 +74,7 @@ def _check_ids(path: str, ids: npt.NDArray, info: TokenShardInfo, manifest: Toke
 
 
 def _check_rows(
-    path: str, ids: npt.NDArray, rows: pa.Table, info: TokenShardInfo, manifest: TokenManifest
+    path: str, ids: npt.NDArray[Any], rows: pa.Table, info: TokenShardInfo, manifest: TokenManifest
 ) -> Iterator[str]:
     starts, ends = rows["start"].to_numpy(), rows["end"].to_numpy()
     if len(rows) != info.documents:

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import nn
-from torch.distributed.checkpoint import FileSystemWriter
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import StorageMeta
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from dolma.data import streams
 from dolma.errors import DataError
@@ -227,7 +227,7 @@ def write(folder: str, entries: Mapping[str, Any]) -> None:
     writer = _Writer(folder, single_file_per_rank=True, overwrite=True)
     with streams.writing(folder), _quiet():
         try:
-            dcp.save(dict(entries), storage_writer=writer, no_dist=not _distributed())
+            save(dict(entries), storage_writer=writer, no_dist=not _distributed())
         except CheckpointException as error:
             causes = [cause for cause, _ in error.failures.values() if isinstance(cause, OSError)]
             if not causes:

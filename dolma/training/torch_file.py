@@ -133,7 +133,7 @@ def _storage(value: Any, part: Part) -> tuple[torch.dtype, str]:
     raise DataError("has a tensor without a storage of numbers", file=part.file, offset=part.at)
 
 
-def _items(value: Any) -> tuple:
+def _items(value: Any) -> tuple[Any, ...]:
     return value if type(value) is tuple else (None,)
 
 

@@ -38,7 +38,7 @@ class Record:
     """An object as a pickle describes it: to be made by calling `kind` with `args`, then given `state`."""
 
     kind: Name
-    args: tuple
+    args: tuple[Any, ...]
     state: Any = None
 
 

@@ -47,7 +47,7 @@ _NoObject: Any = str | int | float | bool | list | None
 
 def _decoder(
     reading: Reading, *, text: type = str, metadata: bool = False
-) -> tuple[msgspec.json.Decoder, Callable[[list[Any]], _Columns]]:
+) -> tuple[msgspec.json.Decoder[Any], Callable[[list[Any]], _Columns]]:
     """A decoder of only the fields needed, and a function from what it returns to columns.
 
     With `metadata`, they have that field as it stands, unless one of the others is to be found in it. Both raise

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,13 @@ class ShardTokens:
     """One mapped shard: its ids, where its documents end, which tokens are learnt."""
 
     def __init__(
-        self, path: str, ids: npt.NDArray, *, eos_id: int | None, eos_ends_documents: bool, stamp: Stamp | None = None
+        self,
+        path: str,
+        ids: npt.NDArray[Any],
+        *,
+        eos_id: int | None,
+        eos_ends_documents: bool,
+        stamp: Stamp | None = None,
     ) -> None:
         self.path, self.ids, self.eos_id, self._stamp = path, ids, eos_id, stamp
         self._by_eos = eos_id is not None and eos_ends_documents
@@ -98,7 +105,7 @@ def mask_path(shard: str) -> str:
     return os.path.join(folder, "labels_mask_" + name.removeprefix("token_ids_"))
 
 
-def _label_mask(shard: str, n_tokens: int) -> npt.NDArray | None:
+def _label_mask(shard: str, n_tokens: int) -> npt.NDArray[Any] | None:
     path = mask_path(shard)
     if not os.path.exists(path):
         return None
@@ -218,7 +225,7 @@ def _unended(shards: list[str], *, n_shards: int) -> tuple[str, ...]:
     )
 
 
-def _checked(folder: str, info: TokenShardInfo, manifest: TokenManifest, *, compare: bool) -> npt.NDArray:
+def _checked(folder: str, info: TokenShardInfo, manifest: TokenManifest, *, compare: bool) -> npt.NDArray[Any]:
     path = streams.join(folder, info.path)
     array = open_tokens(path, manifest.dtype)
     if array.nbytes != info.bytes or (compare and streams.checksum(path) != info.xxh3):
