@@ -44,5 +44,5 @@ $(VENV)/.demo: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
 	@echo "installing dolma and what its tests need into $(VENV) (once)"
-	$(PIP) -e '.[fast,train,ray,s3,http,onnx,perplexity,dev]'
+	$(PIP) -e '.[fast,train,ray,s3,hf,onnx,perplexity,dev]'
 	@touch $@

@@ -19,6 +19,7 @@ from dolma.config import Recipe, TaggerSpec
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, read_batches
 from dolma.data.fields import JsonField
+from dolma.data.storage.table import extra_of
 from dolma.errors import ConfigError, DataError
 from dolma.pipeline import dataset_of, reading_of
 from dolma.taggers.registry import available, find, make_tagger, normal
@@ -26,7 +27,6 @@ from dolma.taggers.tagger import Need, needs_of
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")
-_SCHEMES = {"s3": "s3", "gs": "gcs", "azure": "azure", "http": "http", "https": "http"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,5 +169,5 @@ def _packages(recipe: Recipe) -> Iterator[Finding]:
     if recipe.executor == "ray":
         yield _extra("ray", purpose="executor ray")
     paths: Sequence[str] = [*recipe.documents, recipe.output or "", recipe.attributes or ""]
-    for extra in sorted({_SCHEMES[path.partition("://")[0]] for path in paths if path.partition("://")[0] in _SCHEMES}):
+    for extra in sorted({extra_of(path) for path in paths} - {""}):
         yield _extra(extra, purpose=f"{extra} paths")

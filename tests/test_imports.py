@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-HEAVY = ("numba", "torch", "pyarrow", "duckdb", "numpy", "fasttext", "tokenizers", "ray", "boto3", "smart_open", "rich")
+HEAVY = ("numba", "torch", "pyarrow", "duckdb", "numpy", "fasttext", "tokenizers", "ray", "boto3", "rich")
 HEAVY += ("kenlm", "sentencepiece", "onnxruntime", "transformers")
 IMPORT = "import dolma"
 HELP = "from dolma.cli.main import run\nassert run(['--help']) == 0"

@@ -49,14 +49,16 @@ class Dataset:
         """
         if not self.documents:
             raise ConfigError("no documents given\n  name them: `--documents 'data/*/documents/*.jsonl.gz'`")
-        paths = [path for found in self._found() for path in found.paths]
+        found = self._found()
+        paths = [path for one in found for path in one.paths]
         if not paths:
             raise ConfigError(f"every document file is left out: {discovery.describe(self.left_out())}")
         twice = [path for path, n in Counter(map(_identity, paths)).items() if n > 1]
         if twice:
             raise ConfigError(f"listed twice: {twice[0]}\n  each document file may match one pattern only")
         base = self._base()
-        shards = sorted((self._shard(path, base) for path in paths), key=lambda shard: shard.name)
+        entries = {path: entry for one in found for path, entry in one.entries.items()}
+        shards = sorted((self._shard(path, base, entries.get(path)) for path in paths), key=lambda shard: shard.name)
         names = Counter(shard.name for shard in shards)
         clash = next((name for name, n in names.items() if n > 1), None)
         if clash:
@@ -86,11 +88,11 @@ class Dataset:
     def _found(self) -> list[discovery.Found]:
         return [discovery.find(one, exclude=self.exclude, outputs=self.outputs) for one in self.documents]
 
-    def _shard(self, path: str, base: str) -> Shard:
+    def _shard(self, path: str, base: str, entry: streams.Entry | None) -> Shard:
         relative = _relative(_bare(path), base)
         root, inner = _split_documents(path)
         name = "/".join(part for part in relative.split("/") if part != _DOCUMENTS) if root or inner else relative
-        size = streams.size(path)
+        size = streams.size(path) if entry is None else entry.size
         if size is None:
             raise DataError("no such file", file=path)
         _check_name(path, name)

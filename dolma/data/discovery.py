@@ -7,6 +7,7 @@ the pattern that has no wildcard these are no documents:
 - the four files that Hugging Face's `datasets` writes beside data;
 - folders called `attributes`, and folders that a stage of ours writes: they hold `manifest.json` or `.journal`;
 - files whose suffixes are of no document format;
+- objects of a bucket with an empty name, `.` or `..` in their path;
 - what `exclude` names.
 
 A name that stands in the pattern without a wildcard is never left out. A link to nothing is an error.
@@ -27,6 +28,7 @@ from dolma.data.manifest import NAME, stage_of
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 
+NO_PATH = "with an empty name, `.` or `..` in the path"
 HIDDEN = "hidden"
 UNDERSCORE = "with a name that begins with `_`"
 HUGGING_FACE = "of Hugging Face's own"
@@ -44,10 +46,14 @@ _NAMES_SHOWN = 3
 
 
 class Found(NamedTuple):
-    """The document files, sorted; and what was left out, by reason. A folder that was left out ends with a slash."""
+    """The document files, sorted; and what was left out, by reason. A folder that was left out ends with a slash.
+
+    `entries`: what a remote storage said of the files that it listed, by path.
+    """
 
     paths: list[str]
     left_out: dict[str, list[str]]
+    entries: Mapping[str, streams.Entry] = {}
 
 
 def find(pattern: str, *, exclude: Sequence[str] = (), outputs: Sequence[str] = ()) -> Found:
@@ -62,21 +68,24 @@ def find(pattern: str, *, exclude: Sequence[str] = (), outputs: Sequence[str] = 
         DataError: a folder cannot be read; a link leads nowhere; a name is not UTF-8.
     """
     pattern = streams.local_path(pattern)
-    s3 = pattern.startswith("s3://")
-    if streams.is_url(pattern) and not s3:
+    remote = streams.is_url(pattern)
+    if remote and not streams.can_list(pattern):
         if any(c in pattern for c in "*["):
-            raise ConfigError(f"{printable(pattern)}: wildcards work for local paths and s3://; name each file")
+            raise ConfigError(f"{printable(pattern)}: wildcards work for local paths and buckets; name each file")
         return Found([pattern], {})
-    if os.path.isfile(pattern) or (s3 and is_document(pattern) and not _is_wild(pattern)):  # brackets in a name, too
+    if os.path.isfile(pattern) or (
+        remote and is_document(pattern) and not _is_wild(pattern)
+    ):  # brackets in a name, too
         if not is_document(pattern):
             raise ConfigError(f"{printable(pattern)} is no document file\n  expected {EXPECTED}")
         if any(_excludes(one, os.path.basename(pattern), pattern, pattern) for one in exclude):
             return Found([], {EXCLUDED: [pattern]})
         _check_name(pattern)
         return Found([pattern], {})
-    folder = not _is_wild(pattern) if s3 else os.path.isdir(pattern)
+    folder = not _is_wild(pattern) if remote else os.path.isdir(pattern)
     base, parts = (pattern.rstrip("/") or "/", ["**"]) if folder else _split(pattern)
-    keys = streams.list_prefix(base + "/" if folder else _before_wildcard(pattern)) if s3 else None
+    entries = streams.list_entries(base + "/" if folder else _before_wildcard(pattern)) if remote else None
+    keys = None if entries is None else [entry.path for entry in entries]
     selection = _Selection(base, parts, exclude=exclude, outputs=outputs, keys=keys)
     if keys is None:
         _walk(selection, (), [])
@@ -84,7 +93,7 @@ def find(pattern: str, *, exclude: Sequence[str] = (), outputs: Sequence[str] = 
         _select_keys(selection, keys)
     if not selection.paths and EXCLUDED not in selection.left_out:
         raise ConfigError(f"no document file matches {pattern!r}\n  {_hint(pattern, selection)}")
-    return Found(sorted(selection.paths), selection.left_out)
+    return Found(sorted(selection.paths), selection.left_out, {entry.path: entry for entry in entries or ()})
 
 
 def describe(left_out: Mapping[str, Sequence[str]]) -> str:
@@ -194,6 +203,10 @@ class _Selection:
     def loop(self, names: tuple[str, ...]) -> None:
         self._leave_out(LOOP, names, "/")
 
+    def no_path(self, key: str) -> None:
+        """Leave out an object whose key is no path below the folder."""
+        self.left_out.setdefault(NO_PATH, []).append(key)
+
     def _leave_out(self, reason: str | None, names: tuple[str, ...], slash: str = "") -> bool:
         if reason is not None:
             self.left_out.setdefault(reason, []).append(self.path(names) + slash)
@@ -276,8 +289,10 @@ def _select_keys(selection: _Selection, keys: Sequence[str]) -> None:
         return entered[names]
 
     for key in keys:
-        names = tuple(key[len(selection.base) :].strip("/").split("/"))
-        if not key.endswith("/") and enters(names[:-1]):
+        names = tuple(key[len(selection.base) :].removeprefix("/").split("/"))
+        if any(name in ("", ".", "..") for name in names):
+            selection.no_path(key)
+        elif enters(names[:-1]):
             selection.take(names)
 
 

@@ -25,7 +25,9 @@ def open_parquet(path: str, *, what: str = "parquet", content: Content | None = 
     """
     with ExitStack() as stack:
         try:
-            source = _path_or_file(path, content, stack)
+            source: Any = streams.local_path(path)
+            if content is not None or streams.is_url(path):
+                source = stack.enter_context(streams.open_seekable(path, content))
             file = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
         except FileNotFoundError as error:
             raise DataError("no such file", file=path) from error
@@ -60,12 +62,6 @@ def _fields(kind: pa.DataType) -> list[pa.Field]:
     if pa.types.is_struct(kind):
         return list(kind)
     return [inner for i in range(kind.num_fields) for inner in _fields(kind.field(i).type)]
-
-
-def _path_or_file(path: str, content: Content | None, stack: ExitStack) -> Any:
-    if content is None:
-        return stack.enter_context(streams.local_copy(path))
-    return stack.enter_context(streams.open_local(path, content))
 
 
 class ParquetOutput:

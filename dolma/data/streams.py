@@ -1,8 +1,8 @@
-"""Bytes in and out: one table of compressions, local paths and URLs, whole files or nothing.
+"""Bytes in and out: one table of compressions, checksums, whole files or nothing; above the storages of `storage/`.
 
 Reading decompresses by suffix and never ends early: a truncated or corrupt file is a `DataError` that names the file
 and the decompressed byte at which it breaks. Writing goes to a temporary file that is flushed and renamed (local) or
-uploaded in one piece (URL), so that a path either holds the finished file or nothing.
+uploaded as a whole (URL), so that a path either holds the finished file or nothing.
 
 gzip goes through isal: 3 times zlib's speed on text (docs/decisions.md). A compressed file may be several members or
 frames one after the other, whatever the compression; each of them must be whole. zstd frames carry a checksum when we
@@ -12,22 +12,16 @@ write them.
 from __future__ import annotations
 
 import bz2
-import errno
-import functools
 import io
-import itertools
 import lzma
 import os
 import re
 import shutil
-import stat
-import sys
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 import xxhash
@@ -37,8 +31,11 @@ from isal import igzip, igzip_lib
 from dolma.data.identity import CheckedFile, Content, content_of
 from dolma.data.signatures import LENGTH as SIGNATURE_BYTES
 from dolma.data.signatures import mistaken
-from dolma.errors import ConfigError, DataError, MissingExtraError, WriteError
-from dolma.printable import printable
+from dolma.data.storage.local import local_path
+from dolma.data.storage.storage import Entry
+from dolma.data.storage.table import is_url, remote_of, storage_of
+from dolma.data.storage.writing import FULL, unwritable, writing
+from dolma.errors import DataError
 
 Compression = Literal["", "gzip", "zstd", "bzip2", "xz"]
 COMPRESSION_SUFFIXES: dict[str, Compression] = {
@@ -65,7 +62,6 @@ _BROKEN: tuple[type[Exception], ...] = (
     OSError,
 )
 _TEMPORARY = re.compile(r"^\..+\.\d+-\d+\.tmp$")
-_counter = itertools.count()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,15 +74,6 @@ class Written:
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
-
-
-def is_url(path: str) -> bool:
-    """Whether smart_open, not the file system, reads this path.
-
-    >>> is_url("s3://bucket/a.jsonl"), is_url("data/a.jsonl")
-    (True, False)
-    """
-    return "://" in path and not path.startswith("file://")
 
 
 def join(base: str, *parts: str) -> str:
@@ -107,64 +94,17 @@ def compression_of(path: str) -> Compression:
     return COMPRESSION_SUFFIXES.get(os.path.splitext(path)[1].lower(), "")
 
 
-def local_path(path: str) -> str:
-    """A path as the file system takes it.
-
-    >>> local_path("file:///data/a.jsonl"), local_path("a.jsonl")
-    ('/data/a.jsonl', 'a.jsonl')
-    """
-    return path.removeprefix("file://")
-
-
 # --- raw files -------------------------------------------------------------------------------------------------------
-
-
-def _open_raw(path: str, mode: Literal["rb", "wb"]) -> BinaryIO:
-    if not is_url(path):
-        if mode == "rb" and not _can_be_read_again(local_path(path)):
-            raise DataError("is a device or a pipe, expected a file that can be read again", file=path)
-        return open(local_path(path), mode)
-    scheme = path.split("://", 1)[0]
-    try:
-        import smart_open
-
-        client = {"client": _s3_client()} if scheme == "s3" else None
-        return smart_open.open(path, mode, compression="disable", transport_params=client)
-    except (ImportError, NotImplementedError) as error:
-        extra = {"s3": "s3", "gs": "gcs", "azure": "azure", "http": "http", "https": "http"}.get(scheme)
-        if extra is None:
-            raise ConfigError(
-                f"{printable(path)}: no reader for {scheme}:// URLs; smart_open reads s3, gs, azure, http"
-            ) from error
-        raise MissingExtraError(f"smart_open[{extra}]", extra=extra, purpose=path) from error
 
 
 def _open_input(path: str, content: Content | None) -> BinaryIO:
     """The file as it is, or only as it was when `content` was taken."""
-    raw = _open_raw(path, "rb")
+    raw = storage_of(path).open(path)
     return raw if content is None else cast(BinaryIO, CheckedFile(raw, content, path=path))
 
 
-def _can_be_read_again(path: str) -> bool:
-    kind = os.stat(path).st_mode
-    return stat.S_ISREG(kind) or stat.S_ISDIR(kind)  # to open a folder says what it is
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    """What reading may raise, of the libraries that are loaded."""
-    remote = {"botocore.exceptions": ("BotoCoreError", "ClientError"), "urllib3.exceptions": ("HTTPError",)}
-    loaded = {module: names for module, names in remote.items() if module in sys.modules}
-    return (*_BROKEN, *(getattr(sys.modules[module], name) for module, names in loaded.items() for name in names))
-
-
 def _is_missing(error: BaseException) -> bool:
-    if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return True
-    response = getattr(error, "response", None)
-    code = response.get("Error", {}).get("Code") if isinstance(response, Mapping) else None
-    status = getattr(response, "status_code", None)
-    cause = getattr(error, "backend_error", None)  # smart_open's name for what boto raised
-    return code in ("404", "NoSuchKey") or status == 404 or (cause is not None and _is_missing(cause))
+    return isinstance(error, FileNotFoundError | NotADirectoryError)
 
 
 def exists(path: str) -> bool:
@@ -174,61 +114,37 @@ def exists(path: str) -> bool:
 
 def size(path: str) -> int | None:
     """Bytes on disk, or None when there is no such file."""
-    if not is_url(path):
-        return os.path.getsize(local_path(path)) if os.path.isfile(local_path(path)) else None
-    if path.startswith("s3://"):
-        return _s3_sizes(path, exact=True).get(path)
-    try:
-        with _open_raw(path, "rb") as stream:
-            return sum(map(len, _limited(stream, None, CHUNK_BYTES)))
-    except _failures() as error:
-        if _is_missing(error):
-            return None
-        raise DataError(f"cannot read: {error}", file=path) from error
+    entry = storage_of(path).entry(path)
+    return None if entry is None else entry.size
 
 
 def remove(path: str) -> None:
     """Delete a file; a missing one is fine."""
-    if not is_url(path):
-        Path(local_path(path)).unlink(missing_ok=True)
-    elif path.startswith("s3://"):
-        bucket, key = _s3_parts(path)
-        with _s3_errors(path):
-            _s3_client().delete_object(Bucket=bucket, Key=key)
-    else:
-        raise ConfigError(f"{printable(path)}: cannot delete there; only local paths and s3:// can be overwritten")
+    storage_of(path).remove(path)
 
 
 def remove_tree(folder: str) -> None:
     """Delete a folder and all below it; a missing one is fine."""
-    if is_url(folder):
-        for path in list_files(folder):
-            remove(path)
-    elif os.path.isdir(local_path(folder)):
-        shutil.rmtree(local_path(folder))
+    storage_of(folder).remove_tree(folder)
 
 
 def list_files(folder: str) -> list[str]:
     """All files below a folder, sorted; hidden ones and temporary ones included, an absent folder is empty."""
-    if folder.startswith("s3://"):
-        return list_prefix(folder.rstrip("/") + "/")
-    if is_url(folder):
-        raise ConfigError(f"{printable(folder)}: cannot list there; name each file, or use a local path or s3://")
-    return sorted(
-        join(parent, name)
-        for parent, _folders, names in os.walk(local_path(folder), onerror=_cannot_list)
-        for name in names
-    )
+    return sorted(storage_of(folder).paths(folder))
 
 
-def _cannot_list(error: OSError) -> None:
-    if not _is_missing(error):
-        raise DataError(f"cannot be listed: {error.strerror}", file=str(error.filename)) from error
+def list_entries(prefix: str) -> list[Entry]:
+    """All files whose URL begins so, sorted; the prefix may end within a name.
+
+    Raises:
+        ConfigError: that storage cannot list.
+    """
+    return remote_of(prefix).entries(prefix)
 
 
-def list_prefix(prefix: str) -> list[str]:
-    """All objects whose s3:// URL begins so, sorted; the prefix may end within a name."""
-    return sorted(_s3_sizes(prefix))
+def can_list(path: str) -> bool:
+    """Whether wildcards and folders work there."""
+    return storage_of(path).lists
 
 
 def remove_temporaries(folder: str) -> None:
@@ -237,44 +153,6 @@ def remove_temporaries(folder: str) -> None:
         for path in list_files(folder):
             if _TEMPORARY.match(os.path.basename(path)):
                 remove(path)
-
-
-def _s3_client() -> Any:
-    return _s3_client_of(tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_"))))
-
-
-@functools.lru_cache(maxsize=4)
-def _s3_client_of(_settings: tuple[tuple[str, str], ...]) -> Any:
-    """Making a client takes some 50 ms, so a process has one, until the settings that boto reads change."""
-    try:
-        import boto3
-    except ImportError as error:
-        raise MissingExtraError("boto3", extra="s3", purpose="s3://") from error
-    return boto3.client("s3")
-
-
-@contextmanager
-def _s3_errors(path: str) -> Iterator[None]:
-    try:
-        yield
-    except _failures() as error:
-        raise DataError(f"cannot reach it: {error}", file=path) from error
-
-
-def _s3_parts(path: str) -> tuple[str, str]:
-    bucket, _, key = path.removeprefix("s3://").partition("/")
-    return bucket, key
-
-
-def _s3_sizes(prefix: str, *, exact: bool = False) -> dict[str, int]:
-    """Bytes of each object under a prefix; `exact`: of the object with this very name, if it is there."""
-    bucket, key = _s3_parts(prefix)
-    with _s3_errors(prefix):
-        if exact:
-            page = _s3_client().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)
-            return {f"s3://{bucket}/{key}": item["Size"] for item in page.get("Contents", []) if item["Key"] == key}
-        pages = _s3_client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key)
-        return {f"s3://{bucket}/{item['Key']}": item["Size"] for page in pages for item in page.get("Contents", [])}
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -308,15 +186,15 @@ def read_chunks(
             for chunk in _decompressed(raw, compression, length, chunk_bytes):
                 offset += len(chunk)
                 yield chunk
-    except _failures() as error:
+    except _BROKEN as error:
         raise _unreadable(error, path, compression, offset) from error
 
 
 def _unreadable(error: Exception, path: str, compression: Compression, offset: int) -> DataError:
     if _is_missing(error):
         return DataError("no such file", file=path)
-    if isinstance(error, OSError) and error.errno in _FULL:  # what it is copied to
-        raise _unwritable(error, os.path.join(tempfile.gettempdir(), "dolma-*")) from error
+    if isinstance(error, OSError) and error.errno in FULL:  # what it is copied to
+        raise unwritable(error, os.path.join(tempfile.gettempdir(), "dolma-*")) from error
     if isinstance(error, OSError) and (error.errno is not None or not compression):
         return DataError(f"cannot read: {error.strerror or error}", file=path, offset=offset or None)
     if compression and not offset and (said := mistaken_for(path, compression, bare=os.path.splitext(path)[0])):
@@ -328,9 +206,9 @@ def _unreadable(error: Exception, path: str, compression: Compression, offset: i
 def mistaken_for(path: str, what: str, *, bare: str) -> str | None:
     """What a file is that is not `what`, by its first bytes; None where they do not tell. See `signatures.mistaken`."""
     try:
-        with _open_raw(path, "rb") as raw:
+        with storage_of(path).open(path) as raw:
             return mistaken(raw.read(SIGNATURE_BYTES), path, for_=what, bare=bare)
-    except _failures():
+    except _BROKEN:
         return None
 
 
@@ -443,9 +321,9 @@ def read_bytes(path: str, *, limit: int = WHOLE_BYTES) -> bytes:
         DataError: it cannot be read, is a device or a pipe, or has more than `limit` bytes.
     """
     try:
-        with _open_raw(path, "rb") as raw:
+        with storage_of(path).open(path) as raw:
             return _joined(_limited(raw, None, 8 << 20), path, limit)
-    except _failures() as error:
+    except _BROKEN as error:
         if _is_missing(error):
             raise FileNotFoundError(path) from error
         raise _unreadable(error, path, "", 0) from error
@@ -486,9 +364,9 @@ def content(path: str) -> Content:
         DataError: it is missing or cannot be read.
     """
     try:
-        with _open_raw(path, "rb") as raw:
+        with storage_of(path).open(path) as raw:
             return content_of(raw)
-    except _failures() as error:
+    except _BROKEN as error:
         raise _unreadable(error, path, "", 0) from error
 
 
@@ -505,23 +383,21 @@ def local_copy(path: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="dolma-") as folder:
         target = os.path.join(folder, "download")
         try:
-            with _open_raw(path, "rb") as source, open(target, "wb") as copy:
+            with storage_of(path).open(path) as source, open(target, "wb") as copy:
                 shutil.copyfileobj(source, copy, CHUNK_BYTES)
-        except _failures() as error:
+        except _BROKEN as error:
             raise _unreadable(error, path, "", 0) from error
         yield target
 
 
-@contextmanager
-def open_local(path: str, content: Content | None = None) -> Iterator[BinaryIO]:
-    """A file that can seek: the local one, or a download that lives as long as the block; held to `content`, if given.
+def open_seekable(path: str, content: Content | None = None) -> BinaryIO:
+    """The file's bytes as they are, from any position; held to `content`, if given. Remote ones are read by ranges.
 
     Raises:
         FileNotFoundError: there is none.
-        DataError: it cannot be downloaded, or does not hold `content`.
+        DataError: it cannot be read, or does not hold `content`.
     """
-    with local_copy(path) as local, open(local, "rb") as raw:
-        yield raw if content is None else cast(BinaryIO, CheckedFile(raw, content, path=path))
+    return _open_input(path, content)
 
 
 def zstd_frame_offsets(path: str, content: Content | None = None) -> list[int]:
@@ -531,7 +407,7 @@ def zstd_frame_offsets(path: str, content: Content | None = None) -> list[int]:
         DataError: what lies between two frames is no frame; or the file does not hold `content`.
     """
     offsets, end = [], os.path.getsize(path) if content is None else content.size
-    with open_local(path, content) as raw:
+    with open_seekable(path, content) as raw:
         position = 0
         while position < end:
             offsets.append(position)
@@ -565,67 +441,9 @@ def _frame_end(raw: BinaryIO, position: int, path: str) -> int:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def writing(path: str) -> Iterator[None]:
-    """Makes what the file system says inside of the block an error about the output at `path`.
-
-    Raises:
-        WriteError: says what to do about it.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise _unwritable(error, path) from error
-
-
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-
-def _unwritable(error: OSError, path: str) -> WriteError:
-    where = f", by way of {tempfile.gettempdir()}" if is_url(path) else ""
-    if error.errno in _FULL:
-        hint = "make room, or have it written elsewhere; then run the same command again: finished files are kept"
-    elif error.errno in _FORBIDDEN:
-        hint = "let this user write there, or have it written elsewhere; then run the same command again"
-    else:
-        hint = "have it written elsewhere, or put right what is in the way; then run the same command again"
-    return WriteError(f"cannot be written{where}: {error.strerror or error}\n  {hint}", file=path)
-
-
-@contextmanager
-def atomic_path(path: str) -> Iterator[str]:
+def atomic_path(path: str) -> AbstractContextManager[str]:
     """A temporary local path; what the block wrote there appears at `path` when the block ends well, else nothing."""
-    if is_url(path):
-        with tempfile.TemporaryDirectory(prefix="dolma-") as folder:
-            local = os.path.join(folder, "upload")
-            yield local
-            _upload(local, path)
-        return
-    path = local_path(path)
-    parent, name = os.path.split(path)
-    with writing(path):
-        os.makedirs(parent or ".", exist_ok=True)
-    temporary = os.path.join(parent, f".{name[:200]}.{os.getpid()}-{next(_counter)}.tmp")
-    try:
-        yield temporary
-        with writing(path):
-            with open(temporary, "rb+") as written:
-                os.fsync(written.fileno())
-            os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _upload(local: str, path: str) -> None:
-    if path.startswith("s3://"):
-        bucket, key = _s3_parts(path)
-        with _s3_errors(path):
-            _s3_client().upload_file(local, bucket, key)
-    else:
-        with open(local, "rb") as source, _open_raw(path, "wb") as target:
-            shutil.copyfileobj(source, target, CHUNK_BYTES)
+    return storage_of(path).atomic_path(path)
 
 
 class RawOutput(io.RawIOBase):
@@ -770,7 +588,7 @@ def concatenate(parts: Sequence[str], path: str) -> Written:
     """One file of finished JSONL parts, in order: members of gzip, zstd, bzip2 and xz may follow each other."""
     with RawOutput(path) as joined:
         for part in parts:
-            with _open_raw(part, "rb") as source:
+            with storage_of(part).open(part) as source:
                 shutil.copyfileobj(source, joined, CHUNK_BYTES)
     assert joined.written is not None
     return joined.written

@@ -64,7 +64,7 @@ def test_file_urls_are_local_paths(tree: Path) -> None:
 
 
 def test_wildcards_in_a_web_address_are_refused() -> None:
-    with pytest.raises(ConfigError, match="wildcards work for local paths and s3://"):
+    with pytest.raises(ConfigError, match="wildcards work for local paths and buckets"):
         discovery.find("https://example.org/*.jsonl")
 
 
@@ -124,7 +124,7 @@ def test_other_programs_files_are_left_out_and_said(here: Path, pattern: str, na
 )
 def test_what_is_named_is_read(here: Path, pattern: str, path: str) -> None:
     put(path)
-    assert discovery.find(pattern) == ([path], {})
+    assert discovery.find(pattern) == ([path], {}, {})
 
 
 @EVERYWHERE
