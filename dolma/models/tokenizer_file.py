@@ -115,7 +115,8 @@ class TokenizerFile:
 def _is_byte_level(part: Any) -> bool:
     if not isinstance(part, dict):
         return False
-    inner = [*(part.get("pretokenizers") or ()), *(part.get("normalizers") or ())]
+    lists = (part.get("pretokenizers"), part.get("normalizers"))
+    inner = [one for found in lists if isinstance(found, list) for one in found]
     return part.get("type") == "ByteLevel" or any(map(_is_byte_level, inner))
 
 

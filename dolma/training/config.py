@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
+MOST_LAYERS = 10_000  # of a model; each is an object of some 20 kB in every process, however narrow
+
 
 class YarnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """YaRN (Peng et al. 2023, arXiv:2309.00071): rotary frequencies for contexts longer than trained on."""
@@ -86,6 +88,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` is {value}, expected at least 1")
+        if self.layers > MOST_LAYERS:
+            raise ValueError(f"`layers` is {self.layers:,}, expected at most {MOST_LAYERS:,}")
         for name in ("norm_eps", "clip_qkv"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))

@@ -207,3 +207,19 @@ def test_the_module_runs_as_a_program() -> None:
     ended = subprocess.run([sys.executable, "-m", "dolma", "no-such"], capture_output=True, text=True)
     assert ended.returncode == 2
     assert "no command 'no-such'" in ended.stderr
+
+
+CLOSED = 'exec 0<&- 1>&- 2>&-; exec "$0" -c "$@"'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell closes the streams")
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("import sys; from dolma.cli.main import main; sys.argv = ['dolma', 'list', 'length']; main()", 0),
+        ("import sys; from dolma.cli.main import main; sys.argv = ['dolma', 'list', 'nothing']; main()", 2),
+        ("import os; from dolma.cli import main as m; m._open_closed_streams(); os._exit(os.dup(1) < 3)", 0),
+    ],
+)
+def test_with_closed_streams_a_command_runs_and_no_file_gets_their_numbers(code: str, status: int) -> None:
+    assert subprocess.run(["bash", "-c", CLOSED, sys.executable, code], timeout=60, check=False).returncode == status

@@ -144,3 +144,9 @@ def test_bytes_cover_every_text_where_all_are_there(where: str, nested: bool, tm
     assert not read_tokenizer_file(write(tmp_path, model, **{where: part})).drops_characters
     del model["vocab"]["Ġ"]
     assert read_tokenizer_file(write(tmp_path, model, **{where: part})).drops_characters
+
+
+@pytest.mark.parametrize("inner", [5, {"a": 1}, "text", [5]])
+def test_parts_of_a_pre_tokenizer_that_are_no_list_are_left_to_the_library(inner: Any, tmp_path: Path) -> None:
+    path = write(tmp_path, {"type": "BPE", "vocab": {"a": 0}, "merges": []}, pre_tokenizer={"pretokenizers": inner})
+    assert not read_tokenizer_file(path).has_every_byte

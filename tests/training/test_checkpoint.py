@@ -262,6 +262,16 @@ def test_a_link_out_of_the_checkpoint_is_refused(tokens, config, tmp_path):
         checkpointing.read_state(str(step))
 
 
+def test_a_model_of_more_layers_than_any_is_not_built(tokens, config, tmp_path):
+    step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
+    state = json.loads((step / "state.json").read_bytes())
+    state["model"] |= {"layers": 10_001}
+    (step / "state.json").write_text(json.dumps(state))
+    seal(step)
+    with pytest.raises(DataError, match=r"is not the state of a checkpoint: `layers` is 10,001, expected at most 10,000"):
+        checkpointing.load_model(str(step))
+
+
 def test_a_model_larger_than_its_files_is_not_built(tokens, config, tmp_path):
     step = Path(train(config, tokens=tokens, output=str(tmp_path / "run")).checkpoint)
     state = json.loads((step / "state.json").read_bytes())

@@ -357,7 +357,8 @@ _ESCAPE = re.compile(
 )
 
 
-_NUMBER = re.compile(rb'"[^"\\\n]*(?:\\.[^"\\\n]*)*"|(-?\b(?:NaN|Infinity)\b)')
+# A string without an end goes on to the end of its line: to look for others within it would take quadratic time.
+_NUMBER = re.compile(rb'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"?|(-?\b(?:NaN|Infinity)\b)')
 _POSITION = re.compile(r" \(byte (\d+)\)\Z")
 _UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 

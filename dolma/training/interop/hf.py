@@ -290,7 +290,10 @@ def _read_weights(folder: str) -> Weights:
             )
         try:
             with safe_open(path, framework="pt") as stored:
-                weights |= {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118 - not a mapping
+                keys = stored.keys()
+                if twice := weights.keys() & set(keys):
+                    raise ValueError(f"two files hold the weight {min(twice)}")
+                weights |= {key: stored.get_tensor(key) for key in keys}
         except SafetensorError as error:
             raise DataError(f"is damaged, or no safetensors: {error}", file=path) from error
     return weights

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from dolma.training.config import ExpertsConfig, ModelConfig, YarnConfig
+from dolma.training.config import MOST_LAYERS, ExpertsConfig, ModelConfig, YarnConfig
 from dolma.training.model.rope import attention_factor
 
 _ARCHITECTURES = {
@@ -223,7 +223,7 @@ def model_of(given: Mapping[str, Any]) -> ModelConfig:
     Raises:
         ValueError: it is of another class, or has a setting that is not honoured here; which one is said.
     """
-    if given.get("model_type") not in _ARCHITECTURES:
+    if given.get("model_type") not in list(_ARCHITECTURES):  # a list, because what is given may have no hash
         raise ValueError(f"`model_type` is {given.get('model_type')!r}, expected one of {', '.join(_ARCHITECTURES)}")
     unknown = given.keys() - set(_Fields.__struct_fields__) - _ONLY.keys() - _IRRELEVANT
     if unknown:
@@ -237,6 +237,8 @@ def model_of(given: Mapping[str, Any]) -> ModelConfig:
     family = fields.model_type
     if fields.vocab_size < 1:
         raise ValueError(f"`vocab_size` is {fields.vocab_size}, expected at least 1")
+    if fields.num_hidden_layers > MOST_LAYERS:
+        raise ValueError(f"`num_hidden_layers` is {fields.num_hidden_layers:,}, expected at most {MOST_LAYERS:,}")
     _check_family(fields, family)
     experts = None
     if family == "olmoe":
@@ -360,7 +362,10 @@ def _rope(given: dict[str, Any], default_theta: float | None) -> tuple[float | N
     )
     given_factor = rope.attention_factor
     if given_factor is None and rope.mscale and rope.mscale_all_dim:
-        given_factor = _mscale(yarn.factor, rope.mscale) / _mscale(yarn.factor, rope.mscale_all_dim)
+        over = _mscale(yarn.factor, rope.mscale_all_dim)
+        if over == 0:
+            raise ValueError(f"`mscale_all_dim` is {rope.mscale_all_dim}: with `factor` {yarn.factor} it divides by 0")
+        given_factor = _mscale(yarn.factor, rope.mscale) / over
     if given_factor in (None, attention_factor(yarn)):
         return theta, yarn
     return theta, msgspec.structs.replace(yarn, attention_factor=given_factor)

@@ -104,6 +104,11 @@ def test_what_looks_like_nan_is_a_bad_record(tmp_path: Path, line: bytes) -> Non
     assert texts(put(tmp_path, LINES + line + b"\n"), on_error="skip") == ["one", "two"]
 
 
+def test_a_text_of_escaped_quotes_without_an_end_takes_linear_time(tmp_path: Path) -> None:
+    line = b'{"text":"a","x":NaN,"y":"' + b'\\"' * 300_000 + b"\n"
+    assert texts(put(tmp_path, LINES + line), on_error="skip") == ["one", "two"]
+
+
 # --- files that are something else -----------------------------------------------------------------------------------
 
 

@@ -50,6 +50,17 @@ def test_large_models_are_written_in_several_files(tmp_path: Path, monkeypatch: 
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
+def test_a_weight_that_two_files_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hf, "_BYTES_PER_FILE", 40_000)
+    folder = Path(written("olmo2", tmp_path / "hf"))
+    first, second = sorted(folder.glob("*.safetensors"))[:2]
+    weights = load_file(first)
+    name = min(weights)
+    save_file(load_file(second) | {name: weights[name] + 1}, second)
+    with pytest.raises(DataError, match=rf"two files hold the weight {name}"):
+        hf.read_folder(str(folder))
+
+
 def test_a_vocabulary_cut_on_export_is_not_padded_again(tmp_path: Path) -> None:
     ours = given_model("olmo2")
     weights = dict(ours.named_parameters())

@@ -115,6 +115,14 @@ def test_the_released_form_of_yarn_is_read() -> None:
     assert model_of(released) == long_context(OLMO3)
 
 
+UNDEFINED = {
+    "rope_type": "yarn",
+    "rope_theta": 1e4,
+    "factor": 2.0,
+    "original_max_position_embeddings": 8,
+    "mscale": 1.0,
+    "mscale_all_dim": -14.426950408889635,  # -10 / ln(2)
+}
 YARN = {"rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "original_max_position_embeddings": 16}
 
 
@@ -151,6 +159,13 @@ def test_what_yarn_multiplies_cosines_with_is_read(given: dict[str, float], fact
         ("olmo2_7b", {"architectures": ["Olmo2ForSequenceClassification"]}, "`architectures` is"),
         ("olmo2_7b", {"hidden_size": "wide"}, r"Expected `int`, got `str` - at `\$.hidden_size`"),
         ("olmo2_7b", {"vocab_size": 0}, "`vocab_size` is 0, expected at least 1"),
+        ("olmo2_7b", {"model_type": ["olmo2"]}, r"`model_type` is \['olmo2'\], expected one of olmo,"),
+        (
+            "olmo3_7b",
+            {"layer_types": ..., "num_hidden_layers": 10**9},
+            "`num_hidden_layers` is 1,000,000,000, expected",
+        ),
+        ("olmo2_7b", {"rope_parameters": UNDEFINED}, "`mscale_all_dim` is -14.42[0-9]+: .* divides by 0"),
         ("olmo2_7b", {"rms_norm_eps": ...}, "`rms_norm_eps` is missing"),
         ("olmo2_7b", {"rope_theta": 1e6}, "`rope_parameters`, `rope_scaling` and `rope_theta` disagree"),
         ("olmo2_7b", {"rope_scaling": YARN}, "`rope_parameters`, `rope_scaling` and `rope_theta` disagree"),
