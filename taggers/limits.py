@@ -185,7 +185,7 @@ def _answer(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns | str:
         return f"{type(error).__name__}: {error.message}"
     except DolmaError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the second would end the command, with status 0 and without outputs
         if limits.stop and len(batch) == 1:
             raise _stopped(tagger, batch, _said(error), _HINT) from error
         return _said(error)
@@ -217,7 +217,7 @@ def _stopped(tagger: Tagger, batch: TextBatch, error: str, hint: str) -> RecordE
     )
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     place = raised_at(error)
     return " ".join(f"{type(error).__name__}: {error}".split()) + (f" ({place})" if place else "")
 

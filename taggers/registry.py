@@ -238,7 +238,7 @@ def _from_file(use: str) -> Any:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             del sys.modules[name]
             place = f"\n  at {raised_at(error)}" if raised_at(error) else ""
             raise ConfigError(

@@ -185,7 +185,7 @@ def run_here(work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progr
             except DolmaError as error:
                 _name_subject(error, task)
                 raise
-            except Exception as error:  # the one border where any defect of a work becomes an error that names its file
+            except (Exception, SystemExit) as error:  # the border where a defect of a work becomes an error of its file
                 raise WorkerError(f"{printable(task.subject)}: {_said(error)}") from error
         on_result(index, result)
 
@@ -368,7 +368,7 @@ def _name_subject(error: DolmaError, task: Task) -> None:
         error.add_note(f"while working on {task.subject}")
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     summary = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, OSError | MemoryError):
         return (
@@ -378,7 +378,7 @@ def _said(error: Exception) -> str:
     return f"{summary}\n  this is a defect of dolma or of a tagger; the trace:\n\n{_trace(error).rstrip()}"
 
 
-def _trace(error: Exception) -> str:
+def _trace(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 

@@ -36,7 +36,7 @@ def nested(text: str) -> dict[str, Any]:
     return {"n": len(re.sub(r"(a+)+$", "", text))}
 
 
-def failing_on(bad: str, error: Exception) -> DocumentTagger:
+def failing_on(bad: str, error: BaseException) -> DocumentTagger:
     def size(text: str) -> dict[str, int]:
         if text == bad:
             raise error
@@ -71,6 +71,12 @@ def test_only_the_failing_document_has_no_value(n_docs: int, at: int) -> None:
 def test_an_error_has_two_hundred_characters_at_most() -> None:
     _, errors = measured(failing_on("b", ValueError("x" * 1000)), ["a", "b"])
     assert len(errors[1]) == 200
+
+
+def test_a_tagger_that_ends_the_program_fails_on_that_document() -> None:
+    values, errors = measured(failing_on("bad", SystemExit(0)), ["good", "bad"])
+    assert values == [4, None]
+    assert errors[1].startswith("SystemExit: 0 (test_limits.py:")
 
 
 def test_an_error_of_the_record_is_the_documents_and_one_of_the_recipe_is_not() -> None:

@@ -220,6 +220,8 @@ def test_a_file_that_cannot_be_run(tmp_path: Path) -> None:
     assert wrong(use).startswith(
         f"cannot run {use} for a tagger: ModuleNotFoundError: No module named 'no_such_module'"
     )
+    use = written(tmp_path, "import sys\nsys.exit(0)\n", "ending.py")
+    assert wrong(use).startswith(f"cannot run {use} for a tagger: SystemExit: 0")
     use = written(tmp_path, "def (\n", "other.py")
     assert wrong(use).startswith(f"cannot run {use} for a tagger: SyntaxError: ")
 

@@ -268,7 +268,7 @@ def test_a_model_of_more_layers_than_any_is_not_built(tokens, config, tmp_path):
     state["model"] |= {"layers": 10_001}
     (step / "state.json").write_text(json.dumps(state))
     seal(step)
-    with pytest.raises(DataError, match=r"is not the state of a checkpoint: `layers` is 10,001, expected at most 10,000"):
+    with pytest.raises(DataError, match=r"is not the state of a checkpoint: `layers` is 10,001, expected"):
         checkpointing.load_model(str(step))
 
 
