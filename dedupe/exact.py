@@ -216,7 +216,7 @@ class _Count:
 
 
 def _hash_task(index: int, piece: Piece) -> Task:
-    return Task(key=piece.key, size=piece.size, spec=(index, piece), file=piece.shard.path)
+    return Task(key=piece.key, size=piece.size, spec=(index, piece), file=piece.shard.path, part=piece.words)
 
 
 def _file(result: TaskResult, name: str) -> RunFile:

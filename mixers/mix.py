@@ -174,7 +174,10 @@ class _Made(msgspec.Struct, kw_only=True):
 
 
 def _tasks(specs: Sequence[PieceSpec]) -> list[Task]:
-    return [Task(key=spec.piece.key, size=spec.piece.size, spec=spec, file=spec.piece.shard.path) for spec in specs]
+    return [
+        Task(key=spec.piece.key, size=spec.piece.size, spec=spec, file=spec.piece.shard.path, part=spec.piece.words)
+        for spec in specs
+    ]
 
 
 def _check_rows(specs: Sequence[PieceSpec], judged: Sequence[TaskResult]) -> None:
@@ -256,6 +259,7 @@ def _sampled(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
             size=spec.piece.size,
             spec=(spec, decided.codes(spec.index)),
             file=spec.piece.shard.path,
+            part=spec.piece.words,
         )
         for spec in specs
     ]

@@ -161,7 +161,13 @@ def _measured(
     parts = dataset.pieces(shards)
     places = {shard.name: tuple(plan.places[shard.name] for plan in plans) for shard in shards}
     tasks = [
-        Task(key=piece.key, size=piece.size, spec=(piece, places[piece.shard.name]), file=piece.shard.path)
+        Task(
+            key=piece.key,
+            size=piece.size,
+            spec=(piece, places[piece.shard.name]),
+            file=piece.shard.path,
+            part=piece.words,
+        )
         for piece in parts
     ]
     compile_kernels(work.specs, stage.reporter)

@@ -248,6 +248,14 @@ running_options = _stacked(
         metavar="SIZE",
         help="What the buffers of one worker may hold, such as 2GB.  [default: what each stage takes]",
     ),
+    option(
+        "--stall-after",
+        section="Running",
+        type=click.FloatRange(min=0),
+        metavar="MINUTES",
+        default=30.0,
+        help="A task that comes no further for so long has its stack printed; 0: never.",
+    ),
     option("--address", section="Running", key="address", metavar="HOST:PORT", help="Ray cluster to join."),
     option(
         "--shard",

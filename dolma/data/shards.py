@@ -101,5 +101,10 @@ class Piece:
         return self.shard.name if self.parts == 1 else f"{self.shard.name}#{self.part:05d}"
 
     @property
+    def words(self) -> str:
+        """Which part of its file it is, in words; "" for the whole."""
+        return "" if self.parts == 1 else f"part {self.part + 1} of {self.parts}, from line {self.first_line:,}"
+
+    @property
     def size(self) -> int:
         return self.shard.size // self.parts

@@ -2,21 +2,22 @@
 
 Spawned, never forked: a fork of a process with threads (Arrow, tokenizers, OpenBLAS) may deadlock. The parent hands out
 one task at a time, so it knows which file each worker has, and a worker that is killed costs one task, which is tried
-once more. One worker means no process at all. Starting a worker costs its imports, about a second, so a stage may start
-them while it still prepares; they live as long as the stage.
+once more, alone (`turns.py`). One worker means no process at all. Starting a worker costs its imports, about a second,
+so a stage may start them while it still prepares; they live as long as the stage.
 """
 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection, resource_tracker
 from types import FrameType
@@ -27,11 +28,12 @@ from dolma.printable import printable
 from dolma.runner.options import RunOptions, worker_count
 from dolma.runner.progress import listening
 from dolma.runner.task import OnProgress, OnResult, Task, Work
+from dolma.runner.turns import Turns
 
-ATTEMPTS = 2
 STOP_SECONDS = 1.0
 WORKER_NAME = "dolma-worker"
 UNGUARDED_STATUS = 77
+STACK_SIGNAL = signal.SIGUSR1
 GUARD_HINT = (
     "the main program calls dolma while it is being imported; every worker process imports it again\n"
     "  put the call under `if __name__ == '__main__':`, or pass `workers=1`"
@@ -87,7 +89,7 @@ class LocalExecutor:
         """Do all tasks; see `Executor`."""
         n_workers = self._n_workers(tasks)
         if n_workers == 1:
-            run_here(work, tasks, on_result=on_result, on_progress=on_progress)
+            run_here(work, tasks, self._options.stall_after, on_result=on_result, on_progress=on_progress)
             return
         phase = _Phase(work=pickled(work, "the work"), tasks=tasks)
         try:
@@ -106,8 +108,26 @@ class LocalExecutor:
         while phase.left:
             self._hand_out(phase, n_workers)
             busy = {worker.pipe: worker for worker in self._workers if worker.task is not None}
-            for pipe in connection.wait(list(busy)):
+            for pipe in connection.wait(list(busy), timeout=self._until_next_stall()):
                 self._receive(busy[pipe], phase, on_result, on_progress)  # type: ignore[index]
+            self._note_stalls(phase)
+
+    def _until_next_stall(self) -> float | None:
+        after = self._options.stall_after
+        since = [worker.since for worker in self._workers if worker.may_stall]
+        return max(0.0, min(since) + after - time.monotonic()) if after and since else None
+
+    def _note_stalls(self, phase: _Phase) -> None:
+        """Say which tasks have come no further for long, and have their workers print where they are."""
+        now, after = time.monotonic(), self._options.stall_after
+        for worker in self._workers:
+            if after and worker.may_stall and now - worker.since >= after:
+                assert worker.task is not None
+                worker.stalled = True
+                place = phase.tasks[worker.task].place(worker.documents)
+                self._note(f"no progress for {after / 60:,.3g} minutes: {place}; the stack of its worker follows")
+                assert worker.process.pid is not None
+                os.kill(worker.process.pid, STACK_SIGNAL)
 
     def _receive(self, worker: _Worker, phase: _Phase, on_result: OnResult, on_progress: OnProgress) -> None:
         message = worker.receive()
@@ -117,8 +137,10 @@ class LocalExecutor:
         kind, value = message
         assert worker.task is not None
         if kind == "ready":
-            worker.ready = True
+            worker.ready, worker.since = True, time.monotonic()
         elif kind == "progress":
+            worker.documents += value[0]
+            worker.since = time.monotonic()
             on_progress(*value)
         elif kind == "failed":
             raise_remote(value, phase.tasks[worker.task])
@@ -128,15 +150,17 @@ class LocalExecutor:
             on_result(index, value)
 
     def _hand_out(self, phase: _Phase, n_workers: int) -> None:
-        while phase.queue:
+        while (n_running := sum(worker.task is not None for worker in self._workers)) < n_workers:
+            index = phase.turns.next(n_running)
+            if index is None:
+                return
+            if index in phase.turns.again:
+                self.close()  # the memory of the idle ones is for this one
             worker = next((worker for worker in self._workers if worker.task is None), None)
             if worker is None:
-                if len(self._workers) >= n_workers:
-                    return
                 worker = _Worker(len(self._workers) + 1)
                 self._workers.append(worker)
-            worker.task = phase.queue.pop()
-            if not worker.give(phase):
+            if not worker.give(index, phase):
                 self._bury(worker, phase)
 
     def _bury(self, worker: _Worker, phase: _Phase) -> None:
@@ -152,16 +176,14 @@ class LocalExecutor:
             )
         index = worker.task
         assert index is not None
-        subject = phase.tasks[index].subject
-        phase.attempts[index] += 1
-        if phase.attempts[index] >= ATTEMPTS:
+        place = phase.tasks[index].place(worker.documents)
+        if not phase.turns.lost(index):
             raise WorkerError(
-                f"{printable(subject)}: a worker process {_fate(status)} on this file, {ATTEMPTS} times\n"
-                "  SIGKILL mostly means that memory ran out: give fewer `--workers`, then run the command again; "
-                "finished files are kept"
+                f"{place}: a worker process {_fate(status)} here twice, the second time with no other task beside it\n"
+                "  SIGKILL mostly means that memory ran out: look at these lines, or use a machine with more; "
+                "then run the command again: finished files are kept"
             )
-        self._note(f"a worker process {_fate(status)} on {subject}; trying once more")
-        phase.queue.append(index)
+        self._note(f"a worker process {_fate(status)}: {place}; trying it again at the end, alone")
 
     def close(self) -> None:
         """End the workers: asked first, then killed."""
@@ -176,10 +198,32 @@ class LocalExecutor:
         self._workers.clear()
 
 
-def run_here(work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progress: OnProgress) -> None:
+@contextlib.contextmanager
+def watched(seconds: float, on_progress: OnProgress) -> Iterator[None]:
+    """While entered, `advance` goes to `on_progress`; after so long without it, this process prints its stacks once."""
+
+    def begin() -> None:
+        if seconds and sys.__stderr__ is not None:
+            faulthandler.dump_traceback_later(seconds, file=sys.__stderr__)
+
+    def go_on(documents: int, n_bytes: int) -> None:
+        begin()
+        on_progress(documents, n_bytes)
+
+    begin()
+    try:
+        with listening(go_on):
+            yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def run_here(
+    work: Work, tasks: Sequence[Task], stall_after: float, *, on_result: OnResult, on_progress: OnProgress
+) -> None:
     """Do all tasks in this process, in order."""
     for index, task in enumerate(tasks):
-        with listening(on_progress):
+        with watched(stall_after, on_progress):
             try:
                 result = work(task.spec)
             except DolmaError as error:
@@ -191,24 +235,24 @@ def run_here(work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progr
 
 
 class _Phase:
-    """What is left of one phase: task numbers still to hand out, the biggest last, where `pop` takes them."""
+    """What is left of one phase: how many tasks, and whose turn it is."""
 
-    __slots__ = ("attempts", "left", "queue", "tasks", "work")
+    __slots__ = ("left", "tasks", "turns", "work")
 
     def __init__(self, *, work: bytes, tasks: Sequence[Task]) -> None:
         self.work, self.tasks = work, tasks
-        self.queue = sorted(range(len(tasks)), key=lambda i: (tasks[i].size, -i))
-        self.attempts: Counter[int] = Counter()
+        self.turns = Turns(tasks)
         self.left = len(tasks)
 
 
 class _Worker:
     """The parent's side of one process: `task` is the number of the task it has; `ready` once it has started up.
 
-    `work` is what it was sent last, to be done with each task.
+    `work` is what it was sent last, to be done with each task. Of its task, `documents` are done, `since` is when it
+    last came further, by the monotonic clock, and `stalled` says that its stack was asked for.
     """
 
-    __slots__ = ("pipe", "process", "ready", "task", "work")
+    __slots__ = ("documents", "pipe", "process", "ready", "since", "stalled", "task", "work")
 
     def __init__(self, number: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -220,16 +264,22 @@ class _Worker:
         far_end.close()
         self.task: int | None = None
         self.ready, self.work = False, b""
+        self.documents, self.since, self.stalled = 0, time.monotonic(), False
+
+    @property
+    def may_stall(self) -> bool:
+        """Whether it is at a task, has started up, so that it takes signals, and was not asked for its stack."""
+        return self.task is not None and self.ready and not self.stalled
 
     def prepare(self, prepare: bytes) -> None:
         """Send what to call before the first task; a worker that is dead will be noticed with that."""
         with contextlib.suppress(OSError):
             self.pipe.send_bytes(pickle.dumps((prepare, None)))
 
-    def give(self, phase: _Phase) -> bool:
-        """Send the current task, and the phase's work first if this worker does not have it; False when it is dead."""
-        assert self.task is not None
-        task = phase.tasks[self.task]
+    def give(self, index: int, phase: _Phase) -> bool:
+        """Send a task, and the phase's work first if this worker does not have it; False when it is dead."""
+        self.task, self.documents, self.since, self.stalled = index, 0, time.monotonic(), False
+        task = phase.tasks[index]
         spec = pickled(task.spec, f"the spec of {task.key}")
         message = pickle.dumps((phase.work if self.work != phase.work else None, spec))
         self.work = phase.work
@@ -304,6 +354,7 @@ def serve(pipe: connection.Connection) -> None:
     """Do the tasks that come through the pipe until it closes. Runs in the worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    faulthandler.register(STACK_SIGNAL)
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     os.dup2(2, 1)  # standard output is the command's; what a library prints goes to standard error
     pipe.send(("ready", None))

@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dolma.errors import ConfigError, MissingExtraError, WorkerError
-from dolma.printable import printable
-from dolma.runner.local import SINGLE_THREADED, pickled, raise_remote, sendable
+from dolma.runner.local import SINGLE_THREADED, pickled, raise_remote, sendable, watched
 from dolma.runner.options import RunOptions, cpu_count
-from dolma.runner.progress import listening
 from dolma.runner.task import OnProgress, OnResult, Task, Work
+from dolma.runner.turns import Turns
 
 IN_FLIGHT_PER_CPU = 4
 """Tasks handed to Ray ahead of the running ones: enough to keep CPUs busy, few enough to stop soon."""
@@ -48,20 +47,20 @@ class RayExecutor:
         """Do all tasks; see `Executor`. Progress comes when a task ends."""
         self._join()
         ray = self._ray
-        # One retry for a worker or a node that dies, as with local processes; errors of the work are answers.
-        remote = ray.remote(num_cpus=1, max_retries=1, retry_exceptions=False)(do_task)
+        # A task whose worker dies is tried again alone, as with local processes; errors of the work are answers.
+        remote = ray.remote(num_cpus=1, max_retries=0, retry_exceptions=False)(do_task)
         shared_work = ray.put(self._pickled(work, "the work"))
-        queue = sorted(range(len(tasks)), key=lambda i: (tasks[i].size, -i))
+        turns, stall_after = Turns(tasks), self._options.stall_after
         ahead = IN_FLIGHT_PER_CPU * self._n_cpus()
         running: dict[Any, int] = {}
         try:
-            while queue or running:
-                while queue and len(running) < ahead:
-                    index = queue.pop()
-                    running[remote.remote(shared_work, self._pickled(tasks[index].spec, tasks[index].key))] = index
+            while turns or running:
+                while len(running) < ahead and (index := turns.next(len(running))) is not None:
+                    spec = self._pickled(tasks[index].spec, tasks[index].key)
+                    running[remote.remote(shared_work, spec, stall_after)] = index
                 for reference in ray.wait(list(running), timeout=WAIT_SECONDS)[0]:
                     index = running.pop(reference)
-                    self._take(reference, index, tasks[index], on_result, on_progress)
+                    self._take(reference, index, tasks, turns, on_result, on_progress)
         finally:
             # Leaving a cluster ends our tasks there. A cancel that meets a task as it ends can abort Ray's driver, so
             # it is kept for the calling program's own cluster, which we do not leave.
@@ -72,12 +71,25 @@ class RayExecutor:
         # Ray workers do not import the main program; cloudpickle carries what is defined there along.
         return pickled(value, what, dumps=self._ray.cloudpickle.dumps)
 
-    def _take(self, reference: Any, index: int, task: Task, on_result: OnResult, on_progress: OnProgress) -> None:
+    def _take(
+        self,
+        reference: Any,
+        index: int,
+        tasks: Sequence[Task],
+        turns: Turns,
+        on_result: OnResult,
+        on_progress: OnProgress,
+    ) -> None:
+        task = tasks[index]
         try:
             answer = self._ray.get(reference)
         except self._ray.exceptions.RayError as error:
+            if turns.lost(index):
+                self._note(f"Ray lost a task: {task.place(0)}; trying it again at the end, alone: {_first_line(error)}")
+                return
             raise WorkerError(
-                f"{printable(task.subject)}: Ray lost the task, retries included: {_first_line(error)}\n"
+                f"{task.place(0)}: Ray lost this task twice, the second time with no other beside it: "
+                f"{_first_line(error)}\n"
                 "  mostly memory that ran out or a node that left; run the command again: finished files are kept"
             ) from error
         kind, value, documents, n_bytes = pickle.loads(answer)
@@ -118,7 +130,7 @@ class RayExecutor:
         return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
 
 
-def do_task(work: bytes, spec: bytes) -> bytes:
+def do_task(work: bytes, spec: bytes, stall_after: float) -> bytes:
     """One task in a Ray worker: pickled `("done", TaskResult) | ("failed", what)`, documents and bytes done."""
     done = [0, 0]
 
@@ -127,7 +139,7 @@ def do_task(work: bytes, spec: bytes) -> bytes:
         done[1] += n_bytes
 
     try:
-        with listening(count):
+        with watched(stall_after, count):
             result = pickle.loads(work)(pickle.loads(spec))
         return pickle.dumps(("done", result, *done))
     except Exception as error:  # noqa: BLE001 - all of them go to the parent, which raises them

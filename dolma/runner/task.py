@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from dolma.data.manifest import OutputFile
+from dolma.printable import printable
 from dolma.runner.ledger import Ledger
 
 
@@ -17,18 +18,25 @@ class Task:
     """One unit of work of a phase.
 
     `key` is unique in its phase and the same in every run; `size` is in bytes of input, for scheduling and progress;
-    `spec` is picklable and is what the work is called with; `file` names the input in error messages.
+    `spec` is picklable and is what the work is called with; `file` names the input in error messages, and `part` which
+    part of it.
     """
 
     key: str
     size: int
     spec: Any
     file: str = ""
+    part: str = ""
 
     @property
     def subject(self) -> str:
         """What an error message calls this task: its input file, else its key."""
         return self.file or self.key
+
+    def place(self, documents: int) -> str:
+        """The task in words: its input, which part of that, and that so many documents of it were done."""
+        done = f"after {documents:,} documents" if documents else ""
+        return ", ".join(text for text in (printable(self.subject), self.part, done) if text)
 
 
 class TaskResult(msgspec.Struct, kw_only=True):

@@ -189,7 +189,8 @@ def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
 
 def _count_tasks(parts: Sequence[Piece]) -> list[Task]:
     return [
-        Task(key=piece.key, size=piece.size, spec=(i, piece), file=piece.shard.path) for i, piece in enumerate(parts)
+        Task(key=piece.key, size=piece.size, spec=(i, piece), file=piece.shard.path, part=piece.words)
+        for i, piece in enumerate(parts)
     ]
 
 

@@ -193,7 +193,7 @@ def _file_set(
 
 def _encode_tasks(parts: Sequence[Piece]) -> list[Task]:
     return [
-        Task(key=piece.key, size=piece.size, spec=(number, piece), file=piece.shard.path)
+        Task(key=piece.key, size=piece.size, spec=(number, piece), file=piece.shard.path, part=piece.words)
         for number, piece in enumerate(parts)
     ]
 

@@ -86,6 +86,45 @@ class KillOnce:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KillBeside:
+    """Kills its own process on one spec the first time; a task says which others were running when it began."""
+
+    name: str
+    running: str
+    seconds: float = 60.0
+
+    def __call__(self, name: str) -> TaskResult:
+        mine = Path(self.running, name)
+        beside = sorted(path.name for path in Path(self.running).iterdir())
+        again = mine.exists()
+        mine.touch()
+        if name == self.name and not again:
+            give_up = time.monotonic() + self.seconds
+            while len(list(Path(self.running).iterdir())) < 2 and time.monotonic() < give_up:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGKILL)
+        mine.unlink()
+        return TaskResult(payload={"beside": [other for other in beside if other != name], "again": again})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall:
+    """Comes no further until there is a file, or until standard error, which is a file, holds something."""
+
+    until: str
+    seconds: float = 60.0
+
+    def __call__(self, name: str) -> TaskResult:
+        give_up = time.monotonic() + self.seconds
+        while time.monotonic() < give_up and not self._may_go_on():
+            time.sleep(0.01)
+        return TaskResult(payload={"in_time": time.monotonic() < give_up})
+
+    def _may_go_on(self) -> bool:
+        return os.path.exists(self.until) if self.until else os.fstat(2).st_size > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fail:
     """Raises on one spec: a `DataError` when `known`, else this error, or a `ValueError`."""
 

@@ -164,8 +164,47 @@ def test_a_killed_worker_is_replaced_once(folder: str, tmp_path: Path, undisturb
     reporter = Listener()
     with open_stage([works.file_set(folder)], options=two(), reporter=reporter) as stage:
         stage.finish(stage.run("write", works.tasks_of(works.names()), work))
-    assert reporter.notes == ["a worker process was killed by SIGKILL on /in/b-01; trying once more"]
+    assert reporter.notes == ["a worker process was killed by SIGKILL: /in/b-01; trying it again at the end, alone"]
     assert works.contents(folder) == undisturbed
+
+
+def test_the_task_of_a_killed_worker_is_tried_again_alone(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "running").mkdir()
+    work = works.KillBeside(name="b-01", running=str(tmp_path / "running"))
+    with open_stage([works.file_set(folder)], options=two()) as stage:
+        results = stage.run("write", works.tasks_of(works.names(8)), work)
+    assert [result.payload["again"] for result in results] == [False, True, *[False] * 6]
+    assert results[1].payload["beside"] == []
+
+
+def test_the_message_of_a_lost_task_has_its_part_and_how_far_it_came() -> None:
+    task = Task(key="k", size=1, spec=None, file="/in/a.jsonl", part="part 2 of 3, from line 1,001")
+    assert task.place(0) == "/in/a.jsonl, part 2 of 3, from line 1,001"
+    assert task.place(1234) == "/in/a.jsonl, part 2 of 3, from line 1,001, after 1,234 documents"
+
+
+def test_the_stack_of_a_worker_that_comes_no_further_is_printed_once(folder: str, tmp_path: Path, capfd) -> None:
+    until = tmp_path / "until"
+
+    class GoOn(Listener):
+        def note(self, text: str) -> None:
+            super().note(text)
+            until.touch()
+
+    options, reporter = RunOptions(workers=2, stall_after=0.3), GoOn()
+    with open_stage([works.file_set(folder)], options=options, reporter=reporter) as stage:
+        results = stage.run("wait", works.tasks_of(["a", "b"]), works.Stall(until=str(until)))
+    assert all(result.payload["in_time"] for result in results)
+    said = {f"no progress for 0.005 minutes: /in/{name}; the stack of its worker follows" for name in "ab"}
+    assert set(reporter.notes) <= said and len(set(reporter.notes)) == len(reporter.notes) > 0
+    assert "most recent call first" in capfd.readouterr().err
+
+
+def test_the_stack_of_this_process_is_printed_too(folder: str, capfd) -> None:
+    with open_stage([works.file_set(folder)], options=RunOptions(workers=1, stall_after=0.2)) as stage:
+        (result,) = stage.run("wait", works.tasks_of(["a"]), works.Stall(until=""))
+    assert result.payload["in_time"]
+    assert "run_works.py" in capfd.readouterr().err
 
 
 def test_a_task_that_kills_twice_is_given_up(folder: str, tmp_path: Path) -> None:
@@ -173,7 +212,8 @@ def test_a_task_that_kills_twice_is_given_up(folder: str, tmp_path: Path) -> Non
     work = works.KillOnce(write=works.Write(folder=folder), name="b-01", marks=str(tmp_path / "marks"), times=9)
     with open_stage([works.file_set(folder)], options=two()) as stage:
         with pytest.raises(
-            WorkerError, match=r"/in/b-01: a worker process was killed by SIGKILL on this file, 2 times"
+            WorkerError,
+            match=r"/in/b-01: a worker process was killed by SIGKILL here twice, the second time with no other",
         ):
             stage.run("write", works.tasks_of(works.names()), work)
 
