@@ -35,6 +35,9 @@ def contradictions(folder: str, manifest: Manifest) -> Iterator[str]:
     )
     if made_by.fingerprint != manifest.fingerprint:
         yield "its fingerprint is not that of its stage, name, config and inputs"
+    called = folder.rpartition("/")[2]
+    if manifest.stage in ("tag", "dedupe") and called != manifest.name:
+        yield f"it is of the attributes {manifest.name!r}, which its folder is not called: a copy, or renamed"
     check = _CHECKS.get(manifest.stage)
     if check is None:
         yield f"there is no stage {manifest.stage!r}"

@@ -8,6 +8,7 @@ A recipe without `mix` tokenizes its documents as they are.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -242,6 +243,41 @@ def made_again(recipe: Recipe) -> dict[str, str]:
     if "train" in stages and "tokenize" in found:
         found["train"] = "its tokens are made again"
     return found
+
+
+def made_otherwise(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """The finished folders below the output that were made with other settings than these, and the differences.
+
+    Imports no tagger; a stage that cannot be asked, as its documents or its tokenizer are gone, is passed over.
+    """
+    from dolma.dedupers.exact import made_again as deduped
+    from dolma.errors import DolmaError
+    from dolma.mixers.mix import made_again as mixed
+    from dolma.tokens.tokenize import made_again as tokenized
+
+    reading, seed = reading_of(recipe), recipe.seed
+    asked: list[tuple[str, Callable[[], str]]] = []
+    for config in recipe.dedupes if recipe.attributes is None else ():
+        ask = functools.partial(deduped, config=config, reading=reading)
+        asked.append((f"{FOLDERS['dedupe']}/{config.name}", lambda ask=ask: ask(dataset_of(recipe))))  # type: ignore[misc]
+    if (mix := recipe.mix) is not None:
+        home = folder_of(recipe, "mix")
+        asked.append((FOLDERS["mix"], lambda: mixed(dataset_of(recipe), mix, output=home, reading=reading, seed=seed)))
+    if (tokens := recipe.tokenize) is not None:
+        output = folder_of(recipe, "tokenize")
+        asked.append(
+            (
+                FOLDERS["tokenize"],
+                lambda: tokenized(mixed_dataset_of(recipe), tokens, output=output, reading=reading, seed=seed),
+            )
+        )
+    for folder, ask_why in asked:
+        try:
+            why = ask_why()
+        except DolmaError:
+            continue
+        if why and not why.startswith("input "):  # documents may have changed since
+            yield folder, why
 
 
 def _mixed_again(recipe: Recipe) -> str:

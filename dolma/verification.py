@@ -10,7 +10,10 @@ Everything is read; nothing is written. Each problem is one line that begins wit
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+
+import msgspec
 
 from dolma.config import Recipe, read_recipe
 from dolma.contradictions import contradictions
@@ -22,7 +25,7 @@ from dolma.data.formats.table import format_of
 from dolma.data.manifest import NAME, RECIPE, Manifest, OutputFile, read_manifest
 from dolma.data.shards import Origins
 from dolma.errors import ConfigError, DataError
-from dolma.pipeline import FOLDERS, dataset_of, reading_of
+from dolma.pipeline import FOLDERS, dataset_of, made_otherwise, reading_of
 from dolma.printable import printable
 from dolma.runner.standing import own_files
 
@@ -132,20 +135,74 @@ def _run_folders(found: list[str], folders: list[str]) -> list[str]:
 def _missing_sets(folder: str) -> list[str]:
     """The file sets of a run folder that its recipe names and that are not there."""
     path = streams.join(folder, RECIPE)
-    if streams.exists(streams.join(folder, NAME)) or not streams.exists(path):
+    if streams.exists(streams.join(folder, NAME)):
         return []
+    if not streams.exists(path):
+        is_special = not streams.is_url(path) and os.path.lexists(streams.local_path(path))
+        return [f"{path}: is no file, but a device, a folder or a link to nothing"] if is_special else []
     try:
-        expected = _expected_sets(read_recipe(path))
+        recipe = read_recipe(path)
+        expected = _expected_sets(recipe)
     except ConfigError:
         return []  # some other program's recipe.yaml
     there = {name: streams.exists(streams.join(folder, name, NAME)) for name in expected}
     if not any(there.values()):
         return []  # a recipe that lies here and writes elsewhere
-    return [
+    gone = [
         f"{streams.join(folder, name)}: gone, or not finished: the run's {RECIPE} has it"
         for name, is_there in there.items()
         if not is_there
     ]
+    found = [name for name, is_there in there.items() if is_there]
+    return [*gone, *_beside_sets(folder), *_other_settings(recipe, folder), *_other_inputs(folder, found)]
+
+
+def _beside_sets(folder: str) -> Iterator[str]:
+    """The files in a run folder, and in that of its attributes, that are of no file set."""
+    for path in streams.list_files(folder):
+        below = path.removeprefix(streams.join(folder, ""))
+        parent, _, name = below.rpartition("/")
+        if parent in ("", FOLDERS["tag"]) and below != RECIPE and not name.startswith("."):
+            yield f"{path}: no run has written it"
+
+
+def _other_settings(recipe: Recipe, folder: str) -> Iterator[str]:
+    """The file sets that were made with other settings than the recipe has; taggers, which are code, are not asked."""
+    here = msgspec.structs.replace(recipe, output=folder)
+    for name, why in made_otherwise(here):
+        yield f"{streams.join(folder, name)}: is not what the run's {RECIPE} makes: {why}"
+
+
+def _other_inputs(folder: str, names: list[str]) -> Iterator[str]:
+    """The file sets of a run that were made from something else than lies beside them."""
+    try:
+        sets = {name: manifest for name in names if (manifest := read_manifest(streams.join(folder, name)))}
+    except DataError:
+        return  # said of the set itself
+    read = {
+        name: {file.checksum for file in manifest.inputs if not file.name.startswith("attributes/")}
+        for name, manifest in sets.items()
+        if manifest.stage in ("tag", "dedupe", "mix")
+    }
+    first = next(iter(read), "")
+    for name, checksums in read.items():
+        if checksums != read[first]:
+            yield f"{streams.join(folder, name)}: was made from other documents than {streams.join(folder, first)}"
+    mixed, tokens = sets.get(FOLDERS["mix"]), sets.get(FOLDERS["tokenize"])
+    if mixed is None:
+        return
+    written = {out.checksum for name, manifest in sets.items() if name in read for out in manifest.outputs}
+    for file in mixed.inputs:
+        if (
+            file.name.startswith("attributes/")
+            and file.checksum not in written
+            and file.name.split("/")[1] in {os.path.basename(name) for name in sets}
+        ):
+            yield f"{streams.join(folder, FOLDERS['mix'])}: was made from another {file.name} than lies beside it"
+    documents = {out.checksum for out in mixed.outputs if out.path.startswith("documents/")}
+    if tokens is not None and {file.checksum for file in tokens.inputs} != documents:
+        made_from = streams.join(folder, FOLDERS["mix"])
+        yield f"{streams.join(folder, FOLDERS['tokenize'])}: was made from other documents than those in {made_from}"
 
 
 def _expected_sets(recipe: Recipe) -> list[str]:
