@@ -248,7 +248,7 @@ def _kenlm(file: Path) -> Any:
         return kenlm.Model(str(file), config)
     except OSError as error:
         raise ConfigError(
-            f"{Perplexity.name}: KenLM cannot read {printable(file)}: {error}\n"
+            f"{Perplexity.name}: KenLM cannot read {printable(file)}: {printable(error)}\n"
             "  `path` is an ARPA file or what KenLM's `build_binary` makes of one"
         ) from error
 
@@ -276,7 +276,7 @@ def _sentencepiece(file: Path) -> Tokenize:
         processor = sentencepiece.SentencePieceProcessor(model_file=str(file))
     except (OSError, RuntimeError) as error:
         raise ConfigError(
-            f"{Perplexity.name}: sentencepiece cannot read {printable(file)}: {error}\n"
+            f"{Perplexity.name}: sentencepiece cannot read {printable(file)}: {printable(error)}\n"
             "  `tokenizer` is a SentencePiece model or a tokenizer.json; without it, tokens are words"
         ) from error
     return lambda texts: [" ".join(pieces) for pieces in processor.encode(texts, out_type=str, num_threads=1)]

@@ -213,7 +213,9 @@ def _load(place: str) -> Any:
     except ModuleNotFoundError as error:
         is_file = os.path.isfile(f"{module_name}.py")
         hint = f"\n  did you mean the file, `{module_name}.py:{attribute}`?" if is_file else ""
-        raise ConfigError(f"cannot import {module_name!r} for the tagger {place!r}: {error}{hint}") from error
+        raise ConfigError(
+            f"cannot import {module_name!r} for the tagger {place!r}: {printable(error)}{hint}"
+        ) from error
     return _attribute(module, attribute, place)
 
 

@@ -22,6 +22,7 @@ from dolma.data.fields import name_of
 from dolma.data.identity import Content
 from dolma.data.manifest import read_manifest
 from dolma.errors import ConfigError, DataError
+from dolma.printable import printable
 
 _Spans = list[tuple[float, float, float | int]]
 
@@ -134,7 +135,7 @@ def _records(path: str, *, content: Content | None = None) -> list[_Record]:
             try:
                 records.append(decoder.decode(line))
             except msgspec.DecodeError as error:
-                raise DataError(f"not an attribute record: {error}", file=path, line=number) from error
+                raise DataError(f"not an attribute record: {printable(error)}", file=path, line=number) from error
     return records
 
 

@@ -23,6 +23,7 @@ from dolma.data import streams
 from dolma.data.answers import METRICS, Spans, number_of
 from dolma.data.json_text import decode_json
 from dolma.errors import DataError
+from dolma.printable import printable
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ def read_items(path: str, *, limit: int | None = None) -> list[Choice | Question
         try:
             items.append(_item(decode_json(line, dict[str, Any]), f"{path}:{number}"))
         except (msgspec.DecodeError, ValueError) as error:
-            raise DataError(f"is no item of a benchmark: {error}", file=path, line=number) from error
+            raise DataError(f"is no item of a benchmark: {printable(error)}", file=path, line=number) from error
     if not items:
         raise DataError("has no items", file=path)
     return items

@@ -6,6 +6,8 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from dolma.printable import printable
+
 T = TypeVar("T")
 
 
@@ -27,4 +29,4 @@ def decode_json(raw: bytes | str, kind: Any = Any) -> Any:
     except RecursionError as error:
         raise msgspec.DecodeError("JSON nested too deeply") from error
     except UnicodeDecodeError as error:
-        raise msgspec.DecodeError(f"not UTF-8: {error}") from error
+        raise msgspec.DecodeError(f"not UTF-8: {printable(error)}") from error

@@ -126,7 +126,7 @@ def _decoded(data: bytes, path: str) -> Manifest:
     try:
         manifest = decode_json(data, Manifest)
     except msgspec.DecodeError as error:
-        raise DataError(f"not a manifest: {error}", file=path) from error
+        raise DataError(f"not a manifest: {printable(error)}", file=path) from error
     if manifest.checksum != _checksum(data) or not all(leads_below(out.path) for out in manifest.outputs):
         raise DataError(
             "is not as a stage of this version of dolma wrote it: its own checksum does not fit\n"

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from dolma.data import streams
 from dolma.data.identity import Content
 from dolma.errors import DataError
+from dolma.printable import printable
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def open_parquet(path: str, *, what: str = "parquet", content: Content | None = 
             raise DataError("no such file", file=path) from error
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a column's name
             said = streams.mistaken_for(path, "parquet", bare=f"{os.path.splitext(path)[0]}.jsonl")
-            raise DataError(said or f"not a readable {what} file: {error}", file=path) from error
+            raise DataError(said or f"not a readable {what} file: {printable(error)}", file=path) from error
         if (twice := _twice(file.schema_arrow)) is not None:
             raise DataError(
                 f"two columns are called {twice!r}\n  rename one of them, or write the file again", file=path

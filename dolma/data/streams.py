@@ -36,6 +36,7 @@ from dolma.data.storage.storage import Entry
 from dolma.data.storage.table import is_url, remote_of, storage_of
 from dolma.data.storage.writing import FULL, unwritable, writing
 from dolma.errors import DataError
+from dolma.printable import printable
 
 Compression = Literal["", "gzip", "zstd", "bzip2", "xz"]
 COMPRESSION_SUFFIXES: dict[str, Compression] = {
@@ -427,7 +428,7 @@ def _frame_end(raw: BinaryIO, position: int, path: str) -> int:
     try:
         parameters = zstandard.get_frame_parameters(head)
     except zstandard.ZstdError as error:
-        raise DataError(f"corrupt zstd: {error}", file=path, offset=position) from error
+        raise DataError(f"corrupt zstd: {printable(error)}", file=path, offset=position) from error
     at = position + zstandard.frame_header_size(head)
     last = False
     while not last:

@@ -27,6 +27,7 @@ from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.errors import DataError
 from dolma.names import leads_below
+from dolma.printable import printable
 
 FORMAT_VERSION = 1
 NAME = "tokens.json"
@@ -107,7 +108,7 @@ def read_token_manifest(folder: str) -> TokenManifest:
             file=folder,
         ) from error
     except msgspec.DecodeError as error:
-        raise DataError(f"not a description of token shards: {error}", file=path) from error
+        raise DataError(f"not a description of token shards: {printable(error)}", file=path) from error
     return manifest
 
 
@@ -191,7 +192,7 @@ def read_rows(shard: str) -> pa.Table:
             convert_options=pa_csv.ConvertOptions(column_types=_ROWS, null_values=[]),
         )
     except pa.ArrowInvalid as error:
-        raise DataError(f"expected rows of start,end,id,src,loc: {error}", file=path) from error
+        raise DataError(f"expected rows of start,end,id,src,loc: {printable(error)}", file=path) from error
     for name in ("id", "src"):
         rows = rows.set_column(rows.schema.get_field_index(name), name, _unescaped(rows[name]))
     return rows

@@ -139,7 +139,7 @@ def read_facts(file: Path) -> Facts:
         content = decode_json(streams.read_bytes(str(file)), dict[str, Any])
     except msgspec.MsgspecError as error:
         raise ConfigError(
-            f"{printable(file)} is no config.json: {error}\n  give the one that belongs to the model"
+            f"{printable(file)} is no config.json: {printable(error)}\n  give the one that belongs to the model"
         ) from error
     labels = _labels(content, file)
     problem = content.get("problem_type")
@@ -202,7 +202,7 @@ def _open_onnx(files: Files, *, device: str, threads: int, owner: str) -> Logits
         session = onnxruntime.InferenceSession(str(files.weights), options, providers=[*wanted, "CPUExecutionProvider"])
     except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
         raise ConfigError(
-            f"{owner}: ONNX Runtime cannot read {printable(files.weights)}: {error}\n  export it again"
+            f"{owner}: ONNX Runtime cannot read {printable(files.weights)}: {printable(error)}\n  export it again"
         ) from error
     if not set(wanted) <= set(session.get_providers()):
         raise ConfigError(f"{owner}: onnxruntime cannot use CUDA here\n  see `nvidia-smi`, or give `device: cpu`")
@@ -265,7 +265,8 @@ def _open_torch(files: Files, *, device: str, threads: int, owner: str) -> Logit
         )
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise ConfigError(
-            f"{owner}: {printable(files.weights)} cannot be read as the model of {printable(files.config)}: {error}\n"
+            f"{owner}: {printable(files.weights)} cannot be read as the model of {printable(files.config)}: "
+            f"{printable(error)}\n"
             "  give the two that belong together"
         ) from error
     # What is missing would be random.

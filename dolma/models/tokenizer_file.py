@@ -140,7 +140,7 @@ def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:
             raise msgspec.ValidationError(f"`unk_id` is {unk_id}, its vocabulary has {len(vocabulary):,} pieces")
     except msgspec.DecodeError as error:
         raise ConfigError(
-            f"{printable(path)} is no tokenizer.json: {error}\n  {_conversion(path, raw)}", path=key
+            f"{printable(path)} is no tokenizer.json: {printable(error)}\n  {_conversion(path, raw)}", path=key
         ) from error
     file = TokenizerFile(path=path, raw=raw, content=content)
     _check_ids(file, key)

@@ -70,7 +70,7 @@ def _loaded(raw: bytes, path: str, key: str) -> Any:
             if not _is_of_the_library(error):
                 raise
             raise ConfigError(
-                f"tokenizers {_version()} cannot read {printable(path)}: {error}\n"
+                f"tokenizers {_version()} cannot read {printable(path)}: {printable(error)}\n"
                 "  another version of it may: `pip install 'tokenizers<1'` or `pip install 'dolma[fast]'`",
                 path=key,
             ) from error

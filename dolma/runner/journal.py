@@ -73,7 +73,7 @@ def read_header(folder: str) -> Header | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except msgspec.DecodeError as error:
-        raise DataError(f"not a journal: {error}\n  move this folder's .journal away", file=path) from error
+        raise DataError(f"not a journal: {printable(error)}\n  move this folder's .journal away", file=path) from error
 
 
 def write_header(folder: str, header: Header) -> None:
@@ -124,7 +124,7 @@ class Journal:
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
-            raise DataError(f"not a task's record: {error}", file=path) from error
+            raise DataError(f"not a task's record: {printable(error)}", file=path) from error
 
     def release(self, phase: str, released: Released, results: Iterable[TaskResult]) -> None:
         """Note that files are used up, then remove them: a kill in between leaves some, and a second call none."""
@@ -146,7 +146,7 @@ class Journal:
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
-            raise DataError(f"not a task's record: {error}", file=path) from error
+            raise DataError(f"not a task's record: {printable(error)}", file=path) from error
         result = _placed(record.result, self._folders)
         needed = [out for out in result.outputs if not (released and released.covers(out, self._folders["work"]))]
         return result if all(map(_is_there, needed)) else None

@@ -342,7 +342,7 @@ def pickled(value: Any, what: str, *, dumps: Callable[[Any], bytes] = pickle.dum
         return dumps(value)
     except (pickle.PicklingError, TypeError, AttributeError) as error:
         raise WorkerError(
-            f"{what} cannot be sent to a worker process: {error}\n"
+            f"{what} cannot be sent to a worker process: {printable(error)}\n"
             "  define its class or function at the top of a module, or run with `workers=1`"
         ) from error
 

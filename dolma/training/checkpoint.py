@@ -188,7 +188,7 @@ def read_state(folder: str) -> CheckpointState:
     try:
         state = decode_json(streams.read_bytes(path), CheckpointState)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
+        raise DataError(f"is not the state of a checkpoint: {printable(error)}", file=path) from error
     if said := state.implausible():
         raise DataError(f"is not the state of a checkpoint: {said}", file=path)
     return msgspec.structs.replace(state, tokens=tokens_of_run(os.path.dirname(os.path.abspath(folder)), state.tokens))

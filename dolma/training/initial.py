@@ -10,6 +10,7 @@ import torch
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.errors import DataError
+from dolma.printable import printable
 from dolma.training import dcp
 from dolma.training.checkpoint import STATE, WEIGHTS
 from dolma.training.config import ModelConfig, TrainConfig
@@ -84,7 +85,7 @@ def _model_of(path: str) -> ModelConfig:
     try:
         return decode_json(streams.read_bytes(path), _Started).model
     except msgspec.DecodeError as error:
-        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
+        raise DataError(f"is not the state of a checkpoint: {printable(error)}", file=path) from error
 
 
 def _check_same(found: ModelConfig, wanted: ModelConfig, source: str) -> None:

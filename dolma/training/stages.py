@@ -303,7 +303,7 @@ def rate_of_checkpoint(folder: str) -> float:
     try:
         return decode_json(streams.read_bytes(path), _State).learning_rate
     except msgspec.DecodeError as error:
-        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
+        raise DataError(f"is not the state of a checkpoint: {printable(error)}", file=path) from error
 
 
 def _steps(settings: TrainConfig, loader: Loader) -> int:

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from dolma.errors import DataError
+from dolma.printable import printable
 from dolma.training.unpickle import PERSISTENT, Name, Record, load
 
 _REBUILD = Name("torch._utils", "_rebuild_tensor_v2")
@@ -100,7 +101,7 @@ def _archive(part: Part) -> Iterator[zipfile.ZipFile]:
                 yield archive
         except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, struct.error) as error:
             raise DataError(
-                f"does not hold what `torch.save` writes: {error}", file=part.file, offset=part.at
+                f"does not hold what `torch.save` writes: {printable(error)}", file=part.file, offset=part.at
             ) from error
 
 

@@ -16,6 +16,7 @@ from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.tokens import read_rows, rows_path
 from dolma.errors import ConfigError, DataError
+from dolma.printable import printable
 from dolma.training.config import TrainConfig
 from dolma.training.data.loader import global_order
 from dolma.training.data.shards import tokens_of_run
@@ -168,7 +169,7 @@ def stages_of_run(run: str, *, tokens: Sequence[str] | None = None) -> Stages:
     try:
         state = decode_json(streams.read_bytes(path), _State)
     except (OSError, msgspec.MsgspecError, RecursionError) as error:
-        raise DataError(f"is not the state of a checkpoint: {error}", file=path) from error
+        raise DataError(f"is not the state of a checkpoint: {printable(error)}", file=path) from error
     stages = resolve_stages(state.config, tokens or tokens_of_run(run, state.tokens), compare=False)
     found = {file.name: file.checksum for file in stages.files()}
     if found != state.shards:

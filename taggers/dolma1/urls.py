@@ -30,6 +30,7 @@ from dolma.data.urls import Url, UrlField, parse_url
 from dolma.errors import ConfigError, DataError
 from dolma.models.public import copies
 from dolma.models.url_lists import HashedSet, domains, entries
+from dolma.printable import printable
 from dolma.taggers.tagger import Need
 from dolma.taggers.url import Suffixes
 from dolma.taggers.url_list import EXTRA, AdblockRules
@@ -165,7 +166,7 @@ def _decoded(whole: bytes, path: Path) -> Any:
     try:
         return msgspec.json.decode(whole)
     except msgspec.DecodeError as error:
-        raise DataError(f"no JSON: {error}", file=str(path)) from error
+        raise DataError(f"no JSON: {printable(error)}", file=str(path)) from error
 
 
 # --- adult, phishing -------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ class Parquet(DocumentFormat):
                     lines = list(map(_own_json, form.rows(table))) if ours else form.records(table)
                 except pa.ArrowException as error:
                     raise DataError(
-                        f"rows {row} to {row + len(table) - 1} cannot be read: {error}", file=path
+                        f"rows {row} to {row + len(table) - 1} cannot be read: {printable(error)}", file=path
                     ) from error
                 for some in _by_bytes(lines, reading.batch_bytes):
                     block = b"\n".join(some)
@@ -111,7 +111,7 @@ def _tables(file: pq.ParquetFile, piece: Piece, names: list[str]) -> Iterator[pa
         try:
             batch = next(batches, None)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"corrupt parquet near row {row}: {error}", file=piece.shard.path) from error
+            raise DataError(f"corrupt parquet near row {row}: {printable(error)}", file=piece.shard.path) from error
         if batch is None:
             return
         row += len(batch)

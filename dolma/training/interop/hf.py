@@ -16,6 +16,7 @@ from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.errors import DataError
 from dolma.models.tokenizer_file import read_tokenizer_file
+from dolma.printable import printable
 from dolma.training.config import ModelConfig
 from dolma.training.interop.hf_config import hf_config, model_of
 from dolma.training.model.transformer import Transformer
@@ -295,5 +296,5 @@ def _read_weights(folder: str) -> Weights:
                     raise ValueError(f"two files hold the weight {min(twice)}")
                 weights |= {key: stored.get_tensor(key) for key in keys}
         except SafetensorError as error:
-            raise DataError(f"is damaged, or no safetensors: {error}", file=path) from error
+            raise DataError(f"is damaged, or no safetensors: {printable(error)}", file=path) from error
     return weights
