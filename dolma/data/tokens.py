@@ -229,11 +229,13 @@ class TokenShard:
 class TokenShardWriter:
     """Writes a shard and its rows; both appear when the block ends well, and nothing when it does not.
 
-    Afterwards `info` describes the shard, and `rows_written` its rows file.
+    Afterwards `info` describes the shard, and `rows_written` its rows file, which is compressed in parts of
+    `tokens_per_part`, however many documents come at a time.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, tokens_per_part: int = 1 << 24) -> None:
         self.path = path
+        self._tokens_per_part, self._part, self._held = tokens_per_part, 0, io.StringIO()
         self.tokens = self.documents = 0
         self.info: TokenShardInfo | None = None
         self.rows_written: streams.Written | None = None
@@ -249,34 +251,45 @@ class TokenShardWriter:
 
     def write(
         self,
-        ids: Iterable[bytes],
+        ids: Iterable[bytes | memoryview],
         *,
-        counts: Sequence[int],
+        counts: Sequence[int] | npt.NDArray[np.int64],
         names: Sequence[str],
         sources: Sequence[str],
         lines: Sequence[int],
     ) -> None:
         """Append documents: their ids as on disk, and of each the number of ids, its id, file and line."""
         for some in ids:
-            self._ids.write(some)
+            self._ids.write(some)  # type: ignore[arg-type]
         ends = (self.tokens + np.cumsum(counts)).tolist()
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows(
-            zip([self.tokens, *ends[:-1]], ends, _escaped(names), _escaped(sources), lines, strict=True)
-        )
-        self._rows.write(text.getvalue().encode())
-        self.tokens = ends[-1]
+        rows = list(zip([self.tokens, *ends[:-1]], ends, _escaped(names), _escaped(sources), lines, strict=True))
+        parts = (np.array(ends) - 1) // self._tokens_per_part
+        begun = 0
+        for end in [*np.flatnonzero(np.diff(parts, prepend=self._part)).tolist(), len(rows)]:
+            csv.writer(self._held, lineterminator="\n").writerows(rows[begun:end])
+            if end < len(rows):
+                self._end_rows()
+            begun = end
+        self._part, self.tokens = int(parts[-1]), ends[-1]
         self.documents += len(ends)
 
+    def _end_rows(self) -> None:
+        if text := self._held.getvalue():
+            self._rows.write(text.encode())
+        self._held = io.StringIO()
+
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        self._open.__exit__(kind, value, trace)
-        if kind is None:
-            written, self.rows_written = self._ids.written, self._rows.written
-            assert written is not None
-            self.info = TokenShardInfo(
-                path=self.path.rpartition("/")[2],
-                tokens=self.tokens,
-                documents=self.documents,
-                bytes=written.bytes,
-                xxh3=written.checksum,
-            )
+        if kind is not None:
+            self._open.__exit__(kind, value, trace)
+            return
+        with self._open:
+            self._end_rows()
+        written, self.rows_written = self._ids.written, self._rows.written
+        assert written is not None
+        self.info = TokenShardInfo(
+            path=self.path.rpartition("/")[2],
+            tokens=self.tokens,
+            documents=self.documents,
+            bytes=written.bytes,
+            xxh3=written.checksum,
+        )

@@ -7,6 +7,8 @@ order it counts pieces and rows.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,33 +35,42 @@ def corpus_places(piece: int, first: int, n_docs: int) -> Places:
     return np.arange(first, first + n_docs, dtype=np.uint64) + np.uint64(piece << _ROW_BITS)
 
 
-def cut(sizes: Counts, *, limit: int) -> list[int]:
+def cut(series: Callable[[], Iterable[Counts]], *, limit: int) -> list[int]:
     """Where consecutive units of these sizes (tokens, at least 1) are cut: the first unit of each part, and the end.
 
-    No part is empty or holds more than `limit`, unless it is one unit. There are as few parts as even sizes allow.
+    `series` gives all sizes each time it is called, some at a time. No part is empty or holds more than `limit`, unless
+    it is one unit. There are as few parts as even sizes allow.
 
-    >>> cut(np.array([3, 3, 3, 3]), limit=7)
+    >>> cut(lambda: [np.array([3, 3]), np.array([3, 3])], limit=7)
     [0, 2, 4]
-    >>> cut(np.array([1, 9, 1]), limit=4)
+    >>> cut(lambda: [np.array([1, 9, 1])], limit=4)
     [0, 1, 2, 3]
     """
-    ends = np.concatenate([[0], np.cumsum(sizes)])
-    n_parts = max(1, -(-int(ends[-1]) // limit))
+    total = sum(int(sizes.sum()) for sizes in series())
+    n_parts = max(1, -(-total // limit))
     while True:
-        bounds = _cut_evenly(ends, n_parts, limit)
+        bounds = _cut_evenly(series(), total, n_parts, limit)
         if len(bounds) - 1 <= n_parts:
             return bounds
         n_parts = max(len(bounds) - 1, n_parts + n_parts // 32)
 
 
-def _cut_evenly(ends: Counts, n_parts: int, limit: int) -> list[int]:
+def _cut_evenly(series: Iterable[Counts], total: int, n_parts: int, limit: int) -> list[int]:
     """Each part takes its share of what is left, to the nearest unit, and never more than the limit."""
-    bounds, n_units = [0], len(ends) - 1
-    while (at := bounds[-1]) < n_units:
-        left = max(1, n_parts - len(bounds) + 1)
-        share = int(ends[at]) + -(-int(ends[-1] - ends[at]) // left)
-        after = int(np.searchsorted(ends, share))
-        nearest = after - 1 if after > at + 1 and ends[after] - share > share - ends[after - 1] else after
-        fits = int(np.searchsorted(ends, int(ends[at]) + limit, side="right")) - 1
-        bounds.append(max(at + 1, min(nearest, fits)))
+    bounds, begun = [0], 0  # tokens before the part that is open
+    n_units = n_tokens = 0  # before these sizes
+    for sizes in series:
+        ends = np.concatenate([[0], np.cumsum(sizes)]) + n_tokens
+        while (at := bounds[-1]) < n_units + len(sizes):
+            share = begun + -(-(total - begun) // max(1, n_parts - len(bounds) + 1))
+            after = int(np.searchsorted(ends[1:], share)) + 1
+            fits = int(np.searchsorted(ends[1:], begun + limit, side="right"))
+            if min(after, fits + 1) > len(sizes):
+                break  # the part goes on in the next sizes
+            bound = n_units + min(after, fits)
+            if after <= fits and bound > at + 1:
+                bound -= bool(ends[after] - share > share - ends[after - 1])
+            bounds.append(max(at + 1, bound))
+            begun = int(ends[bounds[-1] - n_units])
+        n_units, n_tokens = n_units + len(sizes), int(ends[-1])
     return bounds

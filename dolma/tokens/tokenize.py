@@ -1,8 +1,8 @@
 """`dolma tokenize`: documents in, raw token shards with document rows out.
 
-encode   a piece of a document file -> runs of encoded documents, in the work folder
-plan     all runs -> where each shard begins and ends, in the parent: exact before anything is written
-write    a range of places -> one token shard: one stretch of every run, merged
+encode   a piece of a document file -> encoded documents, sorted by place, in the work folder
+plan     all places -> where each shard begins and ends, in the parent: exact before anything is written
+write    a range of places -> one token shard, merged from the runs of all pieces
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, Piece, Shard, identified, pieces
 from dolma.data.documents import Faults, Intake, Reading, read_batches
+from dolma.data.exchange import END_OF_KEYS, MEMORY, Partition, RunFile
 from dolma.data.manifest import FileSet, OutputFile
 from dolma.data.tokens import (
     FORMAT_VERSION,
     NAME,
+    Dtype,
     TokenManifest,
     TokenShardInfo,
     TokenShardWriter,
@@ -36,6 +38,7 @@ from dolma.errors import DataError, RecordError
 from dolma.models.tokenizers_library import read_tokenizer
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
+from dolma.runner.merging import partitioned
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
 from dolma.runner.report import StageReport
@@ -44,13 +47,13 @@ from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.tokens.encoder import Encoder, encoder_of, slow_note
 from dolma.tokens.order import Counts, Places, corpus_places, shuffled_places
-from dolma.tokens.runs import Part, Run, RunBuilder, plan_parts, read_part
+from dolma.tokens.runs import PLACES, EncodedPiece, Part, bounds_of, documents_of, plan_parts, read_part
 from dolma.tokens.tokenizer import TokenizerFacts, read_facts
 
 EMPTY = "empty"
 """Why a document is dropped whose text gives no token."""
 TOKENIZER_NAME = "tokenizer.json"
-RUN_BYTES = 128 << 20  # of ids that a worker holds and sorts
+_ROWS_PART = 64 << 20  # bytes of ids whose rows are compressed together
 
 
 class EndOfText(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,9 +106,11 @@ def tokenize(
             seed=seed if config.shuffle else None,
             reading=reading,
             work=stage.work_folder,
+            memory=stage.options.max_memory or MEMORY,
         )
-        encoded = stage.run("encode", _encode_tasks(parts), encode)
-        written = _write(stage, encoded, config, facts, output=output)
+        names = [shard.name for shard in shards]
+        encoded = stage.run("encode", _encode_tasks(parts, names), encode)
+        written = _write(stage, encoded, config, facts, output=output, names=names)
         described = _described(stage, config, facts, written, output=output, seed=seed)
         dropped = sum(result.payload["dropped"] for result in encoded) if facts.drops_characters else None
         if dropped is not None:
@@ -191,16 +196,23 @@ def _file_set(
 # --- encode ----------------------------------------------------------------------------------------------------------
 
 
-def _encode_tasks(parts: Sequence[Piece]) -> list[Task]:
+def _encode_tasks(parts: Sequence[Piece], names: Sequence[str]) -> list[Task]:
+    sources = {name: source for source, name in enumerate(names)}
     return [
-        Task(key=piece.key, size=piece.size, spec=(number, piece), file=piece.shard.path, part=piece.words)
+        Task(
+            key=piece.key,
+            size=piece.size,
+            spec=(number, sources[piece.shard.name], piece),
+            file=piece.shard.path,
+            part=piece.words,
+        )
         for number, piece in enumerate(parts)
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodePiece:
-    """Encodes a piece into runs. `seed` None: corpus order. Called with (number of the piece, piece)."""
+    """Encodes a piece. `seed` None: corpus order. Called with (number of the piece, number of its file, piece)."""
 
     facts: TokenizerFacts
     allow_special_tokens: bool
@@ -208,64 +220,43 @@ class EncodePiece:
     seed: int | None
     reading: Reading
     work: str
+    memory: int
 
-    def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
-        number, piece = spec
+    def __call__(self, spec: tuple[int, int, Piece]) -> TaskResult:
+        number, source, piece = spec
         encoder = encoder_of(self.facts, allow_special_tokens=self.allow_special_tokens)
-        intake, count, runs, n_dropped = Intake(), _Count(), _Runs(self, number, piece), 0
+        intake, count, n_docs, n_dropped = Intake(), _Count(), 0, 0
         faults = Faults(piece, self.reading, intake)
         kept = self.reading.on_error == "quarantine"
-        for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
-            texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
-            ids, counts, readable = _encode(encoder, batch, texts, faults)
-            if self.facts.drops_characters:
-                n_dropped += encoder.n_dropped([text for text, could in zip(texts, readable, strict=True) if could])
-            count.add(batch, counts, readable)
-            runs.add(batch, ids, counts)
-            advance(documents=len(batch), bytes=len(batch.utf8))
-        runs.end()
+        name, dtype = f"{number:06d}", self.facts.dtype
+        with EncodedPiece(self.work, name, source=source, dtype=dtype, memory=self.memory) as encoded:
+            for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
+                texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
+                ids, counts, readable = _encode(encoder, batch, texts, faults)
+                if self.facts.drops_characters:
+                    n_dropped += encoder.n_dropped([text for text, could in zip(texts, readable, strict=True) if could])
+                count.add(batch, counts, readable)
+                full = np.flatnonzero(counts)
+                if len(full):
+                    names = [batch.ids[i] for i in full.tolist()]
+                    places = self._places(number, piece, n_docs, batch.lines[full])
+                    encoded.add(ids, counts[full], places=places, names=names, lines=batch.lines[full])
+                    n_docs += len(full)
+                advance(documents=len(batch), bytes=len(batch.utf8))
         return TaskResult(
-            outputs=runs.outputs,
+            outputs=encoded.outputs,
             ledger=count.ledger(piece, intake),
-            payload={"runs": msgspec.to_builtins(runs.made), "dropped": n_dropped},
+            payload={
+                "places": msgspec.to_builtins(encoded.places),
+                "documents": msgspec.to_builtins(encoded.documents),
+                "dropped": n_dropped,
+            },
         )
 
-
-class _Runs:
-    """The runs of one piece."""
-
-    def __init__(self, work: EncodePiece, number: int, piece: Piece) -> None:
-        self.work, self.number, self.piece = work, number, piece
-        self.made: list[Run] = []
-        self.outputs: list[OutputFile] = []
-        self._itemsize = little_endian(work.facts.dtype).itemsize
-        self._building, self._n_docs = RunBuilder(), 0
-
-    def add(self, batch: TextBatch, ids: npt.NDArray[Any], counts: Counts) -> None:
-        """Append the documents of a batch that have tokens."""
-        full = np.flatnonzero(counts)
-        if not len(full):
-            return
-        lines = batch.lines[full]
-        names = batch.ids if len(full) == len(batch) else [batch.ids[i] for i in full.tolist()]
-        self._building.add(ids, counts[full], places=self._places(lines), names=names, lines=lines)
-        self._n_docs += len(full)
-        if self._building.n_bytes >= RUN_BYTES:
-            self.end()
-
-    def _places(self, lines: Counts) -> Places:
-        if self.work.seed is None:
-            return corpus_places(self.number, self._n_docs, len(lines))
-        return shuffled_places(self.work.seed, self.piece.shard.name, lines)
-
-    def end(self) -> None:
-        """Write the run that is being built, if it has documents."""
-        built, self._building = self._building, RunBuilder()
-        if built.documents:
-            name = f"{self.number:06d}-{len(self.made):04d}"
-            tokens = built.n_bytes // self._itemsize
-            self.made.append(Run(name=name, src=self.piece.shard.name, documents=built.documents, tokens=tokens))
-            self.outputs += built.write(self.work.work, name, itemsize=self._itemsize)
+    def _places(self, number: int, piece: Piece, n_before: int, lines: Counts) -> Places:
+        if self.seed is None:
+            return corpus_places(number, n_before, len(lines))
+        return shuffled_places(self.seed, piece.shard.name, lines)
 
 
 def _encode(
@@ -322,21 +313,35 @@ class _Count:
 
 
 def _write(
-    stage: StageRun, encoded: Sequence[TaskResult], config: TokenizeConfig, facts: TokenizerFacts, *, output: str
+    stage: StageRun,
+    encoded: Sequence[TaskResult],
+    config: TokenizeConfig,
+    facts: TokenizerFacts,
+    *,
+    output: str,
+    names: Sequence[str],
 ) -> list[TaskResult]:
-    runs = msgspec.convert([run for result in encoded for run in result.payload["runs"]], list[Run])
-    if not runs:
+    memory, work = stage.options.max_memory or MEMORY, stage.work_folder
+    files = {
+        name: [msgspec.convert(result.payload[name], RunFile) for result in encoded] for name in ("places", "documents")
+    }
+    if not any(file.rows for file in files["places"]):
         n_docs = sum(result.ledger.total().taken.documents for result in encoded)
         raise DataError(
             f"there is nothing to write to {output}: {n_docs:,} documents were read and none gives a token\n"
             "  look at what went in with `dolma stat`; `--text-field` names the field that holds the text"
         )
-    parts = plan_parts(stage.work_folder, runs, limit=config.max_tokens_per_shard)
+    (places,) = partitioned(stage, PLACES, files["places"], [0, END_OF_KEYS], memory=memory)
+    parts = plan_parts(work, places, limit=config.max_tokens_per_shard, memory=memory)
     tokens, n_docs = sum(part.tokens for part in parts), sum(part.documents for part in parts)
     stage.reporter.note(f"tokenize: {tokens:,} tokens of {n_docs:,} documents go into {_shards(len(parts))}")
+    stretches = partitioned(stage, documents_of(facts.dtype), files["documents"], bounds_of(parts), memory=memory)
     itemsize = little_endian(facts.dtype).itemsize
-    write = WritePart(work=stage.work_folder, runs=tuple(runs), output=output, itemsize=itemsize)
-    tasks = [Task(key=_name(part), size=part.tokens * itemsize, spec=part) for part in parts]
+    write = WritePart(work=work, names=tuple(names), output=output, dtype=facts.dtype, memory=memory)
+    tasks = [
+        Task(key=_name(part), size=part.tokens * itemsize, spec=(part, stretch))
+        for part, stretch in zip(parts, stretches, strict=True)
+    ]
     return stage.run("write", tasks, write)
 
 
@@ -350,23 +355,26 @@ def _name(part: Part) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritePart:
-    """Writes one token shard with its rows. Called with its part."""
+    """Writes one token shard with its rows. Called with (its part, the documents of the part)."""
 
     work: str
-    runs: tuple[Run, ...]
+    names: tuple[str, ...]
     output: str
-    itemsize: int
+    dtype: Dtype
+    memory: int
 
-    def __call__(self, part: Part) -> TaskResult:
-        with TokenShardWriter(streams.join(self.output, _name(part))) as writer:
-            for block in read_part(self.work, self.runs, part, itemsize=self.itemsize):
-                writer.write(
-                    block.ids, counts=block.counts, names=block.names, sources=block.sources, lines=block.lines
-                )
+    def __call__(self, spec: tuple[Part, Partition]) -> TaskResult:
+        part, documents = spec
+        itemsize = little_endian(self.dtype).itemsize
+        path = streams.join(self.output, _name(part))
+        with TokenShardWriter(path, tokens_per_part=_ROWS_PART // itemsize) as writer:
+            for block in read_part(self.work, documents, dtype=self.dtype, memory=self.memory):
+                sources = [self.names[source] for source in block.sources]
+                writer.write([block.ids], counts=block.counts, names=block.names, sources=sources, lines=block.lines)
                 advance(documents=len(block.counts))
         info, rows = writer.info, writer.rows_written
         assert info is not None and rows is not None
-        if (info.tokens, info.documents, info.bytes) != (part.tokens, part.documents, part.tokens * self.itemsize):
+        if (info.tokens, info.documents, info.bytes) != (part.tokens, part.documents, part.tokens * itemsize):
             raise DataError(f"{self.work} has changed while {info.path} was written from it")
         n_rows = info.documents
         return TaskResult(

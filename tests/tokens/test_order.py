@@ -14,7 +14,7 @@ from dolma.tokens.order import LAST_PLACE, corpus_places, cut, shuffled_places
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=200), st.integers(1, 120))
 def test_no_part_is_empty_or_above_the_limit_unless_it_is_one_unit(sizes: list[int], limit: int) -> None:
-    bounds = cut(np.array(sizes), limit=limit)
+    bounds = cut(lambda: [np.array(sizes)], limit=limit)
     assert bounds[0] == 0 and bounds[-1] == len(sizes)
     for start, end in itertools.pairwise(bounds):
         assert start < end
@@ -22,19 +22,30 @@ def test_no_part_is_empty_or_above_the_limit_unless_it_is_one_unit(sizes: list[i
 
 
 @pytest.mark.property
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=12), min_size=1, max_size=12),
+    st.integers(1, 300),
+)
+def test_parts_are_the_same_however_many_units_come_at_a_time(series: list[list[int]], limit: int) -> None:
+    whole = cut(lambda: [np.concatenate(series)], limit=limit)
+    assert cut(lambda: map(np.array, series), limit=limit) == whole
+
+
+@pytest.mark.property
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 20), min_size=200, max_size=600), st.integers(400, 900))
 def test_parts_are_even_to_a_few_documents(sizes: list[int], limit: int) -> None:
-    parts = [sum(sizes[start:end]) for start, end in itertools.pairwise(cut(np.array(sizes), limit=limit))]
+    parts = [sum(sizes[start:end]) for start, end in itertools.pairwise(cut(lambda: [np.array(sizes)], limit=limit))]
     assert max(parts) - min(parts) <= 4 * 20
 
 
 def test_documents_of_limit_size_get_a_shard_each() -> None:
-    assert cut(np.full(1000, 60), limit=100) == list(range(1001))
+    assert cut(lambda: [np.full(1000, 60)], limit=100) == list(range(1001))
 
 
 def test_one_part_when_all_fits() -> None:
-    assert cut(np.array([5, 5]), limit=10) == [0, 2]
+    assert cut(lambda: [np.array([5, 5])], limit=10) == [0, 2]
 
 
 def test_places_of_a_shard_are_all_different_and_uniform() -> None:

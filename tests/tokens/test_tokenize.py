@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dolma.config import TokenizeConfig
-from dolma.data import streams
+from dolma.data import exchange, streams
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.manifest import read_manifest
@@ -21,7 +21,6 @@ from dolma.runner.ledger import Tally
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
 from dolma.runner.task import TaskResult
-from dolma.tokens import runs as runs_module
 from dolma.tokens import tokenize as stage_module
 from dolma.tokens.encoder import Encoder
 from dolma.tokens.tokenize import EncodePiece, WritePart, plan, tokenize
@@ -106,21 +105,16 @@ def test_two_workers_and_another_file_order_write_the_same_bytes(
     assert files("one") == files("two")
 
 
-def test_runs_blocks_and_batches_leave_no_trace(
+def test_runs_blocks_merges_and_batches_leave_no_trace(
     corpus: list[str], run: Tokenize, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(stage_module, "_ROWS_PART", 2000)
     run(corpus, output="large", max_tokens_per_shard=3000)
-    monkeypatch.setattr(stage_module, "RUN_BYTES", 500)
-    monkeypatch.setattr(runs_module, "BLOCK_BYTES", 700)
+    monkeypatch.setattr(stage_module, "MEMORY", 3000)
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 300)
+    monkeypatch.setattr(exchange, "FAN_IN", 3)
     run(corpus, output="small", max_tokens_per_shard=3000, reading=Reading(batch_bytes=300))
-    assert rows_equal(files("large"), files("small"))
-
-
-def rows_equal(one: dict[str, bytes], other: dict[str, bytes]) -> bool:
-    """Whether ids are equal bytes, and rows equal text: gzip may be cut elsewhere."""
-    ids = all(one[name] == other[name] for name in one if name.endswith(".npy"))
-    rows = all(gzip.decompress(one[name]) == gzip.decompress(other[name]) for name in one if name.endswith(".gz"))
-    return one.keys() == other.keys() and ids and rows
+    assert files("large") == files("small")
 
 
 def test_pieces_of_a_file_leave_no_trace(
