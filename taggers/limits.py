@@ -219,7 +219,8 @@ def _stopped(tagger: Tagger, batch: TextBatch, error: str, hint: str) -> RecordE
 
 def _said(error: BaseException) -> str:
     place = raised_at(error)
-    return " ".join(f"{type(error).__name__}: {error}".split()) + (f" ({place})" if place else "")
+    said = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()  # a column is UTF-8
+    return " ".join(said.split()) + (f" ({place})" if place else "")
 
 
 def _slice(batch: TextBatch, start: int, end: int) -> TextBatch:

@@ -79,6 +79,11 @@ def test_a_tagger_that_ends_the_program_fails_on_that_document() -> None:
     assert errors[1].startswith("SystemExit: 0 (test_limits.py:")
 
 
+def test_what_an_error_says_need_not_be_utf8() -> None:
+    _, errors = measured(failing_on("bad", ValueError("\ud800")), ["good", "bad"])
+    assert errors[1].startswith("ValueError: \\ud800 (test_limits.py:")
+
+
 def test_an_error_of_the_record_is_the_documents_and_one_of_the_recipe_is_not() -> None:
     assert measured(failing_on("b", RecordError("no url")), ["a", "b"])[1] == [None, "RecordError: no url"]
     with pytest.raises(ConfigError, match="no model"):
