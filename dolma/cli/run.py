@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ from dolma.printable import printable
 EXAMPLE = """
 dolma run configs/quickstart.yaml
 dolma run configs/quickstart.yaml --dry-run
+dolma run configs/quickstart.yaml --status
 """
 
 
@@ -34,11 +36,19 @@ dolma run configs/quickstart.yaml --dry-run
 @recipe_options
 @bad_record_options
 @seed_option
+@option(
+    "--status",
+    section="Output",
+    is_flag=True,
+    show_default=False,
+    help="Show how far each stage and shard is, of a recipe or of an output folder.",
+)
+@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print the status as JSON.")
 @running_options
 @click.pass_context
 def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     """Go through all stages of a recipe, in order; only what changed runs again."""
-    from dolma.cli.terminal import show_plan, show_replaced, show_report, show_run, show_waiting
+    from dolma.cli.terminal import show_plan, show_replaced, show_report, show_run, show_statuses, show_waiting
     from dolma.pipeline import (
         KEPT,
         check,
@@ -54,6 +64,11 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         writes_within_output,
     )
 
+    if ctx.params["as_json"] and not ctx.params["status"]:
+        raise ConfigError("`--json` prints a status\n  add `--status`, or leave `--json` out")
+    if recipe_path is not None and ctx.params["status"] and os.path.isdir(recipe_path):
+        show_statuses([recipe_path], as_json=ctx.params["as_json"])
+        return
     if recipe_path is not None:
         if ctx.params["config"] not in (None, recipe_path):
             raise ConfigError(f"two recipes: {printable(recipe_path)} and {ctx.params['config']}\n  name one")
@@ -66,6 +81,10 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         raise ConfigError("the recipe has no stage\n  it needs one of tag, dedupe, mix, tokenize, train, stat")
     if recipe.output is None:
         raise ConfigError("the recipe names no output folder\n  add `output: runs/name`, or give `--output DIR`")
+    if ctx.params["status"]:
+        folders = [recipe.output, *([] if recipe.attributes is None else [recipe.attributes])]
+        show_statuses(folders, as_json=ctx.params["as_json"])
+        return
     check(recipe)
     if recipe.documents:
         say_left_out(dataset_of(recipe))

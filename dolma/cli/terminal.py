@@ -193,6 +193,41 @@ def show_replaced(outputs: Sequence[str]) -> None:
         say(f"replaced: {line}", err=True)
 
 
+def show_statuses(folders: Sequence[str], *, as_json: bool) -> None:
+    """How far the stages and shards below these folders are."""
+    from dolma.runner.heartbeat import statuses
+
+    found = {status.folder: status for folder in folders for status in statuses(folder)}
+    if as_json:
+        show_json(list(found.values()))
+        return
+    if not found:
+        say(f"nothing has begun in {' or '.join(folders)}")
+    for status in found.values():
+        if status.complete:
+            say(f"{status.stage}: complete, {status.folder}")
+            continue
+        done = ", ".join(f"{phase} {n:,}" for phase, n in status.records.items()) or "none"
+        say(f"{status.stage}: unfinished, {status.folder}; finished tasks: {done}")
+        rows = [
+            (
+                f"{beat.shard}/{beat.of}",
+                beat.state,
+                beat.phase,
+                f"{beat.done:,}/{beat.tasks:,}",
+                f"{beat.documents / beat.seconds if beat.seconds else 0:,.0f}",
+                f"{beat.bytes / 1e6 / beat.seconds if beat.seconds else 0:,.1f}",
+                beat.failed,
+                f"{max(0.0, time.time() - beat.at):,.0f} s ago",
+                f"{beat.host} {beat.process}",
+                beat.about,
+            )
+            for beat in status.shards
+        ]
+        headers = ["shard", "", "phase", "tasks", "documents/s", "MB/s", "bad records", "last said", "where", "about"]
+        print_table(headers, rows, title=f"{status.stage}, by shard")
+
+
 def show_waiting(stage: str, before: list[str]) -> None:
     """A stage of a run whose plan cannot be made yet."""
     say(f"{stage}: planned when {' and '.join(before)} {'is' if len(before) == 1 else 'are'} done", "")

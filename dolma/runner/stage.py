@@ -21,6 +21,7 @@ from dolma.data.manifest import FileSet, Manifest, OutputFile
 from dolma.errors import OutputExistsError, Unfinished
 from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
+from dolma.runner.heartbeat import Pulse
 from dolma.runner.journal import Journal, Released, header_of, read_header, write_header
 from dolma.runner.ledger import Ledger, merged
 from dolma.runner.local import refuse_while_starting_up
@@ -38,6 +39,7 @@ E = TypeVar("E")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds between two looks at what other shards have done."""
+_REMOVALS = 5
 
 
 class _Complete(Exception):
@@ -92,6 +94,7 @@ class StageRun:
         self._lock = RunLock([streams.join(file_set.folder, JOURNAL) for file_set in sets])
         self._share = Share.of_options(options)
         self._patience = _Patience(reporter, wait=options.wait)
+        self._pulse = Pulse(sets[0].folder, stage=self.name, shard=(options.shard or (1, 1))[0], of=self._share.of)
         self._executor = executor
         self._ran: dict[str, _Phase] = {}
         self._finished = False
@@ -106,8 +109,13 @@ class StageRun:
         try:
             if self._executor is not None:
                 self._executor.close()
+            if kind not in (None, _Complete) and not (self.complete or self._finished):
+                self._pulse.say("ended" if kind is Unfinished else "failed", str(value).partition("\n")[0])
         finally:
             self._lock.release()
+        if kind is _Complete and not self.complete:
+            self._pulse.stop()
+            self._remove_remains()
         return kind is _Complete
 
     # --- before: what is there ------------------------------------------------------------------------------------
@@ -117,12 +125,15 @@ class StageRun:
         if any(state.kind != "complete" for state in found):
             self._check_free(found)
             return False
-        # A run that was killed between its manifests and the last file of its journal, whichever that was.
+        self._remove_remains()
+        return True
+
+    def _remove_remains(self) -> None:
+        """Tidy up if a run was killed between its manifests and the last file of its journal, whichever that was."""
         own = [streams.join(file_set.folder, name) for file_set in self.sets for name in (JOURNAL, WORK)]
         if any(map(streams.list_files, own)) and self._lock.alone():
             self._tidy()
             self._lock.release()
-        return True
 
     def _begin(self) -> bool:
         """Take the folders for this run; True when others have completed it in the meantime."""
@@ -229,7 +240,10 @@ class StageRun:
         _check_keys(tasks)
         results: dict[int, TaskResult] = {}
         self._collect(phase, tasks, results)
-        if todo := [i for i in self._share.mine(len(tasks)) if i not in results]:
+        mine = self._share.mine(len(tasks))
+        todo = [i for i in mine if i not in results]
+        self._pulse.phase(phase, tasks=len(mine), done=len(mine) - len(todo))
+        if todo:
             self._restore(phase)
             self._run_here(phase, tasks, todo, work, results)
         while missing := self._collect(phase, tasks, results):
@@ -283,7 +297,8 @@ class StageRun:
                 f"{printable(self.sets[0].folder)}: the journal of this run is gone, and its outputs are not complete"
                 "\n  run the same command again, and leave the folder alone meanwhile"
             )
-        self._patience.wait(f"{self.name}: {where}", whom)
+        if self._patience.wait(f"{self.name}: {where}", whom):
+            self._pulse.say("waiting", whom)
 
     def _run_here(
         self, phase: str, tasks: Sequence[Task], todo: list[int], work: Work, results: dict[int, TaskResult]
@@ -292,13 +307,18 @@ class StageRun:
             task = tasks[todo[index]]
             results[todo[index]] = self._journal.write(phase, task.key, result)
             self.reporter.advance(tasks=1, size=task.size)
+            self._pulse.advance(tasks=1, failed=result.ledger.total().failed)
+
+        def go_on(documents: int, n_bytes: int) -> None:
+            self.reporter.advance(documents, n_bytes)
+            self._pulse.advance(documents, n_bytes)
 
         chosen = [tasks[i] for i in todo]
         self.reporter.start(f"{self.name}: {phase}", len(chosen), sum(task.size for task in chosen))
         try:
             if chosen:
                 self._executor = self._executor or executor_for(self.options, note=self.reporter.note)
-                self._executor.run(work, chosen, on_result=take, on_progress=self.reporter.advance)
+                self._executor.run(work, chosen, on_result=take, on_progress=go_on)
         finally:
             self.reporter.finish()
 
@@ -399,8 +419,8 @@ class StageRun:
         # The first set last: while its journal stands, a killed run is taken up again.
         for file_set in reversed(self.sets):
             streams.remove_temporaries(file_set.folder)
-            streams.remove_tree(streams.join(file_set.folder, WORK))
-            streams.remove_tree(streams.join(file_set.folder, JOURNAL))
+            for name in (WORK, JOURNAL):
+                _remove_folder(streams.join(file_set.folder, name))
 
 
 def left_to_make(groups: Sequence[Sequence[FileSet]]) -> list[int]:
@@ -439,8 +459,8 @@ class _Patience:
         self._reporter, self._wait = reporter, wait
         self._said, self._pause = "", FIRST_PAUSE
 
-    def wait(self, where: str, whom: str) -> None:
-        """Let a pause pass, each longer than the one before until what is said changes.
+    def wait(self, where: str, whom: str) -> bool:
+        """Let a pause pass, each longer than the one before until what is said changes; whether it has.
 
         Raises:
             Unfinished: there is to be no waiting.
@@ -451,11 +471,13 @@ class _Patience:
                 "`--take-over I` does the tasks of a dead shard I here"
             )
         said = f"{where}: waiting for {whom}"
-        if said != self._said:
+        changed = said != self._said
+        if changed:
             self._reporter.note(said)
             self._said, self._pause = said, FIRST_PAUSE
         time.sleep(self._pause)
         self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
+        return changed
 
 
 def _check_keys(tasks: Sequence[Task]) -> None:
@@ -472,6 +494,16 @@ def _check_outputs(outputs: Sequence[OutputFile]) -> None:
         if (out.set, out.path) in seen:
             raise ValueError(f"two tasks wrote {printable(streams.join(out.set, out.path))}")
         seen.add((out.set, out.path))
+
+
+def _remove_folder(folder: str) -> None:
+    for _ in range(_REMOVALS):
+        try:
+            streams.remove_tree(folder)
+        except OSError:  # another shard has just written or removed its heartbeat there
+            continue
+        return
+    streams.remove_tree(folder)
 
 
 def _remove_outputs(folder: str, paths: Iterable[str]) -> None:

@@ -1,0 +1,45 @@
+"""`pytest tests/cli/test_run_status.py`"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dolma.cli.main import run
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_text(
+        f"documents: [{SAMPLE}/books/documents, {SAMPLE}/code/documents]\noutput: out\nworkers: 1\nstat: {{}}\n"
+    )
+    return "recipe.yaml"
+
+
+def test_status_of_a_recipe_and_of_a_folder(recipe: str, capsys) -> None:
+    assert run(["run", recipe, "--status"]) == 0
+    assert capsys.readouterr().out == "nothing has begun in out\n"
+    assert run(["run", recipe, "--shard", "2/2", "--no-wait"]) == 5
+    assert capsys.readouterr().err.startswith("unfinished: stat: count: waiting for shard 1/2 (")
+    assert run(["run", recipe, "--status"]) == 0
+    shown = capsys.readouterr().out
+    assert "stat: unfinished, out/stat; finished tasks: count 1" in shown
+    assert "2/2" in shown and "ended" in shown
+    assert run(["run", "out", "--status", "--json"]) == 0
+    (status,) = json.loads(capsys.readouterr().out)
+    assert (status["stage"], status["complete"], status["records"]) == ("stat", False, {"count": 1})
+    assert [(beat["shard"], beat["of"], beat["phase"]) for beat in status["shards"]] == [(2, 2, "count")]
+    assert run(["run", recipe]) == 0
+    capsys.readouterr()
+    assert run(["run", "out/stat", "--status"]) == 0
+    assert capsys.readouterr().out == "stat: complete, out/stat\n"
+
+
+def test_json_without_status_is_refused(recipe: str, capsys) -> None:
+    assert run(["run", recipe, "--json"]) == 2
+    assert "`--json` prints a status" in capsys.readouterr().err
