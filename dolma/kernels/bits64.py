@@ -15,10 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import types
 
-from dolma.kernels.compiled import flat_text, inlined, kernel, read_only
-from dolma.kernels.words64 import byte_at, first_bit, intrinsic
+from dolma.kernels.compiled import flat_text, inlined, intrinsic, kernel, read_only
+from dolma.kernels.words64 import byte_at, first_bit
 
 BLOCK = 64
 ASCII_SPACES = frozenset(byte for byte in range(128) if chr(byte).isspace())
@@ -60,21 +59,18 @@ def bits_of(members: Iterable[int]) -> Any:
     def of(byte: int) -> Any:
         return ir.Constant(_BYTES, [byte] * BLOCK)
 
-    @intrinsic
-    def bits(typing_context: Any, data: Any, index: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            value = _loaded(context, builder, signature.args[0], arguments)
-            if folded:
-                value = builder.or_(value, of(0x20))
-            found = [
-                builder.icmp_unsigned("==", value, of(first))
-                if first == last
-                else builder.icmp_unsigned("<=", builder.sub(value, of(first)), of(last - first))
-                for first, last in ranges
-            ]
-            return builder.bitcast(functools.reduce(builder.or_, found), ir.IntType(64))
-
-        return types.uint64(data, types.intp), generate
+    @intrinsic("uint64", None, "intp")
+    def bits(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value = _loaded(context, builder, signature.args[0], arguments)
+        if folded:
+            value = builder.or_(value, of(0x20))
+        found = [
+            builder.icmp_unsigned("==", value, of(first))
+            if first == last
+            else builder.icmp_unsigned("<=", builder.sub(value, of(first)), of(last - first))
+            for first, last in ranges
+        ]
+        return builder.bitcast(functools.reduce(builder.or_, found), ir.IntType(64))
 
     return bits
 
@@ -96,46 +92,32 @@ def _runs(members: Iterable[int]) -> list[tuple[int, int]]:
     return runs
 
 
-@intrinsic
-def equal(typing_context: Any, data: Any, index: Any, byte: Any) -> Any:
+@intrinsic("uint64", None, "intp", "uint8")
+def equal(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """Bits of the bytes `data[index:index + 64]` that are `byte`. The caller has checked that there are 64."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _loaded(context, builder, signature.args[0], arguments)
-        bits = builder.icmp_unsigned("==", value, _copies(builder, arguments[2]))
-        return builder.bitcast(bits, ir.IntType(64))
-
-    return types.uint64(data, types.intp, types.uint8), generate
+    value = _loaded(context, builder, signature.args[0], arguments)
+    bits = builder.icmp_unsigned("==", value, _copies(builder, arguments[2]))
+    return builder.bitcast(bits, ir.IntType(64))
 
 
-@intrinsic
-def copy_64(typing_context: Any, source: Any, i: Any, target: Any, n: Any) -> Any:
+@intrinsic("void", None, "intp", None, "intp")
+def copy_64(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """`target[n:n + 64] = source[i:i + 64]`. The caller has made sure that both have so many."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value = _loaded(context, builder, signature.args[0], arguments)
-        written = context.make_array(signature.args[2])(context, builder, arguments[2])
-        address = builder.bitcast(builder.gep(written.data, [arguments[3]]), _BYTES.as_pointer())
-        builder.store(value, address).align = 1
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, target, types.intp), generate
+    value = _loaded(context, builder, signature.args[0], arguments)
+    written = context.make_array(signature.args[2])(context, builder, arguments[2])
+    address = builder.bitcast(builder.gep(written.data, [arguments[3]]), _BYTES.as_pointer())
+    builder.store(value, address).align = 1
+    return context.get_dummy_value()
 
 
-@intrinsic
-def _leading_zeros(typing_context: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), generate
+@intrinsic("uint64", "uint64")
+def _leading_zeros(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.ctlz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
 
-@intrinsic
-def _ones(typing_context: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.ctpop(arguments[0])
-
-    return types.uint64(types.uint64), generate
+@intrinsic("uint64", "uint64")
+def _ones(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.ctpop(arguments[0])
 
 
 @inlined

@@ -30,13 +30,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
-from numba import types
-from numba.core import cgutils
 
 from dolma.kernels.bits64 import bits_of
-from dolma.kernels.compiled import inlined, kernel, read_only
+from dolma.kernels.compiled import inlined, intrinsic, kernel, read_only
 from dolma.kernels.hashing import hash64, hash64_of_word
-from dolma.kernels.words64 import byte_at, first_bit, first_bytes, intrinsic, load, store
+from dolma.kernels.words64 import byte_at, first_bit, first_bytes, load, store
 
 Int64 = npt.NDArray[np.int64]
 Bytes = npt.NDArray[np.uint8]
@@ -434,70 +432,58 @@ def _sigmoid_table() -> npt.NDArray[np.float32]:
     return (1 / (1 + np.exp(-(at - np.float32(_SIGMOID_RANGE))))).astype(np.float32)
 
 
-@intrinsic
-def _float_at(typing_context: Any, data: Any, index: Any) -> Any:
+@intrinsic("float32", None, "intp")
+def _float_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """The float32 whose four bytes begin at `data[index]`. The caller has checked that they are there."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.gep(array.data, [arguments[1]])
-        value = builder.load(builder.bitcast(address, ir.FloatType().as_pointer()))
-        value.align = 1
-        return value
-
-    return types.float32(data, types.intp), generate
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    address = builder.gep(array.data, [arguments[1]])
+    value = builder.load(builder.bitcast(address, ir.FloatType().as_pointer()))
+    value.align = 1
+    return value
 
 
-@intrinsic
-def _add_sixteen(typing_context: Any, total: Any, place: Any, data: Any, dim: Any, rows: Any, n: Any) -> Any:
+@intrinsic("void", None, "intp", None, "intp", None, "intp")
+def _add_sixteen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """`total[place:place + 16] += ` sixteen float32 of each of the rows `rows[:n]`, one after the other.
 
     Row `r` is the `dim` float32 whose bytes begin at `data[4 * r * dim]`. All are there. The sums stay in registers.
     """
+    from numba.core import cgutils
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        eight = ir.VectorType(ir.FloatType(), 8)
-        totals, floats, numbers = (
-            context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2, 4)
-        )
-        size, place = arguments[1].type, arguments[1]
-        slots = []
-        for half in range(2):
-            at = builder.add(place, ir.Constant(size, 8 * half))
-            address = builder.bitcast(builder.gep(totals.data, [at]), eight.as_pointer())
-            value = builder.load(address)
-            value.align = 4
-            slots.append((address, cgutils.alloca_once_value(builder, value)))
-        width = builder.mul(arguments[3], ir.Constant(size, 4))
-        offset = builder.mul(place, ir.Constant(size, 4))
-        with cgutils.for_range(builder, arguments[5]) as loop:
-            row = builder.load(builder.gep(numbers.data, [loop.index]))
-            at = builder.add(builder.mul(builder.sext(row, size), width), offset)
-            for half, (_, slot) in enumerate(slots):
-                here = builder.gep(floats.data, [builder.add(at, ir.Constant(size, 32 * half))])
-                addends = builder.load(builder.bitcast(here, eight.as_pointer()))
-                addends.align = 1
-                builder.store(builder.fadd(builder.load(slot), addends), slot)
-        for address, slot in slots:
-            builder.store(builder.load(slot), address).align = 4
-        return context.get_dummy_value()
-
-    return types.void(total, types.intp, data, types.intp, rows, types.intp), generate
-
-
-@intrinsic
-def _copy_eight(typing_context: Any, target: Any, place: Any, source: Any, index: Any) -> Any:
-    """`target[place:place + 8] = source[index:index + 8]`, all int32. All are there."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        eight = ir.VectorType(ir.IntType(32), 8).as_pointer()
-        targets, sources = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2))
-        value = builder.load(builder.bitcast(builder.gep(sources.data, [arguments[3]]), eight))
+    eight = ir.VectorType(ir.FloatType(), 8)
+    totals, floats, numbers = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2, 4))
+    size, place = arguments[1].type, arguments[1]
+    slots = []
+    for half in range(2):
+        at = builder.add(place, ir.Constant(size, 8 * half))
+        address = builder.bitcast(builder.gep(totals.data, [at]), eight.as_pointer())
+        value = builder.load(address)
         value.align = 4
-        builder.store(value, builder.bitcast(builder.gep(targets.data, [arguments[1]]), eight)).align = 4
-        return context.get_dummy_value()
+        slots.append((address, cgutils.alloca_once_value(builder, value)))
+    width = builder.mul(arguments[3], ir.Constant(size, 4))
+    offset = builder.mul(place, ir.Constant(size, 4))
+    with cgutils.for_range(builder, arguments[5]) as loop:
+        row = builder.load(builder.gep(numbers.data, [loop.index]))
+        at = builder.add(builder.mul(builder.sext(row, size), width), offset)
+        for half, (_, slot) in enumerate(slots):
+            here = builder.gep(floats.data, [builder.add(at, ir.Constant(size, 32 * half))])
+            addends = builder.load(builder.bitcast(here, eight.as_pointer()))
+            addends.align = 1
+            builder.store(builder.fadd(builder.load(slot), addends), slot)
+    for address, slot in slots:
+        builder.store(builder.load(slot), address).align = 4
+    return context.get_dummy_value()
 
-    return types.void(target, types.intp, source, types.intp), generate
+
+@intrinsic("void", None, "intp", None, "intp")
+def _copy_eight(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """`target[place:place + 8] = source[index:index + 8]`, all int32. All are there."""
+    eight = ir.VectorType(ir.IntType(32), 8).as_pointer()
+    targets, sources = (context.make_array(signature.args[k])(context, builder, arguments[k]) for k in (0, 2))
+    value = builder.load(builder.bitcast(builder.gep(sources.data, [arguments[3]]), eight))
+    value.align = 4
+    builder.store(value, builder.bitcast(builder.gep(targets.data, [arguments[1]]), eight)).align = 4
+    return context.get_dummy_value()
 
 
 @inlined

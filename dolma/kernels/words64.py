@@ -11,11 +11,8 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import extending, types
 
-from dolma.kernels.compiled import inlined
-
-intrinsic: Any = extending.intrinsic
+from dolma.kernels.compiled import inlined, intrinsic
 
 ONES = np.uint64(0x0101010101010101)
 HIGHS = np.uint64(0x8080808080808080)
@@ -24,52 +21,36 @@ _0, _1, _3 = np.uint64(0), np.uint64(1), np.uint64(3)
 _TAB, _SHIFT_OUT, _FILE_SEPARATOR, _BANG = (np.uint64(b) * ONES for b in (0x09, 0x0E, 0x1C, 0x21))
 
 
-@intrinsic
-def load_eight(typing_context: Any, data: Any, index: Any) -> Any:
+@intrinsic("uint64", None, "intp")
+def load_eight(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """The eight bytes `data[index:index + 8]` as a uint64. The caller has checked that there are eight."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.gep(array.data, [arguments[1]])
-        value = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
-        value.align = 1
-        return value
-
-    return types.uint64(data, types.intp), generate
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    address = builder.gep(array.data, [arguments[1]])
+    value = builder.load(builder.bitcast(address, ir.IntType(64).as_pointer()))
+    value.align = 1
+    return value
 
 
-@intrinsic
-def store(typing_context: Any, data: Any, index: Any, word: Any) -> Any:
+@intrinsic("void", None, "intp", "uint64")
+def store(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """`data[index:index + 8] = word`, all eight bytes of it. The caller has made sure that there is room for eight."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        address = builder.gep(array.data, [arguments[1]])
-        builder.store(arguments[2], builder.bitcast(address, ir.IntType(64).as_pointer())).align = 1
-        return context.get_dummy_value()
-
-    return types.void(data, types.intp, types.uint64), generate
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    address = builder.gep(array.data, [arguments[1]])
+    builder.store(arguments[2], builder.bitcast(address, ir.IntType(64).as_pointer())).align = 1
+    return context.get_dummy_value()
 
 
-@intrinsic
-def byte_at(typing_context: Any, data: Any, index: Any) -> Any:
+@intrinsic("uint8", None, "intp")
+def byte_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """`data[index]` of a uint8 array, for an index that is never negative: there is no test for that."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        return builder.load(builder.gep(array.data, [arguments[1]]))
-
-    return types.uint8(data, types.intp), generate
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.load(builder.gep(array.data, [arguments[1]]))
 
 
-@intrinsic
-def _trailing_zeros(typing_context: Any, word: Any) -> Any:
+@intrinsic("uint64", "uint64")
+def _trailing_zeros(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """How many low bits of a uint64 are zero: 0 to 64."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.uint64(types.uint64), generate
+    return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
 
 @inlined

@@ -23,6 +23,7 @@ from dolma.kernels.bits64 import (
     last_bit,
     lowest_bit,
 )
+from dolma.kernels.compiled import kernel
 from dolma.kernels.words64 import first_bit
 
 CLASSES = [
@@ -38,29 +39,29 @@ CLASSES = [
 
 
 def kernel_of(members: frozenset[int]):
-    bits = bits_of(members)
+    bits = bits_of(members).made
     return numba.njit(lambda data, i: bits(data, i))
 
 
 KERNELS = [kernel_of(members) for members in CLASSES]
 
 
-@numba.njit
+@kernel
 def equal_bits(data, i, byte):
     return equal(data, i, byte)
 
 
-@numba.njit
+@kernel
 def copied(data, i, target, n):
     copy_64(data, i, target, n)
 
 
-@numba.njit
+@kernel
 def newline(data, i, end):
     return find_newline(data, i, end)
 
 
-@numba.njit
+@kernel
 def of_a_word(word, n):
     return first_bit(word), last_bit(word), count_bits(word), lowest_bit(word), first_bits(word, n)
 

@@ -35,7 +35,8 @@ from dolma.taggers.tagger import needs_of
 import msgspec
 
 def signatures():
-    return {f"{k.py_func.__module__}.{k.__name__}": [str(s) for s in k.signatures] for k in compiled._KERNELS}
+    made = [kernel.made for kernel in compiled.KERNELS if "made" in vars(kernel)]
+    return {f"{k.py_func.__module__}.{k.__name__}": [str(s) for s in k.signatures] for k in made}
 
 taggers, specs = {}, []
 for name in BUILT_IN:
