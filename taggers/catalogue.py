@@ -1,31 +1,44 @@
 """What there is to know of each tagger without running it: meaning, outputs, needs, assumptions, measured speed.
 
-`dolma list` and docs/taggers.md are made of this. A tagger's needs and outputs may depend on its options; what stands
-here is what its class declares, or else those of an instance made without options.
+`dolma list` and docs/taggers.md are made of this. Of built-in taggers it stands in `catalogue.json`, so that listing
+them imports none; `dolma/taggers/declared.py` writes that file.
 """
 
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.resources
-import inspect
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
 
 import msgspec
 
-from dolma.config import TaggerSpec
-from dolma.data.columns import Output
 from dolma.errors import ConfigError
-from dolma.taggers.names import BUILT_IN
-from dolma.taggers.registry import available, find, make_tagger
-from dolma.taggers.tagger import Need, needs_of
 
-PACKAGE = "dolma.taggers."
+ENTRY_POINTS = "dolma.taggers"
+PACKAGE = f"{ENTRY_POINTS}."
 _MOST_SHOWN, _FIRST_SHOWN = 60, 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """Something a tagger cannot work without, and the command or option that provides it.
+
+    `name` is the extra's (`presidio`), the path or URL of the model or list, or the metadata field (`metadata.url`);
+    `others` are fields that do as well.
+    """
+
+    kind: Literal["extra", "model", "list", "metadata"]
+    name: str
+    get: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The metadata fields of which one is needed."""
+        return (self.name, *self.others)
 
 
 class Speeds(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +91,22 @@ class Entry:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The built-in taggers, by family, those of Dolma 1.x last; and what the module of each family says of it."""
+
+    families: Mapping[str, str]
+    taggers: tuple[Entry, ...]
+
+
+@functools.cache
+def built_in() -> Built:
+    """What `catalogue.json` holds, and the measured speeds."""
+    built = msgspec.json.decode(_packaged("catalogue.json"), type=Built)
+    speed = speeds().megabytes_per_second
+    return replace(built, taggers=tuple(replace(e, megabytes_per_second=speed.get(e.name)) for e in built.taggers))
+
+
 @functools.cache
 def speeds() -> Speeds:
     """The figures that are part of this package."""
@@ -100,44 +129,43 @@ def catalogue(names: Sequence[str] = ()) -> list[Entry]:
     Raises:
         ConfigError: a tagger that was asked for by name cannot be found or made.
     """
+    known = {entry.name: entry for entry in built_in().taggers}
     if names:
-        return [_entry(name) for name in names]
-    entries = []
-    for name in available():
-        try:
-            entries.append(_entry(name))
-        except ConfigError as error:
-            place = available()[name]
-            entries.append(Entry(name=name, family=_family(place), at=place, problem=str(error).split("\n")[0]))
+        return [known[name] if name in known else _declared(name) for name in names]
+    entries = list(known.values())
+    for name, place in installed().items():
+        if name not in known:
+            try:
+                entries.append(_declared(name))
+            except ConfigError as error:
+                family = family_of(place)
+                entries.append(Entry(name=name, family=family, at=place, problem=str(error).split("\n")[0]))
+    return by_family(entries)
+
+
+def by_family(entries: Iterable[Entry]) -> list[Entry]:
+    """In the order of the catalogue."""
     return sorted(entries, key=lambda entry: (entry.family.startswith("dolma1."), entry.family, entry.name))
 
 
-def _entry(name: str) -> Entry:
-    found = find(name)
-    # What a class declares is known without an instance, which may have to load a model.
-    declares = inspect.isclass(found) and isinstance(getattr(found, "outputs", None), Mapping)
-    tagger = found if declares else make_tagger(TaggerSpec(use=name))
-    outputs: Mapping[str, Output] = tagger.outputs
-    place = available().get(name, name)
-    return Entry(
-        name=name,
-        family=_family(place),
-        at=place,
-        meaning=(inspect.getdoc(tagger) or "").split("\n")[0],
-        languages=getattr(tagger, "languages", "") if isinstance(getattr(tagger, "languages", ""), str) else "",
-        needs=needs_of(tagger),
-        megabytes_per_second=speeds().megabytes_per_second.get(name),
-        outputs=tuple(
-            {"name": f"{tagger.name}.{key}", "kind": out.kind}
-            | {"unit": out.unit, "range": out.range, "meaning": out.meaning}
-            for key, out in outputs.items()
-        ),
-    )
+def _declared(name: str) -> Entry:
+    from dolma.taggers.declared import entry_of
+
+    return entry_of(name)
 
 
-def _family(place: str) -> str:
+def family_of(place: str) -> str:
+    """The family of a tagger that is found there (`module:attribute`)."""
     module = place.partition(":")[0]
     return module.removeprefix(PACKAGE) if module.startswith(PACKAGE) else "others"
+
+
+@functools.cache
+def installed() -> dict[str, str]:
+    """The taggers of other packages, by name; to read the metadata of all packages takes some time."""
+    import importlib.metadata
+
+    return {point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
 
 
 def manual() -> str:
@@ -153,17 +181,13 @@ def manual() -> str:
         f" {figures.date}, {figures.corpus}; reading alone: {figures.floor:,.0f} MB/s. Ratios travel between machines,"
         " speeds do not.",
     ]
-    for family, members in itertools.groupby(_built_in(), key=lambda entry: entry.family):
-        module = importlib.import_module(f"{PACKAGE}{family}")
-        lines += ["", f"## {family}", "", inspect.getdoc(module) or ""]
+    built = built_in()
+    for family, members in itertools.groupby(built.taggers, key=lambda entry: entry.family):
+        lines += ["", f"## {family}", "", built.families[family]]
         for entry in members:
             lines += ["", f"### {entry.name}", "", *_facts(entry), "", *_outputs_table(entry)]
             lines += _accuracy_table([one for one in accuracy() if one.tagger == entry.name])
     return "\n".join(lines) + "\n"
-
-
-def _built_in() -> list[Entry]:
-    return [entry for entry in catalogue() if entry.name in BUILT_IN]
 
 
 def _facts(entry: Entry) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import glob
 import importlib
-import importlib.metadata
 import importlib.util
 import inspect
 import os
@@ -25,23 +24,17 @@ from dolma.data.identity import changed
 from dolma.errors import ConfigError, did_you_mean
 from dolma.models.fetch import cached_path
 from dolma.printable import printable
+from dolma.taggers.catalogue import installed
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.tagger import Tagger, files_of, needs_of, one_by_one, raised_at
 
-ENTRY_POINTS = "dolma.taggers"
 _NOT_HERE = ("cld2_", "cld3_", "langdetect_", "lingua_")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
 def available() -> dict[str, str]:
     """Every tagger that has a name, and where it is (`module:attribute`); built-ins win."""
-    return dict(sorted((_installed() | BUILT_IN).items()))
-
-
-@functools.cache
-def _installed() -> dict[str, str]:
-    """Those of other packages; every name asks for them, and to read the metadata of all packages takes some time."""
-    return {point.name: point.value for point in importlib.metadata.entry_points(group=ENTRY_POINTS)}
+    return dict(sorted((installed() | BUILT_IN).items()))
 
 
 def make_tagger(spec: TaggerSpec) -> Tagger:
@@ -100,7 +93,7 @@ def place_of(use: str) -> str:
     'gopher'
     """
     path, colon, attribute = use.partition(":")
-    if use in available() or not path.endswith(".py"):
+    if not path.endswith(".py") or use in available():
         return use
     return f"{os.path.basename(path)}{colon}{attribute} {streams.checksum(path)}"
 
@@ -188,6 +181,8 @@ def find(use: str) -> Any:
     Raises:
         ConfigError: there is none.
     """
+    if use in BUILT_IN:
+        return _load(BUILT_IN[use])
     table = available()
     if use in table:
         return _load(table[use])

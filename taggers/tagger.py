@@ -7,33 +7,14 @@ import os
 import reprlib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, overload, runtime_checkable
+from typing import Any, Protocol, overload, runtime_checkable
 
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, Output, spans_of, whole_numbers
 from dolma.errors import did_you_mean
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """Something a tagger cannot work without, and the command or option that provides it.
-
-    `name` is the extra's (`presidio`), the path or URL of the model or list, or the metadata field (`metadata.url`);
-    `others` are fields that do as well.
-    """
-
-    kind: Literal["extra", "model", "list", "metadata"]
-    name: str
-    get: str
-    others: tuple[str, ...] = ()
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The metadata fields of which one is needed."""
-        return (self.name, *self.others)
+from dolma.taggers.catalogue import Need
 
 
 @runtime_checkable

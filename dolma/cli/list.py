@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dolma.cli.options import ManualCommand, option
-from dolma.cli.printing import say
+from dolma.cli.printing import print_page
 
 EXAMPLE = """
 dolma list
@@ -25,6 +25,6 @@ def command(names: tuple[str, ...], *, as_json: bool, markdown: bool) -> None:
     from dolma.taggers.catalogue import catalogue, manual
 
     if markdown:
-        say(*manual().splitlines())
+        print_page(manual())
         return
     show_taggers(catalogue(names), full=bool(names), as_json=as_json)

@@ -45,6 +45,11 @@ def say_usage_error(error: click.ClickException) -> None:
     say_message(f"error: {error.format_message()}")
 
 
+def print_page(text: str) -> None:
+    """A page of ours as it is."""
+    click.echo(text, nl=False)
+
+
 def print_json(text: str | bytes) -> None:
     """JSON as it is, but for characters that a terminal would obey or hide: they become JSON's escapes."""
     click.echo(printable_json((text if isinstance(text, str) else text.decode()).rstrip("\n")))

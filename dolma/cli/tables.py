@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len, chop_cells
 
 from dolma.printable import printable
 
@@ -58,21 +55,28 @@ def print_table(
     """
     texts = [[cell_text(value) for value in row] for row in rows]
     columns = [_Column(header, [row[i] for row in texts]) for i, header in enumerate(headers)]
-    room = Console().width if sys.stdout.isatty() else None
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     above = None
     if grouped and room is not None and _total([column.width for column in columns]) > room:
         above, columns = columns[0], columns[1:]
     for part in _parts(columns, room):
         widths = _widths(part, room)
         if title:
-            _print(Text(printable(title), style="bold"), width=room, indent="")
+            _print_bold(title, room)
             title = f"{title.removesuffix(_CONTINUED)}{_CONTINUED}"
-        _print(_table(part, widths, range(0), headed=True), width=_total(widths))
+        _print_row([column.header for column in part], part, widths, bold=True)
+        _print_line("─" * (_total(widths) - 1), indent=" ")
         for name, group in _groups(above, len(texts)):
             if name:
-                _print(Text(name, style="bold", overflow="fold"), width=room and room - 1)
-            _print(_table(part, widths, group), width=_total(widths))
+                _print_bold(name, room, indent=" ")
+            for i in group:
+                _print_row([column.cells[i] for column in part], part, widths)
         click.echo("")
+
+
+def _print_bold(text: str, room: int | None, *, indent: str = "") -> None:
+    for line in _folded(printable(text), (room or 10**6) - len(indent)):
+        _print_line(line, indent=indent, bold=True)
 
 
 def _total(widths: Sequence[int]) -> int:
@@ -111,28 +115,32 @@ def _groups(above: _Column | None, n_rows: int) -> Iterator[tuple[str, Sequence[
         yield name, list(rows)
 
 
-def _table(columns: Sequence[_Column], widths: Sequence[int], rows: Sequence[int], *, headed: bool = False) -> Table:
-    table = Table(
-        box=SIMPLE_HEAD if headed else None,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, _GAP - headed, 0, 0),
-        show_header=headed,
-    )
-    for column, width in zip(columns, widths, strict=True):
-        justify: Literal["right", "left"] = "right" if column.numeric else "left"
-        table.add_column(Text(column.header), justify=justify, width=width, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(column.cells[row]) for column in columns))
-    return table
+def _print_row(cells: Sequence[str], columns: Sequence[_Column], widths: Sequence[int], *, bold: bool = False) -> None:
+    """One row, of several lines where a cell is folded."""
+    folded = [_folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    for parts in itertools.zip_longest(*folded, fillvalue=""):
+        spaces = [" " * (width - cell_len(part)) for part, width in zip(parts, widths, strict=True)]
+        padded = [
+            space + part if column.numeric else part + space
+            for part, space, column in zip(parts, spaces, columns, strict=True)
+        ]
+        _print_line((" " * _GAP).join(padded).rstrip(), indent=" ", bold=bold)
 
 
-def _print(shown: Table | Text, *, width: int | None, indent: str = " ") -> None:
-    console = Console(highlight=False, width=width if width is not None else 10**6)
-    with console.capture() as captured:
-        console.print(shown)
-    for line in captured.get().splitlines():
-        click.echo(f"{indent}{line}".rstrip())
+def _print_line(text: str, *, indent: str = "", bold: bool = False) -> None:
+    click.echo(indent + (click.style(text, bold=True) if bold else text))
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """The text in lines of at most so many columns of the screen: between words, else within one."""
+    lines = [""]
+    for word in re.findall(r"\S+\s*|\s+", text):
+        if cell_len(lines[-1]) + cell_len(word.rstrip()) > width and lines[-1]:
+            lines.append("")
+        *whole, rest = chop_cells(word.rstrip(), width) or [""]
+        lines[-1:] = [*whole, lines[-1] + rest] if not lines[-1] else [lines[-1] + rest]
+        lines[-1] += word[len(word.rstrip()) :]
+    return [line.rstrip() for line in lines]
 
 
 def cell_text(value: Any) -> str:

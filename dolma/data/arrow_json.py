@@ -30,7 +30,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dolma.errors import DataError
 
@@ -87,7 +86,9 @@ class JsonForm:
         if types.is_dictionary(kind):
             return self._form(array.dictionary_decode(), path)
         if types.is_run_end_encoded(kind):
-            return self._form(pc.run_end_decode(array), path)
+            from pyarrow.compute import run_end_decode
+
+            return self._form(run_end_decode(array), path)
         if types.is_null(kind) or types.is_boolean(kind) or types.is_integer(kind):
             return array, None
         if types.is_floating(kind):
@@ -107,6 +108,8 @@ class JsonForm:
         raise DataError(f"the column {path!r} is {kind}, which has no form in JSON")
 
     def _float(self, array: pa.Array) -> pa.Array:
+        from pyarrow import compute as pc
+
         array = array.cast(pa.float64())
         self.count(NOT_FINITE, pc.sum(pc.invert(pc.is_finite(array))).as_py() or 0)
         return array
@@ -201,6 +204,8 @@ def _bounds(array: pa.Array) -> npt.NDArray[np.int64]:
     """Where each list begins among all values that the array holds, and where the last one ends."""
     types = pa.types
     if types.is_list_view(array.type) or types.is_large_list_view(array.type):  # of what `flatten` gives
+        from pyarrow import compute as pc
+
         lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
     if types.is_fixed_size_list(array.type):
@@ -221,9 +226,11 @@ def _temporal(array: pa.Array) -> pa.Array:
     zone = ""
     if types.is_timestamp(kind) and kind.tz is not None:
         array, zone = array.cast(pa.timestamp(kind.unit)), "Z"
-    text = pc.replace_substring_regex(array.cast(pa.string()), r"\.0+$", "")
-    text = pc.replace_substring_regex(text, r"^<value out of range: (-?\d+)>$", r"\1")
-    return pc.replace_substring_regex(text, r"^(-?\d+-\d\d-\d\d) (.*)$", rf"\1T\2{zone}")
+    from pyarrow.compute import replace_substring_regex
+
+    text = replace_substring_regex(array.cast(pa.string()), r"\.0+$", "")
+    text = replace_substring_regex(text, r"^<value out of range: (-?\d+)>$", r"\1")
+    return replace_substring_regex(text, r"^(-?\d+-\d\d-\d\d) (.*)$", rf"\1T\2{zone}")
 
 
 def _iso_duration(ticks: int, digits: int) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dolma.data import streams
 from dolma.data.identity import Content
 from dolma.errors import DataError
 from dolma.printable import printable
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 
 @contextmanager
@@ -24,6 +26,8 @@ def open_parquet(path: str, *, what: str = "parquet", content: Content | None = 
         DataError: it is missing or no parquet file, or two of its columns have one name; or it does not hold `content`,
             also while it is read. What Arrow says of its pages is left to the caller.
     """
+    from pyarrow import parquet as pq
+
     with ExitStack() as stack:
         try:
             source: Any = streams.local_path(path)
@@ -82,6 +86,8 @@ class ParquetOutput:
         self._stack = ExitStack()
 
     def __enter__(self) -> ParquetOutput:
+        from pyarrow import parquet as pq
+
         others = [leaf for leaf in leaves(self.schema) if leaf not in self.rising]
         repeating = [leaf for leaf in others if leaf not in self.plain]
         with ExitStack() as opening:

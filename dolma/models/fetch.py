@@ -18,20 +18,21 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import http.client
 import os
 import re
 import shutil
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dolma.data import streams
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
+
+if TYPE_CHECKING:
+    import http.client
 
 CACHE_VARIABLE = "DOLMA_CACHE"
 TIMEOUT_SECONDS = 60.0
@@ -139,6 +140,10 @@ def _download(url: str, target: Path, on_bytes: OnBytes | None) -> None:
         with streams.local_copy(address) as copy:
             shutil.copyfile(copy, target)
         return
+    import http.client
+    import urllib.error
+    import urllib.request
+
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "dolma"})
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response, open(target, "wb") as out:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dolma.taggers.catalogue import accuracy, catalogue, manual, speeds
+from dolma.taggers.declared import built_in
 from dolma.taggers.names import BUILT_IN
 
 
@@ -42,6 +43,11 @@ def test_a_built_in_tagger_is_in_the_manual(name: str, page: str) -> None:
 def test_the_page_of_taggers_is_the_manual(page: str) -> None:
     kept = (Path(__file__).parents[2] / "docs" / "taggers.md").read_text(encoding="utf-8")
     assert kept == page, "run `dolma list --markdown > docs/taggers.md`"
+
+
+def test_the_catalogue_is_what_the_taggers_declare() -> None:
+    kept = (Path(__file__).parents[2] / "taggers" / "catalogue.json").read_bytes()
+    assert kept == built_in(), "run `python -m dolma.taggers.declared`"
 
 
 def test_the_manual_has_figures_on_labelled_documents(page: str) -> None:

@@ -141,7 +141,7 @@ def test_an_entry_point_of_another_package(tmp_path: Path, monkeypatch: pytest.M
         importlib.metadata.EntryPoint("length", "my_taggers:shout", "dolma.taggers"),
     ]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
-    monkeypatch.setattr(registry, "_installed", registry._installed.__wrapped__)
+    monkeypatch.setattr(registry, "installed", registry.installed.__wrapped__)
     assert list(available()) == sorted({*BUILT_IN, "shout"})
     assert made("shout").name == "shout"
     assert isinstance(made("length"), Length)

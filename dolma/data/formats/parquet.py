@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dolma.data import streams
 from dolma.data.arrow_json import JsonForm
@@ -24,6 +23,9 @@ from dolma.data.parquet import ParquetOutput, open_parquet
 from dolma.data.shards import Piece, Shard
 from dolma.errors import DataError
 from dolma.printable import printable
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
 
 _NOTE = b"dolma.documents"
 _ROW_GROUP_BYTES = 64 << 20
