@@ -1,13 +1,11 @@
 """`kernel`: how every hot loop is compiled, and kept.
 
-Numba keeps machine code on disk beside the source (or under `NUMBA_CACHE_DIR`) and trusts it while the modification
-time of the file that holds the function stays the same. A kernel here calls functions of other files, so that is not
-enough: an upgrade that changes only the callee would go on running the old code. The code kept is therefore
-stamped with a digest of the file and of every kernel file that it imports, directly or not.
+Numba compiles a kernel for each kind of arguments that it is called with; the machine code is kept beside the source,
+or under `NUMBA_CACHE_DIR` (`dolma/kernels/native.py`), and where it is found, Numba is not imported. A kernel calls
+functions of other files, so the code is stamped with a digest of the file and of every kernel file that it imports,
+directly or not.
 
-Numba is imported when the first kernel is called: to import a kernel, or a tagger, loads no compiler.
-
-On one core of a 2-core cloud machine (2026-11-23), to compile all kernels takes 7 s, to load them 0.4 s.
+On one core of a 2-core cloud machine (2026-11-28), to compile all kernels takes TODO s, to load them TODO s.
 """
 
 from __future__ import annotations
@@ -16,35 +14,101 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from dolma.kernels import native
+from dolma.kernels.native import Native, kind_of
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+_OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+KERNELS: list[Compiled] = []
+_listeners: list[Callable[[], object]] = []
 
 
 class Compiled:
-    """A function for Numba, which has it when it is first called, or when a kernel that calls it is."""
+    """A function that Numba compiles, or an intrinsic that it is told of, when it is needed."""
 
     def __init__(self, function: Callable[..., Any], make: Callable[[Callable[..., Any]], Any]) -> None:
         functools.update_wrapper(self, function)
         self._function, self._make = function, make
+        self.natives: dict[Any, Native] = {}  # by the kinds of the arguments
 
     def __call__(self, *arguments: Any) -> Any:
-        return self.made(*arguments)
+        kinds = tuple(map(kind_of, arguments))
+        native = self.natives.get(kinds)
+        if native is None:
+            native = self.natives[kinds] = self._native(kinds, arguments)
+        return native(*arguments)
 
     @functools.cached_property
     def made(self) -> Any:
-        """What Numba made of the function."""
+        """What Numba made of the function: a dispatcher, or an intrinsic."""
         return self._make(self._function)
 
+    @property
+    def _numba_type_(self) -> Any:
+        """What Numba takes this for where another kernel calls it."""
+        from numba.core.registry import cpu_target
 
-KERNELS: list[Compiled] = []
+        made = self.made
+        cpu_target.typing_context.refresh()  # which may not know of a new intrinsic yet
+        return cpu_target.typing_context.resolve_value_type(made)
+
+    def _native(self, kinds: tuple[Any, ...], arguments: Sequence[Any]) -> Native:
+        source = Path(inspect.getfile(self._function))
+        stamp = f"{_digest(source)} {native.compiler()}"
+        parameters = hashlib.blake2b(repr(kinds).encode(), digest_size=6).hexdigest()
+        name = f"{source.stem}.{self._function.__name__}.{parameters}.{native.processor()}{native.SUFFIX}"
+        kept = native.read(name, stamp=stamp, beside=source.parent)
+        if kept is None:
+            kept = self._compile(arguments, stamp)
+            native.keep(name, *kept, beside=source.parent)
+        return Native(*kept, arguments)
+
+    def _compile(self, arguments: Sequence[Any], stamp: str) -> tuple[native.Header, bytes]:
+        import numba
+        from numba.np.numpy_support import as_dtype
+
+        for listener in _listeners:
+            listener()
+        types = tuple(map(numba.typeof, arguments))
+        self.made.compile(types)
+        compiled = self.made.overloads[types]
+        returned = compiled.signature.return_type
+        is_tuple = isinstance(returned, numba.types.BaseTuple)
+        results = () if returned == numba.none else tuple(returned) if is_tuple else (returned,)
+        code = compiled.library._get_compiled_object()
+        header = native.header_of(
+            stamp=stamp,
+            symbol=compiled.fndesc.llvm_func_name,
+            returns=tuple(as_dtype(result).str for result in results),
+            is_tuple=is_tuple,
+            code=code,
+        )
+        return header, code
+
+
+@contextmanager
+def noticing(listener: Callable[[], object]) -> Iterator[None]:
+    """While entered, the listener is called before a kernel is compiled, not when one is loaded."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
+def in_use() -> bool:
+    """Whether this process has called a kernel, so that calling others costs little."""
+    return any(kernel.natives for kernel in KERNELS)
 
 
 def kernel(function: Function) -> Function:
@@ -92,21 +156,10 @@ def _intrinsic(function: Callable[..., Any], *, returned: str, taken: Sequence[s
 
 
 def _dispatcher(function: Callable[..., Any], **options: bool) -> Any:
-    from numba import njit
+    import numba
 
-    names = function.__globals__
-    for name in function.__code__.co_names:
-        if isinstance(callee := names.get(name), Compiled):
-            names[name] = callee.made  # what Numba looks for there
-    try:
-        dispatcher = njit(cache=True, **_OPTIONS, **options)(function)
-    except RuntimeError:
-        # Numba finds no folder that it may write to: then it compiles once in each process instead.
-        dispatcher = njit(**_OPTIONS, **options)(function)
-    cache_file = getattr(dispatcher._cache, "_cache_file", None)
-    if cache_file is not None:
-        cache_file._source_stamp = _digest(Path(inspect.getfile(function)))
-    return dispatcher
+    njit: Any = numba.njit
+    return njit(**_OPTIONS, **options)(function)
 
 
 def flat_text(utf8: npt.ArrayLike, offsets: npt.ArrayLike) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import msgspec
 import numpy as np
 
 from dolma.data.batch import TextBatch, offsets_of
+from dolma.kernels.compiled import noticing
 from dolma.runner.progress import Reporter
 
 NOTE = "compiling kernels that no run has needed before; they are kept for the next one; this may take a minute"
@@ -71,23 +71,19 @@ def sample_batch() -> TextBatch:
 @contextmanager
 def noting_compilation(reporter: Reporter | None, at_first: Callable[[], object] | None = None) -> Iterator[None]:
     """While entered, the first kernel that is compiled, not loaded, is noted in one line; `at_first` is called then."""
-    from numba.core import event
+    noted = False
 
-    class Noting(event.Listener):
-        noted = False
-
-        def on_start(self, event: Any) -> None:
-            if not self.noted and threading.current_thread() is thread:
-                self.noted = True
-                if reporter is not None:
-                    reporter.note(NOTE)
-                if at_first is not None:
-                    at_first()
-
-        def on_end(self, event: Any) -> None: ...
+    def note() -> None:
+        nonlocal noted
+        if not noted and threading.current_thread() is thread:
+            noted = True
+            if reporter is not None:
+                reporter.note(NOTE)
+            if at_first is not None:
+                at_first()
 
     thread = threading.current_thread()
-    with event.install_listener("numba:compile", Noting()):
+    with noticing(note):
         yield
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import operator
 import re
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,6 +19,7 @@ from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.fields import name_of, unwrapped
 from dolma.data.intake import Faults, Reading
 from dolma.data.shards import Piece
+from dolma.kernels.compiled import in_use
 from dolma.printable import printable
 
 _Texts = tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]  # UTF-8, and where each text begins and the last ends
@@ -300,8 +300,8 @@ def _any_longer(ends: npt.NDArray[np.int64], n_bytes: int) -> bool:
 
 
 def _worth_a_kernel(reading: Reading, piece: Piece) -> bool:
-    """Whether texts are unescaped by a kernel, which takes Numba half a second to be loaded unless it is there."""
-    return _distinct(reading) and ("numba" in sys.modules or piece.size >= _WORTH_A_KERNEL)
+    """Whether texts are unescaped by a kernel, which takes some time to be loaded unless others have been."""
+    return _distinct(reading) and (in_use() or piece.size >= _WORTH_A_KERNEL)
 
 
 def _encoded(texts: list[str]) -> _Texts:
