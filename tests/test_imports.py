@@ -41,3 +41,25 @@ def test_loads_nothing_heavy(code):
 @pytest.mark.parametrize("code", [IMPORT, HELP], ids=["import", "help"])
 def test_takes_under_150_milliseconds_more_than_python(code):
     assert processor_seconds(code) - processor_seconds("pass") < SECONDS
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """The heavy packages that a command loads, which ends with status 0."""
+    code = f"import sys\nfrom dolma.cli.main import run\nassert run({list(arguments)!r}) == 0\n"
+    found = in_subprocess(f"{code}print(*[name for name in {HEAVY!r} if name in sys.modules])")
+    assert found.returncode == 0, found.stderr
+    return set(found.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("list", "gopher", "--json"), ("list", "--markdown")])
+def test_listing_taggers_loads_none(arguments):
+    assert loaded_by(*arguments) <= {"rich"}  # of which only the widths of characters
+
+
+def test_a_run_with_nothing_to_do_loads_no_compiler_and_no_engine(tmp_path):
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "a.jsonl").write_text('{"id": "1", "text": "some words"}\n' * 20)
+    arguments = ("tag", "-t", "length", "--documents", str(tmp_path / "documents" / "a.jsonl"))
+    loaded_by(*arguments)  # compiles what was never compiled
+    assert loaded_by(*arguments) <= {"numpy", "pyarrow", "rich"}
+    assert loaded_by(*arguments, "--overwrite", "--max-document-bytes", "1000").isdisjoint({"numba", "duckdb", "torch"})

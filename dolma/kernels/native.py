@@ -25,8 +25,7 @@ import msgspec
 import numpy as np
 
 SUFFIX = ".kernel"
-_WITHOUT_RESULT = -2  # the status of a function that returns None
-_LAYOUT = 0x0001 | 0x0002 | 0x0100 | 0x0400  # flags of arrays that a type depends on: C, Fortran, aligned, writable
+_C, _FORTRAN, _OTHERS = 0x0001, 0x0002, 0x0100 | 0x0400  # flags of arrays: of both orders C counts; aligned, writable
 _MOST = (1 << 63) - 1
 _SCALARS: dict[str, Any] = {
     "?": ctypes.c_bool,
@@ -62,7 +61,8 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 def kind_of(argument: Any) -> Any:
     """What decides an argument's type for a compiler; equal and hashable if the types are equal."""
     if isinstance(argument, np.ndarray):
-        return argument.dtype.str, argument.ndim, argument.flags.num & _LAYOUT
+        flags = argument.flags.num
+        return argument.dtype.str, argument.ndim, flags & ((_C if flags & _C else _FORTRAN) | _OTHERS)
     if isinstance(argument, tuple):
         return type(argument).__qualname__, *map(kind_of, argument)
     if isinstance(argument, np.generic):
@@ -80,6 +80,7 @@ class Native:
         types = [kind for argument in arguments for kind in _types(argument)]
         prototype = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *types)
         self._function = prototype(address)
+        self._returns = bool(header.returns)
         fields = [(f"f{i}", name) for i, name in enumerate(header.returns)]
         self._result = (
             np.dtype(fields, align=True) if header.is_tuple else np.dtype(header.returns[0] if fields else "V")
@@ -91,11 +92,9 @@ class Native:
             _put(argument, parts)
         result, exception = np.zeros(1, self._result), ctypes.c_void_p()
         status = self._function(_address(result), ctypes.addressof(exception), *parts)
-        if status == _WITHOUT_RESULT:
-            return None
         if status != 0:
             raise SystemError(f"a kernel ended with status {status}")
-        return result.item()
+        return result.item() if self._returns else None
 
 
 def _put(argument: Any, parts: list[Any]) -> None:

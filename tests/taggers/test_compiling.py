@@ -35,8 +35,7 @@ from dolma.taggers.tagger import needs_of
 import msgspec
 
 def signatures():
-    made = [kernel.made for kernel in compiled.KERNELS if "made" in vars(kernel)]
-    return {f"{k.py_func.__module__}.{k.__name__}": [str(s) for s in k.signatures] for k in made}
+    return {f"{k.__module__}.{k.__name__}": [str(kinds) for kinds in k.natives] for k in compiled.KERNELS}
 
 taggers, specs = {}, []
 for name in BUILT_IN:

@@ -212,11 +212,12 @@ import resource, sys
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.formats import records
-import dolma.kernels.strings
+from dolma.runner.compiling import compile_by_calling
 
 def peak():
     return int(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]) << 10
 
+compile_by_calling(None)  # so that both files are read by kernels
 (shard,), (small,) = (Dataset(documents=(path,)).shards() for path in sys.argv[1:3])
 reading = Reading(on_error="skip", max_line_bytes=int(sys.argv[4]))
 whole = sys.argv[3] == "True"
