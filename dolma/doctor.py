@@ -22,8 +22,9 @@ from dolma.data.fields import JsonField
 from dolma.data.storage.table import extra_of
 from dolma.errors import ConfigError, DataError
 from dolma.pipeline import dataset_of, reading_of
+from dolma.taggers.catalogue import Need
 from dolma.taggers.registry import available, find, make_tagger, normal
-from dolma.taggers.tagger import Need, needs_of
+from dolma.taggers.tagger import needs_of
 
 _REQUIREMENT = re.compile(r"[A-Za-z0-9._-]+")
 _EXTRA = re.compile(r"""extra\s*==\s*["']([^"']+)["']""")

@@ -54,11 +54,11 @@ from dolma.kernels.code_data import data_sums, visible_lengths
 from dolma.kernels.comments import comment_sums
 from dolma.kernels.reference.code import LONG_LINE
 from dolma.kernels.views import Int64, code_points_at
+from dolma.taggers.catalogue import Need
 from dolma.taggers.code_guesses import guesses
 from dolma.taggers.code_languages import by_first_lines, by_name, languages
 from dolma.taggers.code_syntax import SYNTAXES, compiled_syntaxes, syntax_rows
 from dolma.taggers.pii import TYPES, Pii
-from dolma.taggers.tagger import Need
 
 FIELDS = ("metadata.path", "metadata.max_stars_repo_path", "metadata.file_name", "metadata.filename", "metadata.ext")
 SECRETS = ("api_key", "private_key")

@@ -34,7 +34,7 @@ from dolma.kernels.views import Int64, code_points_at
 from dolma.models.fasttext import read_model
 from dolma.models.fetch import local_path
 from dolma.printable import printable
-from dolma.taggers.tagger import Need
+from dolma.taggers.catalogue import Need
 
 Level = Literal["document", "paragraph", "sentence"]
 Scores = npt.NDArray[np.float64]

@@ -17,7 +17,8 @@ from dolma.data.fields import JsonField, field_names
 from dolma.data.shards import Shard
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
-from dolma.taggers.tagger import Need, Tagger, needs_of
+from dolma.taggers.catalogue import Need
+from dolma.taggers.tagger import Tagger, needs_of
 
 Said = tuple[tuple[str, ...], tuple[str, ...]]
 _LOOKED_AT = 20  # documents, to list what fields there are

@@ -45,8 +45,8 @@ from dolma.errors import ConfigError, MissingExtraError, did_you_mean
 from dolma.models.public import copies
 from dolma.models.tokenizers_library import encode_texts, load_tokenizer, token_strings
 from dolma.printable import printable
+from dolma.taggers.catalogue import Need
 from dolma.taggers.fasttext import paragraphs_of, sentences_of
-from dolma.taggers.tagger import Need
 
 EXTRA = "perplexity"
 Level = Literal["document", "paragraph", "sentence"]

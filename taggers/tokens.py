@@ -14,7 +14,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocInt
 from dolma.errors import ConfigError
 from dolma.models.tokenizers_library import EncodeTexts, encode_texts, load_tokenizer
-from dolma.taggers.tagger import Need
+from dolma.taggers.catalogue import Need
 
 
 class Tokens:

@@ -37,8 +37,8 @@ from dolma.data.columns import Columns, DocFloat, DocText, Output
 from dolma.errors import ConfigError, did_you_mean
 from dolma.models.sequence_classifier import EXTRAS, Activation, find_files, open_model, read_facts
 from dolma.models.tokenizers_library import encode_texts, frame, load_tokenizer
+from dolma.taggers.catalogue import Need
 from dolma.taggers.fasttext import output_name
-from dolma.taggers.tagger import Need
 
 Windows = Literal["first", "mean", "max"]
 Scores = npt.NDArray[np.float64]

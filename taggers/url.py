@@ -23,7 +23,7 @@ from dolma.data.columns import Columns, DocBool, DocInt, DocText, Output
 from dolma.data.urls import Url as Parts
 from dolma.data.urls import UrlField, parse_url
 from dolma.errors import MissingExtraError
-from dolma.taggers.tagger import Need
+from dolma.taggers.catalogue import Need
 
 EXTRA = "url"
 _REMEMBERED = 1 << 16  # hosts whose domain is kept in memory: a crawl's shard has many pages of few hosts

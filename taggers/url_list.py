@@ -35,7 +35,7 @@ from dolma.data.urls import Url, UrlField, parents, parse_url
 from dolma.errors import ConfigError, DataError, MissingExtraError, did_you_mean
 from dolma.models.public import copies
 from dolma.models.url_lists import HashedSet, domains, entries
-from dolma.taggers.tagger import Need
+from dolma.taggers.catalogue import Need
 
 EXTRA = "url"
 Match = Literal["domain", "page", "word", "substring", "adblock"]

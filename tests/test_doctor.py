@@ -15,7 +15,7 @@ from dolma.errors import ConfigError
 
 TAGGER = """
 from dolma.data.columns import DocInt
-from dolma.taggers.tagger import Need
+from dolma.taggers.catalogue import Need
 
 class Needy:
     \"\"\"Needs things.\"\"\"

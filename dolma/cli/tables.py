@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
-from rich.cells import cell_len, chop_cells
 
 from dolma.printable import printable
 
@@ -38,7 +37,7 @@ class _Column:
 
     @property
     def width(self) -> int:
-        return max(map(cell_len, (self.header, *self.cells)))
+        return max(map(_width_of, (self.header, *self.cells)))
 
     @property
     def least(self) -> int:
@@ -119,7 +118,7 @@ def _print_row(cells: Sequence[str], columns: Sequence[_Column], widths: Sequenc
     """One row, of several lines where a cell is folded."""
     folded = [_folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
     for parts in itertools.zip_longest(*folded, fillvalue=""):
-        spaces = [" " * (width - cell_len(part)) for part, width in zip(parts, widths, strict=True)]
+        spaces = [" " * (width - _width_of(part)) for part, width in zip(parts, widths, strict=True)]
         padded = [
             space + part if column.numeric else part + space
             for part, space, column in zip(parts, spaces, columns, strict=True)
@@ -135,12 +134,28 @@ def _folded(text: str, width: int) -> list[str]:
     """The text in lines of at most so many columns of the screen: between words, else within one."""
     lines = [""]
     for word in re.findall(r"\S+\s*|\s+", text):
-        if cell_len(lines[-1]) + cell_len(word.rstrip()) > width and lines[-1]:
+        if _width_of(lines[-1]) + _width_of(word.rstrip()) > width and lines[-1]:
             lines.append("")
-        *whole, rest = chop_cells(word.rstrip(), width) or [""]
+        *whole, rest = _chopped(word.rstrip(), width)
         lines[-1:] = [*whole, lines[-1] + rest] if not lines[-1] else [lines[-1] + rest]
         lines[-1] += word[len(word.rstrip()) :]
     return [line.rstrip() for line in lines]
+
+
+def _width_of(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _chopped(word: str, width: int) -> list[str]:
+    if _width_of(word) <= width:
+        return [word]
+    from rich.cells import chop_cells
+
+    return chop_cells(word, width)
 
 
 def cell_text(value: Any) -> str:

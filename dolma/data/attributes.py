@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from dolma.data import dolma1, streams
-from dolma.data.columns import SPANS, Columns, Output, kind_of, schema_of
+from dolma.data.columns import SPANS, Columns, Output, kind_of, schema_of, strings_of
 from dolma.data.dataset import AttributesFormat, is_native
 from dolma.data.identity import Content
 from dolma.data.json_text import decode_json
@@ -94,7 +94,7 @@ class _ParquetSink:
         return self
 
     def write(self, ids: Sequence[str], columns: Columns, **_: Any) -> None:
-        arrays = [pa.array(ids, pa.string()), *(columns[name] for name in self._schema.names[1:])]
+        arrays = [strings_of(ids), *(columns[name] for name in self._schema.names[1:])]
         self.write_batch(pa.RecordBatch.from_arrays(arrays, schema=self._schema))
 
     def write_batch(self, batch: pa.RecordBatch) -> None:

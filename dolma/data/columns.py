@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,20 @@ _ARROW: dict[Kind, pa.DataType] = {
     "spans": SPANS,
 }
 _LOSSLESS = {("int", "float"), ("bool", "int"), ("float", "int")}  # where no value changes; Arrow looks at each
+
+
+def array_of(values: npt.NDArray[np.number[Any]]) -> pa.Array:
+    """Numbers as an Arrow array of the same memory. Unlike `pa.array` it does not import pandas where that is there."""
+    numbers = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+def strings_of(texts: Sequence[str]) -> pa.Array:
+    """As `array_of` for strings."""
+    encoded = [text.encode() for text in texts]
+    bounds = np.zeros(len(encoded) + 1, dtype=np.int32)
+    np.cumsum(list(map(len, encoded)), out=bounds[1:])
+    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(bounds), pa.py_buffer(b"".join(encoded)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

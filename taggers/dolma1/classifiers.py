@@ -28,8 +28,8 @@ from dolma.errors import ConfigError
 from dolma.kernels.pieces import trimmed_texts
 from dolma.models.fetch import local_path
 from dolma.printable import printable
+from dolma.taggers.catalogue import Need
 from dolma.taggers.fasttext import classifier_at, output_name, sentences_of
-from dolma.taggers.tagger import Need
 
 _PUBLISHED = "https://dolma-artifacts.org/fasttext_models/"
 _JIGSAW = f"{_PUBLISHED}jigsaw_fasttext_bigrams_20230515/jigsaw_fasttext_bigrams_"

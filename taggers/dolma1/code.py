@@ -45,10 +45,10 @@ from dolma.kernels.automata import counts_of
 from dolma.kernels.code import text_sums
 from dolma.kernels.views import word_spans
 from dolma.models.fetch import local_path
+from dolma.taggers.catalogue import Need
 from dolma.taggers.dolma1.code_extensions import language_of
 from dolma.taggers.dolma1.lengths import tokens
 from dolma.taggers.fasttext import classifier_at, output_name
-from dolma.taggers.tagger import Need
 
 EXTRA = "code"
 _EXTRA = Need(kind="extra", name=EXTRA, get=f"pip install 'dolma[{EXTRA}]'")

@@ -32,8 +32,8 @@ from dolma.data.columns import Columns, DocText, Output, Spans, spans_column, sp
 from dolma.data.urls import UrlField
 from dolma.kernels.positions import positions_of
 from dolma.kernels.views import Int64, code_points
+from dolma.taggers.catalogue import Need
 from dolma.taggers.dolma1.unicode_tables import OTHER, TOKENS, table_of
-from dolma.taggers.tagger import Need
 
 _SITE = "creativecommons.org/"
 _ENCODED_SITE = b"creativecommons.org"  # "/" may be written "\\/"

@@ -25,7 +25,7 @@ from dolma.data.columns import Columns, DocFloat, Spans, spans_of
 from dolma.errors import ConfigError, MissingExtraError
 from dolma.kernels.views import word_spans
 from dolma.printable import printable
-from dolma.taggers.tagger import Need
+from dolma.taggers.catalogue import Need
 
 EXTRA = "pii_presidio"
 ENTITIES = ("EMAIL_ADDRESS", "PHONE_NUMBER", "IP_ADDRESS")

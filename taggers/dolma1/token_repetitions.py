@@ -31,9 +31,9 @@ from dolma.data.columns import Columns, DocFloat, Output, Spans
 from dolma.errors import ConfigError, RecordError
 from dolma.kernels.periods import periodic_runs
 from dolma.models.tokenizers_library import EncodeTexts
+from dolma.taggers.catalogue import Need
 from dolma.taggers.dolma1.repetitions import OUTPUTS, repetition_columns
 from dolma.taggers.dolma1.tokenizers import need_of, tokenizer_path
-from dolma.taggers.tagger import Need
 from dolma.taggers.tokens import encoder_at
 
 HUB = "allenai/eleuther-ai-gpt-neox-20b-pii-special"

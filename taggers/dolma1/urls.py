@@ -31,7 +31,7 @@ from dolma.errors import ConfigError, DataError
 from dolma.models.public import copies
 from dolma.models.url_lists import HashedSet, domains, entries
 from dolma.printable import printable
-from dolma.taggers.tagger import Need
+from dolma.taggers.catalogue import Need
 from dolma.taggers.url import Suffixes
 from dolma.taggers.url_list import EXTRA, AdblockRules
 
