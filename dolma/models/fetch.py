@@ -21,7 +21,6 @@ import hashlib
 import os
 import re
 import shutil
-import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -101,6 +100,8 @@ def cache_folder() -> Path:
 def cached_path(url: str) -> Path:
     """Where the cache keeps a URL's file; need not exist. The forms of a Hugging Face URL have one place."""
     url = http_url(url)
+    import urllib.parse
+
     name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rstrip("/").rpartition("/")[2])
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:200] or "file"
     if name == _LOCK:
@@ -130,6 +131,8 @@ def http_url(url: str) -> str:
         raise ConfigError(
             f"{printable(url)}: expected hf://owner/name[@revision]/path, or hf://datasets/owner/name/path"
         )
+    import urllib.parse
+
     revision = urllib.parse.quote(match["revision"] or "main", safe="")
     return f"https://huggingface.co/{match['kind']}{match['repository']}/resolve/{revision}/{match['path']}"
 
