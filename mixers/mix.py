@@ -27,6 +27,7 @@ from dolma.data import streams
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece
 from dolma.data.documents import Reading
+from dolma.data.exchange import MEMORY, RunFile
 from dolma.data.manifest import FileSet
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import check_contiguous
@@ -38,12 +39,12 @@ from dolma.mixers.subject import Subject, check_names, identified_subject, input
 from dolma.mixers.waterfall import warnings_of
 from dolma.mixers.write import (
     DecidePiece,
+    Decisions,
     JoinParts,
     Layout,
     MixPiece,
     WritePiece,
-    read_decisions,
-    sampled_ledger,
+    count_sampled,
     times_of,
 )
 from dolma.runner.ledger import Ledger
@@ -154,10 +155,10 @@ def preview(
             layout = Layout(output=folder, work=stage.work_folder, format=config.format)
             decided = _decided(subject, stage, layout, subject.specs(), seed)
             made = decided.as_made()
-            made.written = [
-                TaskResult(ledger=sampled_ledger(found, times_of(found, decided.cuts), decided.sources))
-                for found in decided.candidates()
-            ]
+            sampled = Ledger()
+            for found in _candidates(stage, decided.decisions):
+                count_sampled(sampled, found, times_of(found, decided.cuts), decided.sources)
+            made.written = [TaskResult(ledger=sampled)]
             notes, ledger = _notes(subject, made), merged_of([*made.judged, *made.written])
     return StageReport(stage="mix", name="preview", folder="", ledger=ledger, details=notes, warnings=notes.warnings)
 
@@ -195,40 +196,38 @@ class _Decided:
     """A corpus of which every document was judged, and how often each kept one is to be written."""
 
     judged: list[TaskResult]
+    decisions: list[Decisions]
     wanted: list[Draw]
     cuts: list[Cut]
-    layout: Layout
-    specs: list[PieceSpec]
 
     @property
     def sources(self) -> list[str]:
         return [draw.source for draw in self.wanted]
 
-    def codes(self, index: int) -> tuple[int, ...]:
-        """The numbers of the sources of a piece."""
-        return _codes(self.judged[index], self.sources)
-
-    def candidates(self) -> Iterator[Candidates]:
-        """The kept documents of each piece."""
-        return _candidates(self.layout, self.specs, self.judged, self.sources)
-
     def as_made(self) -> _Made:
         return _Made(judged=self.judged, wanted=self.wanted)
 
 
-def _codes(result: TaskResult, sources: Sequence[str]) -> tuple[int, ...]:
-    return tuple(sources.index(source) for source in result.payload["sources"])
+def _decisions(spec: PieceSpec, result: TaskResult, sources: Sequence[str]) -> Decisions:
+    codes = tuple(sources.index(source) for source in result.payload["sources"])
+    file = msgspec.convert(result.payload["decisions"], RunFile)
+    return Decisions(shard=spec.piece.shard.name, file=file, codes=codes)
 
 
-def _candidates(
-    layout: Layout, specs: Sequence[PieceSpec], judged: Sequence[TaskResult], sources: Sequence[str]
-) -> Iterator[Candidates]:
-    for spec, result in zip(specs, judged, strict=True):
-        yield read_decisions(layout, spec.index, spec.piece, _codes(result, sources))
+def _candidates(stage: StageRun, decisions: Sequence[Decisions]) -> Iterator[Candidates]:
+    """The kept documents of all pieces, some at a time."""
+    for of_piece in decisions:
+        for records in of_piece.read(stage.work_folder, memory=_memory(stage)):
+            yield of_piece.candidates(records)
+
+
+def _memory(stage: StageRun) -> int:
+    return stage.options.max_memory or MEMORY
 
 
 def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[PieceSpec], seed: int) -> _Decided:
-    judged = stage.run("decide", _tasks(specs), DecidePiece(judge=subject.judge, layout=layout, seed=seed))
+    work = DecidePiece(judge=subject.judge, layout=layout, seed=seed, memory=_memory(stage))
+    judged = stage.run("decide", _tasks(specs), work)
     _check_rows(specs, judged)
     kept = _sums(judged)
     supplies = {source: Supply(documents=documents, bytes=n_bytes) for source, (documents, n_bytes) in kept.items()}
@@ -237,8 +236,9 @@ def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
     }
     wanted = list(draws(subject.config, supplies, seen=seen).values())
     sources = [draw.source for draw in wanted]
-    cuts = find_cuts(wanted, lambda: _candidates(layout, specs, judged, sources))
-    return _Decided(judged=judged, wanted=wanted, cuts=cuts, layout=layout, specs=specs)
+    decisions = [_decisions(spec, result, sources) for spec, result in zip(specs, judged, strict=True)]
+    cuts = find_cuts(wanted, lambda: _candidates(stage, decisions))
+    return _Decided(judged=judged, decisions=decisions, wanted=wanted, cuts=cuts)
 
 
 def _sums(judged: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
@@ -252,16 +252,22 @@ def _sums(judged: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
 
 def _sampled(subject: Subject, stage: StageRun, layout: Layout, specs: list[PieceSpec], seed: int) -> _Made:
     decided = _decided(subject, stage, layout, specs, seed)
-    work = WritePiece(judge=subject.judge, layout=layout, cuts=tuple(decided.cuts), sources=tuple(decided.sources))
+    work = WritePiece(
+        judge=subject.judge,
+        layout=layout,
+        cuts=tuple(decided.cuts),
+        sources=tuple(decided.sources),
+        memory=_memory(stage),
+    )
     tasks = [
         Task(
             key=spec.piece.key,
             size=spec.piece.size,
-            spec=(spec, decided.codes(spec.index)),
+            spec=(spec, decisions),
             file=spec.piece.shard.path,
             part=spec.piece.words,
         )
-        for spec in specs
+        for spec, decisions in zip(specs, decided.decisions, strict=True)
     ]
     made = decided.as_made()
     made.written = stage.run("write", tasks, work)

@@ -248,7 +248,7 @@ def _exact(number: float) -> Fraction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The kept documents of a piece; arrays of shape `(n_docs,)`.
+    """Some kept documents of a shard; arrays of shape `(n_docs,)`.
 
     `sources` index into the names of `find_cuts`; `n_bytes` are of the text as it would be written.
     """
@@ -283,8 +283,8 @@ def find_cuts(
 ) -> list[Cut]:
     """For each draw, the cut that comes nearest to what it asks.
 
-    `candidates` is called twice and gives all pieces each time, `sources` being indices into `wanted`; memory holds
-    one piece, a histogram of `2**bin_bits` bins per source, and the documents of one bin per source.
+    `candidates` is called twice and gives all documents each time, some at a time, `sources` being indices into
+    `wanted`; memory holds those, a histogram of `2**bin_bits` bins per source, and the documents of one bin per source.
     """
     bins = _Bins(wanted, bin_bits)
     for piece in candidates():

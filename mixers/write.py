@@ -25,6 +25,7 @@ from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece, Shard
 from dolma.data.documents import DocumentWriter, Intake, Reading, concatenate_documents, read_batches
+from dolma.data.exchange import Cursor, RunFile, RunWriter, Table, read_sorted, whole_runs
 from dolma.data.formats.table import strip_suffixes
 from dolma.data.manifest import OutputFile
 from dolma.mixers.join import JoinedRows
@@ -47,8 +48,10 @@ ROWS_SCHEMA = pa.schema(
     ]
 )
 _ROWS_PER_GROUP = 1 << 17
-DECISIONS_SCHEMA = pa.schema(
-    [("line", pa.int64()), ("source", pa.int32()), ("bytes", pa.int64()), ("key", pa.uint64())]
+DECISIONS = Table(
+    name="decisions",
+    schema=pa.schema([("line", pa.uint64()), ("source", pa.int32()), ("bytes", pa.int64()), ("key", pa.uint64())]),
+    key=("line",),
 )
 
 
@@ -74,10 +77,6 @@ class Layout:
             return self.output, self.document_path(piece.shard), self.rows_path(piece.shard)
         part = f"parts/{strip_suffixes(piece.shard.name)}.{piece.part:05d}"
         return self.work, f"{part}{self.format}", f"{part}.rows.parquet"
-
-    def decisions_path(self, index: int) -> str:
-        """Below the work folder: what was decided on the documents of a piece."""
-        return f"decisions/{index:06d}.parquet"
 
 
 class MixWriter:
@@ -231,48 +230,50 @@ class DecidePiece:
     judge: Judge
     layout: Layout
     seed: int
+    memory: int
 
     def __call__(self, spec: PieceSpec) -> TaskResult:
         count = Count.of(self.judge)
-        path = self.layout.decisions_path(spec.index)
         sources: dict[str, int] = {}
-        place = streams.join(self.layout.work, path)
-        with (
-            streams.RawOutput(place) as out,
-            pq.ParquetWriter(out, DECISIONS_SCHEMA, compression="zstd", compression_level=1) as writer,
-        ):
+        with RunWriter(DECISIONS, self.layout.work, f"{spec.index:06d}", memory=self.memory // 2) as out:
             for judged in self.judge.judge(spec, count, records=False):
-                table = self._table(judged, spec.piece, sources)
-                writer.write_table(table, row_group_size=max(1, len(table)))
-        written = out.written
-        assert written is not None
-        output = OutputFile(set=self.layout.work, path=path, bytes=written.bytes, checksum=written.checksum)
-        payload = {**count.payload(), "sources": list(sources)}
-        return TaskResult(outputs=[output], ledger=count.ledger(spec.piece, keep=False), payload=payload)
+                out.add(self._decisions(judged, spec.piece, sources))
+                del judged
+        payload = {**count.payload(), "sources": list(sources), "decisions": msgspec.to_builtins(out.file)}
+        return TaskResult(outputs=out.outputs, ledger=count.ledger(spec.piece, keep=False), payload=payload)
 
-    def _table(self, judged: Judged, piece: Piece, sources: dict[str, int]) -> pa.Table:
+    def _decisions(self, judged: Judged, piece: Piece, sources: dict[str, int]) -> pa.RecordBatch:
         batch, kept = judged.batch, np.flatnonzero(judged.kept)
         names, lines = [batch.sources[i] for i in kept.tolist()], batch.lines[kept]
         keys = document_keys(
             [batch.ids[i] for i in kept.tolist()], names, lines.tolist(), shard=piece.shard.name, seed=self.seed
         )
         codes = np.array([sources.setdefault(name, len(sources)) for name in names], dtype=np.int32)
-        return pa.Table.from_arrays(
-            [pa.array(lines), pa.array(codes), pa.array(judged.n_bytes[kept]), pa.array(keys)], schema=DECISIONS_SCHEMA
+        columns = (lines.astype(np.uint64), codes, judged.n_bytes[kept], keys)
+        return pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=DECISIONS.schema)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """Where the decisions on a piece lie; `codes[i]` is the number that its `i`-th source has."""
+
+    shard: str
+    file: RunFile
+    codes: tuple[int, ...]
+
+    def read(self, work: str, *, memory: int) -> Iterator[pa.RecordBatch]:
+        """The decisions, by line."""
+        return read_sorted(DECISIONS, work, whole_runs([self.file]), memory=memory)
+
+    def candidates(self, records: pa.RecordBatch) -> Candidates:
+        """The documents that some decisions are about."""
+        return Candidates(
+            shard=self.shard,
+            lines=records["line"].to_numpy().astype(np.int64),
+            sources=np.array([*self.codes, 0], dtype=np.int32)[records["source"].to_numpy()],
+            n_bytes=records["bytes"].to_numpy(),
+            keys=records["key"].to_numpy(),
         )
-
-
-def read_decisions(layout: Layout, index: int, piece: Piece, codes: Sequence[int]) -> Candidates:
-    """What was decided on a piece; `codes[i]` is the number that its `i`-th source gets."""
-    with streams.local_copy(streams.join(layout.work, layout.decisions_path(index))) as local:
-        table = pq.read_table(local, use_threads=False)
-    return Candidates(
-        shard=piece.shard.name,
-        lines=table["line"].to_numpy(),
-        sources=np.array(codes, dtype=np.int32)[table["source"].to_numpy()] if len(table) else np.zeros(0, np.int32),
-        n_bytes=table["bytes"].to_numpy(),
-        keys=table["key"].to_numpy(),
-    )
 
 
 def times_of(found: Candidates, cuts: Sequence[Cut]) -> npt.NDArray[np.int64]:
@@ -284,9 +285,8 @@ def times_of(found: Candidates, cuts: Sequence[Cut]) -> npt.NDArray[np.int64]:
     return times
 
 
-def sampled_ledger(found: Candidates, times: npt.NDArray[np.int64], names: Sequence[str]) -> Ledger:
-    """The kept documents of a piece as written, repeated or sampled out."""
-    ledger = Ledger()
+def count_sampled(ledger: Ledger, found: Candidates, times: npt.NDArray[np.int64], names: Sequence[str]) -> None:
+    """Enter kept documents as written, repeated or sampled out."""
     for i in np.unique(found.sources).tolist():
         mine, name = found.sources == i, names[i]
         chosen, n_bytes = mine & (times > 0), found.n_bytes
@@ -297,40 +297,43 @@ def sampled_ledger(found: Candidates, times: npt.NDArray[np.int64], names: Seque
             ledger.repeat(name, documents=int(more.sum()), bytes=int((more * n_bytes[chosen]).sum()))
         if out.any():
             ledger.drop(name, SAMPLED_OUT, documents=int(out.sum()), bytes=int(n_bytes[out].sum()))
-    return ledger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritePiece:
-    """Writes what was decided, as often as the cuts say. Called with (piece, codes of its sources, its first row)."""
+    """Writes what was decided, as often as the cuts say. Called with (piece, its decisions)."""
 
     judge: Judge
     layout: Layout
     cuts: tuple[Cut, ...]
     sources: tuple[str, ...]
+    memory: int
 
-    def __call__(self, spec: tuple[PieceSpec, tuple[int, ...]]) -> TaskResult:
-        piece_spec, codes = spec
-        piece = piece_spec.piece
-        found = read_decisions(self.layout, piece_spec.index, piece, codes)
-        times = times_of(found, self.cuts)
-        with MixWriter(self.layout, piece, self.judge.reading) as writer:
-            for batch, of_batch, edited in self._batches(piece_spec, found, times):
+    def __call__(self, spec: tuple[PieceSpec, Decisions]) -> TaskResult:
+        piece_spec, decisions = spec
+        ledger = Ledger()
+        with MixWriter(self.layout, piece_spec.piece, self.judge.reading) as writer:
+            for batch, times, edited in self._batches(piece_spec, decisions, ledger):
                 advance(documents=len(batch), bytes=len(batch.utf8))
-                writer.write(batch, of_batch, edited)
+                writer.write(batch, times, edited)
                 del batch, edited
-        return TaskResult(outputs=writer.outputs, ledger=sampled_ledger(found, times, self.sources))
+        return TaskResult(outputs=writer.outputs, ledger=ledger)
 
     def _batches(
-        self, spec: PieceSpec, found: Candidates, times: npt.NDArray[np.int64]
+        self, spec: PieceSpec, decisions: Decisions, ledger: Ledger
     ) -> Iterator[tuple[TextBatch, npt.NDArray[np.int64], dict[int, bytes]]]:
         # Bad records were counted, and put into quarantine, in the first pass.
         policy = "fail" if self.judge.reading.on_error == "fail" else "skip"
         reading = msgspec.structs.replace(self.judge.reading, on_error=policy, quarantine=None)
         counts = SpanCounts.of(len(self.judge.edits.edits))
+        decided = Cursor(DECISIONS, decisions.read(self.layout.work, memory=self.memory // 2))
         with JoinedRows(spec.piece, _span_files(spec, self.judge)) as rows:
             for batch in read_batches(spec.piece, reading, intake=Intake(), records=True):
-                of_batch = _at_lines(found.lines, times, batch.lines)
+                found = decisions.candidates(decided.before(int(batch.lines[-1]) + 1))
+                times = times_of(found, self.cuts)
+                count_sampled(ledger, found, times, self.sources)
+                of_batch = np.zeros(len(batch), dtype=np.int64)
+                of_batch[np.searchsorted(batch.lines, found.lines)] = times
                 edited: dict[int, bytes] = {}
                 if self.judge.edits.edits:
                     edited = self.judge.edits.apply(batch, rows.take(batch), chosen=of_batch > 0, counts=counts)
@@ -341,16 +344,6 @@ class WritePiece:
 def _span_files(spec: PieceSpec, judge: Judge) -> list[Any]:
     sets = {name for name, _ in judge.edits.columns}
     return [file for file in spec.files if file.set in sets]
-
-
-def _at_lines(
-    known: npt.NDArray[np.int64], times: npt.NDArray[np.int64], lines: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """`times` of the lines that are among the `known` (ascending), 0 for the others."""
-    if not len(known):
-        return np.zeros(len(lines), dtype=np.int64)
-    at = np.minimum(np.searchsorted(known, lines), len(known) - 1)
-    return np.where(known[at] == lines, times[at], 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,18 +7,21 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading, read_batches
-from dolma.data.manifest import OutputFile
+from dolma.data.exchange import RunWriter, Table
 from dolma.kernels.counts import count_words
 from dolma.kernels.views import code_points
 from dolma.runner.ledger import Ledger
 from dolma.runner.progress import advance
 from dolma.runner.task import TaskResult
 from dolma.stats.statistics import Counts
+
+SOURCES = Table(name="sources", schema=pa.schema([("code", pa.uint32())]))
+"""The source of each row of a piece, in order, by its number in the piece."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,27 +37,21 @@ class CountPiece:
     def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
         index, piece = spec
         intake, tally = Intake(), Tally()
-        with streams.open_output(codes_path(self.work, index)) as out:
+        with RunWriter(SOURCES, self.work, f"{index:06d}") as out:
             for batch in read_batches(piece, self.reading, intake=intake):
-                out.write(tally.add(batch).astype("<u4").tobytes())
+                codes = pa.array(tally.add(batch).astype(np.uint32))
+                out.add(pa.RecordBatch.from_arrays([codes], schema=SOURCES.schema))
                 advance(documents=len(batch), bytes=len(batch.utf8))
-        written = out.written
-        assert written is not None
-        path = written.path.removeprefix(self.work + "/")
         return TaskResult(
-            outputs=[OutputFile(set=self.work, path=path, bytes=written.bytes, checksum=written.checksum)],
+            outputs=out.outputs,
             ledger=tally.ledger(piece, intake),
             payload={
+                "codes": msgspec.to_builtins(out.file),
                 "rows": intake.documents,
                 "sources": list(tally.counts),
                 "counts": [msgspec.to_builtins(counts) for counts in tally.counts.values()],
             },
         )
-
-
-def codes_path(work: str, piece: int) -> str:
-    """Where the source of each row of a piece is written: little-endian uint32."""
-    return streams.join(work, "sources", f"{piece:06d}")
 
 
 class Tally:

@@ -15,11 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dolma.data import streams
 from dolma.data.attributes import AttributeReader
 from dolma.data.columns import Output, as_declared
+from dolma.data.exchange import RunFile, read_in_order
 from dolma.data.identity import Content
 from dolma.errors import AlignmentError, DataError
+from dolma.stats.counts import SOURCES
 from dolma.stats.numbers import NumberSummary, Series, summarise
 from dolma.stats.statistics import OutputSummary, SpansSummary, Summary, TextSummary, TruthSummary
 
@@ -33,13 +34,14 @@ class ShardRows:
     """The rows of one shard: its attribute file (None: it has none), and where the source of each row is written.
 
     `n_rows` is the number of documents; `sources` are the positions, in the list of all sources, that occur. `codes`
-    has for each piece a file of little-endian uint32, one per row, and what each of its values stands for. `content` is
-    what the attribute file has to hold.
+    has for each piece a file of the table `SOURCES`, and what each of its values stands for. `content` is what the
+    attribute file has to hold.
     """
 
     documents: str
     attributes: str | None
-    codes: tuple[tuple[str, tuple[int, ...]], ...]
+    work: str
+    codes: tuple[tuple[RunFile, tuple[int, ...]], ...]
     n_rows: int
     sources: frozenset[int]
     content: Content | None = None
@@ -62,12 +64,9 @@ class Column:
         for shard in self.shards:
             if source is not None and source not in shard.sources:
                 continue
-            codes = None if source is None or len(shard.sources) == 1 else _codes(shard)
-            start = 0
+            codes = None if source is None or len(shard.sources) == 1 else _Codes(shard)
             for values in self._shard(shard):
-                end = start + len(values)
-                yield values if codes is None else values.filter(pa.array(codes[start:end] == source))
-                start = end
+                yield values if codes is None else values.filter(pa.array(codes.take(len(values)) == source))
 
     def _shard(self, shard: ShardRows) -> Iterator[pa.Array]:
         if shard.attributes is None:
@@ -90,12 +89,25 @@ class Column:
             raise DataError(f"the column {self.name!r} is not {self.output.kind}: {error}", file=path) from error
 
 
-def _codes(shard: ShardRows) -> npt.NDArray[np.int64]:
-    parts = []
-    for path, meanings in shard.codes:
-        local = np.frombuffer(b"".join(streams.read_chunks(path)), dtype="<u4")
-        parts.append(np.array(meanings, dtype=np.int64)[local])
-    return np.concatenate(parts)
+class _Codes:
+    """The source of each row of a shard, from first to last."""
+
+    def __init__(self, shard: ShardRows) -> None:
+        self._parts = (
+            np.array(meanings, dtype=np.int64)[records["code"].to_numpy()]
+            for file, meanings in shard.codes
+            for records in read_in_order(SOURCES, shard.work, file)
+        )
+        self._rest = np.zeros(0, dtype=np.int64)
+
+    def take(self, n: int) -> npt.NDArray[np.int64]:
+        """Those of the next `n` rows."""
+        found = [self._rest]
+        while sum(map(len, found)) < n:
+            found.append(next(self._parts))
+        whole = np.concatenate(found)
+        self._rest = whole[n:]
+        return whole[:n]
 
 
 def describe(column: Column, *, sources: list[str], bins: int, quantiles: Sequence[float]) -> OutputSummary:

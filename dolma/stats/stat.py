@@ -22,6 +22,7 @@ from dolma.data.attributes import attribute_schema, read_attributes
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece, Shard, identified, is_native, pieces
 from dolma.data.documents import Reading
+from dolma.data.exchange import RunFile
 from dolma.data.identity import Content
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import FileSet, OutputFile, input_content, input_file
@@ -32,7 +33,7 @@ from dolma.runner.progress import Reporter
 from dolma.runner.report import StageReport
 from dolma.runner.stage import StageRun, open_stage
 from dolma.runner.task import Task, TaskResult
-from dolma.stats.counts import CountPiece, Tally, codes_path
+from dolma.stats.counts import CountPiece, Tally
 from dolma.stats.describe import Column, ShardRows, describe
 from dolma.stats.statistics import Counts, OutputSummary, Statistics, TokenCounts
 from dolma.stats.tokens import CountTokens, by_source, from_ledger, row_files
@@ -217,14 +218,19 @@ def _rows(
     rows = {}
     for shard in subject.shards:
         of_shard = [
-            (codes_path(work, i), tuple(codes[source] for source in result.payload["sources"]), result.payload["rows"])
-            for i, (piece, result) in enumerate(zip(parts, counted, strict=True))
+            (
+                msgspec.convert(result.payload["codes"], RunFile),
+                tuple(codes[source] for source in result.payload["sources"]),
+                result.payload["rows"],
+            )
+            for piece, result in zip(parts, counted, strict=True)
             if piece.shard.name == shard.name
         ]
         rows[shard.name] = ShardRows(
             documents=shard.path,
             attributes=None,
-            codes=tuple((path, meanings) for path, meanings, _ in of_shard),
+            work=work,
+            codes=tuple((file, meanings) for file, meanings, _ in of_shard),
             n_rows=sum(n_rows for *_, n_rows in of_shard),
             sources=frozenset(code for _, meanings, _ in of_shard for code in meanings),
         )
