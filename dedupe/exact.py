@@ -55,6 +55,8 @@ from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 
 VERSION = 1
+SCRATCH = 0.005
+"""Bytes of keys for each byte of input, at the least."""
 _BYTES_PER_KEY = 256  # of a chunk in memory, while it is sorted
 _PARTITION_BYTES = 64 << 20  # a task's worth of keys; it streams them
 _ROWS_PER_WRITE = 1 << 16
@@ -104,7 +106,8 @@ def dedupe(
         memory = stage.options.max_memory or MEMORY
         hashing = HashPiece(work=stage.work_folder, key=key, reading=reading, memory=memory)
         compile_by_calling(stage.reporter, key)
-        hashed = stage.run("hash", [_hash_task(i, piece) for i, piece in enumerate(parts)], hashing)
+        tasks = [_hash_task(i, piece) for i, piece in enumerate(parts)]
+        hashed = stage.run("hash", tasks, hashing, scratch=SCRATCH)
         _check_field(config, shards, hashed)
         marks = _grouped(stage, [_file(result, "keys") for result in hashed], memory=memory)
         writing = WriteShard(

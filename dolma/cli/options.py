@@ -249,6 +249,12 @@ running_options = _stacked(
         help="What the buffers of one worker may hold, such as 2GB.  [default: what each stage takes]",
     ),
     option(
+        "--work-dir",
+        section="Running",
+        metavar="DIR",
+        help="Folder for intermediate files, which all workers and shards see.  [default: beside the outputs]",
+    ),
+    option(
         "--stall-after",
         section="Running",
         type=click.FloatRange(min=0),

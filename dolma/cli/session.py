@@ -54,6 +54,7 @@ def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -
         overwrite=overwrite or bool(params.get("overwrite")),
         max_errors=recipe.max_errors,
         stall_after=60 * params.get("stall_after", 30.0),
+        work_dir=params.get("work_dir"),
         progress=params.get("progress"),
         max_memory=bytes_of(params["max_memory"]) if params.get("max_memory") else None,
     )

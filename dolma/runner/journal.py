@@ -23,7 +23,7 @@ from dolma.data.json_text import decode_json
 from dolma.data.manifest import FileSet, OutputFile
 from dolma.errors import DataError
 from dolma.printable import printable
-from dolma.runner.standing import HEADER, JOURNAL, WORK
+from dolma.runner.standing import HEADER, JOURNAL
 from dolma.runner.task import TaskResult
 
 FORMAT_VERSION = 2
@@ -86,10 +86,10 @@ class Journal:
 
     __slots__ = ("_folders", "_home")
 
-    def __init__(self, sets: Sequence[FileSet]) -> None:
+    def __init__(self, sets: Sequence[FileSet], *, work: str) -> None:
         self._home = streams.join(sets[0].folder, JOURNAL)
         self._folders = {str(i): file_set.folder for i, file_set in enumerate(sets)}
-        self._folders["work"] = streams.join(sets[0].folder, WORK)
+        self._folders["work"] = work
 
     def write(self, phase: str, key: str, result: TaskResult) -> TaskResult:
         """Record a finished task; returns its result as a later `read` will."""

@@ -52,6 +52,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Remove outputs of another configuration first."""
     max_errors: int = 0
     """Records that may be skipped before the run counts as failed."""
+    work_dir: str | None = None
+    """Folder for intermediate files, which all workers and shards see; None: beside the outputs."""
     stall_after: float = 1800.0
     """Seconds without progress of a task after which its stack is printed, once; 0: never."""
     progress: bool | None = None

@@ -7,6 +7,7 @@ first set holds one record per finished task. A record is written after the task
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import msgspec
+import xxhash
 
 from dolma.data import manifest as manifests
 from dolma.data import streams
@@ -29,6 +31,7 @@ from dolma.runner.lock import RunLock
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter
 from dolma.runner.report import StageReport
+from dolma.runner.room import Room
 from dolma.runner.separate import account_of, grown, without
 from dolma.runner.shares import Share
 from dolma.runner.standing import JOURNAL, WORK, Standing, standing
@@ -88,8 +91,8 @@ class StageRun:
             raise ValueError("a stage makes at least one file set")
         self.sets, self.options, self.reporter = sets, options, reporter
         self.name = sets[0].stage
-        self.work_folder = streams.join(sets[0].folder, WORK)
-        self._journal = Journal(sets)
+        self.work_folder = _work_folder(sets, options)
+        self._journal = Journal(sets, work=self.work_folder)
         self._header = header_of(sets)
         self._lock = RunLock([streams.join(file_set.folder, JOURNAL) for file_set in sets])
         self._share = Share.of_options(options)
@@ -130,7 +133,7 @@ class StageRun:
 
     def _remove_remains(self) -> None:
         """Tidy up if a run was killed between its manifests and the last file of its journal, whichever that was."""
-        own = [streams.join(file_set.folder, name) for file_set in self.sets for name in (JOURNAL, WORK)]
+        own = [streams.join(file_set.folder, JOURNAL) for file_set in self.sets] + [self.work_folder]
         if any(map(streams.list_files, own)) and self._lock.alone():
             self._tidy()
             self._lock.release()
@@ -220,6 +223,7 @@ class StageRun:
             if path != lock:
                 streams.remove(path)
         streams.remove_tree(streams.join(folder, WORK))
+        streams.remove_tree(self.work_folder)
 
     def leave_if_complete(self) -> None:
         """Leave the `with` block of this run when there is nothing to do."""
@@ -228,10 +232,13 @@ class StageRun:
 
     # --- running --------------------------------------------------------------------------------------------------
 
-    def run(self, phase: str, tasks: Sequence[Task], work: Work) -> list[TaskResult]:
+    def run(self, phase: str, tasks: Sequence[Task], work: Work, *, scratch: float = 0.0) -> list[TaskResult]:
         """The results of these tasks, in their order; what an earlier run has finished is not done again.
 
+        `scratch` is the least that the work folder takes for each byte of input, if that is known.
+
         Raises:
+            WriteError: there is no room for what the phase writes.
             Unfinished: this is one shard of several that is not to wait, and others have not finished this phase.
             DolmaError: what the work raised; other exceptions come as `WorkerError`.
         """
@@ -245,7 +252,7 @@ class StageRun:
         self._pulse.phase(phase, tasks=len(mine), done=len(mine) - len(todo))
         if todo:
             self._restore(phase)
-            self._run_here(phase, tasks, todo, work, results)
+            self._run_here(phase, tasks, todo, work, results, scratch=scratch)
         while missing := self._collect(phase, tasks, results):
             self._wait(phase, self._share.named(missing))
         done = [results[i] for i in range(len(tasks))]
@@ -301,11 +308,19 @@ class StageRun:
             self._pulse.say("waiting", whom)
 
     def _run_here(
-        self, phase: str, tasks: Sequence[Task], todo: list[int], work: Work, results: dict[int, TaskResult]
+        self,
+        phase: str,
+        tasks: Sequence[Task],
+        todo: list[int],
+        work: Work,
+        results: dict[int, TaskResult],
+        *,
+        scratch: float = 0.0,
     ) -> None:
         def take(index: int, result: TaskResult) -> None:
             task = tasks[todo[index]]
             results[todo[index]] = self._journal.write(phase, task.key, result)
+            room.wrote(task, result.outputs)
             self.reporter.advance(tasks=1, size=task.size)
             self._pulse.advance(tasks=1, failed=result.ledger.total().failed)
 
@@ -314,6 +329,15 @@ class StageRun:
             self._pulse.advance(documents, n_bytes)
 
         chosen = [tasks[i] for i in todo]
+        room = Room(
+            f"{self.name}: {phase}",
+            chosen,
+            folders=[file_set.folder for file_set in self.sets],
+            work=self.work_folder,
+            least=scratch,
+            shards=self._share.of,
+        )
+        room.check_begin()
         self.reporter.start(f"{self.name}: {phase}", len(chosen), sum(task.size for task in chosen))
         try:
             if chosen:
@@ -419,8 +443,8 @@ class StageRun:
         # The first set last: while its journal stands, a killed run is taken up again.
         for file_set in reversed(self.sets):
             streams.remove_temporaries(file_set.folder)
-            for name in (WORK, JOURNAL):
-                _remove_folder(streams.join(file_set.folder, name))
+            for folder in (self.work_folder, *(streams.join(file_set.folder, name) for name in (WORK, JOURNAL))):
+                _remove_folder(folder)
 
 
 def left_to_make(groups: Sequence[Sequence[FileSet]]) -> list[int]:
@@ -478,6 +502,15 @@ class _Patience:
         time.sleep(self._pause)
         self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
         return changed
+
+
+def _work_folder(sets: Sequence[FileSet], options: RunOptions) -> str:
+    """Where intermediate files lie: beside the outputs, or in a folder of the run's own in the one that is given."""
+    first = sets[0].folder
+    if options.work_dir is None:
+        return streams.join(first, WORK)
+    home = first if streams.is_url(first) else os.path.abspath(streams.local_path(first))
+    return streams.join(options.work_dir, f"dolma-{sets[0].stage}-{xxhash.xxh3_64_hexdigest(home.encode())}")
 
 
 def _check_keys(tasks: Sequence[Task]) -> None:

@@ -50,6 +50,8 @@ from dolma.tokens.order import Counts, Places, corpus_places, shuffled_places
 from dolma.tokens.runs import PLACES, EncodedPiece, Part, bounds_of, documents_of, plan_parts, read_part
 from dolma.tokens.tokenizer import TokenizerFacts, read_facts
 
+SCRATCH = 0.1
+"""Bytes of encoded documents for each byte of input, at the least."""
 EMPTY = "empty"
 """Why a document is dropped whose text gives no token."""
 TOKENIZER_NAME = "tokenizer.json"
@@ -109,7 +111,7 @@ def tokenize(
             memory=stage.options.max_memory or MEMORY,
         )
         names = [shard.name for shard in shards]
-        encoded = stage.run("encode", _encode_tasks(parts, names), encode)
+        encoded = stage.run("encode", _encode_tasks(parts, names), encode, scratch=SCRATCH)
         written = _write(stage, encoded, config, facts, output=output, names=names)
         described = _described(stage, config, facts, written, output=output, seed=seed)
         dropped = sum(result.payload["dropped"] for result in encoded) if facts.drops_characters else None
