@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 import msgspec
 
 from dolma.errors import ConfigError, did_you_mean
-from dolma.names import check_field, check_name
+from dolma.names import check_field, check_key, check_name
 from dolma.recipe_file import Place, read_file
 from dolma.training.config import TrainConfig
 
@@ -46,6 +46,8 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 "`experiment` is a part of Dolma 1.x keys: it needs `attributes_format: dolma1`; "
                 "where attributes go is `attributes`"
             )
+        if self.experiment is not None:
+            _check("experiment", self.experiment, check_key)
         if not self.taggers:
             raise ValueError("`taggers` is empty, expected at least one name; see `dolma list`")
         if self.max_document_bytes is not None and self.max_document_bytes < 0:
@@ -54,9 +56,10 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(f"`max_seconds_per_document` is {self.max_seconds_per_document}, expected 0 or more")
 
 
-def _check_field(key: str, name: str) -> None:
+def _check(key: str, name: str, check: Callable[[str], None]) -> None:
+    """Return when the name passes the check; ValueError that names the key else."""
     try:
-        check_field(name)
+        check(name)
     except ValueError as error:
         raise ValueError(f"`{key}` {error}") from None
 
@@ -70,10 +73,7 @@ def check_set_name(name: str) -> None:
     Raises:
         ValueError: it may not.
     """
-    try:
-        check_name(name)
-    except ValueError as error:
-        raise ValueError(f"`name` {error}") from None
+    _check("name", name, check_name)
     if name.lower() in SET_NAMES_TAKEN:
         raise ValueError(f"`name` is {name!r}, which means something else; give another one")
 
@@ -90,7 +90,9 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         check_set_name(self.name)
-        _check_field("by", self.by)
+        if self.attributes_format == "dolma1":
+            _check("name", self.name, check_key)
+        _check("by", self.by, check_field)
         for key in ("min_length", "min_words"):
             if getattr(self, key) < 0:
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
@@ -190,7 +192,7 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         for key in ("text", "id", "source"):
-            _check_field(key, getattr(self, key))
+            _check(key, getattr(self, key), check_field)
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -61,6 +61,18 @@ def check_field(name: str) -> None:
         raise ValueError(f"{name[:80]!r} has a quote, a backslash or a control character; expected one as metadata.url")
 
 
+def check_key(name: str) -> None:
+    """Return when the name may begin a key of the Dolma 1.x attribute files.
+
+    >>> check_key("dolma17-quality")
+
+    Raises:
+        ValueError: it begins with a digit, which 1.x refuses.
+    """
+    if name[:1].isdigit():
+        raise ValueError(f"{name[:80]!r} begins with a digit, which the Dolma 1.x form does not allow")
+
+
 def leads_below(path: str) -> bool:
     """Whether a path that a file of ours names stays below the folder of that file.
 

@@ -173,6 +173,14 @@ def test_a_flag_with_an_unknown_key() -> None:
         ({"mix": {"format": "csv"}}, "$.mix: `format` is 'csv', expected .jsonl, "),
         ({"mix": {"format": ".jsonl/../../X.jsonl"}}, "$.mix: `format` is '.jsonl/../../X.jsonl', expected .jsonl, "),
         ({"dedupe": {"name": "a/b"}}, "$.dedupe: `name` 'a/b' has a separator of paths; expected a name without / "),
+        (
+            {"dedupe": {"name": "1st", "attributes_format": "dolma1"}},
+            "$.dedupe: `name` '1st' begins with a digit, which the Dolma 1.x form does not allow",
+        ),
+        (
+            {"tag": {"taggers": ["length"], "experiment": "4chan", "attributes_format": "dolma1"}},
+            "$.tag: `experiment` '4chan' begins with a digit, which the Dolma 1.x form does not allow",
+        ),
         ({"dedupe": {"min_words": -1}}, "$.dedupe: `min_words` is -1, expected 0 or more"),
         ({"dedupe": [{"by": "text"}, {"by": "x"}]}, "$: two `dedupe` sections are called 'dedupe'; give each a `name`"),
         ({"workers": 0}, "$: `workers` is 0, expected at least 1"),

@@ -21,7 +21,7 @@ from dolma.data.columns import Columns, Output, schema_of, spans_of
 from dolma.data.fields import name_of
 from dolma.data.identity import Content
 from dolma.data.manifest import read_manifest
-from dolma.errors import ConfigError, DataError
+from dolma.errors import DataError
 from dolma.printable import printable
 
 _Spans = list[tuple[float, float, float | int]]
@@ -37,12 +37,7 @@ def sanitise(name: str) -> str:
 
     >>> sanitise("dolma17-quality")
     'dolma17_quality'
-
-    Raises:
-        ConfigError: it begins with a digit, which 1.x refuses.
     """
-    if name[:1].isdigit():
-        raise ConfigError(f"{name!r} begins with a digit, which the Dolma 1.x form does not allow")
     return re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 

@@ -16,7 +16,7 @@ from dolma.data import dolma1, streams
 from dolma.data.attributes import AttributeWriter, attribute_schema, read_attributes
 from dolma.data.columns import Columns, DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_of
 from dolma.data.manifest import FileSet, manifest_of, write_manifest
-from dolma.errors import ConfigError, DataError
+from dolma.errors import DataError
 
 OUTPUTS = {
     "n": DocInt("a number"),
@@ -101,12 +101,6 @@ def test_what_the_stage_wrote_comes_back_as_the_columns_it_was(
         {"id": "d2", "n": 2**60 + 1, "x": None, "flag": False, "label": "a__b", "spans": []},
         {"id": "d3", "n": None, "x": None, "flag": None, "label": None, "spans": []},
     ]
-
-
-def test_a_name_that_begins_with_a_digit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"'4chan' begins with a digit, which the Dolma 1\.x form does not allow"):
-        write(tmp_path, experiment="4chan")
-    assert list(tmp_path.iterdir()) == []
 
 
 # --- read ------------------------------------------------------------------------------------------------------------
