@@ -214,6 +214,8 @@ class RecordBlocks:
         split = self.records or (self.metadata and found.metadata is None)
         found.texts.clear()
         raws = block.split(b"\n")[: len(ends)] if split else []
+        if b"\r\n" in block:
+            raws = [raw.removesuffix(b"\r") for raw in raws]
         return self._batch(found, texts, lines, raws)
 
     def _line_by_line(self, block: bytes, *, line: int, offset: int | None) -> TextBatch:
@@ -336,10 +338,11 @@ def _no_string() -> msgspec.DecodeError:
 def _one_a_line(block: bytes, ends: npt.NDArray[np.int64]) -> bool:
     """Whether every line begins with `{` and ends with `}`, so that as many documents as lines is one each."""
     found = np.frombuffer(block, dtype=np.uint8)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    if np.any(ends <= starts):
+    starts, last = np.concatenate([[0], ends[:-1] + 1]), ends - 1
+    if np.any(last < starts):
         return False
-    return bool(np.all(found[starts] == ord("{")) and np.all(found[ends - 1] == ord("}")))
+    last = last - (found[last] == ord("\r"))  # of a line that is nothing else, the one of the line before
+    return bool(np.all(found[starts] == ord("{")) and np.all(found[last] == ord("}")))
 
 
 def _check_utf8(block: bytes) -> None:
