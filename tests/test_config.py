@@ -170,8 +170,8 @@ def test_a_flag_with_an_unknown_key() -> None:
             {"mix": {"spans": [{"attribute": "email"}]}},
             "$.mix.spans[0]: `attribute` is 'email', expected `tagger.output`",
         ),
-        ({"mix": {"format": "csv"}}, "$.mix: `format` is 'csv', expected .jsonl, "),
-        ({"mix": {"format": ".jsonl/../../X.jsonl"}}, "$.mix: `format` is '.jsonl/../../X.jsonl', expected .jsonl, "),
+        ({"mix": {"format": "csv"}}, "$.mix: `format` is 'csv', expected a suffix "),
+        ({"mix": {"format": ".jsonl/../../X.jsonl"}}, "$.mix: `format` is '.jsonl/../../X.jsonl', expected a suffix "),
         ({"dedupe": {"name": "a/b"}}, "$.dedupe: `name` 'a/b' has a separator of paths; expected a name without / "),
         (
             {"dedupe": {"name": "1st", "attributes_format": "dolma1"}},

@@ -258,6 +258,11 @@ def _as_hex(value: bytes) -> tuple[str, bool]:
         return f"0x{value.hex()}", True
 
 
+def json_text(value: Any) -> Any:
+    """Text decoded with `surrogateescape` as a JSON string; what was not UTF-8 in it stays as it was."""
+    return _string(value.encode(errors="surrogateescape")) if isinstance(value, str) else value
+
+
 def _string(value: bytes) -> str | msgspec.Raw:
     """Bytes as a JSON string; what is not UTF-8 in them stays as it is."""
     try:

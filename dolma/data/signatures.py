@@ -21,8 +21,9 @@ SIGNATURES = (
     Signature(b"BZh", "bzip2", ".bz2"),
     Signature(b"\xfd7zXZ\0", "xz", ".xz"),
     Signature(b"PAR1", "parquet", ".parquet"),
-    Signature(b"ARROW1", "Arrow IPC"),
-    Signature(b"\x04\x22\x4d\x18", "lz4"),
+    Signature(b"ARROW1", "Arrow IPC", ".arrow"),
+    Signature(b"FEA1", "Feather of version 1"),
+    Signature(b"\x04\x22\x4d\x18", "lz4", ".lz4"),
     Signature(b"PK\x03\x04", "a zip archive"),
     Signature(b"version https://git-lfs.", "a pointer of Git LFS"),
     Signature(b"/annex/objects/", "a pointer of git-annex"),
@@ -35,9 +36,9 @@ SIGNATURES = (
     Signature(b"{\0", "UTF-16LE"),
     Signature(b"\0{", "UTF-16BE"),
 )
+_WHOLE = (".parquet", ".arrow")  # instead of another suffix, not after it
 _ADVICE = {
-    "Arrow IPC": "write it as parquet: `pyarrow.parquet.write_table`",
-    "lz4": "decompress it with `lz4 -d`",
+    "Feather of version 1": "write it again: `pyarrow.feather.write_feather(pyarrow.feather.read_table(OLD), NEW)`",
     "a zip archive": "unpack it with `unzip`",
     "a pointer of Git LFS": "fetch the file with `git lfs pull`",
     "a pointer of git-annex": "fetch the file with `git annex get`",
@@ -70,8 +71,8 @@ def mistaken(head: bytes, path: str, *, for_: str, bare: str, inside: bool = Fal
         return f"{said}\n  {_ADVICE[found.what]}"
     if inside:
         return f"{said}, when decompressed\n  decompress it once, and call it by what is inside"
-    if found.suffix == ".parquet":
-        return f"{said}\n  call it {bare.rpartition('.')[0] or bare}.parquet"
+    if found.suffix in _WHOLE:
+        return f"{said}\n  call it {bare.rpartition('.')[0] or bare}{found.suffix}"
     return f"{said}\n  call it {bare.removesuffix('.parquet')}{found.suffix}"
 
 

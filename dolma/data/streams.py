@@ -31,20 +31,23 @@ from isal import igzip, igzip_lib
 from dolma.data.identity import CheckedFile, Content, content_of
 from dolma.data.signatures import LENGTH as SIGNATURE_BYTES
 from dolma.data.signatures import mistaken
-from dolma.data.storage.local import local_path
-from dolma.data.storage.storage import Entry
-from dolma.data.storage.table import is_url, remote_of, storage_of
-from dolma.data.storage.writing import FULL, unwritable, writing
+from dolma.data.storage.local import local_path as local_path
+from dolma.data.storage.storage import Entry as Entry
+from dolma.data.storage.table import is_url as is_url
+from dolma.data.storage.table import remote_of, storage_of
+from dolma.data.storage.writing import FULL, unwritable
+from dolma.data.storage.writing import writing as writing
 from dolma.errors import DataError
 from dolma.printable import printable
 
-Compression = Literal["", "gzip", "zstd", "bzip2", "xz"]
+Compression = Literal["", "gzip", "zstd", "bzip2", "xz", "lz4"]
 COMPRESSION_SUFFIXES: dict[str, Compression] = {
     ".gz": "gzip",
     ".zst": "zstd",
     ".zstd": "zstd",
     ".bz2": "bzip2",
     ".xz": "xz",
+    ".lz4": "lz4",
 }
 
 CHUNK_BYTES = 1 << 20
@@ -217,7 +220,8 @@ def _decompressed(raw: BinaryIO, compression: Compression, length: int | None, c
     if compression == "":
         yield from _limited(raw, length, chunk_bytes)
         return
-    for out in _members(_limited(raw, length, _COMPRESSED_CHUNK_BYTES), compression):
+    compressed = _limited(raw, length, _COMPRESSED_CHUNK_BYTES)
+    for out in _lz4(raw) if compression == "lz4" else _members(compressed, compression):
         for at in range(0, len(out), chunk_bytes):
             yield out[at : at + chunk_bytes]
 
@@ -229,6 +233,23 @@ def _limited(raw: BinaryIO, length: int | None, chunk_bytes: int) -> Iterator[by
         yield chunk
     if left:
         raise EOFError(f"{left:,} bytes are missing")
+
+
+def _lz4(raw: BinaryIO) -> Iterator[bytes]:
+    """What the frames hold, by Arrow, which knows what follows a frame."""
+    import pyarrow as pa
+
+    source = pa.PythonFile(raw, mode="r")
+    stream = pa.CompressedInputStream(source, "lz4")
+    try:
+        while chunk := stream.read(CHUNK_BYTES):
+            yield chunk
+    except OSError as error:
+        if "Truncated" in str(error):
+            raise EOFError(str(error)) from error
+        raise
+    if not source.tell():
+        raise EOFError("the file is empty, not even a header")
 
 
 _DECOMPRESSORS: dict[Compression, Callable[[], Any]] = {
@@ -569,6 +590,10 @@ def _encoder(compression: Compression, sink: RawOutput) -> Any:
         return igzip.IGzipFile(filename="", mode="wb", fileobj=sink, compresslevel=2, mtime=0)
     if compression == "bzip2":
         return bz2.BZ2File(sink, "wb")
+    if compression == "lz4":
+        import pyarrow as pa
+
+        return pa.CompressedOutputStream(pa.PythonFile(sink, mode="w"), "lz4")
     if compression == "xz":
         return lzma.LZMAFile(sink, "wb")  # type: ignore[arg-type]
     return io.BufferedWriter(sink, CHUNK_BYTES)

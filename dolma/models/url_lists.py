@@ -22,13 +22,15 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
 from dolma.data import streams
-from dolma.data.formats.table import strip_suffixes
+from dolma.data.formats.delimited import Delimited
+from dolma.data.formats.table import format_of, is_document
 from dolma.data.urls import is_address, parse_host, parse_url
 from dolma.errors import ConfigError, DataError, did_you_mean
 from dolma.printable import printable
@@ -65,7 +67,7 @@ def _text(path: str | Path) -> str:
 
 
 def _is_table(path: str) -> bool:
-    return strip_suffixes(path).lower().endswith((".csv", ".tsv"))
+    return is_document(path) and isinstance(format_of(path), Delimited)
 
 
 def _entries(text: str, path: str, column: str | None) -> Iterator[tuple[int, str]]:
@@ -81,7 +83,7 @@ def _entries(text: str, path: str, column: str | None) -> Iterator[tuple[int, st
 
 
 def _column(text: str, path: str, column: str | None) -> Iterator[tuple[int, str]]:
-    delimiter = "\t" if ".tsv" in path.lower() else ","
+    delimiter = cast(Delimited, format_of(path)).delimiter
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     header = [name.strip().lower() for name in next(rows, [])]
     wanted = column.lower() if column is not None else next((name for name in COLUMNS if name in header), None)

@@ -248,7 +248,7 @@ def test_a_name_that_is_not_utf8_is_an_error(here: Path, pattern: str) -> None:
         ("br[acket]/documents/*.jsonl", "'br[acket]' is there: write 'br[[]acket]/documents/*.jsonl'"),
         ("spark/*.json", "spark/out.json is a folder: give it, or 'spark/out.json/*'"),
         ("spark/_*/*.json", "expected .jsonl"),
-        ("nothing*", "expected .jsonl, .jsonl.gz"),
+        ("nothing*", "expected .jsonl, .csv, .tsv, plain or with .gz"),
         ("state/*", "left out: 1 of Hugging Face's own (state/state.json)"),
     ],
 )

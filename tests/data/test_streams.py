@@ -22,12 +22,13 @@ from dolma.data import streams
 from dolma.data.parquet import ParquetOutput
 from dolma.errors import ConfigError, DataError, WriteError
 
-SUFFIXES = ("", ".gz", ".zst", ".zstd", ".bz2", ".xz")
+SUFFIXES = ("", ".gz", ".zst", ".zstd", ".bz2", ".xz", ".lz4")
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.compress,
     ".zst": zstandard.ZstdCompressor(write_checksum=True).compress,
     ".bz2": bz2.compress,
     ".xz": lzma.compress,
+    ".lz4": lambda data: pa.compress(data, codec="lz4", asbytes=True),
 }
 compressed = pytest.mark.parametrize("suffix", COMPRESS)
 TEXT = random.Random(5).randbytes(300_000).hex().encode()
@@ -68,6 +69,7 @@ def test_other_programs_read_what_was_written(tmp_path: Path, suffix: str) -> No
         ".zst": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
         ".bz2": bz2.decompress,
         ".xz": lzma.decompress,
+        ".lz4": lambda data: pa.decompress(data, len(TEXT), codec="lz4", asbytes=True),
     }
     assert decompress[suffix](path.read_bytes()) == TEXT
 

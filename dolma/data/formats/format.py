@@ -37,10 +37,6 @@ class DocumentFormat(ABC):
     compressible: ClassVar[bool]
 
     @abstractmethod
-    def is_text(self, path: str) -> bool:
-        """Whether the bytes on disk are the documents' JSON, neither compressed nor binary."""
-
-    @abstractmethod
     def batches(
         self, piece: Piece, reading: Reading, faults: Faults, *, records: bool, metadata: bool
     ) -> Iterator[TextBatch]:

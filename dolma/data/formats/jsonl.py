@@ -25,9 +25,6 @@ class Jsonl(DocumentFormat):
     suffixes = (".jsonl", ".json", ".ndjson")
     compressible = True
 
-    def is_text(self, path: str) -> bool:
-        return not streams.compression_of(path)
-
     def batches(
         self, piece: Piece, reading: Reading, faults: Faults, *, records: bool, metadata: bool
     ) -> Iterator[TextBatch]:
@@ -35,9 +32,9 @@ class Jsonl(DocumentFormat):
         line, offset = piece.first_line, piece.first_offset
         chunks = _piece_chunks(piece)
         if not piece.part:
-            chunks = _checked(chunks, piece.shard.path)
-        for block in _blocks(chunks, reading.batch_bytes, reading.max_line_bytes):
-            if isinstance(block, _LongLine):
+            chunks = checked(chunks, piece.shard.path)
+        for block in blocks(chunks, reading.batch_bytes, reading.max_line_bytes):
+            if isinstance(block, LongLine):
                 faults.too_long(block.head, block.n_bytes, line=line, offset=offset)
                 line, offset = line + 1, offset + block.n_bytes + 1
                 continue
@@ -51,7 +48,7 @@ class Jsonl(DocumentFormat):
 
     def pieces(self, shard: Shard, piece_bytes: int) -> list[Piece]:
         compression = streams.compression_of(shard.path)
-        next(_checked(_piece_chunks(Piece(shard=shard)), shard.path))
+        next(checked(_piece_chunks(Piece(shard=shard)), shard.path))
         if streams.is_url(shard.path) or compression not in ("", "zstd"):
             return [Piece(shard=shard)]
         if compression == "zstd":
@@ -61,10 +58,10 @@ class Jsonl(DocumentFormat):
         return _counted(shard, starts)
 
     def count(self, path: str) -> int:
-        blocks = _blocks(streams.read_chunks(path), streams.CHUNK_BYTES, streams.CHUNK_BYTES)
+        found = blocks(streams.read_chunks(path), streams.CHUNK_BYTES, streams.CHUNK_BYTES)
         return sum(
-            1 if isinstance(block, _LongLine) else sum(not is_blank(line) for line in block.split(b"\n"))
-            for block in blocks
+            1 if isinstance(block, LongLine) else sum(not is_blank(line) for line in block.split(b"\n"))
+            for block in found
         )
 
     def sink(self, path: str) -> JsonlSink:
@@ -97,14 +94,14 @@ def _lines(records: Iterable[bytes]) -> Iterator[bytes]:
     yield b"\n".join((*held, b""))
 
 
-class _LongLine(NamedTuple):
+class LongLine(NamedTuple):
     """A line over the limit: its first bytes, and how many it has without its newline."""
 
     head: bytes
     n_bytes: int
 
 
-def _blocks(chunks: Iterator[bytes], block_bytes: int, max_line_bytes: int) -> Iterator[bytes | _LongLine]:
+def blocks(chunks: Iterator[bytes], block_bytes: int, max_line_bytes: int) -> Iterator[bytes | LongLine]:
     """Whole lines, about `block_bytes` at a time; the last line of a file may lack its newline.
 
     Of a line that goes on for more than `max_line_bytes` and a chunk the rest is passed over.
@@ -122,7 +119,7 @@ def _blocks(chunks: Iterator[bytes], block_bytes: int, max_line_bytes: int) -> I
             if before:
                 yield _taken(before)
             n_bytes, rest = _passed_over(chunks)
-            yield _LongLine(head, open_bytes + n_bytes)
+            yield LongLine(head, open_bytes + n_bytes)
             parts, have = [rest] if rest else [], len(rest)
             open_bytes = have - (rest.rfind(b"\n") + 1)
         elif have >= block_bytes and cut:
@@ -166,12 +163,12 @@ def _passed_over(chunks: Iterator[bytes]) -> tuple[int, bytes]:
     return n_bytes, b""
 
 
-def _checked(chunks: Iterator[bytes], path: str) -> Iterator[bytes]:
+def checked(chunks: Iterator[bytes], path: str, for_: str = "JSON lines") -> Iterator[bytes]:
     """The chunks of a file, unless its first bytes are of something else than lines of text."""
     first = next(chunks, b"")
     compression = streams.compression_of(path)
     bare = os.path.splitext(path)[0] if compression else path
-    said = mistaken(first[:LENGTH], path, for_="JSON lines", bare=bare, inside=bool(compression))
+    said = mistaken(first[:LENGTH], path, for_=for_, bare=bare, inside=bool(compression))
     if said is not None and signature_of(first[:LENGTH]) is not None:
         raise DataError(said, file=path)
     yield first

@@ -183,23 +183,27 @@ class RecordBlocks:
             ends = np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == ord("\n"))
         return ends if block.endswith(b"\n") else np.append(ends, len(block))
 
-    def __call__(self, block: bytes, *, ends: npt.NDArray[np.int64], line: int, offset: int | None) -> TextBatch:
+    def __call__(
+        self, block: bytes, *, ends: npt.NDArray[np.int64], line: int | npt.NDArray[np.int64], offset: int | None
+    ) -> TextBatch:
+        """The documents of a block. `line` is that of the first record, or those of all."""
+        lines = line if isinstance(line, np.ndarray) else np.arange(line, line + len(ends), dtype=np.int64)
         if not _any_longer(ends, self.faults.reading.max_line_bytes):
             try:
-                return self._whole(block, ends=ends, line=line)
+                return self._whole(block, ends=ends, lines=lines)
             except _UNREADABLE:
                 pass
             finite, n_replaced = _without_not_finite(block)
             if n_replaced:
                 try:
-                    batch = self._whole(finite, ends=self.line_ends(finite), line=line)
+                    batch = self._whole(finite, ends=self.line_ends(finite), lines=lines)
                     self.faults.intake.repair(NOT_FINITE, n_replaced)
                     return batch
                 except _UNREADABLE:
                     pass
-        return self._line_by_line(block, line=line, offset=offset)
+        return self._line_by_line(block, lines=lines, offset=offset)
 
-    def _whole(self, block: bytes, *, ends: npt.NDArray[np.int64], line: int) -> TextBatch:
+    def _whole(self, block: bytes, *, ends: npt.NDArray[np.int64], lines: npt.NDArray[np.int64]) -> TextBatch:
         _check_utf8(block)
         if self.quick is None and len(block) >= _WORTH_A_KERNEL and self.distinct:
             self.quick = _decoder(self.faults.reading, text=msgspec.Raw, metadata=self.metadata)
@@ -210,7 +214,6 @@ class RecordBlocks:
         found = columns(docs)
         del docs
         texts = _encoded(found.texts) if self.quick is None else _unescaped(found.texts)
-        lines = np.arange(line, line + len(ends), dtype=np.int64)
         split = self.records or (self.metadata and found.metadata is None)
         found.texts.clear()
         raws = block.split(b"\n")[: len(ends)] if split else []
@@ -218,16 +221,16 @@ class RecordBlocks:
             raws = [raw.removesuffix(b"\r") for raw in raws]
         return self._batch(found, texts, lines, raws)
 
-    def _line_by_line(self, block: bytes, *, line: int, offset: int | None) -> TextBatch:
-        docs, lines, used = [], [], []
-        for number, raw in enumerate(block.split(b"\n"), start=line):
+    def _line_by_line(self, block: bytes, *, lines: npt.NDArray[np.int64], offset: int | None) -> TextBatch:
+        docs, found_at, used = [], [], []
+        for number, raw in zip(lines.tolist(), block.split(b"\n"), strict=False):  # an end of line may be the last
             if not is_blank(raw) and (found := self._one(raw, line=number, offset=offset)) is not None:
                 docs.append(found[0])
                 used.append(found[1].strip())
-                lines.append(number)
+                found_at.append(number)
             offset = None if offset is None else offset + len(raw) + 1
         columns = self.columns(docs)
-        return self._batch(columns, _encoded(columns.texts), np.array(lines, dtype=np.int64), used)
+        return self._batch(columns, _encoded(columns.texts), np.array(found_at, dtype=np.int64), used)
 
     def _one(self, raw: bytes, *, line: int, offset: int | None) -> tuple[Any, bytes] | None:
         """The decoded record and its JSON, repaired where needed; None when it is left out."""

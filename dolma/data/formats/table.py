@@ -5,14 +5,26 @@ from __future__ import annotations
 import os
 
 from dolma.data import streams
+from dolma.data.formats.arrow import Arrow
+from dolma.data.formats.delimited import Csv, Tsv
 from dolma.data.formats.format import DocumentFormat
 from dolma.data.formats.jsonl import Jsonl
 from dolma.data.formats.parquet import Parquet
 from dolma.errors import ConfigError
 from dolma.printable import printable
 
-FORMATS: tuple[DocumentFormat, ...] = (Jsonl(), Parquet())
-EXPECTED = ".jsonl, .jsonl.gz, .jsonl.zst, .jsonl.bz2, .jsonl.xz or .parquet"
+FORMATS: tuple[DocumentFormat, ...] = (Jsonl(), Csv(), Tsv(), Parquet(), Arrow())
+
+
+def _first_suffixes(*, compressible: bool) -> str:
+    return ", ".join(format.suffixes[0] for format in FORMATS if format.compressible is compressible)
+
+
+EXPECTED = (
+    f"{_first_suffixes(compressible=True)}, plain or with {', '.join(streams.COMPRESSION_SUFFIXES)}; "
+    f"or {_first_suffixes(compressible=False)}"
+)
+"""The suffixes of documents, for messages."""
 
 
 def _named(path: str) -> tuple[DocumentFormat, str] | None:

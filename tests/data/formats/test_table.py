@@ -25,5 +25,5 @@ def test_suffixes_are_stripped(path: str, stem: str) -> None:
 
 
 def test_a_file_of_no_format_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"a\.md is no document file\n  expected \.jsonl, .* or \.parquet"):
+    with pytest.raises(ConfigError, match=r"a\.md is no document file\n  expected \.jsonl, .* or \.parquet, \.arrow"):
         format_of("a.md")

@@ -1,0 +1,208 @@
+"""Documents as lines of cells: CSV and TSV, plain or compressed.
+
+The first line names the columns. Cells are quoted by `"` as in RFC 4180, also with line ends inside, so that such a
+file cannot be entered in the middle. All values are text; an empty cell is a missing field, unless it is the text.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from dolma.data import streams
+from dolma.data.arrow_json import json_text
+from dolma.data.batch import TextBatch
+from dolma.data.formats.format import DocumentFormat
+from dolma.data.formats.jsonl import LongLine, blocks, checked
+from dolma.data.formats.records import RecordBlocks
+from dolma.data.formats.rows import NAMES, by_bytes, columns_needed, own_record, row_of, text_column
+from dolma.data.identity import Content
+from dolma.data.intake import Faults, Reading
+from dolma.data.shards import Piece, Shard
+from dolma.errors import DataError
+from dolma.printable import printable
+
+_LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+
+
+class Delimited(DocumentFormat):
+    """A row is a document; its line is the one on which it begins."""
+
+    compressible = True
+    delimiter: str
+
+    def batches(
+        self, piece: Piece, reading: Reading, faults: Faults, *, records: bool, metadata: bool
+    ) -> Iterator[TextBatch]:
+        path = piece.shard.path
+        rows = _Rows(path, piece.shard.content, self.delimiter, reading.max_line_bytes, name=self.name.upper())
+        ours = tuple(rows.header) == NAMES
+        text = text_column(reading, rows.header, path, ours=ours)
+        wanted = rows.header if records else columns_needed(reading, rows.header, metadata=metadata, ours=ours)
+        places = [(name, rows.header.index(name)) for name in wanted]
+        block_of = RecordBlocks(reading, piece, faults, records=records, metadata=metadata)
+        lines: list[int] = []
+
+        def encoded() -> Iterator[bytes]:
+            for line, row in rows:
+                if rows.long:
+                    faults.too_long(rows.raw, rows.long, line=line, offset=None)
+                    continue
+                if isinstance(row, str):
+                    faults.bad(rows.raw, line=line, offset=None, reason=row)
+                    continue
+                record: dict[str, Any] = {name: row[at] for name, at in places if row[at] or name == text}
+                lines.append(line)
+                yield _encoded(own_record(record) if ours else record)
+
+        for some in by_bytes(encoded(), reading.batch_bytes):
+            block = b"\n".join(some)
+            here = np.array(lines[: len(some)], dtype=np.int64)
+            del lines[: len(some)]
+            yield block_of(block, ends=block_of.line_ends(block), line=here, offset=None)
+
+    def pieces(self, shard: Shard, piece_bytes: int) -> list[Piece]:
+        return [Piece(shard=shard)]
+
+    def count(self, path: str) -> int:
+        return sum(1 for _ in _Rows(path, None, self.delimiter, Reading().max_line_bytes, name=self.name.upper()))
+
+    def sink(self, path: str) -> DelimitedSink:
+        return DelimitedSink(path, self.delimiter)
+
+    def concatenate(self, parts: Sequence[str], path: str) -> streams.Written:
+        header = _line(NAMES, self.delimiter)
+        with streams.open_output(path) as out:
+            out.write(header)
+            for part in parts:
+                with streams.open_input(part) as source:
+                    source.read(len(header))
+                    while chunk := source.read(streams.CHUNK_BYTES):
+                        out.write(chunk)
+        assert out.written is not None
+        return out.written
+
+
+class Csv(Delimited):
+    name = "csv"
+    suffixes = (".csv",)
+    delimiter = ","
+
+
+class Tsv(Delimited):
+    name = "tsv"
+    suffixes = (".tsv",)
+    delimiter = "\t"
+
+
+class _Rows:
+    """The rows after the header: the line on which each begins, and its cells, or in words why it has none.
+
+    `raw` are the bytes of the last row, `long` the bytes of a line of it that is over the limit, 0 if none is.
+    """
+
+    def __init__(self, path: str, content: Content | None, delimiter: str, max_bytes: int, *, name: str) -> None:
+        self._path, self._delimiter = path, delimiter
+        self._held: list[bytes] = []
+        self._max_bytes, self.long = max_bytes, 0
+        csv.field_size_limit(max_bytes)
+        chunks = checked(streams.read_chunks(path, content=content), path, name)
+        self._reader = csv.reader(self._lines(chunks), delimiter=delimiter, strict=True)
+        self.header = self._first()
+
+    @property
+    def raw(self) -> bytes:
+        return b"".join(self._held).rstrip(b"\r\n")
+
+    def _lines(self, chunks: Iterator[bytes]) -> Iterator[str]:
+        first = True
+        for block in blocks(chunks, streams.CHUNK_BYTES, self._max_bytes):
+            if isinstance(block, LongLine):
+                self.long, some = block.n_bytes, [block.head]
+            else:
+                some = _LINE.findall(block.removeprefix(codecs.BOM_UTF8 if first else b""))
+            first = False
+            for line in some:
+                self._held.append(line)
+                yield "\n" if self.long else line.decode(errors="surrogateescape")
+
+    def _first(self) -> list[str]:
+        try:
+            header = next(self._reader, [])
+        except csv.Error as error:
+            raise DataError(f"its header cannot be read: {printable(error)}", file=self._path, line=1) from error
+        header = [name.encode(errors="surrogateescape").decode(errors="replace") for name in header]
+        if not any(header):
+            raise DataError(
+                "no header\n  write the names of the columns into the first line, such as `id,text`",
+                file=self._path,
+                line=1,
+            )
+        if len(set(header)) < len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise DataError(
+                f"two columns are called {twice!r}\n  rename one of them in the first line", file=self._path, line=1
+            )
+        return header
+
+    def __iter__(self) -> Iterator[tuple[int, list[str] | str]]:
+        while True:
+            line = self._reader.line_num + 1
+            self._held.clear()
+            self.long = 0
+            try:
+                row = next(self._reader, None)
+            except csv.Error as error:
+                yield line, _in_words(error, self._delimiter)
+                continue
+            if row is None:
+                return
+            if self.long or len(row) == len(self.header):
+                yield line, row
+            elif row:  # an empty line is no record
+                yield line, f"{len(row)} cells, expected {len(self.header)} as in the first line"
+
+
+def _in_words(error: csv.Error, delimiter: str) -> str:
+    if "unexpected end of data" in str(error):
+        return 'a cell that begins with `"` is not closed before the file ends'
+    if "field larger" in str(error):
+        return 'a cell over the limit of bytes; a `"` that is not closed makes all that follows one cell'
+    return f'not valid: {printable(error)}\n  a `"` inside a quoted cell is written twice: `""`'
+
+
+def _encoded(record: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(record)
+    except UnicodeEncodeError:  # bytes that are not UTF-8, for the reader to repair and count
+        return msgspec.json.encode({name: json_text(value) for name, value in record.items()})
+
+
+def _line(cells: Sequence[str | None], delimiter: str) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, delimiter=delimiter, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(cells)
+    return text.getvalue().encode()
+
+
+class DelimitedSink(streams.OutputStream):
+    """Writes records as rows of ours, each cell quoted."""
+
+    def __init__(self, path: str, delimiter: str) -> None:
+        super().__init__(path)
+        self._delimiter = delimiter
+
+    def __enter__(self) -> DelimitedSink:
+        super().__enter__()
+        self.write(_line(NAMES, self._delimiter))
+        return self
+
+    def write_records(self, records: Sequence[bytes]) -> None:
+        rows = map(row_of, records)
+        self.write(b"".join(_line([row.get(name) for name in NAMES], self._delimiter) for row in rows))
