@@ -26,9 +26,8 @@ from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece, Shard
 from dolma.data.documents import DocumentWriter, Intake, Reading, concatenate_documents, read_batches
 from dolma.data.exchange import Cursor, RunFile, RunWriter, Table, read_sorted, whole_runs
-from dolma.data.formats.table import EXPECTED, is_document, strip_suffixes
+from dolma.data.formats.table import strip_suffixes
 from dolma.data.manifest import OutputFile
-from dolma.errors import ConfigError
 from dolma.mixers.join import JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
 from dolma.mixers.records import json_string, with_default, with_field
@@ -63,12 +62,6 @@ class Layout:
     output: str
     work: str
     format: str
-
-    def __post_init__(self) -> None:
-        if not is_document(f"x{self.format}"):
-            raise ConfigError(
-                f"{self.format!r} is the suffix of no document format\n  expected {EXPECTED}", path="$.mix.format"
-            )
 
     def document_path(self, shard: Shard) -> str:
         """Below `output`: the documents of an input shard."""

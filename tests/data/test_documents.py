@@ -424,7 +424,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst", ".jsonl.bz2", ".jsonl.xz", ".parquet"])
+@pytest.mark.parametrize(
+    "suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst", ".jsonl.bz2", ".jsonl.xz", ".jsonl.lz4", ".parquet"]
+)
 @pytest.mark.parametrize("n_docs", [0, 1, 1000])
 def test_what_was_written_is_read(tmp_path: Path, suffix: str, n_docs: int) -> None:
     path = str(tmp_path / f"a{suffix}")

@@ -28,7 +28,6 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     ".zst": zstandard.ZstdCompressor(write_checksum=True).compress,
     ".bz2": bz2.compress,
     ".xz": lzma.compress,
-    ".lz4": lambda data: pa.compress(data, codec="lz4", asbytes=True),
 }
 compressed = pytest.mark.parametrize("suffix", COMPRESS)
 TEXT = random.Random(5).randbytes(300_000).hex().encode()
@@ -69,7 +68,6 @@ def test_other_programs_read_what_was_written(tmp_path: Path, suffix: str) -> No
         ".zst": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
         ".bz2": bz2.decompress,
         ".xz": lzma.decompress,
-        ".lz4": lambda data: pa.decompress(data, len(TEXT), codec="lz4", asbytes=True),
     }
     assert decompress[suffix](path.read_bytes()) == TEXT
 
@@ -207,6 +205,40 @@ def test_waste_between_frames_is_an_error(tmp_path: Path) -> None:
     path = put(tmp_path, ".zst", frame + b"waste" + frame)
     with pytest.raises(DataError, match=rf"corrupt zstd: no frame header \(byte {len(frame)}\)"):
         streams.zstd_frame_offsets(str(path))
+
+
+# --- lz4, whose frames need not have checksums -----------------------------------------------------------
+
+
+def test_other_programs_read_lz4(tmp_path: Path) -> None:
+    with streams.open_output(str(tmp_path / "a.lz4")) as out:
+        out.write(TEXT)
+    assert pa.decompress((tmp_path / "a.lz4").read_bytes(), len(TEXT), codec="lz4", asbytes=True) == TEXT
+
+
+def test_an_empty_lz4_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="truncated lz4: the file is empty"):
+        read(put(tmp_path, ".lz4", b""))
+
+
+def test_lz4_frames_follow_each_other(tmp_path: Path) -> None:
+    frame = pa.compress(TEXT, codec="lz4", asbytes=True)
+    assert read(put(tmp_path, ".lz4", frame + frame)) == TEXT * 2
+
+
+@pytest.mark.parametrize("share", [0.00001, 0.5, 0.999])
+@pytest.mark.parametrize("n_frames", [1, 2])
+def test_a_cut_lz4_file_is_an_error(tmp_path: Path, share: float, n_frames: int) -> None:
+    frame = pa.compress(TEXT, codec="lz4", asbytes=True)
+    data = frame * (n_frames - 1) + frame[: int(len(frame) * share) + 1]
+    with pytest.raises(DataError, match=r"(truncated|corrupt) lz4"):
+        read(put(tmp_path, ".lz4", data))
+
+
+def test_what_follows_an_lz4_frame_and_is_none_is_an_error(tmp_path: Path) -> None:
+    frame = pa.compress(TEXT, codec="lz4", asbytes=True)
+    with pytest.raises(DataError, match="corrupt lz4"):
+        read(put(tmp_path, ".lz4", frame + b"waste of more than a few bytes"))
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

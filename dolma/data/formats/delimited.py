@@ -10,7 +10,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -203,6 +203,6 @@ class DelimitedSink(streams.OutputStream):
         self.write(_line(NAMES, self._delimiter))
         return self
 
-    def write_records(self, records: Sequence[bytes]) -> None:
+    def write_records(self, records: Iterable[bytes]) -> None:
         rows = map(row_of, records)
         self.write(b"".join(_line([row.get(name) for name in NAMES], self._delimiter) for row in rows))

@@ -177,7 +177,7 @@ class RowSink:
         self._file.__enter__()
         return self
 
-    def write_records(self, records: Sequence[bytes]) -> None:
+    def write_records(self, records: Iterable[bytes]) -> None:
         for record in records:
             self._rows.append(row_of(record))
             self._bytes += len(record)
