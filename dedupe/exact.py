@@ -27,7 +27,7 @@ from dolma.data import streams
 from dolma.data.attributes import AttributeWriter
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_column
-from dolma.data.dataset import AttributesFormat, Dataset, Piece, Shard, identified, pieces
+from dolma.data.dataset import AttributesFormat, Dataset, Piece, Place, Shard, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.exchange import (
     MEMORY,
@@ -40,17 +40,18 @@ from dolma.data.exchange import (
     read_sorted,
 )
 from dolma.data.fields import field_names
-from dolma.data.manifest import FileSet, OutputFile
+from dolma.data.manifest import FileSet, InputFile, OutputFile
 from dolma.dedupers.chunks import KEYS, MARKS, ROWS, Chunk, MarkedChunk, first_place, marked_chunks, marks_of
 from dolma.dedupers.keys import Gate, KeyOf, Keys, key_of
 from dolma.errors import DataError
 from dolma.runner.compiling import compile_by_calling
+from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
 from dolma.runner.merging import partitioned
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
 from dolma.runner.report import BESIDE, StageReport
-from dolma.runner.stage import StageRun, open_stage
+from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 
@@ -98,9 +99,14 @@ def dedupe(
         DataError: no record has a value at the field `config.by`.
     """
     reading, key = reading or Reading(), _key(config)
-    shards = identified(dataset.shards())
+    shards = dataset.shards()
+    inputs = Inputs(dataset.home(shards), options=options, reporter=reporter)
+    places = dataset.places(config.name, shards)
+    check_settings(_file_sets(config, reading, places, []), options)
+    shards = inputs.shards(shards)
     called = {"name": config.name, "folder": dataset.attributes or BESIDE}
-    with open_stage(_file_sets(dataset, shards, config, reading), options=options, reporter=reporter) as stage:
+    sets = _file_sets(config, reading, places, _named(shards, places))
+    with open_stage(sets, options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
         parts = [piece for shard in shards for piece in pieces(shard)]
         memory = stage.options.max_memory or MEMORY
@@ -400,12 +406,9 @@ def _outputs(key: KeyOf) -> Mapping[str, Output]:
 def made_again(dataset: Dataset, config: DedupeConfig, *, reading: Reading) -> str:
     """Why this stage would replace what it has finished; "" where it would not. Reads no document."""
     shards = dataset.shards()
-    sizes = {shard.name: shard.size for shard in shards}
-    folders = sorted({dataset.attribute_folder(config.name, shard) for shard in shards})
-    made = (
-        FileSet(folder=folder, stage="dedupe", name=config.name, config=_settings(config, reading), inputs=[])
-        for folder in folders
-    )
+    places = dataset.places(config.name, shards)
+    sizes = {place.name if place.root else shard.name: shard.size for shard, place in zip(shards, places, strict=True)}
+    made = _file_sets(config, reading, places, [])
     return next((why for file_set in made if (why := why_again(file_set, sizes=sizes))), "")
 
 
@@ -423,13 +426,10 @@ def _settings(config: DedupeConfig, reading: Reading) -> dict[str, Any]:
     }
 
 
-def _file_sets(dataset: Dataset, shards: Sequence[Shard], config: DedupeConfig, reading: Reading) -> list[FileSet]:
+def _file_sets(
+    config: DedupeConfig, reading: Reading, places: Sequence[Place], inputs: Sequence[InputFile]
+) -> list[FileSet]:
     """One per attributes folder. Each depends on every input: a copy may be anywhere."""
-    decides, places = _settings(config, reading), dataset.places(config.name, shards)
-    inputs = [
-        msgspec.structs.replace(shard.input, name=place.name) if place.root else shard.input
-        for shard, place in zip(shards, places, strict=True)
-    ]
     remedy = (
         "each of its rows depends on all of its documents: `--overwrite` makes it for these documents, and no others "
         "have rows then; or give this one a `--name` of its own"
@@ -439,12 +439,19 @@ def _file_sets(dataset: Dataset, shards: Sequence[Shard], config: DedupeConfig, 
             folder=folder,
             stage="dedupe",
             name=config.name,
-            config=decides,
-            inputs=inputs,
+            config=_settings(config, reading),
+            inputs=list(inputs),
             root=places[0].root,
             remedy=remedy,
         )
         for folder in sorted({place.folder for place in places})
+    ]
+
+
+def _named(shards: Sequence[Shard], places: Sequence[Place]) -> list[InputFile]:
+    return [
+        msgspec.structs.replace(shard.input, name=place.name) if place.root else shard.input
+        for shard, place in zip(shards, places, strict=True)
     ]
 
 

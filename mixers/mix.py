@@ -47,11 +47,12 @@ from dolma.mixers.write import (
     count_sampled,
     times_of,
 )
+from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
 from dolma.runner.report import StageReport
-from dolma.runner.stage import StageRun, merged_of, open_stage
+from dolma.runner.stage import StageRun, check_settings, merged_of, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 
@@ -72,15 +73,14 @@ def mix(
         ConfigError: rules, shares or inputs cannot be used as they are; nothing was written.
         DataError: a file cannot be read, attributes do not fit their documents, or a rule has no answer.
     """
-    subject = identified_subject(subject_of(dataset, config, reading or Reading()))
-    file_set = FileSet(
-        folder=output,
-        stage="mix",
-        name="mix",
-        config=settings_of(config, subject.judge.reading, seed),
-        inputs=inputs_of(subject),
-    )
-    with open_stage([file_set], options=options, reporter=reporter) as stage:
+    subject = subject_of(dataset, config, reading or Reading())
+    inputs = Inputs(output, options=options, reporter=reporter)
+    settings = settings_of(config, subject.judge.reading, seed)
+    file_set = FileSet(folder=output, stage="mix", name="mix", config=settings, inputs=[])
+    check_settings([file_set], options)
+    subject = identified_subject(subject, inputs)
+    file_set = msgspec.structs.replace(file_set, inputs=inputs_of(subject))
+    with open_stage([file_set], options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
         layout = Layout(output=output, work=stage.work_folder, format=config.format)
         specs = subject.specs()

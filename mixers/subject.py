@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from dolma.config import MixConfig
-from dolma.data.dataset import Dataset, Shard, identified, pieces
+from dolma.data.dataset import Dataset, Shard, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.formats.table import EXPECTED, format_of, is_document, strip_suffixes
-from dolma.data.manifest import InputFile, Manifest, input_content, input_file, read_manifest
+from dolma.data.manifest import InputFile, Manifest, input_file, read_manifest
 from dolma.data.shards import Origins
 from dolma.errors import AlignmentError, ConfigError, DataError, did_you_mean
 from dolma.mixers.catalogue import Catalogue
@@ -22,6 +22,7 @@ from dolma.mixers.judge import Judge, PieceSpec
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import check_seen, check_sources
 from dolma.printable import printable
+from dolma.runner.inputs import Inputs
 
 VERSION = 2
 _SAMPLED_SHARDS = 16
@@ -143,7 +144,7 @@ def settings_of(config: MixConfig, reading: Reading, seed: int) -> dict[str, Any
     }
 
 
-def identified_subject(subject: Subject) -> Subject:
+def identified_subject(subject: Subject, inputs: Inputs) -> Subject:
     """The subject with what its files hold now; what reads them later is held to it.
 
     Raises:
@@ -151,13 +152,14 @@ def identified_subject(subject: Subject) -> Subject:
         AlignmentError: attributes were made from another version of a document file.
         DataError: a file cannot be read, or is not what its manifest says was written.
     """
-    shards = identified(subject.shards)
+    shards = inputs.shards(subject.shards)
     documents = [shard.input for shard in shards]
     if not subject.config.allow_duplicate_inputs:
         _refuse_equal(shards, documents)
     _refuse_stale(subject, documents)
+    contents = inputs.contents([file.path for of_shard in subject.files.values() for file in of_shard])
     files = {
-        name: tuple(replace(file, content=input_content(file.path)) for file in of_shard)
+        name: tuple(replace(file, content=contents[file.path]) for file in of_shard)
         for name, of_shard in subject.files.items()
     }
     return replace(subject, shards=shards, files=files)

@@ -17,17 +17,18 @@ from dolma.config import TagConfig, TaggerSpec
 from dolma.data import streams
 from dolma.data.attributes import AttributeWriter, concatenate_attributes
 from dolma.data.batch import TextBatch
-from dolma.data.dataset import Dataset, Piece, Place, Shard, identified, is_native
+from dolma.data.dataset import Dataset, Piece, Place, Shard, is_native
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, InputFile, OutputFile
 from dolma.errors import UnmeasuredError
 from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
+from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter, advance
 from dolma.runner.report import BESIDE, StageReport
-from dolma.runner.stage import StageRun, left_to_make, merged_of, open_stage
+from dolma.runner.stage import StageRun, check_settings, left_to_make, merged_of, open_stage
 from dolma.runner.standing import standing, why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.taggers.compiling import characters_of, compile_kernels
@@ -111,7 +112,14 @@ def _tag(
     executor: Executor | None,
 ) -> StageReport[TagDetails]:
     taggers = make_taggers(config.taggers)
-    shards = identified(shards)
+    inputs = Inputs(dataset.home(shards), options=options, reporter=reporter, executor=executor)
+    settings = [
+        _file_set(folder, config, spec, tagger, reading)
+        for spec, tagger in zip(specs, taggers, strict=True)
+        for folder in sorted({dataset.attribute_folder(tagger.name, shard) for shard in shards})
+    ]
+    check_settings(settings, options)
+    shards = inputs.shards(shards)
     plans = [
         _plan_of(dataset, shards, config, spec, tagger, reading) for spec, tagger in zip(specs, taggers, strict=True)
     ]
@@ -127,13 +135,14 @@ def _tag(
         complete -= set(chosen)
         to_measure = [shard for shard in shards if shard.name in dict(left)]
         some = [plans[i] for i in chosen]
-        with open_stage(_sets_of(some), options=options, reporter=reporter, executor=executor) as stage:
+        with open_stage(_sets_of(some), options=options, reporter=reporter, executor=executor, inputs=inputs) as stage:
             executor = None
             stage.leave_if_complete()
             report, profile = _measured(dataset, stage, some, to_measure, config, reading)
             reports.append(report)
             continue
         reports.append(stage.report())
+    inputs.save()
     reports = [*(_report_of(plans[i], options) for i in sorted(complete)), *reports]
     return _joined(reports, said=said, folder=dataset.attributes or BESIDE, profile=profile)
 

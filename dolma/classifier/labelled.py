@@ -19,6 +19,7 @@ from dolma.errors import ConfigError
 from dolma.mixers.join import JoinedRows
 from dolma.mixers.subject import Subject, identified_subject, subject_of
 from dolma.printable import printable
+from dolma.runner.inputs import Inputs
 
 Classes = npt.NDArray[np.int64]
 NO_CLASS = -1
@@ -101,5 +102,5 @@ def by_rule(dataset: Dataset, rules: Mapping[str, str], *, reading: Reading) -> 
     except ConfigError as error:  # its path is a key of a recipe, which there is none of
         of = [label for i, label in enumerate(labels) if error.path == f"$.mix.keep[{i}]"]
         raise ConfigError(error.message, path=f"--rule {of[0]}" if of else "") from error
-    identified = identified_subject(subject)  # refuses attributes of other documents
+    identified = identified_subject(subject, Inputs(""))  # refuses attributes of other documents
     return ByRule(labels=labels, subject=identified, reading=reading)

@@ -262,6 +262,12 @@ running_options = _stacked(
         default=30.0,
         help="A task that comes no further for so long has its stack printed; 0: never.",
     ),
+    option(
+        "--check-inputs",
+        section="Running",
+        is_flag=True,
+        help="Read all inputs to see whether they changed, also those with the size and time of before.",
+    ),
     option("--address", section="Running", key="address", metavar="HOST:PORT", help="Ray cluster to join."),
     option(
         "--shard",

@@ -52,6 +52,7 @@ def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -
         wait=params.get("wait", True),
         take_over=params.get("take_over", ()),
         overwrite=overwrite or bool(params.get("overwrite")),
+        check_inputs=bool(params.get("check_inputs")),
         max_errors=recipe.max_errors,
         stall_after=60 * params.get("stall_after", 30.0),
         work_dir=params.get("work_dir"),

@@ -120,6 +120,10 @@ class Dataset:
             )
         return streams.join(shard.root, "attributes", name)
 
+    def home(self, shards: Sequence[Shard]) -> str:
+        """The folder of the attribute sets of these shards, or of the first of them; "" where there is none."""
+        return self.attributes or next((streams.join(shard.root, "attributes") for shard in shards if shard.inner), "")
+
     def places(self, name: str, shards: Sequence[Shard]) -> list[Place]:
         """Where the attribute set `name` has, or is to have, the file of each shard, in their order.
 
@@ -191,6 +195,9 @@ def _split_documents(path: str) -> tuple[str, str]:
 def pieces(shard: Shard, *, piece_bytes: int = PIECE_BYTES) -> list[Piece]:
     """The parts of a shard that separate tasks may read; one where the format cannot be entered in the middle.
 
-    A function of the file and `piece_bytes` alone. A long file is read once to count its lines.
+    A function of the file and `piece_bytes` alone. A long file is read to count its lines, unless that was done before.
     """
+    if shard.cuts is not None and piece_bytes == PIECE_BYTES:
+        n_parts = len(shard.cuts)
+        return [Piece(shard=shard, part=i, parts=n_parts, **cut._asdict()) for i, cut in enumerate(shard.cuts)]
     return [Piece(shard=shard)] if shard.size <= piece_bytes else format_of(shard.path).pieces(shard, piece_bytes)

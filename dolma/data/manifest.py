@@ -174,37 +174,51 @@ def input_file(name: str, content: Content) -> InputFile:
 
 
 def input_content(path: str) -> Content:
-    """What an input holds: hashed whole, and compared with the manifest of the stage that wrote it.
-
-    Hashing costs about 1 % of decompressing (docs/decisions.md), and is what makes a flipped byte stop the next stage.
-
-    Raises:
-        DataError: it is missing, or is not what its manifest says was written; or it lies among the files of a manifest
-            that does not name it; or it is one file of a mix and another one is gone, which a pattern over the folder
-            would not notice.
-    """
+    """What an input holds: hashed whole, and compared with the manifest of the stage that wrote it; see `Finished`."""
     content = streams.content(path)
-    found = _outputs_above(path)
-    if found is None:
-        return content
-    folder, below, outputs = found
-    if below not in outputs.files:
-        raise DataError(
-            f"is none of the files of the finished output in {printable(folder)}, among which it lies\n"
-            "  move it away, or run the stage that made the output again with `--overwrite`",
-            file=path,
-        )
-    if below.startswith(_DOCUMENTS):
-        _check_siblings(folder, outputs)
-    recorded = outputs.files[below]
-    if (recorded.bytes, recorded.checksum) != (content.size, content.checksum):
-        raise DataError(
-            f"changed since it was written: {content.size:,} bytes, xxh3 {content.checksum}; "
-            f"its manifest says {recorded.bytes:,} bytes, xxh3 {recorded.checksum}\n"
-            f"  run `dolma verify {printable(folder)}` to see the extent, then make it again with `--overwrite`",
-            file=path,
-        )
+    Finished().check(path, content)
     return content
+
+
+class Finished:
+    """Compares inputs with the manifests of the stages that wrote them, as these are at the first look."""
+
+    def __init__(self) -> None:
+        self._above: dict[str, tuple[str, str, _Outputs] | None] = {}
+
+    def check(self, path: str, content: Content) -> None:
+        """Return when this content is what was written, or no stage has written the file.
+
+        Hashing costs about 1 % of decompressing (docs/decisions.md), and is what makes a flipped byte stop the next
+        stage.
+
+        Raises:
+            DataError: it is not; or the file lies among those of a manifest that does not name it; or it is one file of
+                a mix and another one is gone, which a pattern over the folder would not notice.
+        """
+        parent, _, name = path.rpartition("/")
+        if parent not in self._above:
+            self._above[parent] = _outputs_above(path)
+        if (found := self._above[parent]) is None:
+            return
+        folder, inside, outputs = found
+        below = f"{inside}/{name}" if inside else name
+        if below not in outputs.files:
+            raise DataError(
+                f"is none of the files of the finished output in {printable(folder)}, among which it lies\n"
+                "  move it away, or run the stage that made the output again with `--overwrite`",
+                file=path,
+            )
+        if below.startswith(_DOCUMENTS):
+            _check_siblings(folder, outputs)
+        recorded = outputs.files[below]
+        if (recorded.bytes, recorded.checksum) != (content.size, content.checksum):
+            raise DataError(
+                f"changed since it was written: {content.size:,} bytes, xxh3 {content.checksum}; "
+                f"its manifest says {recorded.bytes:,} bytes, xxh3 {recorded.checksum}\n"
+                f"  run `dolma verify {printable(folder)}` to see the extent, then make it again with `--overwrite`",
+                file=path,
+            )
 
 
 _DOCUMENTS = "documents/"
@@ -227,7 +241,7 @@ def _check_siblings(folder: str, outputs: _Outputs) -> None:
 
 
 def _outputs_above(path: str) -> tuple[str, str, _Outputs] | None:
-    """The finished output that the file is of, or lies among: its folder, the file's path in it, and its files."""
+    """The finished output that the file is of, or lies among: its folder, the file's own below it, and its files."""
     folder, below = path, ""
     for _ in range(8):
         folder, slash, last = folder.rpartition("/")
@@ -236,7 +250,7 @@ def _outputs_above(path: str) -> tuple[str, str, _Outputs] | None:
         below = f"{last}/{below}" if below else last
         outputs = _table(folder or ".")
         if os.path.dirname(below) in outputs.folders:
-            return folder or ".", below, outputs
+            return folder or ".", os.path.dirname(below), outputs
         if not slash:
             break
     return None

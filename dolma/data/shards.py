@@ -6,10 +6,20 @@ import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from dolma.data import streams
 from dolma.data.identity import Content
 from dolma.data.manifest import InputFile, input_content, input_file
+
+
+class Cut(NamedTuple):
+    """Where a piece of a shard is; see `Piece`."""
+
+    start: int
+    end: int | None
+    first_line: int
+    first_offset: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +28,8 @@ class Shard:
 
     `name` is unique in its dataset; corpus order is shards sorted by name, then line. `root` is the folder that holds
     `documents` ("" when no part of the path is called so); `inner` the path below `documents`. `size` is bytes on disk.
-    `content`, once the file was hashed, is what it has to hold whenever it is read.
+    `content`, once the file was hashed, is what it has to hold whenever it is read, and `cuts` its pieces of the usual
+    size.
     """
 
     path: str
@@ -27,6 +38,7 @@ class Shard:
     inner: str
     size: int
     content: Content | None = None
+    cuts: tuple[Cut, ...] | None = None
 
     @property
     def input(self) -> InputFile:
@@ -95,6 +107,10 @@ class Piece:
     end: int | None = None
     first_line: int = 1
     first_offset: int = 0
+
+    @property
+    def cut(self) -> Cut:
+        return Cut(self.start, self.end, self.first_line, self.first_offset)
 
     @property
     def key(self) -> str:

@@ -122,6 +122,12 @@ def size(path: str) -> int | None:
     return None if entry is None else entry.size
 
 
+def version(path: str) -> tuple[int, str] | None:
+    """Bytes, and what is another one when the file is written; None where the storage does not tell of either."""
+    entry = storage_of(path).entry(path)
+    return (entry.size, entry.version) if entry is not None and entry.version else None
+
+
 def remove(path: str) -> None:
     """Delete a file; a missing one is fine."""
     storage_of(path).remove(path)

@@ -50,6 +50,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Shards that have died: their tasks are done here too."""
     overwrite: bool = False
     """Remove outputs of another configuration first."""
+    check_inputs: bool = False
+    """Read all inputs to see whether they have changed, those with the size and time of before too."""
     max_errors: int = 0
     """Records that may be skipped before the run counts as failed."""
     work_dir: str | None = None

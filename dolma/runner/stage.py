@@ -20,10 +20,11 @@ import xxhash
 from dolma.data import manifest as manifests
 from dolma.data import streams
 from dolma.data.manifest import FileSet, Manifest, OutputFile
-from dolma.errors import OutputExistsError, Unfinished
+from dolma.errors import DataError, OutputExistsError, Unfinished
 from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.heartbeat import Pulse
+from dolma.runner.inputs import Inputs
 from dolma.runner.journal import Journal, Released, header_of, read_header, write_header
 from dolma.runner.ledger import Ledger, merged
 from dolma.runner.local import refuse_while_starting_up
@@ -32,9 +33,9 @@ from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter
 from dolma.runner.report import StageReport
 from dolma.runner.room import Room
-from dolma.runner.separate import account_of, grown, without
+from dolma.runner.separate import account_of, grown, same_settings, without
 from dolma.runner.shares import Share
-from dolma.runner.standing import JOURNAL, WORK, Standing, standing
+from dolma.runner.standing import JOURNAL, WORK, Standing, difference, standing
 from dolma.runner.task import Task, TaskResult, Work
 
 E = TypeVar("E")
@@ -55,16 +56,21 @@ def open_stage(
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
     executor: Executor | None = None,
+    inputs: Inputs | None = None,
 ) -> StageRun:
     """The stage that makes these file sets, ready to run, or `complete` when they are there already.
 
-    `executor` is one that has been started already; leaving the stage closes it.
+    `executor` is one that has been started already; leaving the stage closes it. `inputs` are saved, as the folders are
+    this stage's, and forget a file that is found to hold something else.
 
     Raises:
         OutputExistsError: a folder holds something that this stage would not have written.
     """
     refuse_while_starting_up()
-    return StageRun(list(sets), options=options or RunOptions(), reporter=reporter or NullReporter(), executor=executor)
+    run = StageRun(list(sets), options=options or RunOptions(), reporter=reporter or NullReporter(), executor=executor)
+    if inputs is not None:
+        run.remember(inputs)
+    return run
 
 
 class StageRun:
@@ -101,6 +107,7 @@ class StageRun:
         self._executor = executor
         self._ran: dict[str, _Phase] = {}
         self._finished = False
+        self._inputs: Inputs | None = None
         self.complete = self._settle_complete() or self._begin()
 
     def __enter__(self) -> StageRun:
@@ -114,12 +121,19 @@ class StageRun:
                 self._executor.close()
             if kind not in (None, _Complete) and not (self.complete or self._finished):
                 self._pulse.say("ended" if kind is Unfinished else "failed", str(value).partition("\n")[0])
+            if self._inputs is not None and isinstance(value, DataError):
+                self._inputs.forget(value.file)
         finally:
             self._lock.release()
         if kind is _Complete and not self.complete:
             self._pulse.stop()
             self._remove_remains()
         return kind is _Complete
+
+    def remember(self, inputs: Inputs) -> None:
+        """Save what was found out about the inputs, and have a file read again that turns out to be another one."""
+        self._inputs = inputs
+        inputs.save()
 
     # --- before: what is there ------------------------------------------------------------------------------------
 
@@ -166,10 +180,7 @@ class StageRun:
         for file_set, state in zip(self.sets, found, strict=True):
             folder = file_set.folder
             if state.must_go and not self.options.overwrite:
-                raise OutputExistsError(
-                    f"{printable(folder)} holds the output of another run: {printable(state.because)}\n"
-                    f"  {file_set.remedy}"
-                )
+                raise _other(file_set, state.because)
             begun = state.kind not in ("bare", "growing") or read_header(folder) is not None
             if state.strays and (state.kind in ("other", "altered") or not begun):
                 more = f" and {len(state.strays) - 1} more" if len(state.strays) > 1 else ""
@@ -445,6 +456,24 @@ class StageRun:
             streams.remove_temporaries(file_set.folder)
             for folder in (self.work_folder, *(streams.join(file_set.folder, name) for name in (WORK, JOURNAL))):
                 _remove_folder(folder)
+
+
+def check_settings(sets: Iterable[FileSet], options: RunOptions | None) -> None:
+    """Return unless other settings than these have made what is there. Inputs are not looked at.
+
+    Raises:
+        OutputExistsError: they have, and it is not to be overwritten.
+    """
+    for file_set in sets:
+        manifest = manifests.read_manifest(file_set.folder) if not (options and options.overwrite) else None
+        if manifest is not None and not same_settings(manifest, file_set):
+            raise _other(file_set, difference(manifest, msgspec.structs.replace(file_set, inputs=manifest.inputs)))
+
+
+def _other(file_set: FileSet, because: str) -> OutputExistsError:
+    return OutputExistsError(
+        f"{printable(file_set.folder)} holds the output of another run: {printable(because)}\n  {file_set.remedy}"
+    )
 
 
 def left_to_make(groups: Sequence[Sequence[FileSet]]) -> list[int]:

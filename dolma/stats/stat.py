@@ -20,14 +20,15 @@ from dolma.config import StatConfig
 from dolma.data import streams
 from dolma.data.attributes import attribute_schema, read_attributes
 from dolma.data.columns import Output
-from dolma.data.dataset import Dataset, Piece, Shard, identified, is_native, pieces
+from dolma.data.dataset import Dataset, Piece, Shard, is_native, pieces
 from dolma.data.documents import Reading
 from dolma.data.exchange import RunFile
 from dolma.data.identity import Content
 from dolma.data.json_text import decode_json
-from dolma.data.manifest import FileSet, OutputFile, input_content, input_file
+from dolma.data.manifest import FileSet, OutputFile, input_file
 from dolma.errors import ConfigError, did_you_mean
 from dolma.runner.compiling import compile_by_calling
+from dolma.runner.inputs import Inputs
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
 from dolma.runner.report import StageReport
@@ -58,13 +59,14 @@ def stat(
         DataError: a file cannot be read, or does not fit the documents.
     """
     reading, options = reading or Reading(), options or RunOptions()
-    subject = _identified(_subject(dataset, config, reading))
+    inputs = Inputs(output or "", options=options, reporter=reporter)
+    subject = _identified(_subject(dataset, config, reading), inputs)
     with ExitStack() as stack:
         if output is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dolma-stat-"))
             options = options.whole()
         file_set = _file_set(subject, output or folder)
-        with open_stage([file_set], options=options, reporter=reporter) as stage:
+        with open_stage([file_set], options=options, reporter=reporter, inputs=inputs) as stage:
             stage.leave_if_complete()
             _run(subject, stage, file_set.folder)
         found = decode_json(streams.read_bytes(streams.join(file_set.folder, NAME)), Statistics)
@@ -112,10 +114,9 @@ def _subject(dataset: Dataset, config: StatConfig, reading: Reading) -> _Subject
     return _Subject(config=config, reading=reading, shards=shards, files=chosen, tokens=tokens, contents={})
 
 
-def _identified(subject: _Subject) -> _Subject:
+def _identified(subject: _Subject, inputs: Inputs) -> _Subject:
     paths = [path for files in subject.files.values() for path in files.values()] + subject.tokens
-    contents = {path: input_content(path) for path in paths}
-    return replace(subject, shards=identified(subject.shards), contents=contents)
+    return replace(subject, shards=inputs.shards(subject.shards), contents=inputs.contents(paths))
 
 
 def _names(dataset: Dataset, shards: list[Shard], config: StatConfig) -> list[str]:

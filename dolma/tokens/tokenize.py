@@ -19,7 +19,7 @@ import numpy.typing as npt
 from dolma.config import TokenizeConfig
 from dolma.data import streams
 from dolma.data.batch import TextBatch
-from dolma.data.dataset import Dataset, Piece, Shard, identified, pieces
+from dolma.data.dataset import Dataset, Piece, Shard, pieces
 from dolma.data.documents import Faults, Intake, Reading, read_batches
 from dolma.data.exchange import END_OF_KEYS, MEMORY, Partition, RunFile
 from dolma.data.manifest import FileSet, OutputFile
@@ -37,12 +37,13 @@ from dolma.data.tokens import (
 from dolma.errors import DataError, RecordError
 from dolma.models.tokenizers_library import read_tokenizer
 from dolma.printable import printable
+from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
 from dolma.runner.merging import partitioned
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
 from dolma.runner.report import StageReport
-from dolma.runner.stage import StageRun, open_stage
+from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.tokens.encoder import Encoder, encoder_of, slow_note
@@ -93,9 +94,11 @@ def tokenize(
     """
     reading = reading or Reading()
     facts = read_facts(config)
-    shards = identified(dataset.shards())
+    inputs = Inputs(output, options=options, reporter=reporter)
+    check_settings([_file_set([], config, facts, output=output, reading=reading, seed=seed)], options)
+    shards = inputs.shards(dataset.shards())
     made = _file_set(shards, config, facts, output=output, reading=reading, seed=seed)
-    with open_stage([made], options=options, reporter=reporter) as stage:
+    with open_stage([made], options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
         encoder_of(facts, allow_special_tokens=config.allow_special_tokens)  # fails now or never
         for note in _notes(facts):

@@ -199,7 +199,7 @@ def test_a_second_run_does_nothing_and_a_changed_file_is_noticed(bucket: str) ->
     assert manifest is not None and [out.rows for out in manifest.outputs] == [3, 3]
     assert tag(dataset, TagConfig(taggers=["length"]), options=options).complete_before
     put(f"{bucket}/web/documents/a.jsonl.gz", LINES[:2])
-    with pytest.raises(OutputExistsError, match=r"input 'web/a\.jsonl\.gz' is changed"):
+    with pytest.raises(OutputExistsError, match=r"input 'a\.jsonl\.gz' is changed"):
         tag(dataset, TagConfig(taggers=["length"]), options=options)
 
 

@@ -85,9 +85,10 @@ def finish(process: subprocess.Popen[str]) -> str:
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    """Every file of the output, hidden ones too."""
+    """Every file of the output, hidden ones too, but what is remembered of inputs."""
     home = folder / "out"
-    return {str(path.relative_to(home)): path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(home.rglob("*")) if path.is_file() and path.name != ".inputs.json"]
+    return {str(path.relative_to(home)): path.read_bytes() for path in files}
 
 
 @pytest.fixture(scope="module", params=["tag", "dedupe", "mix", "tokenize"])

@@ -36,7 +36,7 @@ def first_lines(ended: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".inputs.json"]
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
 
 

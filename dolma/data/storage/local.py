@@ -28,7 +28,7 @@ def local_path(path: str) -> str:
 
 
 class Local(Storage):
-    """The file system. Its entries have no version: stages hash what they read."""
+    """The file system. The version of an entry is its time of change in nanoseconds."""
 
     def open(self, path: str) -> BinaryIO:
         kind = os.stat(local_path(path)).st_mode
@@ -37,8 +37,11 @@ class Local(Storage):
         return open(local_path(path), "rb")
 
     def entry(self, path: str) -> Entry | None:
-        here = local_path(path)
-        return Entry(path, os.path.getsize(here)) if os.path.isfile(here) else None
+        try:
+            status = os.stat(local_path(path))
+        except (OSError, ValueError):
+            return None
+        return Entry(path, status.st_size, str(status.st_mtime_ns)) if stat.S_ISREG(status.st_mode) else None
 
     def paths(self, folder: str) -> Iterator[str]:
         for parent, _folders, names in os.walk(local_path(folder), onerror=_cannot_list):

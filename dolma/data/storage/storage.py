@@ -9,7 +9,7 @@ from typing import BinaryIO, NamedTuple
 
 
 class Entry(NamedTuple):
-    """A file that is there: its path, bytes, and what changes with its bytes (ETag, generation; "" if unknown)."""
+    """A file that is there: its path, bytes, and what changes with these (ETag, generation, time; "" if unknown)."""
 
     path: str
     size: int
