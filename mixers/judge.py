@@ -17,7 +17,7 @@ from dolma.data.documents import Intake, Reading, read_batches
 from dolma.mixers.join import AttributeFile, JoinedRows
 from dolma.mixers.rules import RuleSet
 from dolma.mixers.spans import Edits, SpanCounts
-from dolma.mixers.waterfall import MIN_LENGTH, Waterfall, WaterfallRow, by_source
+from dolma.mixers.waterfall import EDITED_AWAY, MIN_LENGTH, Waterfall, WaterfallRow, by_source
 from dolma.runner.ledger import Ledger
 from dolma.runner.progress import advance
 
@@ -132,6 +132,7 @@ class Count:
     intake: Intake = field(default_factory=Intake)
     taken: dict[str, list[int]] = field(default_factory=dict)
     kept: dict[str, list[int]] = field(default_factory=dict)
+    edited_away: dict[str, int] = field(default_factory=dict)
     first_row: int = -1
     rows: int = 0
 
@@ -155,6 +156,8 @@ class Count:
             entry = counts.setdefault(source, [0, 0])
             entry[0] += int(chosen.sum())
             entry[1] += int(sizes[chosen].sum())
+        if edited_away := int((n_bytes - n_bytes_after)[stays].sum()):
+            self.edited_away[source] = self.edited_away.get(source, 0) + edited_away
 
     def ledger(self, piece: Piece, *, keep: bool) -> Ledger:
         """Everything that came in and what the rules dropped; with `keep`, the rest as kept."""
@@ -164,6 +167,8 @@ class Count:
             if keep:
                 ledger.keep(source, documents=self.kept[source][0], bytes=self.kept[source][1])
         self.waterfall.drop(ledger)
+        for source, n_bytes in self.edited_away.items():
+            ledger.drop(source, EDITED_AWAY, bytes=n_bytes)
         ledger.fail(piece.shard.source, self.intake)
         return ledger
 

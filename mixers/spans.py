@@ -86,8 +86,6 @@ class SpanCounts:
     spans: list[int]
     without_length: list[int]
     documents: int = 0
-    bytes_before: int = 0
-    bytes_after: int = 0
 
     @classmethod
     def of(cls, n_edits: int) -> SpanCounts:
@@ -99,8 +97,6 @@ class SpanCounts:
         self.spans = [a + b for a, b in zip(self.spans, other.spans, strict=True)]
         self.without_length = [a + b for a, b in zip(self.without_length, other.without_length, strict=True)]
         self.documents += other.documents
-        self.bytes_before += other.bytes_before
-        self.bytes_after += other.bytes_after
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +141,6 @@ class Edits:
                 text = batch.utf8[batch.offsets[document] : batch.offsets[document + 1]]
                 edited[document] = replace_spans(text, real, self.replacements)
                 counts.documents += 1
-                counts.bytes_before += len(text)
-                counts.bytes_after += len(edited[document])
         return edited
 
 

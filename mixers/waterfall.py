@@ -20,6 +20,8 @@ from dolma.runner.ledger import Ledger
 SAMPLES = 3
 MIN_LENGTH = "min_length"
 SAMPLED_OUT = "sampled out"
+EDITED_AWAY = "edited away"
+"""Of no document, but the bytes that span edits took out of kept texts; below 0 where they put more in."""
 _NEARLY_ALL = 0.99
 
 

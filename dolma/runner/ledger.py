@@ -5,7 +5,7 @@ Each task fills one, sums do not depend on the order of tasks, and a stage whose
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -32,7 +32,8 @@ class Account(msgspec.Struct, kw_only=True):
     """The documents of one source.
 
     `taken` came in, failed records included; `out` are the distinct documents kept; `written` counts repeats too;
-    `dropped` is by reason; `failed` is the number of records that could not be read.
+    `dropped` is by reason, of which one may have bytes and no documents: what edits took out of texts; `failed` is the
+    number of records that could not be read.
     """
 
     taken: Tally = msgspec.field(default_factory=Tally)
@@ -64,6 +65,11 @@ class Account(msgspec.Struct, kw_only=True):
         """Documents taken in and not accounted for; negative when more came out than went in."""
         dropped = sum(tally.documents for tally in self.dropped.values())
         return self.taken.documents - self.out.documents - dropped - self.failed
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes of text taken in and not accounted for; a record that failed has none."""
+        return self.taken.bytes - self.out.bytes - sum(tally.bytes for tally in self.dropped.values())
 
 
 class Ledger(msgspec.Struct, kw_only=True):
@@ -158,13 +164,13 @@ class Ledger(msgspec.Struct, kw_only=True):
         return total
 
     def check(self, stage: str) -> None:
-        """Return when every document is accounted for.
+        """Return when every document and every byte is accounted for.
 
         Raises:
-            LedgerError: for some source, `in = out + dropped + failed` does not hold in documents, or more failed
-                records are named than counted (fewer may be: a reader names the first ones of a task only).
+            LedgerError: for some source, `in = out + dropped + failed` does not hold in documents or in bytes, or more
+                failed records are named than counted (fewer may be: a reader names the first ones of a task only).
         """
-        lines = [_imbalance(source, account) for source, account in sorted(self.accounts.items()) if account.missing]
+        lines = [line for source, account in sorted(self.accounts.items()) for line in _imbalances(source, account)]
         n_failed = sum(account.failed for account in self.accounts.values())
         if n_failed < len(self.failed):
             lines.append(f"{n_failed} records are counted as failed and {len(self.failed)} are named")
@@ -205,9 +211,17 @@ def _place(record: FailedRecord) -> tuple[Any, ...]:
     return tuple((value is not None, value) for value in (record.file, record.line, record.offset, record.reason))
 
 
-def _imbalance(source: str, account: Account) -> str:
-    dropped = sum(tally.documents for tally in account.dropped.values())
-    return (
-        f"source {source!r}: {account.taken.documents} in, but {account.out.documents} out + {dropped} dropped"
-        f" + {account.failed} failed ({account.missing:+d} not accounted for)"
-    )
+def _imbalances(source: str, account: Account) -> Iterator[str]:
+    dropped = Tally()
+    for tally in account.dropped.values():
+        dropped.add(tally)
+    if account.missing:
+        yield (
+            f"source {source!r}: {account.taken.documents} in, but {account.out.documents} out + {dropped.documents} "
+            f"dropped + {account.failed} failed ({account.missing:+d} not accounted for)"
+        )
+    if account.missing_bytes:
+        yield (
+            f"source {source!r}: {account.taken.bytes} bytes in, but {account.out.bytes} out + {dropped.bytes} dropped "
+            f"({account.missing_bytes:+d} not accounted for)"
+        )

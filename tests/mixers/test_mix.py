@@ -24,6 +24,7 @@ from dolma.dedupers.exact import dedupe
 from dolma.errors import AlignmentError, ConfigError, DataError, OutputExistsError, RecordError, Unfinished
 from dolma.mixers.mix import mix, plan
 from dolma.mixers.waterfall import plain_rows
+from dolma.runner.ledger import Tally
 from dolma.runner.options import RunOptions
 from dolma.taggers.tag import tag
 
@@ -178,7 +179,7 @@ def test_a_span_list_that_is_null_is_treated_as_missing(corpus: Any, missing: st
     report = corpus.mix(spans=[{"attribute": "my.spans"}], missing=missing)
     assert [record["text"] for record in corpus.records()] == texts
     dropped = report.ledger.account("web").dropped
-    assert list(dropped) == ([] if missing == "keep" else ["spans: my.spans"])
+    assert list(dropped) == ["edited away", *([] if missing == "keep" else ["spans: my.spans"])]
 
 
 def test_a_span_list_that_is_null_is_an_error_by_default(corpus: Any) -> None:
@@ -211,6 +212,21 @@ def test_the_ledger_balances_and_names_the_rules(three: Any) -> None:
     assert report.ledger.account("code").dropped["drop: document.source = 'code'"].documents == 10
     total = report.ledger.total()
     assert total.taken.bytes == total.out.bytes + sum(tally.bytes for tally in total.dropped.values())
+
+
+@pytest.mark.parametrize("sources", [{}, {"web": {"repeat": 0.5}}, {"web": {"repeat": 2.5}}])
+def test_bytes_that_edits_take_or_add_are_in_the_ledger_by_source(corpus: Any, sources: Any) -> None:
+    for source, texts in {"web": ["é secret"] * 6 + ["secret"], "code": ["abcd"]}.items():
+        corpus.write_texts(source, texts)
+        corpus.tag(source, spans=[[(0, 3, 1.0)]] * len(texts), n=list(range(len(texts))))
+    report = corpus.mix(
+        spans=[{"attribute": "my.spans", "replace": "|||"}], keep=["my.n < 5"], min_length=2, sources=sources
+    )
+    accounts = report.ledger.accounts
+    assert accounts["web"].dropped["edited away"] == Tally(bytes=5)
+    assert list(accounts["code"].dropped) == []  # as long as before
+    for account in accounts.values():
+        assert account.taken.bytes == account.out.bytes + sum(tally.bytes for tally in account.dropped.values())
 
 
 def test_the_waterfall_is_in_report_and_manifest(three: Any) -> None:

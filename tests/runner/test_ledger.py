@@ -93,6 +93,16 @@ def test_check_finds_any_imbalance(fates: list[tuple[str, str]], error: int) -> 
             ledger.check("mix")
 
 
+def test_bytes_that_are_gone_are_found() -> None:
+    ledger = Ledger()
+    ledger.take("web", documents=1, bytes=10)
+    ledger.keep("web", documents=1, bytes=8)
+    with pytest.raises(LedgerError, match=r"'web': 10 bytes in, but 8 out \+ 0 dropped \(\+2 not accounted for\)"):
+        ledger.check("mix")
+    ledger.drop("web", "edited away", bytes=2)
+    ledger.check("mix")
+
+
 def test_failed_records_count_as_taken_in() -> None:
     intake = Intake()
     intake.n_failed = 2
