@@ -24,7 +24,7 @@ FLOORS = [
     {"runner"},
     {"taggers", "dedupers", "mixers", "tokens", "training", "stats"},
     {"pipeline", "contradictions"},
-    {"verification", "doctor", "classifier"},
+    {"verification", "doctor", "classifier", "compilation"},
     {"api"},
     {"cli"},
     {"__main__"},

@@ -32,6 +32,7 @@ COMMANDS = {
     "run": "go through all stages of a recipe; only what changed runs again",
     "list": "show taggers: what they measure, need and assume; their speed",
     "doctor": "what a recipe needs, and how to get what is missing",
+    "compile": "compile kernels ahead, for images and clusters",
     "classifier": "train a fastText classifier on labelled text, or evaluate one",
     "fetch": "get public models and lists, once, for taggers to use",
     "verify": "check output folders against their manifests",
