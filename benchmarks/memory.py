@@ -1,4 +1,4 @@
-"""Peak memory of every stage at 1 and 10 times a corpus (`--times`): it must not grow with it.
+"""Peak memory of every stage at 1, 10 and 100 times a corpus (`--times`): it must not grow with it.
 
     python -m benchmarks.memory 'data/sample/*/documents/*.jsonl.gz'
 
@@ -24,7 +24,7 @@ from benchmarks import floor
 from dolma.data import streams
 
 HERE = Path(__file__).parent
-STAGES = ("read", "tag", "dedupe", "mix", "tokenize", "stat")
+STAGES = ("read", "tag", "dedupe", "dedupe by paragraphs", "mix", "mix, sampled", "tokenize", "stat")
 
 
 def copies(patterns: list[str], folder: str, *, times: int) -> str:
@@ -41,10 +41,10 @@ def copies(patterns: list[str], folder: str, *, times: int) -> str:
     return f"{folder}/all/documents/*.jsonl.zst"
 
 
-def run_stage(stage: str, pattern: str, folder: str) -> None:
+def run_stage(stage: str, pattern: str, folder: str, *, max_memory: int | None) -> None:
     """Run one stage in this process."""
     from benchmarks.stages import ONE, TOKENIZER
-    from dolma.config import DedupeConfig, MixConfig, StatConfig, TagConfig, TokenizeConfig
+    from dolma.config import DedupeConfig, MixConfig, SourceShare, StatConfig, TagConfig, TokenizeConfig
     from dolma.data.dataset import Dataset
     from dolma.data.documents import Intake, Reading, read_batches
     from dolma.dedupers.exact import dedupe
@@ -53,44 +53,56 @@ def run_stage(stage: str, pattern: str, folder: str) -> None:
     from dolma.taggers.tag import tag
     from dolma.tokens.tokenize import tokenize
 
+    options = msgspec.structs.replace(ONE, max_memory=max_memory)
+    keep = ["length.words >= 20"]
     dataset = Dataset(documents=(pattern,), attributes=f"{folder}/attributes")
     if stage == "read":
         for shard in dataset.shards():
             for _ in read_batches(shard, Reading(), intake=Intake()):
                 pass
     elif stage == "tag":
-        tag(dataset, TagConfig(taggers=["length", "gopher", "pii"]), options=ONE)
+        tag(dataset, TagConfig(taggers=["length", "gopher", "pii"]), options=options)
     elif stage == "dedupe":
-        dedupe(dataset, DedupeConfig(), options=ONE)
+        dedupe(dataset, DedupeConfig(), options=options)
+    elif stage == "dedupe by paragraphs":
+        dedupe(dataset, DedupeConfig(by="paragraphs", name="paragraphs"), options=options)
     elif stage == "mix":
-        mix(dataset, MixConfig(keep=["length.words >= 20"]), output=f"{folder}/mixed", options=ONE)
+        mix(dataset, MixConfig(keep=keep), output=f"{folder}/mixed", options=options)
+    elif stage == "mix, sampled":
+        sampled = MixConfig(keep=keep, sources={"books": SourceShare(repeat=1.5)})
+        mix(dataset, sampled, output=f"{folder}/sampled", options=options)
     elif stage == "tokenize":
-        tokenize(dataset, TokenizeConfig(tokenizer=str(TOKENIZER)), output=f"{folder}/tokens", options=ONE)
+        tokenize(dataset, TokenizeConfig(tokenizer=str(TOKENIZER)), output=f"{folder}/tokens", options=options)
     elif stage == "stat":
-        stat(dataset, StatConfig(), output=None, options=ONE)
+        stat(dataset, StatConfig(), output=None, options=options)
 
 
-def peak(stage: str, pattern: str, folder: str) -> float:
+def peak(stage: str, pattern: str, folder: str, *, max_memory: int | None) -> float:
     """MiB that a fresh process took at most for this stage."""
     command = [sys.executable, "-m", "benchmarks.memory", "--stage", stage, "--folder", folder, pattern]
+    command += [] if max_memory is None else ["--max-memory", str(max_memory)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def report(patterns: list[str], sizes: list[int]) -> str:
+def report(patterns: list[str], sizes: list[int], max_memory: int | None) -> str:
     """The table, as Markdown."""
     with ExitStack() as stack:
         folders = [stack.enter_context(tempfile.TemporaryDirectory()) for _ in sizes]
         corpora = [copies(patterns, folder, times=times) for folder, times in zip(folders, sizes, strict=True)]
         n_bytes = floor.read(floor.paths_of(patterns))
         lines = [
-            f"{n_bytes / 1e6:.0f} MB of text, in marked copies. Peak resident set in MiB, one worker.",
+            f"{n_bytes / 1e6:.1f} MB of text, in marked copies. Peak resident set in MiB, one worker"
+            + (f", `--max-memory {max_memory / (1 << 20):.0f}MiB`." if max_memory else "."),
             "",
             "| stage | " + " | ".join(f"{times}x" for times in sizes) + " | last to first |",
             "| --- |" + " ---: |" * (len(sizes) + 1),
         ]
         for stage in STAGES:
-            peaks = [peak(stage, corpus, folder) for corpus, folder in zip(corpora, folders, strict=True)]
+            peaks = [
+                peak(stage, corpus, folder, max_memory=max_memory)
+                for corpus, folder in zip(corpora, folders, strict=True)
+            ]
             lines.append(f"| {stage} | {' | '.join(f'{mib:.0f}' for mib in peaks)} | {peaks[-1] / peaks[0]:.2f} |")
     return "\n".join(lines) + "\n"
 
@@ -99,17 +111,18 @@ def main() -> None:
     """Print the table, and keep it where asked to; with `--stage`, run that one and print its peak."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("documents", nargs="+")
-    parser.add_argument("--times", nargs="+", type=int, default=[1, 10], metavar="N", help="sizes, in copies")
+    parser.add_argument("--times", nargs="+", type=int, default=[1, 10, 100], metavar="N", help="sizes, in copies")
+    parser.add_argument("--max-memory", type=int, metavar="BYTES", help="what the stages are given")
     parser.add_argument("--write", metavar="DATE")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.stage:
-        run_stage(given.stage, given.documents[0], given.folder)
+        run_stage(given.stage, given.documents[0], given.folder, max_memory=given.max_memory)
         kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         print(kib / 1024)
         return
-    found = report(given.documents, given.times)
+    found = report(given.documents, given.times, given.max_memory)
     print(found)
     if given.write:
         title = f"# Peak memory, {given.write}\n\n`python -m benchmarks.memory`\n\n"

@@ -19,7 +19,7 @@ are never outputs: they lie in the work folder of a stage and go with it.
 in reads of 128 KiB. Where a table has more runs, they are merged, `FAN_IN` at a time, in as many passes as that takes.
 So the number of reads grows with the bytes, times the passes: none up to 64 runs, 1 up to 4,096, 2 up to 262,144. What
 a writer or reader holds is at most the `memory` it is given, whatever the size of the corpus, beside a single record
-that is larger than that (`benchmarks/results/2026-11-28-exchange.md`).
+that is larger than that (`benchmarks/results/2026-11-28-memory.md`).
 """
 
 from __future__ import annotations

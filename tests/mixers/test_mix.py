@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
 import shutil
 import subprocess
@@ -654,3 +655,28 @@ def test_attributes_are_found_under_any_pattern(tmp_path: Path, with_ids: bool) 
     tag(everything, TagConfig(taggers=["length"]), options=RunOptions(workers=1))
     report = mix(web, MixConfig(keep=["length.characters = 5"]), output=str(tmp_path / "mixed"))
     assert report.ledger.total().out.documents == 3
+
+
+# --- goldens ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.golden
+def test_the_documents_of_a_sampled_mix_stay_as_they_are(corpus: Any) -> None:
+    # Of each source two documents and a half are asked for, by shares in bytes; of a later mix four and a half.
+    for source in ("books", "web"):
+        corpus.write_texts(source, [f"{source[0]}{i:09d}" for i in range(9)])
+    found = []
+    for sources, total in (
+        ({"books": {"share": 0.5}, "web": {"share": 0.5}}, {"bytes": 50}),
+        ({"books": {"repeat": 1.5}, "web": {"repeat": 0.5}}, None),
+    ):
+        corpus.mix(sources=sources, total=total, seed=3, overwrite=True)
+        found.append(" ".join(corpus.ids()))
+        found.append(hashlib.sha256(b"\n".join(corpus.lines())).hexdigest()[:16])
+    assert found == [
+        "books-1 books-3 web-1 web-4",
+        "6959b6ff75a0f047",
+        "books-0 books-0#2 books-1 books-1#2 books-2 books-2#2 books-3 books-3#2 books-4 books-5 books-6 books-7 "
+        "books-8 books-8#2 web-1 web-2 web-4 web-5 web-8",
+        "e709862a28e286e5",
+    ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from dolma.data import exchange
+from dolma.data import exchange, streams
 from dolma.data.exchange import END_OF_KEYS, Partition, RunFile, RunWriter, Table, prefix_bounds, read_sorted
 from dolma.data.manifest import FileSet
 from dolma.runner.merging import partitioned
@@ -100,3 +102,30 @@ def test_a_merge_that_was_done_is_not_done_again(tmp_path: Path, monkeypatch: py
         again = partitioned(stage, TABLE, files, [0, END_OF_KEYS], memory=exchange.MEMORY)
     assert [part.paths for part in again] == [part.paths for part in first]
     assert [path.stat().st_mtime_ns for path in written] == times
+
+
+@pytest.mark.slow
+def test_twenty_thousand_producers_are_read_a_few_times_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_files, n_reads = 20_000, 0
+    read_chunks = streams.read_chunks
+
+    def counting(path: str, **given: Any) -> Iterator[bytes]:
+        nonlocal n_reads
+        n_reads += 1  # to open it counts too
+        for chunk in read_chunks(path, **given):
+            n_reads += 1
+            yield chunk
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(streams, "read_chunks", counting)
+    with opened(tmp_path) as stage:
+        files = []
+        for number in range(n_files):
+            keys = pa.array(np.array([number * 7919 % n_files], np.uint64))
+            with RunWriter(TABLE, stage.work_folder, f"{number:06d}") as out:
+                out.write_run([pa.RecordBatch.from_arrays([keys, pa.array([number])], schema=TABLE.schema)])
+            files.append(out.file)
+        parts = partitioned(stage, TABLE, files, [0, n_files // 2, END_OF_KEYS], memory=exchange.MEMORY)
+        found = records(stage.work_folder, parts)
+    assert [key for key, _ in found] == list(range(n_files))
+    assert n_reads < 2.2 * n_files

@@ -456,3 +456,27 @@ def test_shards_on_s3_are_those_of_a_local_folder(
         found = {path.removeprefix("s3://corpus/tokens/"): streams.read_bytes(path) for path in paths}
         assert verify_tokens("s3://corpus/tokens") == []
     assert found == files("local")
+
+
+# --- goldens ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.golden
+def test_the_order_and_the_shards_of_some_documents_stay_as_they_are(
+    tmp_path: Path, documents: Write, run: Tokenize
+) -> None:
+    # Documents of two tokens each: half of the tokens lie in the middle of one, which goes to the first shard.
+    paths = [
+        documents(["a", "b", "c"], "books/documents/a.jsonl"),
+        documents(["d", "e", "f", "g"], "web/documents/a.jsonl"),
+    ]
+    run(paths, seed=7, max_tokens_per_shard=8)
+    folder = tmp_path / "tokens"
+    shards = [path.read_bytes() for path in sorted(folder.glob("*.npy"))]
+    rows = [gzip.decompress(path.read_bytes()).decode() for path in sorted(folder.glob("*.csv.gz"))]
+    eos = b"\0\1"
+    assert shards == [b"".join(bytes([token, 0]) + eos for token in some) for some in (b"bdae", b"gfc")]
+    assert rows == [
+        "0,2,books/a/1,books/a.jsonl,2\n2,4,web/a/0,web/a.jsonl,1\n4,6,books/a/0,books/a.jsonl,1\n6,8,web/a/1,web/a.jsonl,2\n",
+        "0,2,web/a/3,web/a.jsonl,4\n2,4,web/a/2,web/a.jsonl,3\n4,6,books/a/2,books/a.jsonl,3\n",
+    ]
