@@ -195,8 +195,66 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             _check(key, getattr(self, key), check_field)
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole run. Stages that are absent do not run; `dolma run` goes through those present, in this order."""
+class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The settings of each stage, by its name; None where it does not run."""
+
+    tag: TagConfig | None = None
+    dedupe: list[DedupeConfig] | DedupeConfig | None = None
+    mix: MixConfig | None = None
+    tokenize: TokenizeConfig | None = None
+    train: TrainConfig | None = None
+    stat: StatConfig | None = None
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The sections that are there, by name, in the order in which they run."""
+        found = {name: getattr(self, name) for name in Sections.__struct_fields__}
+        return {name: section for name, section in found.items() if section is not None}
+
+    @property
+    def dedupes(self) -> list[DedupeConfig]:
+        """The dedupe sections, however many."""
+        if self.dedupe is None:
+            return []
+        return self.dedupe if isinstance(self.dedupe, list) else [self.dedupe]
+
+    def check_dedupes(self) -> None:
+        """Return when no two of them have one name.
+
+        Raises:
+            ValueError: two have.
+        """
+        names = [config.name for config in self.dedupes]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two `dedupe` sections are called {max(names, key=names.count)!r}; give each a `name`")
+
+
+def config_of(stage: str) -> type[msgspec.Struct]:
+    """The settings of one stage, by its name.
+
+    >>> config_of("dedupe").__name__
+    'DedupeConfig'
+    """
+    options = _options(typing.get_type_hints(Sections)[stage])
+    return next(option for option in options if _is_struct(option))
+
+
+class NamedStage(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of a recipe's `stages`: one section, and what it reads, by the names of other stages, patterns or folders."""
+
+    documents: list[str] | str | None = None  # default: the recipe's; of `tokenize` those of the mix, if there is one
+    attributes: list[str] | str | None = None  # default: those of every stage that measures the same documents
+    tokens: list[str] | str | None = None  # of `train` and `stat`; default: those of `tokenize`, if there is one
+
+    def __post_init__(self) -> None:
+        if len(self.given) != 1:
+            names = ", ".join(Sections.__struct_fields__)
+            raise ValueError(f"a stage has one of {names}; this has {' and '.join(self.given) or 'none'}")
+        self.check_dedupes()
+
+
+class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole run: sections, which run in their order, or `stages` with names, which say what they read."""
 
     documents: list[str] = []  # patterns; `**` crosses folders
     exclude: list[str] = []  # names or paths of files and folders that are no documents; wildcards allowed
@@ -212,31 +270,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     invalid_unicode: Literal["replace", "error"] = "replace"
     max_line_bytes: int = 256 << 20  # of a record's JSON; a longer one is a bad record
     fields: Fields = Fields()
-    tag: TagConfig | None = None
-    dedupe: list[DedupeConfig] | DedupeConfig | None = None
-    mix: MixConfig | None = None
-    tokenize: TokenizeConfig | None = None
-    train: TrainConfig | None = None
-    stat: StatConfig | None = None
+    stages: dict[str, NamedStage] = {}
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"`workers` is {self.workers}, expected at least 1")
         if self.max_line_bytes < 1:
             raise ValueError(f"`max_line_bytes` is {self.max_line_bytes}, expected at least 1")
-        names = [config.name for config in self.dedupes]
-        if len(set(names)) < len(names):
-            raise ValueError(f"two `dedupe` sections are called {max(names, key=names.count)!r}; give each a `name`")
-
-    @property
-    def dedupes(self) -> list[DedupeConfig]:
-        """The dedupe sections, however many."""
-        if self.dedupe is None:
-            return []
-        return self.dedupe if isinstance(self.dedupe, list) else [self.dedupe]
-
-
-STAGES = ("tag", "dedupe", "mix", "tokenize", "train", "stat")
+        self.check_dedupes()
+        if self.stages and self.given:
+            raise ValueError(
+                f"has `stages` and, beside them, `{next(iter(self.given))}`; make that one of the stages, with a name"
+            )
 
 
 def read_recipe(path: str, overrides: Mapping[str, Any] | None = None) -> Recipe:
@@ -406,4 +451,10 @@ def dump_recipe(recipe: Recipe) -> bytes:
     """The resolved recipe as YAML: every key, defaults included; reads back to an equal recipe."""
     import yaml
 
-    return yaml.safe_dump(msgspec.to_builtins(recipe), sort_keys=False, allow_unicode=True).encode()
+    values = msgspec.to_builtins(recipe)
+    sections = {name: values.pop(name) for name in Sections.__struct_fields__}
+    named = {} if recipe.stages else sections
+    for stage in values["stages"].values():
+        for name in [name for name in sections if stage[name] is None]:
+            del stage[name]
+    return yaml.safe_dump(values | named, sort_keys=False, allow_unicode=True).encode()

@@ -10,24 +10,25 @@ Everything is read; nothing is written. Each problem is one line that begins wit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
 from dolma.config import Recipe, read_recipe
-from dolma.contradictions import contradictions
 from dolma.data import streams
 from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted
 from dolma.data.dataset import Dataset, Shard
 from dolma.data.documents import Intake, Reading, read_batches
-from dolma.data.formats.table import format_of
-from dolma.data.manifest import NAME, RECIPE, Manifest, OutputFile, read_manifest
+from dolma.data.manifest import FORMAT_VERSION, NAME, RECIPE, FileSet, Manifest, OutputFile, read_manifest
 from dolma.data.shards import Origins
-from dolma.errors import ConfigError, DataError
-from dolma.pipeline import FOLDERS, dataset_of, made_otherwise, reading_of
+from dolma.errors import ConfigError, DataError, LedgerError
+from dolma.graph import Graph, corpus_of, graph_of, reading_of
+from dolma.pipeline import made_otherwise, waits_for
 from dolma.printable import printable
+from dolma.runner.ledger import Ledger
 from dolma.runner.standing import own_files
+from dolma.stages import Checks, Node, checks_of
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ def verify(folders: list[str], recipe: Recipe) -> Verification:
     Raises:
         ConfigError: there is nothing to check.
     """
-    dataset = dataset_of(recipe) if recipe.documents else None
+    dataset = corpus_of(recipe) if recipe.documents else None
     folders = folders or _folders_of(recipe, dataset)
     found = file_sets(folders)
     result = Verification()
@@ -62,9 +63,17 @@ def verify(folders: list[str], recipe: Recipe) -> Verification:
         result.problems.extend(problems)
     for folder in _run_folders(found, folders):
         result.problems.extend(_missing_sets(folder))
-    if dataset is not None:
-        result.problems.extend(_check_ids(dataset, reading_of(recipe)))
+    for one in _measured(recipe, dataset):
+        result.problems.extend(_check_ids(one, reading_of(recipe)))
     return result
+
+
+def _measured(recipe: Recipe, corpus: Dataset | None) -> list[Dataset]:
+    """Documents and their attributes: the corpus, or of stages with names what each has measured."""
+    if corpus is None or not recipe.stages:
+        return [] if corpus is None else [corpus]
+    graph = graph_of(recipe)
+    return [node.dataset for node in graph if node.stage.writes == "attributes" and not waits_for(graph, node)]
 
 
 def _folders_of(recipe: Recipe, dataset: Dataset | None) -> list[str]:
@@ -101,12 +110,42 @@ def _check_set(folder: str) -> tuple[int, list[str]]:
     except DataError as error:
         return 0, [_line(error)]
     assert manifest is not None
-    problems = [*_check_files(folder, manifest), *_strays(folder, manifest)]
-    if manifest.stage == "tokenize":
-        problems += _check_tokens(folder)
+    checks = checks_of(manifest.stage)
+    problems = _check_files(folder, manifest, checks or Checks())
+    if checks is None or not checks.strangers:
+        problems += _strays(folder, manifest)
+    if checks is not None:
+        problems += checks.problems(folder, manifest)
     if not problems:  # what is damaged says nothing about the manifest
-        problems = [f"{streams.join(folder, NAME)}: {said}" for said in contradictions(folder, manifest)]
+        problems = [f"{streams.join(folder, NAME)}: {said}" for said in _contradictions(folder, manifest, checks)]
     return len(manifest.outputs), problems
+
+
+def _contradictions(folder: str, manifest: Manifest, checks: Checks | None) -> Iterator[str]:
+    """Where the keys of a manifest contradict each other, or what its outputs say of themselves.
+
+    A manifest's own checksum finds what was edited. This finds what was written, or sealed again, so that it does not
+    fit.
+    """
+    if manifest.format_version != FORMAT_VERSION:
+        yield f"its format has version {manifest.format_version}, expected {FORMAT_VERSION}"
+        return
+    made_by = FileSet(
+        folder=folder, stage=manifest.stage, name=manifest.name, config=manifest.config, inputs=manifest.inputs
+    )
+    if made_by.fingerprint != manifest.fingerprint:
+        yield "its fingerprint is not that of its stage, name, config and inputs"
+    if checks is None:
+        yield f"there is no stage {manifest.stage!r}"
+        return
+    try:
+        ledger = msgspec.convert(manifest.ledger, Ledger)
+        ledger.check(manifest.stage)
+        yield from checks.contradictions(folder, manifest, ledger)
+    except (msgspec.ValidationError, LedgerError) as error:
+        yield "its ledger is none: " + str(error).replace("\n", " ")
+    except KeyError as error:
+        yield f"its config has no key {error}"
 
 
 def _line(error: DataError) -> str:
@@ -114,12 +153,6 @@ def _line(error: DataError) -> str:
 
 
 def _strays(folder: str, manifest: Manifest) -> list[str]:
-    if manifest.stage == "train":  # other programs' logs may lie there
-        return [
-            f"{streams.join(folder, name)}: gone"
-            for name in manifest.notes.get("checkpoints", [])
-            if not streams.exists(streams.join(folder, name, NAME))
-        ]
     known = {out.path for out in manifest.outputs}
     return [f"{streams.join(folder, path)}: no run has written it" for path in own_files(folder) if path not in known]
 
@@ -133,7 +166,7 @@ def _run_folders(found: list[str], folders: list[str]) -> list[str]:
 
 
 def _missing_sets(folder: str) -> list[str]:
-    """The file sets of a run folder that its recipe names and that are not there."""
+    """What of a run folder does not fit its recipe: file sets gone or made otherwise, and files that nothing wrote."""
     path = streams.join(folder, RECIPE)
     if streams.exists(streams.join(folder, NAME)):
         return []
@@ -141,85 +174,70 @@ def _missing_sets(folder: str) -> list[str]:
         is_special = not streams.is_url(path) and os.path.lexists(streams.local_path(path))
         return [f"{path}: is no file, but a device, a folder or a link to nothing"] if is_special else []
     try:
-        recipe = read_recipe(path)
-        expected = _expected_sets(recipe)
+        graph = graph_of(msgspec.structs.replace(read_recipe(path), output=folder))
     except ConfigError:
         return []  # some other program's recipe.yaml
-    there = {name: streams.exists(streams.join(folder, name, NAME)) for name in expected}
+    here = graph.only([node.name for node in graph if streams.join(node.folder, "").startswith(f"{folder}/")])
+    there = {name: streams.exists(streams.join(name, NAME)) for node in here for name in _sets_of(node)}
     if not any(there.values()):
         return []  # a recipe that lies here and writes elsewhere
-    gone = [
-        f"{streams.join(folder, name)}: gone, or not finished: the run's {RECIPE} has it"
-        for name, is_there in there.items()
-        if not is_there
-    ]
+    gone = [f"{name}: gone, or not finished: the run's {RECIPE} has it" for name in there if not there[name]]
+    otherwise = [f"{name}: is not what the run's {RECIPE} makes: {why}" for name, why in made_otherwise(here)]
     found = [name for name, is_there in there.items() if is_there]
-    return [*gone, *_beside_sets(folder), *_other_settings(recipe, folder), *_other_inputs(folder, found)]
+    return [*gone, *_beside_sets(folder, here), *otherwise, *_other_inputs(here, found)]
 
 
-def _beside_sets(folder: str) -> Iterator[str]:
-    """The files in a run folder, and in that of its attributes, that are of no file set."""
+def _sets_of(node: Node) -> list[str]:
+    """The file sets of a stage, as far as they can be told."""
+    return [streams.join(node.folder, name).rstrip("/") for name in node.stage.sets(node)]
+
+
+def _beside_sets(folder: str, graph: Graph) -> Iterator[str]:
+    """The files in a run folder, and in those of its attributes, that are of no file set."""
+    homes = [folder, *(node.folder for node in graph if node.stage.writes == "attributes")]
     for path in streams.list_files(folder):
-        below = path.removeprefix(streams.join(folder, ""))
-        parent, _, name = below.rpartition("/")
-        if parent in ("", FOLDERS["tag"]) and below != RECIPE and not name.startswith("."):
+        parent, _, name = path.rpartition("/")
+        if parent in homes and path != streams.join(folder, RECIPE) and not name.startswith("."):
             yield f"{path}: no run has written it"
 
 
-def _other_settings(recipe: Recipe, folder: str) -> Iterator[str]:
-    """The file sets that were made with other settings than the recipe has; taggers, which are code, are not asked."""
-    here = msgspec.structs.replace(recipe, output=folder)
-    for name, why in made_otherwise(here):
-        yield f"{streams.join(folder, name)}: is not what the run's {RECIPE} makes: {why}"
-
-
-def _other_inputs(folder: str, names: list[str]) -> Iterator[str]:
+def _other_inputs(graph: Graph, found: list[str]) -> Iterator[str]:
     """The file sets of a run that were made from something else than lies beside them."""
     try:
-        sets = {name: manifest for name in names if (manifest := read_manifest(streams.join(folder, name)))}
+        sets = {name: manifest for name in found if (manifest := read_manifest(name))}
     except DataError:
         return  # said of the set itself
-    read = {
-        name: {file.checksum for file in manifest.inputs if not file.name.startswith("attributes/")}
-        for name, manifest in sets.items()
-        if manifest.stage in ("tag", "dedupe", "mix")
-    }
-    first = next(iter(read), "")
-    for name, checksums in read.items():
-        if checksums != read[first]:
-            yield f"{streams.join(folder, name)}: was made from other documents than {streams.join(folder, first)}"
-    mixed, tokens = sets.get(FOLDERS["mix"]), sets.get(FOLDERS["tokenize"])
-    if mixed is None:
-        return
-    written = {out.checksum for name, manifest in sets.items() if name in read for out in manifest.outputs}
-    for file in mixed.inputs:
-        if (
-            file.name.startswith("attributes/")
-            and file.checksum not in written
-            and file.name.split("/")[1] in {os.path.basename(name) for name in sets}
-        ):
-            yield f"{streams.join(folder, FOLDERS['mix'])}: was made from another {file.name} than lies beside it"
-    documents = {out.checksum for out in mixed.outputs if out.path.startswith("documents/")}
-    if tokens is not None and {file.checksum for file in tokens.inputs} != documents:
-        made_from = streams.join(folder, FOLDERS["mix"])
-        yield f"{streams.join(folder, FOLDERS['tokenize'])}: was made from other documents than those in {made_from}"
 
+    def sets_of(nodes: Iterable[Node]) -> dict[str, Manifest]:
+        return {name: sets[name] for node in nodes for name in _sets_of(node) if name in sets}
 
-def _expected_sets(recipe: Recipe) -> list[str]:
-    names = [config.name for config in recipe.dedupes]
-    for spec in recipe.tag.taggers if recipe.tag else []:
-        name, use = (spec, spec) if isinstance(spec, str) else (spec.name or spec.use, spec.use)
-        if name != use or use.isidentifier():  # else the tagger itself says what it is called
-            names.append(name)
-    attributes = [] if recipe.attributes is not None else [f"{FOLDERS['tag']}/{name}" for name in names]
-    others = [stage for stage in ("mix", "tokenize", "train", "stat") if getattr(recipe, stage) is not None]
-    return [*attributes, *(FOLDERS[stage] for stage in others)]
+    measured: dict[tuple[str, ...], tuple[str, set[str]]] = {}
+    for node in graph:
+        mixes = sets_of(graph.inputs(node, "documents"))
+        attributes = sets_of(graph.inputs(node, "attributes"))
+        written = {out.checksum for manifest in attributes.values() for out in manifest.outputs}
+        names = {os.path.basename(name) for name in attributes}
+        for name, manifest in sets_of([node]).items():
+            documents = {
+                file.checksum for file in manifest.inputs if not file.name.startswith(("attributes/", "tokens/"))
+            }
+            if node.stage.writes in ("attributes", "documents"):
+                first, expected = measured.setdefault(node.dataset.documents, (name, documents))
+                if documents != expected:
+                    yield f"{name}: was made from other documents than {first}"
+            for file in manifest.inputs if node.stage.writes == "documents" else ():
+                of, _, below = file.name.partition("/")
+                if of == "attributes" and below.split("/")[0] in names and file.checksum not in written:
+                    yield f"{name}: was made from another {file.name} than lies beside it"
+            mixed = {o.checksum for made in mixes.values() for o in made.outputs if o.path.startswith("documents/")}
+            if mixes and len(mixes) == len(node.dataset.documents) and documents != mixed:
+                yield f"{name}: was made from other documents than those in {' and '.join(mixes)}"
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def _check_files(folder: str, manifest: Manifest) -> list[str]:
+def _check_files(folder: str, manifest: Manifest, checks: Checks) -> list[str]:
     problems = []
     for out in manifest.outputs:
         path = streams.join(folder, out.path)
@@ -231,31 +249,16 @@ def _check_files(folder: str, manifest: Manifest) -> list[str]:
         elif streams.checksum(path) != out.checksum:
             problems.append(f"{path}: its bytes have changed (xxh3 differs from the manifest)")
         else:
-            problems.extend(_check_rows(path, out, manifest))
+            problems.extend(_check_rows(path, out, checks))
     return problems
 
 
-def _check_rows(path: str, out: OutputFile, manifest: Manifest) -> list[str]:
-    if not out.rows or manifest.stage not in ("tag", "dedupe", "mix"):
-        return []
+def _check_rows(path: str, out: OutputFile, checks: Checks) -> list[str]:
     try:
-        n_rows = _rows_of(path, attributes=manifest.stage != "mix" or out.path.startswith("rows/"))
+        n_rows = checks.rows(out, path) if out.rows else None
     except DataError as error:
         return [str(error)]
-    return [] if n_rows == out.rows else [f"{path}: {n_rows:,} rows, its manifest says {out.rows:,}"]
-
-
-def _rows_of(path: str, *, attributes: bool) -> int:
-    if attributes:
-        with AttributeReader(path, []) as reader:
-            return reader.rows
-    return format_of(path).count(path)
-
-
-def _check_tokens(folder: str) -> list[str]:
-    from dolma.tokens.verify import verify_tokens
-
-    return verify_tokens(folder)
+    return [] if n_rows in (None, out.rows) else [f"{path}: {n_rows:,} rows, its manifest says {out.rows:,}"]
 
 
 def _check_ids(dataset: Dataset, reading: Reading) -> list[str]:

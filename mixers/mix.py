@@ -89,20 +89,20 @@ def mix(
         joined = stage.run("join", parts, JoinParts(layout=layout)) if parts else []
         notes = _notes(subject, made)
         report = stage.finish([*made.judged, *made.written, *joined], notes=msgspec.to_builtins(notes))
-        return report.detailed(notes, warnings=notes.warnings)
+        return report.detailed(notes, warnings=notes.warnings, reasons=notes.rules)
     done = stage.noted(MixNotes)
-    return replace(done, warnings=done.details.warnings)
+    return replace(done, warnings=done.details.warnings, reasons=done.details.rules)
 
 
 def check(dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping[str, Output]]) -> None:
     """Return when rules, spans and shares fit the attributes that are there or `declared`: still to be made.
 
-    Reads no document and no attribute.
+    Reads no document and no attribute. A dataset without documents is one that is still to be made.
 
     Raises:
         ConfigError: they do not; carries the key's path.
     """
-    shards = dataset.shards()
+    shards = dataset.shards() if dataset.documents else []
     check_sources(config)
     check_names(config, shards)
     compile_rules(config, Catalogue.of(dataset, shards, config, declared=declared))
@@ -160,7 +160,15 @@ def preview(
                 count_sampled(sampled, found, times_of(found, decided.cuts), decided.sources)
             made.written = [TaskResult(ledger=sampled)]
             notes, ledger = _notes(subject, made), merged_of([*made.judged, *made.written])
-    return StageReport(stage="mix", name="preview", folder="", ledger=ledger, details=notes, warnings=notes.warnings)
+    return StageReport(
+        stage="mix",
+        name="preview",
+        folder="",
+        ledger=ledger,
+        warnings=notes.warnings,
+        reasons=notes.rules,
+        details=notes,
+    )
 
 
 # --- running ---------------------------------------------------------------------------------------------------------

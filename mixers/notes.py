@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
 from dolma.mixers.sampling import Draw
-from dolma.mixers.waterfall import WaterfallRow
+from dolma.mixers.waterfall import WaterfallRow, plain_rows
 from dolma.runner.ledger import Ledger
+from dolma.runner.report import Table, ledger_table
 
 
 class ShareRow(msgspec.Struct, kw_only=True):
@@ -71,3 +74,15 @@ def share_warnings(rows: list[ShareRow]) -> list[str]:
         for row in rows
         if row.asked > 0 and not row.documents and row.left_documents
     ]
+
+
+def tables(ledger: Ledger, notes: MixNotes) -> Iterator[Table]:
+    """The ledger; what each rule drops first, in all and alone, in their order; then what sampled sources came to."""
+    yield ledger_table(ledger, rules=notes.rules)
+    keys = ("rule", "source", "documents", "bytes", "total", "alone", "samples")
+    rows = [[row[key] for key in keys] for row in plain_rows(notes.waterfall)]
+    if rows:
+        headers = ["rule", "source", "drops first", "bytes", "drops in all", "alone", "for example"]
+        yield Table(title="rules", headers=headers, rows=rows)
+    if notes.shares:
+        yield Table.of("sources", [msgspec.structs.asdict(row) for row in notes.shares])

@@ -6,18 +6,24 @@ how many had it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import msgspec
 
+from dolma.config import TaggerSpec
 from dolma.data.batch import TextBatch
+from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.fields import JsonField, field_names
 from dolma.data.shards import Shard
+from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
+from dolma.requirements import Finding, extra_finding
 from dolma.runner.ledger import Ledger
 from dolma.taggers.catalogue import Need
+from dolma.taggers.registry import available, find, make_tagger, normal
 from dolma.taggers.tagger import Tagger, needs_of
 
 Said = tuple[tuple[str, ...], tuple[str, ...]]
@@ -94,3 +100,60 @@ def _fields_of(shards: Sequence[Shard], reading: Reading) -> Iterator[str]:
             yield from (name for name in names if name.split(".")[0] != "metadata")
             yield from (f"metadata.{name}" for name in field_names(metadata))
             return
+
+
+# --- before a run: is it all there -----------------------------------------------------------------------------------
+
+
+def findings(specs: Sequence[str | TaggerSpec], dataset: Dataset, reading: Reading) -> Iterator[Finding]:
+    """What each of these taggers needs, and whether it is there: of metadata, in the first document of each folder."""
+    for given in specs:
+        spec = normal(given)
+        try:
+            tagger = make_tagger(spec)
+        except (ConfigError, DataError) as error:
+            first, _, rest = str(error).partition("\n")
+            yield Finding(what=f"tagger {spec.use}: {first}", ok=False, get=rest.strip() or _advice(spec.use))
+            continue
+        needs = needs_of(tagger)
+        yield from (_finding(need, spec, dataset, reading) for need in needs)
+        if not needs:
+            yield Finding(what=f"tagger {spec.use}", ok=True)
+
+
+def _advice(use: str) -> str:
+    """What a tagger that cannot be made says that it needs."""
+    if use not in available():
+        return "see `dolma list`"
+    return "; ".join(need.get for need in needs_of(find(use))) or f"see `dolma list {use}`"
+
+
+def _finding(need: Need, spec: TaggerSpec, dataset: Dataset, reading: Reading) -> Finding:
+    what = f"tagger {spec.use}: {need.kind} {need.name}"
+    if need.kind == "extra":
+        return extra_finding(need.name, purpose=f"tagger {spec.use}")
+    if need.kind == "metadata":
+        return _of_metadata(need, what, dataset, reading)
+    # The tagger was made, so what it opens is there.
+    return Finding(what=what, ok=True)
+
+
+def _of_metadata(need: Need, what: str, dataset: Dataset, reading: Reading) -> Finding:
+    fields = [JsonField(name.split(".")[1:]) for name in need.fields]
+    first = _first_metadata(dataset, reading)
+    absent = [shard for shard, encoded in first if all(field.of(encoded) is None for field in fields)]
+    if not absent:
+        return Finding(what=what, ok=True)
+    return Finding(what=f"{what}, absent from the first document of {absent[0]}", ok=False, get=need.get)
+
+
+def _first_metadata(dataset: Dataset, reading: Reading) -> Iterator[tuple[str, bytes]]:
+    seen: set[str] = set()
+    for shard in dataset.shards():
+        folder = os.path.dirname(shard.path)
+        if folder in seen:
+            continue
+        seen.add(folder)
+        skipping = msgspec.structs.replace(reading, on_error="skip")
+        for batch in islice(read_batches(shard, skipping, intake=Intake(), metadata=True), 1):
+            yield shard.path, (batch.metadata or [None])[0] or b""

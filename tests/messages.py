@@ -45,16 +45,23 @@ STATUS = {
 }
 AREAS = {
     "Recipes and options": (
-        *("dolma/cli/", "dolma/config.py", "dolma/recipe_file.py", "dolma/names.py", "dolma/pipeline.py"),
-        *("dolma/errors.py", "dolma/printable.py"),
+        *(
+            "dolma/cli/",
+            "dolma/config.py",
+            "dolma/recipe_file.py",
+            "dolma/names.py",
+            "dolma/graph.py",
+            "dolma/pipeline.py",
+        ),
+        *("dolma/errors.py", "dolma/printable.py", "dolma/stages.py"),
     ),
     "Documents, attributes and storage": ("dolma/data/",),
     "Models, tokenizers and lists": ("dolma/models/",),
     "Running, resuming, verifying": (
         "dolma/runner/",
         "dolma/verification.py",
-        "dolma/contradictions.py",
         "dolma/doctor.py",
+        "dolma/requirements.py",
     ),
     "`dolma tag` and taggers": ("taggers/",),
     "`dolma dedupe`": ("dedupe/",),

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dolma import doctor
+from dolma import requirements
 from dolma.config import make_recipe
-from dolma.doctor import Finding, examine, missing_of_extra
+from dolma.doctor import examine
 from dolma.errors import ConfigError
+from dolma.requirements import Finding, missing_of_extra
 
 TAGGER = """
 from dolma.data.columns import DocInt
@@ -60,7 +61,7 @@ def test_another_field_that_does_as_well_is_no_problem(tmp_path: Path):
 
 
 def test_a_missing_extra_comes_with_its_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor, "_installed", lambda package: False)
+    monkeypatch.setattr(requirements, "_installed", lambda package: False)
     (found,) = problems(examine(recipe_with(tmp_path, 'Need(kind="extra", name="ray", get="")', {})))
     assert found.what.endswith("extra ray (ray)")
     assert found.get == "pip install 'dolma[ray]'"

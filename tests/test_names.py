@@ -14,6 +14,7 @@ from dolma.data.dataset import Dataset
 from dolma.data.manifest import FileSet, OutputFile, manifest_of, read_manifest, write_manifest
 from dolma.data.tokens import read_token_manifest
 from dolma.errors import ConfigError, DataError
+from dolma.graph import graph_of
 from dolma.mixers.subject import check_names
 from dolma.names import check_name, check_path, leads_below
 from dolma.pipeline import check
@@ -79,14 +80,14 @@ def test_a_dedupe_is_not_called_so(name: str) -> None:
 
 def test_a_dedupe_is_not_called_as_a_tagger_is(tmp_path: Path) -> None:
     recipe = {"output": str(tmp_path), "tag": {"taggers": ["length"]}, "dedupe": {"name": "length"}}
-    with pytest.raises(ConfigError, match=r"\$.dedupe: a tagger is called 'length' too"):
-        check(make_recipe(recipe))
+    with pytest.raises(ConfigError, match=r"\$.dedupe: tag writes attributes 'length' too"):
+        check(graph_of(make_recipe(recipe)))
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "x" * 201, "document", "documents", "manifest.json"])
 def test_a_tagger_is_not_called_so(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a tagger cannot be called"):
-        check(make_recipe({"output": str(tmp_path), "tag": {"taggers": [{"use": "length", "name": name}]}}))
+        check(graph_of(make_recipe({"output": str(tmp_path), "tag": {"taggers": [{"use": "length", "name": name}]}})))
 
 
 @pytest.mark.parametrize(

@@ -10,22 +10,11 @@ import msgspec
 import pytest
 
 from dolma.cli.main import run
-from dolma.config import Recipe, dump_recipe, make_recipe, read_recipe
+from dolma.config import dump_recipe, make_recipe, read_recipe
 from dolma.data.manifest import read_manifest
 from dolma.errors import ConfigError
-from dolma.pipeline import (
-    check,
-    dataset_of,
-    doubts,
-    folder_of,
-    made_again,
-    mixed_dataset_of,
-    reading_of,
-    stages_of,
-    waits_for,
-    write_recipe,
-    writes_within_output,
-)
+from dolma.graph import graph_of
+from dolma.pipeline import check, doubts, made_again, waits_for, write_recipe, writes_within_output
 
 TOKENIZER = str(Path(__file__).parents[1] / "data" / "sample" / "tokenizer.json")
 
@@ -56,12 +45,7 @@ STAGES: dict[str, dict[str, object]] = {
 }
 
 
-# --- what a recipe means ---------------------------------------------------------------------------------------------
-
-
-def test_stages_run_in_one_order_whatever_the_order_of_the_recipe() -> None:
-    values = {"stat": {}, "mix": {}, "tag": {"taggers": ["length"]}}
-    assert stages_of(make_recipe(values)) == ["tag", "mix", "stat"]
+# --- a resolved recipe ------------------------------------------------------------------------------------------------
 
 
 def test_a_resolved_recipe_reads_back_equal(recipe: Callable[..., Path], tmp_path: Path) -> None:
@@ -74,29 +58,6 @@ def test_the_quickstart_reads_back_equal(tmp_path: Path) -> None:
     found = read_recipe(str(Path(__file__).parents[1] / "configs" / "quickstart.yaml"))
     (tmp_path / "resolved.yaml").write_bytes(dump_recipe(found))
     assert read_recipe(str(tmp_path / "resolved.yaml")) == found
-
-
-def test_attributes_lie_in_the_output_folder_unless_said_otherwise() -> None:
-    assert dataset_of(make_recipe({"output": "out"})).attributes == "out/attributes"
-    assert dataset_of(make_recipe({"output": "out", "attributes": "there"})).attributes == "there"
-    assert dataset_of(make_recipe({})).attributes is None
-
-
-def test_tokenize_reads_the_mix_when_there_is_one() -> None:
-    assert mixed_dataset_of(make_recipe({"documents": ["d"], "output": "out"})).documents == ("d",)
-    mixed = mixed_dataset_of(make_recipe({"documents": ["d"], "output": "out", "mix": {}}))
-    assert mixed.documents == ("out/mixed/documents",)
-
-
-def test_a_stage_that_writes_needs_an_output_folder() -> None:
-    with pytest.raises(ConfigError, match="`mix` needs to know where to write\n  give `--output DIR`"):
-        folder_of(Recipe(), "mix")
-
-
-def test_quarantine_lies_in_the_output_folder_unless_said_otherwise() -> None:
-    assert reading_of(make_recipe({"output": "out", "on_error": "quarantine"})).quarantine == "out/quarantine"
-    with pytest.raises(ConfigError, match="give `--quarantine DIR`"):
-        reading_of(make_recipe({"on_error": "quarantine"}))
 
 
 # --- what can be seen to be wrong before data is read ----------------------------------------------------------------
@@ -120,11 +81,11 @@ def test_quarantine_lies_in_the_output_folder_unless_said_otherwise() -> None:
 )
 def test_a_wrong_recipe_is_refused(recipe: Callable[..., Path], values: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        check(read_recipe(str(recipe(**values))))
+        check(graph_of(read_recipe(str(recipe(**values)))))
 
 
 def test_a_right_recipe_is_not(recipe: Callable[..., Path]) -> None:
-    check(read_recipe(str(recipe(**STAGES))))
+    check(graph_of(read_recipe(str(recipe(**STAGES)))))
 
 
 def test_a_misspelt_source_is_found_before_anything_is_tagged(
@@ -146,7 +107,7 @@ def test_what_no_beginning_of_a_file_tells_is_found_after_the_first_pass(
         for i in range(1500):
             out.write(json.dumps({"id": f"long-{i}", "text": "word " * 1000}) + "\n")
         out.write(json.dumps({"id": "late", "text": "one two three", "source": "late"}) + "\n")
-    assert len(doubts(read_recipe(str(path)))) == 2
+    assert len(doubts(graph_of(read_recipe(str(path))))) == 2
     assert run(["run", str(path)]) == 2
     said = capsys.readouterr().err
     assert "warning: $.mix.sources.late: no folder of documents is called so" in said
@@ -178,12 +139,13 @@ def test_a_mix_of_its_own_knows_the_sources_from_its_attributes(
 
 def test_what_a_stage_waits_for(recipe: Callable[..., Path]) -> None:
     path = recipe(**STAGES)
-    found = read_recipe(str(path))
-    assert [waits_for(found, stage) for stage in STAGES] == [[], [], ["tag", "dedupe"], ["mix"], []]
+    graph = graph_of(read_recipe(str(path)))
+    waiting = {"mix": ["tag", "dedupe"], "tokenize": ["mix"], "stat": ["tag", "dedupe", "tokenize"]}
+    assert {node.name: before for node in graph if (before := waits_for(graph, node))} == waiting
     assert run(["tag", "-c", str(path)]) == 0
-    assert waits_for(found, "mix") == ["dedupe"]
+    assert waits_for(graph, graph["mix"]) == ["dedupe"]
     assert run(["run", str(path)]) == 0
-    assert [waits_for(found, stage) for stage in STAGES] == [[], [], [], [], []]
+    assert [waits_for(graph, node) for node in graph] == [[], [], [], [], []]
 
 
 def test_a_run_and_its_single_commands_write_the_same(recipe: Callable[..., Path], tmp_path: Path) -> None:
@@ -257,9 +219,10 @@ def test_a_folder_with_something_else_is_not_ours(tmp_path: Path) -> None:
     [(None, True), ("out/attributes", True), ("./out/x/../a", True), ("shared", False), ("output", False)],
 )
 def test_attributes_outside_the_output_folder_are_not_ours(attributes: str | None, expected: bool) -> None:
-    found = make_recipe({"output": "out", "attributes": attributes})
-    assert writes_within_output(found, "tag") is expected
-    assert writes_within_output(found, "mix")
+    stages = {"tag": {"taggers": ["length"]}, "mix": {}}
+    graph = graph_of(make_recipe({"output": "out", "attributes": attributes, **stages}))
+    assert writes_within_output(graph["tag"]) is expected
+    assert writes_within_output(graph["mix"])
 
 
 def test_a_run_never_replaces_attributes_that_other_runs_may_use(
@@ -323,7 +286,7 @@ def test_what_makes_a_mix_again_is_seen_before_anything_runs(
     assert run(["run", str(recipe(**STAGES))]) == 0
     before = outputs(tmp_path / "out")
     path = str(recipe(**(STAGES | changes)))
-    assert why in made_again(read_recipe(path))["mix"]
+    assert why in made_again(graph_of(read_recipe(path)))["mix"]
     assert run(["run", path]) == 2
     assert outputs(tmp_path / "out") == before
 
@@ -333,7 +296,7 @@ def test_a_changed_document_makes_all_again(recipe: Callable[..., Path], tmp_pat
     assert run(["run", str(path)]) == 0
     with (tmp_path / "documents" / "a.jsonl").open("a") as out:
         out.write(json.dumps({"id": "new", "text": "four more words here"}) + "\n")
-    assert made_again(read_recipe(str(path)))["mix"] == "input 'a.jsonl' changed"
+    assert made_again(graph_of(read_recipe(str(path))))["mix"] == "input 'a.jsonl' changed"
     assert run(["run", str(path)]) == 2
     assert run(["run", str(path), "--overwrite"]) == 0
 
@@ -344,7 +307,7 @@ def test_one_tagger_more_replaces_nothing(recipe: Callable[..., Path]) -> None:
 
 
 def test_a_first_and_a_second_run_replace_nothing(recipe: Callable[..., Path]) -> None:
-    found = read_recipe(str(recipe(**STAGES)))
-    assert made_again(found) == {}
+    graph = graph_of(read_recipe(str(recipe(**STAGES))))
+    assert made_again(graph) == {}
     assert run(["run", str(recipe(**STAGES))]) == 0
-    assert made_again(found) == {}
+    assert made_again(graph) == {}

@@ -19,9 +19,9 @@ from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.shards import Piece, Shard
 from dolma.errors import ConfigError, did_you_mean
+from dolma.graph import corpus_of, reading_of
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile, JoinedRows, column_of
-from dolma.pipeline import dataset_of, reading_of
 
 _DOCUMENT = pa.schema(
     [
@@ -80,7 +80,7 @@ class Corpus:
             "on_error": on_error,
         }
         self._recipe: Recipe = make_recipe(values)
-        self._dataset: Dataset = dataset_of(self._recipe)
+        self._dataset: Dataset = corpus_of(self._recipe)
         self._reading: Reading = reading_of(self._recipe)
         self._shards: list[Shard] = self._dataset.shards()
         self._sets = self._found(sets)

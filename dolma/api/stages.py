@@ -9,22 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from dolma.api.log import LOGGER, LogReporter
-from dolma.config import (
-    DedupeConfig,
-    Fields,
-    MixConfig,
-    Recipe,
-    StatConfig,
-    TagConfig,
-    TokenizeConfig,
-    make_recipe,
-    read_recipe,
-)
+from dolma.config import Fields, Recipe, config_of, make_recipe, read_recipe
 from dolma.errors import ConfigError, did_you_mean
-from dolma.pipeline import Running, run_stage, write_recipe_beside
+from dolma.graph import node_of
+from dolma.pipeline import run_node, write_recipe_beside
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
-from dolma.training.config import TrainConfig
+from dolma.stages import PACKAGES, Node, Running
 
 if TYPE_CHECKING:
     from dolma.verification import Verification
@@ -33,15 +24,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Patterns = str | Sequence[str]
 Settings = Mapping[str, Any]
 
-_CONFIGS: dict[str, type[msgspec.Struct]] = {
-    "tag": TagConfig,
-    "dedupe": DedupeConfig,
-    "mix": MixConfig,
-    "tokenize": TokenizeConfig,
-    "train": TrainConfig,
-    "stat": StatConfig,
-}
-_OF_RECIPE = [name for name in Recipe.__struct_fields__ if name not in ("fields", "documents", *_CONFIGS)]
+_OF_RECIPE = [name for name in Recipe.__struct_fields__ if name not in ("fields", "documents", "stages", *PACKAGES)]
 _OF_RUN = [name for name in RunOptions.__struct_fields__ if name not in (*_OF_RECIPE, "progress")]
 
 
@@ -64,7 +47,7 @@ def _accepting(stage: str) -> Callable[[Function], Function]:
 
 def _settings_of(stage: str) -> dict[str, Any]:
     """The names that a stage takes, and their defaults; None where a default depends on something."""
-    structs: list[type[msgspec.Struct]] = [_CONFIGS[stage], Fields, Recipe, RunOptions]
+    structs: list[type[msgspec.Struct]] = [config_of(stage), Fields, Recipe, RunOptions]
     defaults: dict[str, Any] = {}
     for struct in structs:
         for field in msgspec.structs.fields(struct):
@@ -77,7 +60,7 @@ def _settings_of(stage: str) -> dict[str, Any]:
 
 def _argument(stage: str, struct: type, key: str) -> str:
     """What a key of a stage is called as an argument: `attributes` is the folder everywhere, `sets` are names."""
-    return "sets" if key == "attributes" and struct is _CONFIGS.get(stage) else key
+    return "sets" if key == "attributes" and struct is config_of(stage) else key
 
 
 @_accepting("tag")
@@ -202,22 +185,20 @@ def _run(stage: str, documents: Patterns | None, given: Settings, *, tokens: str
     if documents is not None:
         overrides["documents"] = _listed(documents)
     recipe = _recipe(given.get("recipe"), overrides)
-    if getattr(recipe, stage) is None:
+    if stage not in recipe.given:
         recipe = _recipe(given.get("recipe"), overrides | {stage: {}})
-    running = Running(options=_options(recipe, options), reporter=LogReporter(), tokens=tokens)
-    reports = [_checked(report, recipe) for report in run_stage(recipe, stage, running, output=output)]
+    node = node_of(recipe, stage, output=output, tokens=tokens)
+    running = Running(options=_options(recipe, options), reporter=LogReporter())
+    reports = [_checked(report, node, recipe) for report in run_node(node, running)]
     return reports[0] if len(reports) == 1 else reports
 
 
-def _checked(report: StageReport[Any], recipe: Recipe) -> StageReport[Any]:
+def _checked(report: StageReport[Any], node: Node, recipe: Recipe) -> StageReport[Any]:
     write_recipe_beside(recipe, report)
     for warning in report.warnings:
         LOGGER.warning("%s: %s", report.label, warning)
     report.check_skipped(recipe.max_errors)
-    if report.stage == "tag":
-        from dolma.taggers.tag import check_measured
-
-        check_measured(report, recipe.max_errors)
+    node.stage.accept(report, recipe.max_errors)
     return report
 
 
@@ -238,7 +219,7 @@ def _sorted(stage: str, given: Settings) -> tuple[dict[str, Any], dict[str, Any]
     """The arguments as keys of a recipe, and as options of the run; those that are None are left out."""
     overrides: dict[str, Any] = {}
     options: dict[str, Any] = {}
-    of_stage = {_argument(stage, _CONFIGS[stage], key): key for key in _CONFIGS[stage].__struct_fields__}
+    of_stage = {_argument(stage, config_of(stage), key): key for key in config_of(stage).__struct_fields__}
     for name, value in given.items():
         if value is None or name == "recipe":
             continue

@@ -18,7 +18,7 @@ from dolma.cli.options import (
     seed_option,
 )
 from dolma.cli.printing import say_warnings
-from dolma.cli.session import check_measured, recipe_of, run_stages, running_of, say_left_out
+from dolma.cli.session import recipe_of, run_stages, running_of, say_left_out
 from dolma.errors import ConfigError, OutputExistsError
 from dolma.printable import printable
 
@@ -32,6 +32,8 @@ dolma run configs/quickstart.yaml --status
 @click.command("run", cls=ManualCommand, example=EXAMPLE)
 @click.argument("recipe_path", metavar="[RECIPE]", required=False)
 @option("-o", "--output", section="Output", key="output", metavar="DIR", help="Folder for everything that is written.")
+@option("--from", "start", section="Stages", metavar="NAME", help="Run this stage and those that read what it writes.")
+@option("--only", section="Stages", metavar="NAME", multiple=True, help="Run this stage. Repeatable.")
 @input_options
 @recipe_options
 @bad_record_options
@@ -48,21 +50,28 @@ dolma run configs/quickstart.yaml --status
 @click.pass_context
 def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     """Go through all stages of a recipe, in order; only what changed runs again."""
-    from dolma.cli.terminal import show_plan, show_replaced, show_report, show_run, show_statuses, show_waiting
+    from dolma.cli.terminal import (
+        show_graph,
+        show_plan,
+        show_replaced,
+        show_report,
+        show_run,
+        show_statuses,
+        show_waiting,
+    )
+    from dolma.graph import corpus_of, graph_of
     from dolma.pipeline import (
-        KEPT,
         check,
-        check_first_pass,
-        dataset_of,
+        check_corpus,
+        chosen_of,
         doubts,
-        folder_of,
         made_again,
-        plan_stage,
-        stages_of,
+        plan_node,
         waits_for,
         write_recipe,
         writes_within_output,
     )
+    from dolma.stages import PACKAGES
 
     if ctx.params["as_json"] and not ctx.params["status"]:
         raise ConfigError("`--json` prints a status\n  add `--status`, or leave `--json` out")
@@ -76,27 +85,32 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     if not (ctx.params["config"] or (ctx.obj or {}).get("config") or overrides_of(ctx)):
         raise ConfigError("no recipe given\n  name one: `dolma run configs/quickstart.yaml`")
     recipe = recipe_of(ctx)
-    stages = stages_of(recipe)
-    if not stages:
-        raise ConfigError("the recipe has no stage\n  it needs one of tag, dedupe, mix, tokenize, train, stat")
+    graph = graph_of(recipe)
+    if not len(graph):
+        raise ConfigError(f"the recipe has no stage\n  it needs one of {', '.join(PACKAGES)}")
     if recipe.output is None:
         raise ConfigError("the recipe names no output folder\n  add `output: runs/name`, or give `--output DIR`")
     if ctx.params["status"]:
         folders = [recipe.output, *([] if recipe.attributes is None else [recipe.attributes])]
         show_statuses(folders, as_json=ctx.params["as_json"])
         return
-    check(recipe)
+    check(graph)
     if recipe.documents:
-        say_left_out(dataset_of(recipe))
-    say_warnings(doubts(recipe))
-    again = [f"{stage}, {folder_of(recipe, stage)}: {why}" for stage, why in made_again(recipe).items()]
+        say_left_out(corpus_of(recipe))
+    say_warnings(doubts(graph))
+    chosen = chosen_of(graph, start=ctx.params["start"], only=ctx.params["only"])
+    if len(chosen) < len(graph):
+        stale = {name: why for name, why in made_again(graph).items() if name not in chosen}
+        say_warnings([f"{name} does not run, and is not up to date: {why}" for name, why in stale.items()])
+    again = [f"{name}, {graph[name].folder}: {why}" for name, why in made_again(chosen).items()]
     if ctx.params["dry_run"]:
         show_replaced(again)
-        for stage in stages:
-            if before := waits_for(recipe, stage):
-                show_waiting(stage, before)
+        show_graph(graph)
+        for node in chosen:
+            if before := waits_for(graph, node):
+                show_waiting(node, before)
             else:
-                show_plan(stage, plan_stage(recipe, stage))
+                show_plan(node, plan_node(node))
         return
     if again and not ctx.params["overwrite"]:
         raise OutputExistsError(
@@ -106,13 +120,14 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         )
     show_replaced(again)
     ours = write_recipe(recipe)
-    reports = []
-    for stage in stages:
-        running = running_of(ctx, recipe, overwrite=ours and stage not in KEPT and writes_within_output(recipe, stage))
-        for report in run_stages(recipe, stage, running):
-            reports.append(report)
+    done = []
+    for node in chosen:
+        running = running_of(ctx, recipe, overwrite=ours and not node.stage.kept and writes_within_output(node))
+        for report in run_stages(node, running):
+            done.append((node, report))
             show_report(report, brief=True)
             report.check_skipped(recipe.max_errors)
-            check_first_pass(recipe, report)
-    show_run(recipe, reports)
-    check_measured(reports, recipe)
+            check_corpus(graph, node, report)
+    show_run(recipe, done)
+    for node, report in done:
+        node.stage.accept(report, recipe.max_errors)

@@ -19,8 +19,8 @@ from dolma.errors import ConfigError
 
 if TYPE_CHECKING:
     from dolma.data.dataset import Dataset
-    from dolma.pipeline import Running
     from dolma.runner.report import StageReport
+    from dolma.stages import Node, Running
 
 
 def recipe_of(ctx: click.Context, overrides: dict[str, Any] | None = None) -> Recipe:
@@ -40,7 +40,7 @@ def recipe_of(ctx: click.Context, overrides: dict[str, Any] | None = None) -> Re
 def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -> Running:
     """How this command runs its stages."""
     from dolma.cli.terminal import reporter_for
-    from dolma.pipeline import Running
+    from dolma.stages import Running
     from dolma.runner.options import RunOptions, bytes_of
 
     params = ctx.params
@@ -60,42 +60,42 @@ def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -
         max_memory=bytes_of(params["max_memory"]) if params.get("max_memory") else None,
     )
     reporter = reporter_for(params.get("progress"))
-    return Running(options=options, reporter=reporter, on_step=reporter.on_step, tokens=params.get("tokens"))
+    return Running(options=options, reporter=reporter, on_step=reporter.on_step)
 
 
-def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) -> None:
+def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -> None:
     """Run one stage as its own command: `--output` is the stage's folder, otherwise the recipe's.
 
     `section` are the options that the stage cannot do without.
     """
     from dolma.cli.terminal import show_json, show_plan, show_preview, show_profile, show_report
-    from dolma.pipeline import input_of, plan_stage, preview_mix, write_recipe_beside
+    from dolma.graph import node_of
+    from dolma.pipeline import plan_node, write_recipe_beside
+    from dolma.stages import find_stage
 
     overrides = overrides_of(ctx)
     given_output = overrides.pop("output", None)
     recipe = recipe_of(ctx, overrides)
-    if getattr(recipe, stage) is None and stage in ("dedupe", "stat"):
-        recipe = recipe_of(ctx, overrides | {f"{stage}": {}})  # all of their settings have defaults
-    if getattr(recipe, stage) is None:
-        wanted = [flag for flag in section if not _is_given(ctx, flag)]
-        raise ConfigError(
-            f"nothing says what to {stage}\n  give {' and '.join(wanted)}, or `-c` a recipe with `{stage}:`"
-        )
+    if name not in recipe.given and find_stage(name).bare and not recipe.stages:
+        recipe = recipe_of(ctx, overrides | {name: {}})
+    if name not in recipe.given:
+        raise _nothing_to_do(ctx, recipe, name, section)
+    node = node_of(recipe, name, output=given_output, tokens=ctx.params.get("tokens"))
     running = running_of(ctx, recipe)
-    if stage != "train":
-        say_left_out(input_of(recipe, stage, output=given_output))
+    if "documents" in node.stage.reads:
+        say_left_out(node.dataset)
     if ctx.params.get("dry_run"):
-        with beginning(stage, running):
-            plan = plan_stage(recipe, stage, output=given_output)
-            preview = preview_mix(recipe, running) if stage == "mix" else None
+        with beginning(node, running):
+            plan = plan_node(node)
+            preview = node.stage.preview(node, running) if node.stage.preview is not None else None
         if ctx.params.get("as_json"):
             show_json({"plan": plan} | ({"preview": preview} if preview is not None else {}))
             return
-        show_plan(stage, plan)
+        show_plan(node, plan)
         if preview is not None:
             show_preview(preview)
         return
-    for report in run_stages(recipe, stage, running, output=given_output):
+    for report in run_stages(node, running):
         if os.environ.get("RANK", "0") != "0":
             continue  # started by torchrun: the first process speaks for all
         write_recipe_beside(recipe, report)
@@ -106,7 +106,17 @@ def run_command(ctx: click.Context, stage: str, *, section: Sequence[str] = ()) 
             if ctx.params.get("profile"):
                 show_profile(report.details.profile)
         report.check_skipped(recipe.max_errors)
-        check_measured([report], recipe)
+        node.stage.accept(report, recipe.max_errors)
+
+
+def _nothing_to_do(ctx: click.Context, recipe: Recipe, name: str, section: Sequence[str]) -> ConfigError:
+    if recipe.stages:
+        return ConfigError(
+            f"the stages of this recipe have names, and `dolma {name}` runs none of them"
+            f"\n  run one by its name: `dolma run RECIPE --only {next(iter(recipe.stages))}`"
+        )
+    wanted = [flag for flag in section if not _is_given(ctx, flag)]
+    return ConfigError(f"nothing says what to {name}\n  give {' and '.join(wanted)}, or `-c` a recipe with `{name}:`")
 
 
 def _is_given(ctx: click.Context, flag: str) -> bool:
@@ -122,61 +132,36 @@ def say_left_out(dataset: Dataset) -> None:
         say(f"left out: {said}", err=True)
 
 
-_BEGINNING = {
-    "tag": "loading taggers, looking at the documents",
-    "dedupe": "looking at the documents",
-    "mix": "checking rules, looking at documents and attributes",
-    "tokenize": "loading the tokenizer, looking at the documents",
-    "train": "loading torch, looking at the token shards",
-    "stat": "looking at documents and attributes",
-}
-
-
 @contextmanager
-def beginning(stage: str, running: Running) -> Iterator[None]:
+def beginning(node: Node, running: Running) -> Iterator[None]:
     """While entered, and until there is progress to show, the terminal shows what the stage begins with."""
     assert running.reporter is not None
-    running.reporter.doing(f"{stage}: {_BEGINNING[stage]} ...")
+    running.reporter.doing(f"{node.label}: {node.stage.beginning} ...")
     try:
         yield
     finally:
         running.reporter.finish()
 
 
-def run_stages(
-    recipe: Recipe, stage: str, running: Running, *, output: str | None = None
-) -> Iterator[StageReport[Any]]:
-    """`pipeline.run_stage`, with training ending well at the first Ctrl-C or SIGTERM.
+def run_stages(node: Node, running: Running) -> Iterator[StageReport[Any]]:
+    """`pipeline.run_node`; a stage that can stop ends well at the first Ctrl-C or SIGTERM.
 
     Raises:
-        KeyboardInterrupt: training was stopped so; what it had done is saved.
+        KeyboardInterrupt: it was stopped so; what it had done is saved.
     """
-    from dolma.pipeline import run_stage
+    from dolma.pipeline import run_node
 
-    if stage != "train":
-        with beginning(stage, running):
-            coming = run_stage(recipe, stage, running, output=output)
+    if not node.stage.stops:
+        with beginning(node, running):
+            coming = run_node(node, running)
             first = list(islice(coming, 1))
         yield from first
         yield from coming
         return
-    with StopOnSignal(note="stopping after this step; once more stops at once") as stop, beginning(stage, running):
-        reports = list(run_stage(recipe, stage, replace(running, stop=stop), output=output))
+    with StopOnSignal(note="stopping after this step; once more stops at once") as stop, beginning(node, running):
+        reports = list(run_node(node, replace(running, stop=stop)))
     for report in reports:
         if report.stopped:
             say(f"{report.label}: {report.stopped}")
             raise KeyboardInterrupt
         yield report
-
-
-def check_measured(reports: Sequence[StageReport[Any]], recipe: Recipe) -> None:
-    """Return when taggers failed on no more documents than the recipe allows.
-
-    Raises:
-        UnmeasuredError: they did.
-    """
-    from dolma.taggers import tag
-
-    for report in reports:
-        if report.stage == "tag":
-            tag.check_measured(report, recipe.max_errors)

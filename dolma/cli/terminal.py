@@ -16,11 +16,10 @@ from dolma.cli.tables import print_table
 
 if TYPE_CHECKING:
     from dolma.config import Recipe
-    from dolma.doctor import Finding
-    from dolma.mixers.notes import MixNotes
-    from dolma.runner.ledger import Ledger
-    from dolma.runner.report import StageReport
-    from dolma.stats.statistics import Statistics
+    from dolma.graph import Graph
+    from dolma.requirements import Finding
+    from dolma.runner.report import StageReport, Table
+    from dolma.stages import Node
     from dolma.taggers.catalogue import Entry
     from dolma.taggers.profile import Profile
     from dolma.training.evaluate import Evaluation
@@ -143,9 +142,9 @@ _OF_A_FILE = ("input", "output", "bytes")
 _LISTED = 6
 
 
-def show_plan(stage: str, rows: list[dict[str, Any]]) -> None:
+def show_plan(node: Node, rows: list[dict[str, Any]]) -> None:
     """The plan of a stage, files that are treated alike in one row; nothing was touched."""
-    title = f"{stage}: plan"
+    title = f"{node.label}: plan"
     if len(rows) == 1 and len(rows[0]) > _WIDEST_PLAN:
         print_table(["setting", "value"], list(rows[0].items()), title=title)
         return
@@ -228,40 +227,44 @@ def show_statuses(folders: Sequence[str], *, as_json: bool) -> None:
         print_table(headers, rows, title=f"{status.stage}, by shard")
 
 
-def show_waiting(stage: str, before: list[str]) -> None:
+def show_graph(graph: Graph) -> None:
+    """The stages of a recipe as a tree: what each reads is below it."""
+    say(*graph.draw(), "")
+
+
+def show_waiting(node: Node, before: list[str]) -> None:
     """A stage of a run whose plan cannot be made yet."""
-    say(f"{stage}: planned when {' and '.join(before)} {'is' if len(before) == 1 else 'are'} done", "")
+    say(f"{node.label}: planned when {' and '.join(before)} {'is' if len(before) == 1 else 'are'} done", "")
 
 
-def show_preview(preview: StageReport[MixNotes]) -> None:
-    """What a mix would drop and keep; nothing was written."""
+def show_preview(preview: StageReport[Any]) -> None:
+    """What a stage would do; nothing was written."""
     say_warnings(preview.warnings)
-    show_ledger(preview.ledger, rules=preview.details.rules)
-    show_waterfall(preview.details)
+    _show_tables(preview)
 
 
 def show_report(report: StageReport[Any], *, brief: bool = False) -> None:
-    """What a stage did: one line, and its details unless `brief`."""
+    """What a stage did: one line, and its tables unless `brief`."""
     say(str(report), *report.remarks)
     say_warnings(report.warnings)
-    if not brief:
-        _show_details(report)
+    if brief:
+        return
+    _show_tables(report)
+    if failed := report.ledger.failed:
+        rows = [(record.file, record.line, record.reason) for record in failed[:10]]
+        print_table(["file", "line", "reason"], rows, title="bad records (first ten)")
 
 
-def _show_details(report: StageReport[Any]) -> None:
-    ledger = report.ledger
-    if report.stage == "stat":
-        show_statistics(report.details)
-    if report.stage in ("mix", "tokenize"):
-        show_ledger(ledger, rules=report.details.rules if report.stage == "mix" else ())
-    if report.stage == "mix":
-        show_waterfall(report.details)
-    if ledger.failed:
-        print_table(
-            ["file", "line", "reason"],
-            [(f.file, f.line, f.reason) for f in ledger.failed[:10]],
-            title="bad records (first ten)",
-        )
+def _show_tables(report: StageReport[Any]) -> None:
+    from dolma.stages import find_stage
+
+    for table in find_stage(report.stage).show(report):
+        show_table(table)
+
+
+def show_table(table: Table) -> None:
+    """A table under its title."""
+    print_table(table.headers, table.rows, title=table.title, grouped=table.grouped)
 
 
 def show_profile(profile: Profile | None) -> None:
@@ -287,43 +290,6 @@ def show_profile(profile: Profile | None) -> None:
     )
 
 
-def show_ledger(ledger: Ledger, *, rules: Sequence[str] = ()) -> None:
-    """Documents and bytes in, dropped by reason, and out, per source; `rules` in their order, whatever they drop."""
-    rows: list[Sequence[Any]] = []
-    for source, account in sorted(ledger.accounts.items()):
-        rows.append((source, "in", account.taken.documents, account.taken.bytes, account.taken.tokens))
-        for reason, tally in account.drops(rules):
-            rows.append((source, f"- {reason}", tally.documents, tally.bytes, tally.tokens))
-        if account.failed:
-            rows.append((source, "- bad record", account.failed, "", ""))
-        rows.append((source, "out", account.out.documents, account.out.bytes, account.out.tokens))
-    if not any(row[4] for row in rows):
-        rows = [row[:4] for row in rows]
-    print_table(
-        ["source", "", "documents", "bytes", "tokens"][: len(rows[0]) if rows else 4],
-        rows,
-        title="ledger",
-        grouped=True,
-    )
-
-
-def show_waterfall(notes: MixNotes) -> None:
-    """What each rule drops first, in all and alone, in their order; then what sampled sources came to."""
-    from dolma.mixers.waterfall import plain_rows
-
-    keys = ("rule", "source", "documents", "bytes", "total", "alone", "samples")
-    rows = [[row[key] for key in keys] for row in plain_rows(notes.waterfall)]
-    if rows:
-        headers = ["rule", "source", "drops first", "bytes", "drops in all", "alone", "for example"]
-        print_table(headers, rows, title="rules")
-    if notes.shares:
-        headers = list(notes.shares[0].__struct_fields__)
-        print_table(headers, [[getattr(row, key) for key in headers] for row in notes.shares], title="sources")
-
-
-_DESCRIBED = ("attribute", "source", "count", "missing", "mean", "min", "q0.05", "q0.5", "q0.95", "max", "histogram")
-
-
 def show_json(report: Any) -> None:
     """A report as JSON, nothing else."""
     if hasattr(report, "to_json"):
@@ -332,50 +298,51 @@ def show_json(report: Any) -> None:
         _show_struct(report)
 
 
-def show_statistics(found: Statistics) -> None:
-    """What was read per source, what token shards hold per source, then every attribute."""
-    for title, counted in (("documents", found.table()), ("token shards", found.token_table())):
-        if counted:
-            print_table(list(counted[0]), [list(row.values()) for row in counted], title=title)
-    described = [row for row in found.attribute_table() if row.get("count") or not row["attribute"].endswith(".error")]
-    if described:
-        rows = [[_described(row, key) for key in _DESCRIBED] for row in described]
-        print_table(_DESCRIBED, rows, title="attributes", grouped=True)
-
-
-def _described(row: dict[str, Any], key: str) -> Any:
-    if key == "histogram" and "top" in row:
-        return ", ".join(f"{value[:24]} {count:,}" for value, count in list(row["top"].items())[:3])
-    return row.get(key, "")
-
-
 # --- a whole run -----------------------------------------------------------------------------------------------------
 
 
-def show_run(recipe: Recipe, reports: list[StageReport[Any]]) -> None:
+def show_run(recipe: Recipe, done: Sequence[tuple[Node, StageReport[Any]]]) -> None:
     """The end of `dolma run`: the ledger from raw documents to tokens, the loss, a sample, and what lies where."""
-    if all(report.complete_before for report in reports):
+    if all(report.complete_before for _, report in done):
         say("", "nothing to do: every stage is complete and its settings and inputs are unchanged")
-    by_stage = {report.stage: report for report in reports}
-    _show_whole_ledger(by_stage)
-    if "train" in by_stage:
-        _show_training(recipe, by_stage["train"])
+    reports = {node.name: (node, report) for node, report in done}
+    for node, _ in done:
+        if node.stage.writes == "tokens" or (node.stage.writes == "documents" and not _read(node, done)):
+            _show_whole_ledger(_chain(node, reports))
+    for node, report in done:
+        if lines := list(node.stage.ending(node, report)):
+            say("", *lines)
+            say_warnings(report.warnings)
     say("")
-    for report in reports:
+    for _, report in done:
         say(f"{report.name + ':':<14} {report.folder}")
     say(f"{'recipe:':<14} {recipe.output}/recipe.yaml")
 
 
-def _show_whole_ledger(by_stage: dict[str, StageReport[Any]]) -> None:
-    ledgers = {stage: report.ledger for stage, report in by_stage.items() if stage in ("mix", "tokenize")}
-    if not ledgers:
-        return
-    first = ledgers.get("mix", ledgers.get("tokenize"))
-    tokenized = ledgers.get("tokenize")
-    assert first is not None
-    rules = by_stage["mix"].details.rules if "mix" in by_stage else ()
+_Done = tuple["Node", "StageReport[Any]"]
+
+
+def _read(node: Node, done: Sequence[_Done]) -> bool:
+    """Whether another stage of the run has read its documents and gone on with them."""
+    return any(node.name in other.reads and other.stage.writes in ("documents", "tokens") for other, _ in done)
+
+
+def _chain(node: Node, reports: dict[str, _Done]) -> list[_Done]:
+    """The stages by which documents have come to this one, if each has them from one other; and this one."""
+    trail = [reports[node.name]]
+    while True:
+        names = [name for name in trail[0][0].reads if name in reports and reports[name][0].stage.writes == "documents"]
+        if len(names) != 1:
+            return trail
+        trail.insert(0, reports[names[0]])
+
+
+def _show_whole_ledger(trail: Sequence[_Done]) -> None:
+    """From the documents that the first stage took to what the last one wrote, per source."""
+    mixes = [(node, report) for node, report in trail if node.stage.writes == "documents"] or trail
+    tokenized = trail[-1][1].ledger if trail[-1][0].stage.writes == "tokens" else None
     rows: list[Sequence[Any]] = []
-    for source, account in sorted(first.accounts.items()):
+    for source in sorted(mixes[0][1].ledger.accounts):
         encoded = tokenized.accounts.get(source) if tokenized is not None else None
         rate = encoded.out.bytes / encoded.out.tokens if encoded is not None and encoded.out.tokens else None
 
@@ -383,36 +350,22 @@ def _show_whole_ledger(by_stage: dict[str, StageReport[Any]]) -> None:
             estimate = f"~{tally.bytes / rate:,.0f}" if rate else "-"
             return (source, label, tally.documents, tally.bytes, estimate)
 
-        rows.append(line("in", account.taken))
-        rows.extend(line(f"- {reason}", tally) for reason, tally in account.drops(rules))
-        if account.failed:
-            rows.append((source, "- bad record", account.failed, "", "-"))
-        if account.written != account.out:
-            rows.append(line("out, once each", account.out))
+        accounts = [(node, report, report.ledger.account(source)) for node, report in mixes]
+        rows.append(line("in", accounts[0][2].taken))
+        for node, report, account in accounts:
+            by = f"{node.name}: " if len(mixes) > 1 else ""
+            rows.extend(line(f"- {by}{reason}", tally) for reason, tally in account.drops(report.reasons))
+            if account.failed:
+                rows.append((source, f"- {by}bad record", account.failed, "", "-"))
+            if account.written != account.out:
+                rows.append(line(f"{by}out, once each", account.out))
         if encoded is not None:
             rows.append((source, "out", encoded.out.documents, encoded.out.bytes, f"{encoded.out.tokens:,}"))
         else:
-            rows.append(line("out", account.written))
+            rows.append(line("out", accounts[-1][2].written))
     print_table(["source", "", "documents", "bytes", "tokens"], rows, title="ledger", grouped=True)
     if tokenized is not None:
         say("~ tokens of text that was not encoded, from the source's bytes per token")
-
-
-def _show_training(recipe: Recipe, training: StageReport[Any]) -> None:
-    report = training.details
-    say("", f"loss: {report.first_loss:.3f} at the start, {report.last_loss:.3f} after {report.steps:,} steps")
-    say_warnings(report.warnings)
-    if recipe.tokenize is not None and recipe.train is not None:
-        from dolma.training import generate_text
-
-        text = generate_text(
-            report.checkpoint,
-            recipe.tokenize.tokenizer,
-            recipe.train.prompt,
-            max_tokens=recipe.train.sample_tokens,
-            seed=recipe.train.seed,
-        )
-        say(f"sample: {text!r}")
 
 
 def show_training_plan(plan: TrainPlan, *, as_json: bool) -> None:

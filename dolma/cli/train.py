@@ -76,14 +76,14 @@ def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: 
     """Print what a recipe would train on, for how long, at which rates, and what that needs. Works without torch."""
     from dolma.cli.terminal import show_training_plan
     from dolma.config import read_recipe
-    from dolma.pipeline import folder_of
+    from dolma.graph import graph_of
     from dolma.training.plan import plan_training
 
-    read = read_recipe(recipe, {})
-    if read.train is None:
+    trains = [node for node in graph_of(read_recipe(recipe, {})) if node.stage.writes == "checkpoints"]
+    if not trains:
         raise ConfigError(f"{printable(recipe)} has no `train:`")
-    folder = tokens or (folder_of(read, "tokenize") if read.tokenize is not None else None)
-    found = plan_training(read.train, tokens=folder, devices=devices, peak_flops=peak_flops, mfu=mfu)
+    folders = [tokens] if tokens is not None else list(trains[0].tokens if trains[0].reads else ())
+    found = plan_training(trains[0].config, tokens=folders, devices=devices, peak_flops=peak_flops, mfu=mfu)
     show_training_plan(found, as_json=as_json)
 
 

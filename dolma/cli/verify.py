@@ -27,11 +27,11 @@ def command(ctx: click.Context, folders: tuple[str, ...], **_: Any) -> None:
     With documents (by recipe or `--documents`) the ids of every attribute file are compared with theirs too.
     """
     from dolma.cli.terminal import show_verification
-    from dolma.pipeline import dataset_of
+    from dolma.graph import corpus_of
     from dolma.verification import verify
 
     recipe = recipe_of(ctx)
-    say_left_out(dataset_of(recipe))
+    say_left_out(corpus_of(recipe))
     result = verify(list(folders), recipe)
     show_verification(result)
     if result.problems:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dolma.data import discovery, streams
 from dolma.data.formats.table import format_of
@@ -30,12 +30,14 @@ _DOCUMENTS = "documents"
 class Dataset:
     """Documents by pattern, and where their attributes lie (None: beside each `documents` folder).
 
+    Attributes are written there, and found there and in the folders `further`.
     `exclude` and `outputs` are those of `discovery.find`. Files longer than `piece_bytes` on disk are read in pieces,
     by a task each.
     """
 
     documents: tuple[str, ...]
     attributes: str | None = None
+    further: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     piece_bytes: int = PIECE_BYTES
@@ -109,7 +111,7 @@ class Dataset:
             ConfigError: the path has no `documents` folder to lie beside, and no attributes folder was given.
         """
         if self.attributes is not None:
-            return streams.join(self.attributes, name)
+            return self._set_folder(name, self.attributes)
         if not shard.inner:
             parent = os.path.dirname(os.path.dirname(shard.path)) or "."
             tried = streams.join(parent, "attributes", name)
@@ -132,7 +134,7 @@ class Dataset:
         """
         if self.attributes is None:
             return [Place(folder=self.attribute_folder(name, shard), name=shard.inner) for shard in shards]
-        folder = streams.join(self.attributes, name)
+        folder = self._set_folder(name, self.attributes)
         root = root_of(folder, shards, self.base)
         note = note_of(folder, root)
         places = [Place(folder=folder, name=name_below(names_of(shard.path), root), root=note) for shard in shards]
@@ -147,10 +149,28 @@ class Dataset:
         return places
 
     def attribute_names(self, shards: list[Shard] | None = None) -> list[str]:
-        """The attributes found on disk for any of the shards, sorted."""
+        """The attributes found on disk for any of the shards, sorted.
+
+        Raises:
+            ConfigError: two folders have attributes of one name.
+        """
         shards = self.shards() if shards is None else shards
-        homes = {os.path.dirname(self.attribute_folder("x", shard)) for shard in shards}
-        return sorted({name for home in homes for name in _folders(home)})
+        alone = replace(self, further=())
+        homes = {os.path.dirname(alone.attribute_folder("x", shard)) for shard in shards}
+        names = {name for home in homes for name in _folders(home)}
+        for home in self.further:
+            if twice := sorted(names & _folders(home)):
+                raise ConfigError(
+                    f"attributes {twice[0]!r} are in {printable(home)} and in another folder of attributes"
+                    "\n  leave one of them out, or give the set another name"
+                )
+            names |= _folders(home)
+        return sorted(names)
+
+    def _set_folder(self, name: str, first: str) -> str:
+        """The folder of an attribute set: of several that may have it the one that has."""
+        folders = [streams.join(home, name) for home in (first, *self.further)]
+        return next((folder for folder in folders if self.further and streams.list_files(folder)), folders[0])
 
 
 def _check_name(path: str, name: str) -> None:

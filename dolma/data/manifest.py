@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import msgspec
@@ -107,6 +108,13 @@ def manifest_of(
         ledger=ledger,
         notes=notes,
     )
+
+
+def differences(where: str, **pairs: tuple[Any, Any]) -> Iterator[str]:
+    """Ends of sentences about what a manifest says otherwise than `where`, by what is compared: (here, there)."""
+    for key, (here, there) in pairs.items():
+        if here != there:
+            yield f"its {key} is {here!r}, {where} has {there!r}"
 
 
 def read_manifest(folder: str) -> Manifest | None:

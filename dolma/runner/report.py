@@ -15,9 +15,6 @@ from dolma.runner.ledger import Ledger
 if TYPE_CHECKING:
     import pandas as pd
 
-if TYPE_CHECKING:
-    pass
-
 D = TypeVar("D")
 E = TypeVar("E")
 
@@ -33,9 +30,9 @@ _REPAIRS = {
 class StageReport(Generic[D]):
     """What a stage did. `outputs` and `bytes` count files and their size.
 
-    `folder` is where they are, "" where nothing stays. `remarks` and `warnings` are lines for a person. `done` says
-    what came of it where the ledger does not, `stopped` how far it came where a signal has ended it. `details` is what
-    only this stage has to say.
+    `folder` is where they are, "" where nothing stays. `remarks` and `warnings` are lines for a person. `reasons` are
+    those of dropping documents that are shown in this order, whatever they drop. `done` says what came of it where the
+    ledger does not, `stopped` how far it came where a signal has ended it. `details` is what only it has to say.
     """
 
     stage: str
@@ -48,6 +45,7 @@ class StageReport(Generic[D]):
     bytes: int = 0
     remarks: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    reasons: Sequence[str] = ()
     done: str = ""
     stopped: str = ""
     details: D
@@ -157,3 +155,19 @@ class Table:
     def of(cls, title: str, rows: Sequence[dict[str, Any]]) -> Table:
         """The table of rows that all have the same keys, of which there is at least one."""
         return cls(title=title, headers=list(rows[0]), rows=[list(row.values()) for row in rows])
+
+
+def ledger_table(ledger: Ledger, *, rules: Sequence[str] = ()) -> Table:
+    """Documents and bytes in, dropped by reason, and out, per source; `rules` in their order, whatever they drop."""
+    rows: list[Sequence[Any]] = []
+    for source, account in sorted(ledger.accounts.items()):
+        rows.append((source, "in", account.taken.documents, account.taken.bytes, account.taken.tokens))
+        for reason, tally in account.drops(rules):
+            rows.append((source, f"- {reason}", tally.documents, tally.bytes, tally.tokens))
+        if account.failed:
+            rows.append((source, "- bad record", account.failed, "", ""))
+        rows.append((source, "out", account.out.documents, account.out.bytes, account.out.tokens))
+    headers = ["source", "", "documents", "bytes", "tokens"]
+    if not any(row[4] for row in rows):
+        rows, headers = [row[:4] for row in rows], headers[:4]
+    return Table(title="ledger", headers=headers, rows=rows, grouped=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 
+from dolma.runner.report import Table
 from dolma.stats.numbers import NumberSummary, bar
 
 
@@ -143,3 +145,23 @@ def _number_row(attribute: str, source: str, summary: NumberSummary) -> dict[str
         "max": summary.max,
         "histogram": bar(summary.counts),
     }
+
+
+_DESCRIBED = ("attribute", "source", "count", "missing", "mean", "min", "q0.05", "q0.5", "q0.95", "max", "histogram")
+
+
+def tables(found: Statistics) -> Iterator[Table]:
+    """What was read per source, what token shards hold per source, then every attribute."""
+    for title, counted in (("documents", found.table()), ("token shards", found.token_table())):
+        if counted:
+            yield Table.of(title, counted)
+    described = [row for row in found.attribute_table() if row.get("count") or not row["attribute"].endswith(".error")]
+    if described:
+        rows = [[_shown(row, key) for key in _DESCRIBED] for row in described]
+        yield Table(title="attributes", headers=_DESCRIBED, rows=rows, grouped=True)
+
+
+def _shown(row: dict[str, Any], key: str) -> Any:
+    if key == "histogram" and "top" in row:
+        return ", ".join(f"{value[:24]} {count:,}" for value, count in list(row["top"].items())[:3])
+    return row.get(key, "")

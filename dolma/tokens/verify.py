@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dolma.config import TokenizeConfig
 from dolma.data import streams
+from dolma.data.manifest import Manifest, differences
 from dolma.data.tokens import (
     TokenManifest,
     TokenShardInfo,
@@ -18,7 +20,9 @@ from dolma.data.tokens import (
     read_token_manifest,
     rows_path,
 )
-from dolma.errors import DataError
+from dolma.errors import ConfigError, DataError
+from dolma.runner.ledger import Ledger
+from dolma.tokens.tokenizer import read_facts
 
 _TOGETHER = 1 << 24  # ids looked at together
 
@@ -91,3 +95,40 @@ def _check_rows(
         if id is not None and np.any(ids[at] != id):
             i = int(np.argmax(ids[at] != id))
             yield f"{path}: document {rows['id'][i].as_py()!r} (row {i + 1}) does not {which} with token {id}"
+
+
+def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
+    """What of a manifest, `tokens.json` and the tokenizer beside it does not fit."""
+    tokens, config, out = read_token_manifest(folder), manifest.config, ledger.total().out
+    yield from differences(
+        "tokens.json",
+        shards=(
+            sorted(out.path for out in manifest.outputs if out.path.endswith(".npy")),
+            sorted(shard.path for shard in tokens.shards),
+        ),
+        tokenizer=(config["tokenizer_sha256"], tokens.tokenizer_sha256),
+        dtype=(config["dtype"], tokens.dtype),
+        shuffle=(config["shuffle"], tokens.shuffle),
+        seed=(config["seed"] or 0, tokens.seed),
+        allow_special_tokens=(config["allow_special_tokens"], tokens.special_tokens_allowed),
+    )
+    yield from differences(
+        "tokens.json",
+        **{
+            "number of tokens in the ledger": (out.tokens, tokens.tokens),
+            "number of documents in the ledger": (out.documents, sum(shard.documents for shard in tokens.shards)),
+        },
+    )
+    yield from _of_tokenizer(streams.join(folder, tokens.tokenizer), config, tokens)
+
+
+def _of_tokenizer(path: str, config: dict[str, Any], tokens: TokenManifest) -> Iterator[str]:
+    try:
+        facts = read_facts(TokenizeConfig(tokenizer=path, eos=config["eos"], bos=config["bos"], dtype=config["dtype"]))
+    except ConfigError as error:
+        yield str(error).split("\n")[0]
+        return
+    said = {key: getattr(tokens, key) for key in ("vocab_size", "eos_id", "bos_id", "pad_id")}
+    for key, value in {"sha256": tokens.tokenizer_sha256, **said}.items():
+        if getattr(facts, key) != value:
+            yield f"tokens.json says that {key} is {value!r}, of {tokens.tokenizer} it is {getattr(facts, key)!r}"

@@ -30,7 +30,6 @@ def test_a_report_reads_as_one_line(report: StageReport[dict[str, int]]) -> None
     ("changes", "line"),
     [
         ({"complete_before": True}, "tag: nothing to do, out is complete and unchanged"),
-        ({"waiting": 2}, "tag: this part is done; 2 tasks wait for the other shards"),
         ({"done": "8 steps"}, "tag: 8 steps"),
         ({"folder": ""}, "tag: 3 documents in, 3 out"),
         ({"name": "page", "done": "all"}, "tag page: all"),

@@ -1,0 +1,29 @@
+"""Check a finished mix: rows of its files, and whether ledger, documents and rows fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dolma.data.formats.table import format_of
+from dolma.data.manifest import Manifest, OutputFile, differences
+from dolma.runner.attribute_sets import count_rows as count_provenance
+from dolma.runner.ledger import Ledger
+
+
+def count_rows(out: OutputFile, path: str) -> int:
+    """The documents of a file, or its provenance rows."""
+    return count_provenance(out, path) if out.path.startswith("rows/") else format_of(path).count(path)
+
+
+def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
+    """What of a manifest and its files does not fit."""
+    total = ledger.total()
+    for place in ("documents/", "rows/"):
+        n_rows = sum(out.rows for out in manifest.outputs if out.path.startswith(place))
+        yield from differences(place, **{"number of documents in the ledger": (total.written.documents, n_rows)})
+    sizes = {out.path: out.rows for out in manifest.outputs}
+    suffix = manifest.config["format"]
+    for path in filter(lambda path: path.startswith("documents/"), sizes):
+        rows = f"rows/{path.removeprefix('documents/').removesuffix(suffix)}.parquet"
+        if sizes.get(rows) != sizes[path]:
+            yield f"{path} has {sizes[path]:,} documents, {rows} has {sizes.get(rows, 'no')} rows"
