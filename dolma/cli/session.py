@@ -40,8 +40,8 @@ def recipe_of(ctx: click.Context, overrides: dict[str, Any] | None = None) -> Re
 def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -> Running:
     """How this command runs its stages."""
     from dolma.cli.terminal import reporter_for
-    from dolma.stages import Running
     from dolma.runner.options import RunOptions, bytes_of
+    from dolma.stages import Running
 
     params = ctx.params
     options = RunOptions(
