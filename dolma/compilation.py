@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import msgspec
 
-from dolma.config import Recipe, make_recipe
+from dolma.config import NamedStage, Recipe, make_recipe
 from dolma.data import streams
 from dolma.errors import DolmaError
-from dolma.pipeline import Running, run_stage, stages_of
+from dolma.graph import graph_of
+from dolma.pipeline import run_node
 from dolma.runner.compiling import METADATA, TEXTS
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
+from dolma.stages import Node, Running
 
 CACHE = "NUMBA_CACHE_DIR"
 """The environment variable that says where compiled code is kept."""
@@ -59,17 +62,36 @@ def compile_ahead(recipe: Recipe, *, reporter: Reporter | None = None) -> Iterat
             output=os.path.join(folder, "out"),
             attributes=None,
             quarantine=None,
-            mix=None if recipe.mix is None else msgspec.structs.replace(recipe.mix, sources={}),
-            train=None,
+            stages={name: _of_names(stage, recipe.stages) for name, stage in recipe.stages.items()},
         )
         running = Running(options=RunOptions(workers=1), reporter=reporter)
-        for stage in stages_of(small):
+        for node in graph_of(small):
+            if node.stage.writes == "checkpoints":
+                continue
             try:
-                for _ in run_stage(small, stage, running):
+                for _ in run_node(_without_sources(node), running):
                     pass
-                yield stage, ""
+                yield node.name, ""
             except DolmaError as error:
-                yield stage, str(error).partition("\n")[0]
+                yield node.name, str(error).partition("\n")[0]
+
+
+def _of_names(stage: NamedStage, names: Container[str]) -> NamedStage:
+    """The stage without what it reads by pattern or folder."""
+    read = {key: getattr(stage, key) for key in ("documents", "attributes", "tokens")}
+    kept = {
+        key: [name for name in ([said] if isinstance(said, str) else said) if name in names] or None
+        for key, said in read.items()
+        if said is not None
+    }
+    return msgspec.structs.replace(stage, **kept)
+
+
+def _without_sources(node: Node) -> Node:
+    """The stage with all documents of a mix, whose sources are those of the corpus."""
+    if node.stage.writes != "documents":
+        return node
+    return replace(node, config=msgspec.structs.replace(node.config, sources={}))
 
 
 def everything() -> Recipe:
