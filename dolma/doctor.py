@@ -1,24 +1,106 @@
 """`dolma doctor`: what a recipe needs and whether it is there, before anything runs.
 
-Looked at are the documents, what each stage says that it needs, and the packages of executors and storages. Nothing is
-downloaded and nothing is written.
+Looked at are the documents, what each stage says that it needs, the packages of executors and storages, what the
+machine has, and where everything will be written. Nothing is downloaded. Only a place that is given is written to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import resource
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 
 from dolma.config import Recipe
+from dolma.data import streams
 from dolma.data.storage.table import extra_of
-from dolma.errors import ConfigError, DataError
+from dolma.errors import ConfigError, DataError, DolmaError
 from dolma.graph import corpus_of, graph_of
+from dolma.models.fetch import cache_folder
+from dolma.printable import printable
 from dolma.requirements import Finding, extra_finding
+
+_TRIED = b"dolma doctor\n"
 
 
 def examine(recipe: Recipe) -> list[Finding]:
     """Everything that the recipe needs, in the order in which a run would meet it."""
     of_stages = [finding for node in graph_of(recipe) for finding in node.stage.needs(node)]
-    return [*_documents(recipe), *of_stages, *_packages(recipe)]
+    return [*_documents(recipe), *of_stages, *_packages(recipe), *_machine(recipe)]
+
+
+def try_place(place: str) -> list[Finding]:
+    """Whether files can be listed, written, read and removed in a folder or below a URL; a file of ours is tried.
+
+    Each finding that is not ok says what the storage answered and what to type, such as the missing permission.
+    """
+    file = streams.join(place, f".dolma-doctor-{uuid.uuid4().hex}")
+    tries: list[tuple[str, Callable[[], object]]] = [
+        ("list", lambda: streams.list_files(place)),
+        ("write", lambda: streams.write_bytes(file, _TRIED)),
+        ("read", lambda: streams.read_bytes(file) == _TRIED or "it does not hold what was written"),
+        ("remove", lambda: streams.remove(file)),
+    ]
+    found: dict[str, Finding] = {}
+    new = not streams.is_url(place) and not os.path.exists(streams.local_path(place))
+    for name, attempt in tries:
+        what = f"{name} {printable(place)}"
+        if name in ("read", "remove") and not found["write"].ok:
+            found[name] = Finding(
+                what=f"{what}: not tried, for want of a file", ok=False, get="first make writing work"
+            )
+            continue
+        try:
+            said = attempt()
+            found[name] = Finding(what=what, ok=not isinstance(said, str), get=said if isinstance(said, str) else "")
+        except (DolmaError, OSError) as error:
+            first, _, rest = str(error).partition("\n")
+            found[name] = Finding(what=f"{what}: {first}", ok=False, get=rest.strip())
+    if new and os.path.isdir(streams.local_path(place)):
+        os.rmdir(streams.local_path(place))
+    return list(found.values())
+
+
+def _machine(recipe: Recipe) -> Iterator[Finding]:
+    """What this machine has, and where everything will be written, with the room that is there."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    open_files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield Finding(what=f"memory: {_gb(memory)}, {os.cpu_count()} cores", ok=True)
+    yield Finding(what=f"open files: {open_files:,}; `ulimit -n` allows up to {most:,}", ok=True)
+    for what, folder in _written(recipe):
+        yield Finding(what=f"{what} goes to {printable(folder)}{_room(folder)}", ok=True)
+
+
+def _written(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    for node in graph_of(recipe):
+        if node.output is not None:
+            yield node.label, node.output
+    if recipe.quarantine is not None:
+        yield "quarantine", recipe.quarantine
+    if any(streams.is_url(folder) for folder in (recipe.output, recipe.attributes) if folder is not None):
+        yield "what is to be uploaded", tempfile.gettempdir()
+    yield "what `dolma fetch` gets", str(cache_folder())
+
+
+def _room(folder: str) -> str:
+    """How much is free where a local folder is or will be."""
+    if streams.is_url(folder):
+        return ""
+    there = os.path.abspath(streams.local_path(folder))
+    while not os.path.isdir(there):
+        there = os.path.dirname(there)
+    return f"; {_gb(shutil.disk_usage(there).free)} free"
+
+
+def _gb(n_bytes: int) -> str:
+    """A size for people.
+
+    >>> _gb(1_500_000_000)
+    '1.5 GB'
+    """
+    return f"{n_bytes / 1e9:,.1f} GB"
 
 
 def _documents(recipe: Recipe) -> Iterator[Finding]:

@@ -127,3 +127,28 @@ def test_a_tokenizer_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
     path.write_text(json.dumps({"version": "1.0", "added_tokens": [added], "model": model}))
     (found,) = [one for one in examine(make_recipe({"tokenize": {"tokenizer": str(path)}})) if "tokenizer" in one.what]
     assert not found.ok and "the added token '</s>' is 9, tokenizers" in found.get
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_place_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
+    assert all(found.ok for found in doctor.try_place(str(tmp_path / "new")))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_for_reading_only_is_named() -> None:
+    found = {one.what.partition(" ")[0]: one for one in doctor.try_place("https://host.invalid/a")}
+    assert [name for name, one in found.items() if one.ok] == []
+    assert "it is for reading only" in found["write"].what
+    assert found["write"].get == "give a local folder, s3://, gs:// or azure://"
+    assert found["remove"].get == "first make writing work"
+
+
+def test_where_everything_is_written(tmp_path: Path) -> None:
+    values = {"output": str(tmp_path / "out"), "dedupe": {"name": "d"}, "quarantine": str(tmp_path / "bad")}
+    said = [found.what for found in examine(make_recipe(values))]
+    for folder in ("out", "bad"):
+        (line,) = [one for one in said if f"goes to {tmp_path}/{folder}" in one]
+        assert line.endswith(" GB free")
+    assert any(one.startswith("memory: ") for one in said) and any(one.startswith("open files: ") for one in said)

@@ -16,10 +16,12 @@ from dolma.errors import ConfigError
 EXAMPLE = """
 dolma doctor -c configs/quickstart.yaml
 dolma doctor -t gopher -t pii --documents 'data/sample/*/documents/*.jsonl.gz'
+dolma doctor runs/new
 """
 
 
 @click.command("doctor", cls=ManualCommand, example=EXAMPLE)
+@click.argument("places", nargs=-1, metavar="[PLACE]...")
 @input_options
 @option(
     "-t",
@@ -33,16 +35,17 @@ dolma doctor -t gopher -t pii --documents 'data/sample/*/documents/*.jsonl.gz'
 @recipe_options
 @option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON.")
 @click.pass_context
-def command(ctx: click.Context, *, as_json: bool, **_: Any) -> None:
+def command(ctx: click.Context, *, places: tuple[str, ...], as_json: bool, **_: Any) -> None:
     """Say what a recipe needs, and for what is missing the command that gets it.
 
-    Documents, extras, models, lists, metadata fields, the tokenizer. Nothing is downloaded or written. Ends with
-    status 2 if something is missing.
+    Documents, extras, models, lists, metadata fields, the tokenizer, memory, open files, free disk, where everything
+    will be written. Nothing is downloaded or written. For a PLACE, which is a folder or a URL (s3://bucket/prefix),
+    listing, writing, reading and removing are tried with a small file. Ends with status 2 if something is missing.
     """
     from dolma.cli.terminal import show_findings
-    from dolma.doctor import examine
+    from dolma.doctor import examine, try_place
 
-    findings = examine(recipe_of(ctx))
+    findings = [found for place in places for found in try_place(place)] if places else examine(recipe_of(ctx))
     if as_json:
         print_json(json.dumps([asdict(found) for found in findings], indent=1))
     else:

@@ -14,8 +14,9 @@ from dolma.data import streams
 from dolma.data.dataset import Dataset
 from dolma.data.documents import DocumentWriter
 from dolma.data.parquet import open_parquet
-from dolma.data.storage.remote import Remote
+from dolma.data.storage.remote import Remote, Trouble
 from dolma.data.storage.table import storage_of
+from dolma.doctor import try_place
 from dolma.errors import ConfigError, DataError, WriteError
 from dolma.runner.options import RunOptions
 from dolma.taggers.tag import tag
@@ -163,3 +164,14 @@ def test_outputs_where_files_can_only_be_read(scheme: str) -> None:
     pytest.importorskip("huggingface_hub") if scheme == "hf" else None
     with pytest.raises(ConfigError, match=r"cannot write there; it is for reading only\n  give a local folder, s3://"):
         streams.write_bytes(f"{scheme}://host.invalid/a/b", b"")
+
+
+def test_doctor_tries_a_bucket_and_names_the_missing_permission(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = remote_only(base)
+    assert [found.ok for found in try_place(base)] == [True] * 4
+    assert streams.list_files(base) == []
+    monkeypatch.setattr(type(storage), "_trouble", lambda *_: Trouble("denied", "no"))
+    monkeypatch.setattr(type(storage), "_put", lambda *_: (_ for _ in ()).throw(OSError()))
+    found = {one.what.partition(" ")[0]: one for one in try_place(base)}
+    assert [name for name, one in found.items() if one.ok] == ["list"]
+    assert found["write"].get.startswith(f"let this user have {storage.permissions['write']} there")
