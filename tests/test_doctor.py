@@ -10,7 +10,7 @@ import pytest
 
 from dolma import requirements
 from dolma.config import make_recipe
-from dolma.doctor import examine
+from dolma.doctor import examine, try_place
 from dolma.errors import ConfigError
 from dolma.requirements import Finding, missing_of_extra
 
@@ -133,12 +133,12 @@ def test_a_tokenizer_that_cannot_be_used_is_a_problem(tmp_path: Path) -> None:
 
 
 def test_a_place_is_tried_and_left_as_it_was(tmp_path: Path) -> None:
-    assert all(found.ok for found in doctor.try_place(str(tmp_path / "new")))
+    assert all(found.ok for found in try_place(str(tmp_path / "new")))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_for_reading_only_is_named() -> None:
-    found = {one.what.partition(" ")[0]: one for one in doctor.try_place("https://host.invalid/a")}
+    found = {one.what.partition(" ")[0]: one for one in try_place("https://host.invalid/a")}
     assert [name for name, one in found.items() if one.ok] == []
     assert "it is for reading only" in found["write"].what
     assert found["write"].get == "give a local folder, s3://, gs:// or azure://"
