@@ -11,7 +11,7 @@ from dolma.data.batch import TextBatch
 from dolma.kernels.reference import sentences as reference
 from dolma.kernels.sentences import sentence_spans, terminal_punctuation
 
-MARKS = frozenset(chr(c) for c in np.flatnonzero(terminal_punctuation())) | {"…"}
+MARKS = reference.TERMINAL_PUNCTUATION | {"…"}
 PIECES = [
     "One",
     "two",
@@ -62,3 +62,8 @@ def test_a_million_characters_take_linear_time(unit):
     per_unit = (len(reference.sentences(unit * 100, marks=MARKS)) - len(few)) // 50
     n = 1_000_000 // len(unit)
     assert len(found_in(unit * n)[0]) == len(few) + per_unit * (n - 50)
+
+
+def test_kernel_and_twin_know_the_same_punctuation() -> None:
+    assert {chr(code) for code in np.flatnonzero(terminal_punctuation()).tolist()} == reference.TERMINAL_PUNCTUATION
+    assert len(reference.TERMINAL_PUNCTUATION) == 159

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 from dolma.kernels.reference.english_tokens import NO_SENTENCE_ENDS, tokens_of
-from dolma.kernels.sentences import terminal_punctuation
+from dolma.kernels.reference.sentences import TERMINAL_PUNCTUATION
 
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
 POLICIES = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -21,7 +21,7 @@ def sentence_count(tokens: Sequence[str]) -> int:
     """
     n, ended = 0, False
     for token in tokens:
-        ends = len(token) == 1 and bool(terminal_punctuation()[ord(token)]) and ord(token) not in NO_SENTENCE_ENDS
+        ends = token in TERMINAL_PUNCTUATION and ord(token) not in NO_SENTENCE_ENDS
         begins = n == 0 or (ended and not ends and any(unicodedata.category(c)[0] != "P" for c in token))
         n += begins
         ended = ends or (ended and not begins)

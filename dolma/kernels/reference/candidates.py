@@ -11,10 +11,7 @@ from dolma.kernels.candidates import (
     COLONS,
     EMAIL,
     IBAN,
-    IBAN_FORMS,
     IPV4,
-    LONGEST_COLONS,
-    LONGEST_LOCAL,
     NUMBER,
     PAIRS,
     PHONE,
@@ -23,12 +20,7 @@ from dolma.kernels.candidates import (
     SECRET_WORDS,
     SSN_WORDS,
     TOKEN,
-    WORD_AFTER,
-    WORD_BEFORE,
-    iban_length,
-    prefixes,
     slot,
-    stems,
 )
 
 _LOCAL = re.compile(rb"[A-Za-z0-9._%+-]*\Z")
@@ -46,6 +38,60 @@ _PAIRS = re.compile(rb"(?<![A-Za-z0-9_-])(?:[0-9A-Fa-f]{2}-){5}[0-9A-Fa-f]{2}(?!
 _COLONS = re.compile(rb"[0-9A-Fa-f:]+")
 _ASSIGNMENT = re.compile(rb"[:=>][ \t]*[\"']?\Z")
 _WORD = re.compile(rb"[A-Za-z0-9_]")
+
+# Tables of its own, so that a wrong one of the kernel's does not agree with itself.
+_LONGEST_LOCAL, _LONGEST_COLONS, _WORD_BEFORE, _WORD_AFTER = 64, 39, 48, 16
+_STEMS = {
+    PHONE_WORDS: [
+        b"answ",
+        b"call",
+        b"cell",
+        b"celu",
+        b"cont",
+        b"desk",
+        b"dial",
+        b"fax ",
+        b"fax.",
+        b"fax:",
+        b"fone",
+        b"fono",
+        b"hand",
+        b"home",
+        b"mess",
+        b"mobi",
+        b"m\xc3\xb3v",
+        b"offi",
+        b"phon",
+        b"reac",
+        b"ring",
+        b"sms ",
+        b"tel ",
+        b"tel.",
+        b"tel:",
+        b"tele",
+        b"tlf ",
+        b"t\xc3\xa9l",
+        b"what",
+        b"work",
+        b"\xd0\xa2\xd0\xb5",
+        b"\xd1\x82\xd0\xb5",
+        b"\xd9\x87\xd8\xa7",
+        b"\xe7\x94\xb5\xe8",
+        b"\xe9\x9b\xbb\xe8",
+        b"\xec\xa0\x84\xed",
+    ],
+    SSN_WORDS: [b"secu", b"ssn ", b"ssn#", b"ssn:"],
+    SECRET_WORDS: [b"-key", b"_key", b"auth", b"cred", b"ikey", b"pass", b"secr", b"skey", b"toke"],
+}
+_PREFIXES = "AIz AKI ASI GOC dop eyJ gho ghp ghr ghs ghu git glp hf_ npm pyp rk_ shp sk- sk_ whs xap xox"
+_IBANS = (
+    "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 "
+    "EG29 ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 "
+    "KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 "
+    "PK24 PL28 PS29 PT25 QA29 RO24 RS22 SA24 SC31 SD18 SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 "
+    "VA22 VG24 XK20 YE30"
+)
+_IBAN_LENGTHS = {country[:2]: int(country[2:]) for country in _IBANS.split()}
 
 Candidate = tuple[int, int, int]
 
@@ -71,7 +117,7 @@ def _emails(data: bytes) -> list[tuple[int, int]]:
     for at in (i for i, byte in enumerate(data) if byte == ord("@")):
         local, domain = _LOCAL.search(data[:at]), _DOMAIN.match(data, at)
         assert local and domain
-        if 0 < len(local[0]) <= LONGEST_LOCAL and _LABEL.search(data, at, domain.end() + 1):
+        if 0 < len(local[0]) <= _LONGEST_LOCAL and _LABEL.search(data, at, domain.end() + 1):
             found.append((local.start(), domain.end()))
     return found
 
@@ -99,7 +145,7 @@ def _signs(data: bytes) -> int:
     lower = data.lower()
     windows = [lower[max(i - 4, 0) : i] for i in range(1, len(lower) + 1)]
     slots = {slot(int.from_bytes(window, "big")) for window in windows}
-    return sum(bit for bit, words in stems().items() if slots & {slot(int.from_bytes(w, "big")) for w in words})
+    return sum(bit for bit, words in _STEMS.items() if slots & {slot(int.from_bytes(w, "big")) for w in words})
 
 
 def _numbers(data: bytes) -> Iterator[Candidate]:
@@ -110,7 +156,7 @@ def _numbers(data: bytes) -> Iterator[Candidate]:
             continue
         if _JOINED.search(data[max(start - 2, 0) : start]) or _DECIMAL.fullmatch(match[0]):
             continue
-        around = data[max(start - WORD_BEFORE, 0) : end + WORD_AFTER]
+        around = data[max(start - _WORD_BEFORE, 0) : end + _WORD_AFTER]
         if match[0][:1] == b"0" or runs == [3, 2, 4] or _signs(around) & (PHONE_WORDS | SSN_WORDS):
             yield NUMBER, start, end
 
@@ -142,9 +188,9 @@ def _luhn(number: bytes) -> bool:
 def _ibans(data: bytes) -> Iterator[Candidate]:
     for match in _IBAN.finditer(data):
         country = match[1].decode().upper()
-        if country not in IBAN_FORMS:
+        if country not in _IBAN_LENGTHS:
             continue
-        some = re.compile(rb"[A-Za-z0-9]{4}(?: ?[A-Za-z0-9]){%d}(?![A-Za-z0-9])" % (iban_length(country) - 4))
+        some = re.compile(rb"[A-Za-z0-9]{4}(?: ?[A-Za-z0-9]){%d}(?![A-Za-z0-9])" % (_IBAN_LENGTHS[country] - 4))
         number = some.match(data, match.start())
         if number:
             text = number[0].decode().replace(" ", "")
@@ -157,12 +203,12 @@ def _is_mixed(token: bytes) -> bool:
 
 
 def _is_known(token: bytes) -> bool:
-    slots = {slot(int.from_bytes(prefix, "big")) for prefix in prefixes()}
+    slots = {slot(int.from_bytes(prefix, "big")) for prefix in map(str.encode, _PREFIXES.split())}
     return _is_mixed(token) and slot(int.from_bytes(token[:3], "big")) in slots
 
 
 def _is_assigned(data: bytes, match: re.Match[bytes]) -> bool:
-    before = data[max(match.start() - WORD_BEFORE, 0) : match.start()]
+    before = data[max(match.start() - _WORD_BEFORE, 0) : match.start()]
     assigned = _ASSIGNMENT.search(data[: match.start()])
     return _is_mixed(match[0]) and assigned is not None and _signs(before) & SECRET_WORDS != 0
 
@@ -170,5 +216,5 @@ def _is_assigned(data: bytes, match: re.Match[bytes]) -> bool:
 def _is_chain(data: bytes, match: re.Match[bytes]) -> bool:
     n_colons = match[0].count(b":")
     neighbours = b"::" in match[0] and _DIGITS.search(match[0])
-    outline = (neighbours or n_colons in (5, 7)) and len(match[0]) <= LONGEST_COLONS
+    outline = (neighbours or n_colons in (5, 7)) and len(match[0]) <= _LONGEST_COLONS
     return bool(outline) and not _is_word(data, match.start() - 1) and not _is_word(data, match.end())

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from dolma.kernels.reference.english_tokens import MARKS
-from dolma.kernels.sentences import terminal_punctuation
+from dolma.kernels.reference.sentences import TERMINAL_PUNCTUATION
 
 
 def ngram_characters(tokens: Sequence[str]) -> list[int]:
@@ -67,6 +67,6 @@ def token_sums(tokens: Sequence[str], *, vocabulary: Sequence[str]) -> list[int]
     >>> token_sums(["The", "the", ",", "12"], vocabulary=["the"])
     [3, 8, 2, 1]
     """
-    solid = [t for t in tokens if any(c not in MARKS and not terminal_punctuation()[ord(c)] for c in t)]
+    solid = [t for t in tokens if any(c not in MARKS and c not in TERMINAL_PUNCTUATION for c in t)]
     n_alpha = sum(any(map(str.isalpha, token)) for token in tokens)
     return [len(solid), sum(map(len, solid)), n_alpha, len(set(vocabulary) & set(tokens))]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from dolma.kernels.dolma1_pii import EMAIL, IP, LONGEST_HOST, PHONE, WINDOW
+from dolma.kernels.dolma1_pii import EMAIL, IP, PHONE
+
+_WINDOW, _LONGEST_HOST = 100, 253
 
 _EMAIL = re.compile(r"(?<![^\s@])([^\s@]+)@([^\s@,?!;:)(]+)[.@,?!;:)(]?(?:\s|\Z)")
 _PHONE = re.compile(r"(?:\A|\s+)\(?\d{3}\)?[-. ]*\d{3}[-. ]?\d{4}")
@@ -26,7 +28,7 @@ def personal_data_1x(text: str) -> list[Match]:
     for match in _PHONE.finditer(text):
         start, end = match.span()
         newline = text.rfind("\n", start, end)
-        host = _HOST.match(text[end : end + LONGEST_HOST])
+        host = _HOST.match(text[end : end + _LONGEST_HOST])
         found.append((PHONE, start, end, max(start, newline + 1), _vetoed(text, start, end) or host is not None))
     for match in _IP.finditer(text):
         found.append((IP, match.start(), match.end(), match.start(), _vetoed(text, *match.span())))
@@ -48,4 +50,4 @@ def _emails(text: str) -> list[tuple[int, int]]:
 
 
 def _vetoed(text: str, start: int, end: int) -> bool:
-    return _VETO.search(text[max(start - WINDOW, 0) : end + WINDOW]) is not None
+    return _VETO.search(text[max(start - _WINDOW, 0) : end + _WINDOW]) is not None
