@@ -19,7 +19,7 @@ import msgspec
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME, read_manifest
-from dolma.errors import DataError
+from dolma.errors import DataError, WriteError
 from dolma.runner.standing import HEADER, JOURNAL
 
 SHARDS = f"{JOURNAL}/shards"
@@ -78,13 +78,22 @@ class Pulse:
         if time.monotonic() >= self._next:
             self.say("working")
 
+    def wait(self, whom: str) -> None:
+        """This shard waits for these ones."""
+        if (self.beat.state, self.beat.about) != ("waiting", whom) or time.monotonic() >= self._next:
+            self.say("waiting", whom)
+
     def say(self, state: Literal["working", "waiting", "ended", "failed"], about: str = "") -> None:
-        """Write the heartbeat now. `about` is what it waits for, or the error that has ended it."""
+        """Write the heartbeat now. `about` is what it waits for, or the error that has ended it.
+
+        Where that cannot be, there is none: the first shard may be removing the journal, and no output depends on it.
+        """
         beat, now = self.beat, time.monotonic()
         if beat.state == "working":
             beat.seconds = now - self._began
         beat.state, beat.about, beat.at, self._next = state, about, time.time(), now + BEAT_SECONDS
-        streams.write_bytes(self._path, msgspec.json.encode(beat))
+        with contextlib.suppress(OSError, WriteError):
+            streams.write_bytes(self._path, msgspec.json.encode(beat))
 
     def stop(self) -> None:
         """Remove the heartbeat."""

@@ -315,8 +315,8 @@ class StageRun:
                 f"{printable(self.sets[0].folder)}: the journal of this run is gone, and its outputs are not complete"
                 "\n  run the same command again, and leave the folder alone meanwhile"
             )
-        if self._patience.wait(f"{self.name}: {where}", whom):
-            self._pulse.say("waiting", whom)
+        self._pulse.wait(whom)
+        self._patience.wait(f"{self.name}: {where}", whom)
 
     def _run_here(
         self,
@@ -512,8 +512,8 @@ class _Patience:
         self._reporter, self._wait = reporter, wait
         self._said, self._pause = "", FIRST_PAUSE
 
-    def wait(self, where: str, whom: str) -> bool:
-        """Let a pause pass, each longer than the one before until what is said changes; whether it has.
+    def wait(self, where: str, whom: str) -> None:
+        """Let a pause pass, each longer than the one before until what is said changes.
 
         Raises:
             Unfinished: there is to be no waiting.
@@ -524,13 +524,11 @@ class _Patience:
                 "`--take-over I` does the tasks of a dead shard I here"
             )
         said = f"{where}: waiting for {whom}"
-        changed = said != self._said
-        if changed:
+        if said != self._said:
             self._reporter.note(said)
             self._said, self._pause = said, FIRST_PAUSE
         time.sleep(self._pause)
         self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
-        return changed
 
 
 def _work_folder(sets: Sequence[FileSet], options: RunOptions) -> str:

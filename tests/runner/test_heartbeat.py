@@ -8,7 +8,7 @@ import pytest
 import run_works as works
 
 from dolma.errors import DataError, Unfinished
-from dolma.runner.heartbeat import statuses
+from dolma.runner.heartbeat import Pulse, statuses
 from dolma.runner.options import RunOptions
 
 ONE = RunOptions(workers=1)
@@ -76,3 +76,10 @@ def test_a_damaged_heartbeat_is_named(folder: str) -> None:
     path.write_text("{")
     with pytest.raises(DataError, match=r"00001-of-00002\.json: not a heartbeat: .*\n  remove this file"):
         list(statuses(folder))
+
+
+def test_a_heartbeat_that_cannot_be_written_stops_nothing(folder: str) -> None:
+    pulse = Pulse(folder, stage="test", shard=1, of=1)
+    Path(folder).write_text("a file in the place of the folder")
+    pulse.say("working")
+    assert Path(folder).is_file()
