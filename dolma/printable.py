@@ -26,8 +26,20 @@ def printable(value: object) -> str:
     >>> printable("C:\\\\new, größer, 日本")
     'C:\\\\new, größer, 日本'
     """
-    text = str(value)
+    text = text_of(value)
     return text if text.isascii() and text.isprintable() else "".join(map(_shown, text))
+
+
+def text_of(value: object) -> str:
+    """The value's `str`; where that raises, as an exception's of the user's may, which exception did.
+
+    >>> text_of(ValueError("x"))
+    'x'
+    """
+    try:
+        return str(value)
+    except Exception as error:  # noqa: BLE001 - of whoever wrote the class
+        return f"({type(value).__name__} whose text raises {type(error).__name__})"
 
 
 def printable_message(message: str) -> str:

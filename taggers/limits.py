@@ -24,7 +24,8 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocText, Output, check_columns
 from dolma.data.intake import FailedRecord
 from dolma.errors import DolmaError, RecordError
-from dolma.taggers.tagger import Tagger, one_by_one, raised_at
+from dolma.printable import text_of
+from dolma.taggers.tagger import Tagger, in_same_folder, one_by_one, raised_at
 
 ERROR = "error"
 ERROR_OUTPUT = DocText("why the tagger has no values for this document; null if it has")
@@ -177,7 +178,7 @@ def _searched(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns:
 def _answer(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns | str:
     """The columns of the batch, checked, or what went wrong."""
     try:
-        with time_limit(limits.max_seconds):
+        with time_limit(limits.max_seconds), in_same_folder():
             columns = tagger(batch)
     except _OverTime:
         return f"{TIME_LIMIT}: more than {limits.max_seconds:g} s"
@@ -185,7 +186,9 @@ def _answer(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns | str:
         return f"{type(error).__name__}: {error.message}"
     except DolmaError:
         raise
-    except (Exception, SystemExit) as error:  # the second would end the command, with status 0 and without outputs
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # of SystemExit the command would end with status 0 and without outputs
         if limits.stop and len(batch) == 1:
             raise _stopped(tagger, batch, _said(error), _HINT) from error
         return _said(error)
@@ -219,7 +222,7 @@ def _stopped(tagger: Tagger, batch: TextBatch, error: str, hint: str) -> RecordE
 
 def _said(error: BaseException) -> str:
     place = raised_at(error)
-    said = f"{type(error).__name__}: {error}".encode(errors="backslashreplace").decode()  # a column is UTF-8
+    said = f"{type(error).__name__}: {text_of(error)}".encode(errors="backslashreplace").decode()  # a column is UTF-8
     return " ".join(said.split()) + (f" ({place})" if place else "")
 
 

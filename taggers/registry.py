@@ -12,6 +12,7 @@ import re
 import sys
 import typing
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -21,13 +22,14 @@ from dolma.config import TaggerSpec, check_set_name, check_strings
 from dolma.data import streams
 from dolma.data.columns import Output
 from dolma.data.identity import changed
-from dolma.errors import ConfigError, did_you_mean
+from dolma.errors import ConfigError, DolmaError, did_you_mean
 from dolma.models.fetch import cached_path
 from dolma.printable import printable
 from dolma.taggers.catalogue import installed
 from dolma.taggers.names import BUILT_IN
-from dolma.taggers.tagger import Tagger, files_of, needs_of, one_by_one, raised_at
+from dolma.taggers.tagger import Tagger, files_of, in_same_folder, needs_of, one_by_one, raised_at
 
+_OURS = "dolma.taggers."
 _NOT_HERE = ("cld2_", "cld3_", "langdetect_", "lingua_")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -44,7 +46,8 @@ def make_tagger(spec: TaggerSpec) -> Tagger:
         ConfigError: no such tagger, options it does not take, or something that is no tagger.
     """
     found = find(spec.use)
-    tagger = _instance(found, spec)
+    with nullcontext() if is_built_in(spec) else _running(spec.use):
+        tagger = _instance(found, spec)
     _check(tagger, spec.use)
     return tagger if spec.name is None else _Renamed(tagger, _checked_name(spec.name))
 
@@ -74,7 +77,7 @@ def normal(spec: str | TaggerSpec) -> TaggerSpec:
 
 def is_built_in(spec: TaggerSpec) -> bool:
     """Whether the tagger is one of this package."""
-    return BUILT_IN.get(spec.use, spec.use).startswith("dolma.taggers.")
+    return BUILT_IN.get(spec.use, spec.use).startswith(_OURS)
 
 
 def identity_of(spec: TaggerSpec, tagger: Tagger) -> dict[str, Any]:
@@ -203,14 +206,15 @@ def find(use: str) -> Any:
 
 def _load(place: str) -> Any:
     module_name, _, attribute = place.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        is_file = os.path.isfile(f"{module_name}.py")
-        hint = f"\n  did you mean the file, `{module_name}.py:{attribute}`?" if is_file else ""
-        raise ConfigError(
-            f"cannot import {module_name!r} for the tagger {place!r}: {printable(error)}{hint}"
-        ) from error
+    with nullcontext() if place.startswith(_OURS) else _running(place):
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            is_file = os.path.isfile(f"{module_name}.py")
+            hint = f"\n  did you mean the file, `{module_name}.py:{attribute}`?" if is_file else ""
+            raise ConfigError(
+                f"cannot import {module_name!r} for the tagger {place!r}: {printable(error)}{hint}"
+            ) from error
     return _attribute(module, attribute, place)
 
 
@@ -234,14 +238,11 @@ def _from_file(use: str) -> Any:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
-            spec.loader.exec_module(module)
-        except (Exception, SystemExit) as error:
+            with _running(path):
+                spec.loader.exec_module(module)
+        except ConfigError:
             del sys.modules[name]
-            place = f"\n  at {raised_at(error)}" if raised_at(error) else ""
-            raise ConfigError(
-                f"cannot run {printable(path)} for a tagger: {type(error).__name__}: {printable(error)}{place}"
-                "\n  see docs/tag.md, 'Your own tagger'"
-            ) from error
+            raise
     module = sys.modules[name]
     if attribute:
         return _attribute(module, attribute, use)
@@ -252,6 +253,22 @@ def _from_file(use: str) -> Any:
         hint = f"name it: {named}" if own else wanted
         raise ConfigError(f"{printable(path)} has {len(own)} taggers, expected one\n  {hint}")
     return getattr(module, own[0])
+
+
+@contextmanager
+def _running(use: str) -> Iterator[None]:
+    """Makes errors of the user's code, while a tagger is loaded or made, those of the recipe."""
+    try:
+        with in_same_folder():
+            yield
+    except (DolmaError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        place = f"\n  at {raised_at(error)}" if raised_at(error) else ""
+        raise ConfigError(
+            f"cannot run {printable(use)} for a tagger: {type(error).__name__}: {printable(error)}{place}"
+            "\n  see docs/tag.md, 'Your own tagger'"
+        ) from error
 
 
 def _looks_like(value: Any) -> bool:

@@ -383,6 +383,11 @@ class TagWork:
             payload=watch.payload(),
         )
 
+    @property
+    def foreign(self) -> bool:
+        """Whether one of the taggers is code of the user's."""
+        return not all(map(is_built_in, self.specs))
+
     def _taggers(self) -> list[Tagger]:
         """The taggers of this process; DataError where their models and lists are not those of the stage's start."""
         for spec, identity in zip(self.specs, self.identities, strict=True):

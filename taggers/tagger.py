@@ -6,7 +6,8 @@ import itertools
 import os
 import reprlib
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, overload, runtime_checkable
 
 import pyarrow as pa
@@ -172,6 +173,16 @@ def _column(name: str, output: Output, values: list[Any], texts: Sequence[str]) 
 
 
 _AROUND = ("limits.py", "tagger.py", "registry.py")  # of this package: they stand between a run and a tagger
+
+
+@contextmanager
+def in_same_folder() -> Iterator[None]:
+    """Goes back to the working folder after a block of the user's code: paths of inputs and outputs may be relative."""
+    before = os.getcwd()
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def raised_at(error: BaseException) -> str:

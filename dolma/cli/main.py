@@ -129,6 +129,9 @@ def run(arguments: list[str]) -> int:
         named = f"{printable(error.filename)}: " if error.filename else ""
         say_message(f"error: {named}{error.strerror or error}\n  put that right, and run the same command again")
         return 1
+    except MemoryError:
+        say_message("error: memory ran out in this process\n  use a machine with more, or fewer `--workers`")
+        return 1
     except DolmaError as error:
         word = "unfinished" if isinstance(error, Unfinished) else "error"
         say_message(f"{word}: {error}")

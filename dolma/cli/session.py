@@ -57,6 +57,7 @@ def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -
         stall_after=60 * params.get("stall_after", 30.0),
         work_dir=params.get("work_dir"),
         progress=params.get("progress"),
+        apart=True,
         max_memory=bytes_of(params["max_memory"]) if params.get("max_memory") else None,
     )
     reporter = reporter_for(params.get("progress"))

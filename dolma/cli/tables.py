@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from dolma.cli.printing import write
 from dolma.printable import printable
 
 _CONTINUED = ", continued"
@@ -70,7 +71,7 @@ def print_table(
                 _print_bold(name, room, indent=" ")
             for i in group:
                 _print_row([column.cells[i] for column in part], part, widths)
-        click.echo("")
+        write("")
 
 
 def _print_bold(text: str, room: int | None, *, indent: str = "") -> None:
@@ -127,7 +128,7 @@ def _print_row(cells: Sequence[str], columns: Sequence[_Column], widths: Sequenc
 
 
 def _print_line(text: str, *, indent: str = "", bold: bool = False) -> None:
-    click.echo(indent + (click.style(text, bold=True) if bold else text))
+    write(indent + (click.style(text, bold=True) if bold else text))
 
 
 def _folded(text: str, width: int) -> list[str]:

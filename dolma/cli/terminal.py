@@ -9,9 +9,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
-from dolma.cli.printing import clear_line, print_json, say, say_message, say_warnings
+from dolma.cli.printing import clear_line, is_live, print_json, say, say_live, say_message, say_warnings
 from dolma.cli.tables import print_table
 
 if TYPE_CHECKING:
@@ -54,7 +52,7 @@ class TerminalReporter:
 
     def doing(self, text: str) -> None:
         self.finish()
-        self._doing = sys.stderr.isatty()
+        self._doing = is_live()
         say(text, err=True, end="" if self._doing else "\n")
 
     def start(self, stage: str, tasks: int, bytes: int) -> None:
@@ -98,7 +96,7 @@ class TerminalReporter:
     def on_step(self, record: Any, steps: int) -> None:
         """A training step: one line that stays up to date on a terminal, and ten that remain."""
         remains = record.step == 1 or record.step == steps or record.step % max(1, steps // 10) == 0
-        live = sys.stderr.isatty()
+        live = is_live()
         now = time.monotonic()
         if not remains and (not live or now < self._next_line):
             return
@@ -108,7 +106,10 @@ class TerminalReporter:
             f"step {record.step:,}/{steps:,}  loss {record.loss:.3f}  lr {record.lr:.2e}  "
             f"{record.tokens_per_second:,.0f} tokens/s  {_duration(left)} left"
         )
-        click.echo(f"\r\x1b[2K{line}" if live else line, err=True, nl=remains)
+        if live:
+            say_live(line, end="\n" if remains else "")
+        else:
+            say(line, err=True)
 
 
 class QuietReporter:

@@ -7,7 +7,7 @@ characters that it has no token for. What the file says is known here first, so 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -23,6 +23,9 @@ MOST_BYTES = 512 << 20
 """The longest file that is read; public ones have up to 35 MB."""
 SPARE_IDS = 1 << 20
 """How many ids below the largest one may belong to no token."""
+
+MOST_GROWTH = 64
+"""How many times as long as a text its normal form may be; a space that becomes `▁` has three bytes."""
 
 _SLOW = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "vocab.json", "vocab.txt", "tiktoken.model")
 _FROM_FOLDER = (
@@ -144,6 +147,7 @@ def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:
         ) from error
     file = TokenizerFile(path=path, raw=raw, content=content)
     _check_ids(file, key)
+    _check_growth(file, key)
     return file
 
 
@@ -186,6 +190,34 @@ def _conversion(path: str, raw: bytes) -> str:
     if name in (*_SLOW, "tokenizer_config.json", "merges.txt"):
         return from_folder
     return "expected the file that `tokenizers` saves, with a `model` and its `vocab`"
+
+
+def _check_growth(file: TokenizerFile, key: str) -> None:
+    """Refuse a file whose replacements, one upon the other, make texts many times as long."""
+    growth: dict[str, float] = {}  # of a character: bytes of the normal form that has it, per byte of text
+    for old, new in _replacements([file.content.normalizer, file.content.pre_tokenizer]):
+        before = max((growth.get(character, 1) for character in old), default=max([1, *growth.values()]))
+        now = before * max(1, len(new.encode(errors="replace")) / max(1, len(old.encode(errors="replace"))))
+        if now > MOST_GROWTH:
+            raise ConfigError(
+                f"{printable(file.path)}: its normalizer makes a text up to {now:,.0f} times as long; "
+                f"at most {MOST_GROWTH} times, or memory runs out\n  leave out replacements that make text longer",
+                path=key,
+            )
+        growth |= {character: max(now, growth.get(character, 1)) for character in new}
+
+
+def _replacements(part: Any) -> Iterator[tuple[str, str]]:
+    """What is replaced by what, in the order of the file; an expression as the empty text, since it may match that."""
+    if isinstance(part, list):
+        for one in part:
+            yield from _replacements(one)
+    elif isinstance(part, dict):
+        for name in ("normalizers", "pretokenizers"):
+            yield from _replacements(part.get(name))
+        pattern, new = part.get("pattern"), part.get("content")
+        if part.get("type") == "Replace" and isinstance(new, str) and isinstance(pattern, dict):
+            yield str(pattern.get("String", "")), new
 
 
 def _check_ids(file: TokenizerFile, key: str) -> None:

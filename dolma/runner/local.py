@@ -2,8 +2,9 @@
 
 Spawned, never forked: a fork of a process with threads (Arrow, tokenizers, OpenBLAS) may deadlock. The parent hands out
 one task at a time, so it knows which file each worker has, and a worker that is killed costs one task, which is tried
-once more, alone (`turns.py`). One worker means no process at all. Starting a worker costs its imports, about a second,
-so a stage may start them while it still prepares; they live as long as the stage.
+once more, alone (`turns.py`). One worker means no process at all, but for a command whose work runs code of the user's
+(`Work.foreign`): that may end its process. Starting a worker costs its imports, about a second, so a stage may start
+them while it still prepares; they live as long as the stage.
 """
 
 from __future__ import annotations
@@ -68,6 +69,11 @@ def refuse_while_starting_up() -> None:
         raise ConfigError(GUARD_HINT)
 
 
+def may_have_children() -> bool:
+    """Whether this process may start others; a daemonic one, of somebody's pool, may not: a stage runs within it."""
+    return not multiprocessing.current_process().daemon
+
+
 class LocalExecutor:
     """Runs tasks in this process, or in spawned ones."""
 
@@ -88,7 +94,8 @@ class LocalExecutor:
     def run(self, work: Work, tasks: Sequence[Task], *, on_result: OnResult, on_progress: OnProgress) -> None:
         """Do all tasks; see `Executor`."""
         n_workers = self._n_workers(tasks)
-        if n_workers == 1:
+        apart = self._options.apart and getattr(work, "foreign", False)
+        if n_workers == 1 and not (apart and may_have_children()):
             run_here(work, tasks, self._options.stall_after, on_result=on_result, on_progress=on_progress)
             return
         phase = _Phase(work=pickled(work, "the work"), tasks=tasks)
@@ -99,10 +106,7 @@ class LocalExecutor:
             raise
 
     def _n_workers(self, tasks: Sequence[Task]) -> int:
-        # A daemonic process may have no children, so a stage inside somebody's pool runs within it.
-        if multiprocessing.current_process().daemon:
-            return 1
-        return worker_count(self._options, (task.size for task in tasks))
+        return worker_count(self._options, (task.size for task in tasks)) if may_have_children() else 1
 
     def _run_phase(self, phase: _Phase, n_workers: int, on_result: OnResult, on_progress: OnProgress) -> None:
         while phase.left:
@@ -229,7 +233,9 @@ def run_here(
             except DolmaError as error:
                 _name_subject(error, task)
                 raise
-            except (Exception, SystemExit) as error:  # the border where a defect of a work becomes an error of its file
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # the border where a defect of a work becomes an error of its file
                 raise WorkerError(f"{printable(task.subject)}: {_said(error)}") from error
         on_result(index, result)
 
@@ -374,7 +380,7 @@ def serve(pipe: connection.Connection) -> None:
             with listening(lambda documents, n_bytes: pipe.send(("progress", (documents, n_bytes)))):
                 result = work(pickle.loads(spec))
             reply = pickle.dumps(("done", result))
-        except Exception as error:  # noqa: BLE001 - all of them go to the parent, which raises them
+        except BaseException as error:  # noqa: BLE001 - all of them go to the parent, which raises them
             reply = pickle.dumps(("failed", sendable(error)))
         pipe.send_bytes(reply)
 
@@ -400,7 +406,7 @@ Failure = tuple[DolmaError | None, str, str]
 """What a worker sends of an exception: itself if it is ours, what to say of it, its traceback."""
 
 
-def sendable(error: Exception) -> Failure:
+def sendable(error: BaseException) -> Failure:
     """What `raise_remote` needs to raise this error in the parent."""
     return error if isinstance(error, DolmaError) else None, _said(error), _trace(error)
 

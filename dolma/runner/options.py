@@ -60,6 +60,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Seconds without progress of a task after which its stack is printed, once; 0: never."""
     progress: bool | None = None
     """Show progress; None: when standard error is a terminal."""
+    apart: bool = False
+    """Whether one worker is a process, too, where it runs code of the user's, which may end its process."""
     max_memory: int | None = None
     """Bytes that the buffers of one worker may hold; None: what each stage takes by itself."""
 

@@ -52,7 +52,10 @@ class TaskResult(msgspec.Struct, kw_only=True):
 
 
 class Work(Protocol):
-    """A frozen, picklable callable. What it writes depends on its own fields and the spec only."""
+    """A frozen, picklable callable. What it writes depends on its own fields and the spec only.
+
+    One that runs code of the user's has `foreign`, true.
+    """
 
     def __call__(self, spec: Any, /) -> TaskResult: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import sys
 import unicodedata
@@ -14,13 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dolma as package
+from dolma.cli.printing import is_live, say
 from dolma.cli.terminal import show_ledger
+from dolma.errors import WriteError
 from dolma.runner.ledger import Ledger
 
 if TYPE_CHECKING:
     from .conftest import Dolma
 
-PRINTERS = {"cli/printing.py", "cli/tables.py"}  # and `terminal.py` for a line that stays up to date
+PRINTERS = {"cli/printing.py"}
 HOSTILE = "a\x1b[2J\n  ok: all is well\u202e[/][bold]x\u200b\x9b"
 SHOWN = r"a\x1b[2J\n  ok: all is well\u202e[/][bold]x\u200b\x9b"
 SAMPLE = str(Path(__file__).parents[2] / "data" / "sample" / "*" / "documents" / "*")
@@ -38,9 +41,7 @@ def test_one_place_prints() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("print", "click.echo", "click.secho"):
                 found.add((str(path.relative_to(root)), ast.unparse(node)))
-    others = [(path, call) for path, call in found if path not in PRINTERS]
-    assert [path for path, _ in others] == ["cli/terminal.py"]
-    assert "if live else line" in others[0][1]
+    assert {path for path, _ in found} == PRINTERS
 
 
 def write_corpus(folder: Path, *, id: str = "1", source: str = "web", name: str = "a") -> str:
@@ -166,3 +167,20 @@ def test_a_terminal_of_any_width_shows_whole_numbers(
     shown = dolma("stat", *arguments).out
     assert all(len(line) <= width for line in shown.splitlines() if "\x1b" not in line)
     assert "gopher.fraction_of_characters_in_duplicate_10grams" in shown
+
+
+def test_a_full_standard_output_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = open("/dev/full", "w")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        with pytest.raises(WriteError, match="standard output: cannot be written: No space left on device"):
+            say("a")
+    with contextlib.suppress(OSError):  # what was not written is written again
+        full.close()
+
+
+def test_a_terminal_without_a_cursor_gets_no_sequences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for name, live in (("dumb", False), ("xterm", True)):
+        monkeypatch.setenv("TERM", name)
+        assert is_live() is live

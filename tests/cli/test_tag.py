@@ -44,3 +44,15 @@ def test_documents_without_values_are_a_warning_that_names_the_attribute(dolma: 
     ended = dolma("tag", "-t", "length", "--documents", corpus, "--max-document-bytes", 10)
     assert ended.status == 0
     assert "warning: length: size limit: 1 documents have no values; length.error says why" in ended.err
+
+
+def test_a_tagger_that_ends_its_process_is_an_error_with_one_worker_too(
+    dolma: Dolma, corpus: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text(
+        "import os\nfrom dolma.data.columns import DocInt\nfrom dolma.taggers.tagger import document_tagger\n\n"
+        "@document_tagger(name='own', n=DocInt('never'))\ndef own(text):\n    os._exit(0)\n"
+    )
+    ended = dolma("tag", "-t", tmp_path / "own.py", "--documents", corpus, "--workers", 1)
+    assert ended.status == 1
+    assert "a worker process ended by itself (exit status 0) here twice" in ended.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -150,3 +151,29 @@ def test_bytes_cover_every_text_where_all_are_there(where: str, nested: bool, tm
 def test_parts_of_a_pre_tokenizer_that_are_no_list_are_left_to_the_library(inner: Any, tmp_path: Path) -> None:
     path = write(tmp_path, {"type": "BPE", "vocab": {"a": 0}, "merges": []}, pre_tokenizer={"pretokenizers": inner})
     assert not read_tokenizer_file(path).has_every_byte
+
+
+# --- normalizers -----------------------------------------------------------------------------------------------------
+
+
+def replacing(*pairs: tuple[str, str], kind: str = "String") -> dict[str, Any]:
+    return {
+        "type": "Sequence",
+        "normalizers": [{"type": "Replace", "pattern": {kind: old}, "content": new} for old, new in pairs],
+    }
+
+
+@pytest.mark.parametrize("kind", ["String", "Regex"])
+def test_a_normalizer_that_doubles_text_again_and_again_is_refused(kind: str, tmp_path: Path) -> None:
+    path = write(tmp_path, {"vocab": {"a": 0}}, normalizer=replacing(*[("a", "aa")] * 24, kind=kind))
+    assert re.search(r"its normalizer makes a text up to \d+ times as long; at most 64 times", refused(path))
+
+
+def test_a_normalizer_that_puts_a_long_text_for_a_short_one_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {"vocab": {"a": 0}}, normalizer=replacing(("a", "b" * 65)))
+    assert "up to 65 times as long" in refused(path)
+
+
+def test_replacements_of_different_characters_are_fine(tmp_path: Path) -> None:
+    usual = replacing(("\n", "<newline>"), ("\t", "<tab>"), (" ", "▁"), ("``", '"'), ("''", '"'))
+    read_tokenizer_file(write(tmp_path, {"vocab": {"a": 0}}, normalizer=usual))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import threading
@@ -265,3 +266,31 @@ def test_rules_can_name_the_error(tmp_path: Path) -> None:
     config = MixConfig(keep=["length.error IS NULL"])
     report = mix(dataset, config, output=str(tmp_path / "out"), options=ONE)
     assert report.ledger.total().out.documents == 1
+
+
+class Wordless(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(Wordless(), "Wordless: (Wordless whose text raises RuntimeError)"), (BaseException("x"), "BaseException: x")],
+    ids=["without a text", "bare"],
+)
+def test_any_exception_stays_with_its_document(error: BaseException, said: str) -> None:
+    values, errors = measured(failing_on("bad", error), ["good", "bad"])
+    assert values == [4, None]
+    assert errors[1].startswith(said)
+
+
+def test_a_tagger_does_not_move_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+
+    def move(text: str) -> dict[str, int]:
+        os.chdir("below")
+        return {"n": len(text)}
+
+    assert measured(DocumentTagger(move, name="move", outputs={"n": DocInt("characters")}), ["a"]) == ([1], [None])
+    assert os.getcwd() == str(tmp_path)

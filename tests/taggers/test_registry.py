@@ -273,3 +273,13 @@ def test_an_option_that_yaml_made_a_truth_value_of_is_to_be_quoted() -> None:
         ConfigError, match=r"c4_datatrove.languages\[0\]: Expected `str`, got `bool`\n  YAML .*: quote it"
     ):
         made("c4_datatrove", options={"languages": [False, "en"]})
+
+
+def test_an_error_while_a_module_is_loaded_or_a_tagger_made_is_of_the_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "broken_at_once.py").write_text("1 / 0\n")
+    (tmp_path / "broken_when_made.py").write_text("def own():\n    raise BaseException('x')\n")
+    assert wrong("broken_at_once:own").startswith("cannot run broken_at_once:own for a tagger: ZeroDivisionError: ")
+    assert wrong("broken_when_made:own").startswith("cannot run broken_when_made:own for a tagger: BaseException: x")

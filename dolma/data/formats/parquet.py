@@ -13,6 +13,7 @@ from dolma.data.formats.format import DocumentFormat
 from dolma.data.formats.rows import SCHEMA, Rows, RowSink
 from dolma.data.intake import Faults, Reading
 from dolma.data.parquet import ParquetOutput, open_parquet
+from dolma.data.parquet_rows import rows_at_once
 from dolma.data.shards import Piece, Shard
 from dolma.errors import DataError
 from dolma.printable import printable
@@ -75,12 +76,18 @@ def _tables(file: pq.ParquetFile, piece: Piece, names: list[str]) -> Iterator[pa
     """The rows of the piece, these columns of them."""
     row = piece.first_line
     groups = list(range(piece.start, file.metadata.num_row_groups if piece.end is None else piece.end))
-    batches = file.iter_batches(batch_size=1024, row_groups=groups, columns=names)
+    path = piece.shard.path
+    try:
+        with streams.open_seekable(path, piece.shard.content) as source:
+            n_rows = rows_at_once(file, source, groups, names, most=1024)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"corrupt parquet near row {row}: {printable(error)}", file=path) from error
+    batches = file.iter_batches(batch_size=n_rows, row_groups=groups, columns=names)
     while True:
         try:
             batch = next(batches, None)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"corrupt parquet near row {row}: {printable(error)}", file=piece.shard.path) from error
+            raise DataError(f"corrupt parquet near row {row}: {printable(error)}", file=path) from error
         if batch is None:
             return
         row += len(batch)

@@ -327,3 +327,12 @@ def test_a_piece_of_a_cut_file_is_an_error_too(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(DataError, match=r"web\.parquet: not a readable parquet file"):
         pieces(shard_at(path), piece_bytes=10)
+
+
+def test_a_long_value_that_many_rows_repeat_takes_no_memory_for_each_of_them(tmp_path: Path) -> None:
+    path, rows = tmp_path / "a.parquet", pa.array([0] * 1000, pa.int32())
+    text = pa.DictionaryArray.from_arrays(rows, ["x" * (8 << 20)])
+    pq.write_table(pa.table({"text": text}), path, compression="zstd", dictionary_pagesize_limit=1 << 30)
+    first = next(read_batches(shard_at(path), Reading(), intake=Intake()))
+    assert len(first) < 1000
+    assert pa.total_allocated_bytes() <= 2 * (256 << 20)
