@@ -77,7 +77,7 @@ def say_usage_error(error: click.ClickException) -> None:
 
 def print_page(text: str) -> None:
     """A page of ours as it is."""
-    click.echo(text, nl=False)
+    write(text, nl=False)
 
 
 def print_json(text: str | bytes) -> None:

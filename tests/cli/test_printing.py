@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 import dolma as package
 from dolma.cli.printing import is_live, say
-from dolma.cli.terminal import show_ledger
+from dolma.cli.terminal import show_table
 from dolma.errors import WriteError
 from dolma.runner.ledger import Ledger
+from dolma.runner.report import ledger_table
 
 if TYPE_CHECKING:
     from .conftest import Dolma
@@ -148,7 +149,7 @@ def test_any_source_and_rule_stay_in_their_row_of_a_ledger(
     ledger.take(source, documents=4321, bytes=1)
     ledger.drop(source, reason, documents=4321, bytes=1)
     capsys.readouterr()
-    show_ledger(ledger)
+    show_table(ledger_table(ledger))
     shown = capsys.readouterr().out
     assert acts(shown) == []
     assert shown.count("4,321") == 2
