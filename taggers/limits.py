@@ -23,9 +23,15 @@ from dolma.config import TagConfig
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocText, Output, check_columns
 from dolma.data.intake import FailedRecord
+from dolma.data.ranges import undeclared
 from dolma.errors import DolmaError, RecordError
+<<<<<<< HEAD
 from dolma.printable import text_of
 from dolma.taggers.tagger import Tagger, in_same_folder, one_by_one, raised_at
+=======
+from dolma.taggers.compiling import characters_of
+from dolma.taggers.tagger import Tagger, one_by_one, raised_at
+>>>>>>> 9d950de (tag: values outside their declared range and spans outside the text are the tagger's error on that document)
 
 ERROR = "error"
 ERROR_OUTPUT = DocText("why the tagger has no values for this document; null if it has")
@@ -165,7 +171,7 @@ def _searched(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns:
     else:
         found = _answer(tagger, batch, limits)
         if isinstance(found, dict):
-            return found | {ERROR: pa.nulls(len(batch), pa.string())}
+            return _as_declared(tagger, batch, found, limits)
         if len(batch) == 1:
             return _without_values(tagger, batch, found, limits)
         # Each half could wait for the same slow document again: then one by one.
@@ -200,6 +206,19 @@ def _answer(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns | str:
             file=batch.path,
             line=int(batch.lines[0]),
         ) from error
+
+
+def _as_declared(tagger: Tagger, batch: TextBatch, columns: Columns, limits: Limits) -> Columns:
+    """The columns and `error`; no values for documents that have one outside its range, or a span outside its text."""
+    odd = undeclared(columns, outputs=tagger.outputs, code_points=lambda: characters_of(batch))
+    if not odd:
+        return columns | {ERROR: pa.nulls(len(batch), pa.string())}
+    if limits.stop:
+        first = min(odd)
+        raise _stopped(tagger, _slice(batch, first, first + 1), odd[first], _HINT)
+    rows = pa.array([None if i in odd else i for i in range(len(batch))], pa.int64())
+    errors = [odd[i][:_LONGEST] if i in odd else None for i in range(len(batch))]
+    return {name: column.take(rows) for name, column in columns.items()} | {ERROR: pa.array(errors, pa.string())}
 
 
 _HINT = "without `--on-tagger-error fail` such documents have no values, and an `error` that says why"

@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, overload, runtime_checkable
 
+import numpy as np
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, Output, spans_of, whole_numbers
+from dolma.data.ranges import undeclared
 from dolma.errors import did_you_mean
 from dolma.taggers.catalogue import Need
 
@@ -86,20 +88,20 @@ class DocumentTagger:
         """The columns of a batch; of one text, what the function returns.
 
         Raises:
-            ValueError: the function returned other names than are declared, or a span outside the text.
+            ValueError: the function returned other names than are declared; or, of one text, a value outside its range
+                or a span outside the text, which `measure` finds in a batch.
             TypeError: a value is not of the declared kind.
         """
         if isinstance(batch, str):
             row = self._checked(self.function(batch))
-            self._columns([row], [batch])
+            odd = undeclared(self._columns([row]), outputs=self.outputs, code_points=lambda: np.array([len(batch)]))
+            if odd:
+                raise ValueError(odd[0])
             return row
-        texts = batch.texts()
-        return self._columns([self._checked(self.function(text)) for text in texts], texts)
+        return self._columns([self._checked(self.function(text)) for text in batch.texts()])
 
-    def _columns(self, rows: Sequence[Mapping[str, Any]], texts: Sequence[str]) -> Columns:
-        return {
-            name: _column(name, output, [row[name] for row in rows], texts) for name, output in self.outputs.items()
-        }
+    def _columns(self, rows: Sequence[Mapping[str, Any]]) -> Columns:
+        return {name: _column(name, output, [row[name] for row in rows]) for name, output in self.outputs.items()}
 
     def _checked(self, row: Mapping[str, Any]) -> Mapping[str, Any]:
         if not isinstance(row, Mapping):
@@ -150,26 +152,16 @@ def _listed(outputs: Mapping[str, Output]) -> str:
     return ", ".join(map(repr, outputs))
 
 
-def _column(name: str, output: Output, values: list[Any], texts: Sequence[str]) -> pa.Array:
+def _column(name: str, output: Output, values: list[Any]) -> pa.Array:
     try:
         if output.kind == "spans":
-            column = spans_of(values)
-        elif output.kind == "int":
-            column = whole_numbers(values)
-        else:
-            column = pa.array(values, output.arrow_type)
+            return spans_of(values)
+        if output.kind == "int":
+            return whole_numbers(values)
+        return pa.array(values, output.arrow_type)
     except (TypeError, ValueError, OverflowError) as error:  # Arrow's own are ValueError and TypeError
         returned = reprlib.repr(values[0] if len(values) == 1 else values)
         raise TypeError(f"{name!r} is {_RETURNED[output.kind]}; returned {returned}") from error
-    if output.kind == "spans":
-        for spans, text in zip(values, texts, strict=True):
-            for start, end, _ in spans:
-                if not 0 <= start <= end <= len(text):
-                    raise ValueError(
-                        f"{name!r} has the span ({start}, {end}) in a text of {len(text)} code points; "
-                        "expected 0 <= start <= end <= its length"
-                    )
-    return column
 
 
 _AROUND = ("limits.py", "tagger.py", "registry.py")  # of this package: they stand between a run and a tagger

@@ -40,7 +40,11 @@ def strings_of(texts: Sequence[str]) -> pa.Array:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One declared measurement: what it means, its unit, and the values it can take (`"0-1"`, `">= 0"`)."""
+    """One declared measurement: what it means, its unit, and the values it can take.
+
+    Numbers are held to a `range` such as `"0-1"`, `">= 0"`, `"< 5"`, `"[0, 1)"`, `"1"`, or several of these, as
+    `"0-1, or -1"`; another text is for readers.
+    """
 
     kind: Kind
     meaning: str

@@ -9,7 +9,7 @@ the option `path` names any other with the same labels. What is done to the text
   probable one, else one less that of `cc`; so two labels whose probabilities do not add up to 1 leave a gap.
 - `dolma17-quality`: words are joined by one space; whitespace is White_Space in Unicode.
 
-Scores are as the model gives them, up to 1.00001.
+Scores are as the model gives them, up to 1.001.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class JigsawHatespeechDocumentV2(_Classified):
         self.outputs = {f"__label__{output_name(label)}": self._output(label) for label in labels}
 
     def _output(self, label: str) -> Output:
-        return DocFloat(f"probability of {label!r}", range="0-1.00001")
+        return DocFloat(f"probability of {label!r}", range="0-1.001")
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One value per document and label; null where the model knows nothing of the text."""
@@ -108,7 +108,7 @@ class JigsawHatespeechSentenceV2(JigsawHatespeechDocumentV2):
     name = "jigsaw_hatespeech_sentence_v2"
 
     def _output(self, label: str) -> Output:
-        return Spans(f"sentences, with the probability of {label!r}", range="0-1.00001")
+        return Spans(f"sentences, with the probability of {label!r}", range="0-1.001")
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One list of spans per document and label."""
@@ -136,7 +136,7 @@ class DclmOhEli5(_Classified):
         "openhermes_reddit_eli5_vs_rw_v2_bigram_200k_train.bin"
     )
     outputs: Mapping[str, Output] = {
-        "score": DocFloat("probability of high quality; null where the model knows nothing", range="-0.00001-1.00001")
+        "score": DocFloat("probability of high quality; null where the model knows nothing", range="-0.001-1.001")
     }
 
     def _prepare(self, labels: tuple[str, ...], file: str) -> None:
@@ -162,7 +162,7 @@ class Dolma17Quality(_Classified):
 
     def _prepare(self, labels: tuple[str, ...], file: str) -> None:
         self.outputs = {
-            output_name(label): DocFloat(f"probability of {label!r}; null without words", range="0-1.00001")
+            output_name(label): DocFloat(f"probability of {label!r}; null without words", range="0-1.001")
             for label in labels
         }
 

@@ -1,7 +1,7 @@
 """Language identification of Dolma 1.x by fastText (`python/dolma/taggers/language.py` of 1.2.1).
 
 Text is lower-cased and shown to the model whole: documents, or pieces that end after a "\\n" and are not blank. Scores
-are as the model gives them, up to 1.00001 and down to -0.00001 for their complement; languages below 1e-5 have none.
+are as the model gives them, up to 1.001 and down to -0.001 for their complement; languages below 1e-5 have none.
 A document's score by paragraphs is their mean by characters, where blank paragraphs count as no English.
 
 The output of Indonesian (`id`) is called `id_`: `id` is the document's.
@@ -33,10 +33,10 @@ from dolma.taggers.language import identifier
 
 Scores = npt.NDArray[np.float64]
 
-_EN = DocFloat("probability of English", range="0-1.00001")
-_NOT_EN = DocFloat("one less the probability of English", range="-0.00001-1")
-_EN_SPANS = Spans("paragraphs, with the probability of English", range="0-1.00001")
-_NOT_EN_SPANS = Spans("paragraphs, with one less the probability of English", range="-0.00001-1")
+_EN = DocFloat("probability of English", range="0-1.001")
+_NOT_EN = DocFloat("one less the probability of English", range="-0.001-1")
+_EN_SPANS = Spans("paragraphs, with the probability of English", range="0-1.001")
+_NOT_EN_SPANS = Spans("paragraphs, with one less the probability of English", range="-0.001-1")
 
 
 class _Judged:
@@ -93,7 +93,7 @@ class _All(_FtLangId):
         self.judged = _judged(self.classifier, tuple(range(len(labels))))
 
     def _output(self, label: str) -> Output:
-        return DocFloat(f"probability of {label!r}; null below 0.00001", range="0.00001-1.00001")
+        return DocFloat(f"probability of {label!r}; null below 0.00001", range="0.00001-1.001")
 
 
 class _English(_FtLangId):
@@ -153,7 +153,7 @@ class FtLangIdParagraphV1(_All):
     name = "ft_lang_id_paragraph_v1"
 
     def _output(self, label: str) -> Output:
-        return Spans(f"paragraphs, with the probability of {label!r}", range="0.00001-1.00001")
+        return Spans(f"paragraphs, with the probability of {label!r}", range="0.00001-1.001")
 
     def __call__(self, batch: TextBatch) -> Columns:
         """One list of spans per document and language, of paragraphs in which the language has a probability."""
@@ -223,8 +223,8 @@ class FtLangIdEnParagraphWithDocScoreV2(FtLangIdEnParagraphV2):
     outputs: Mapping[str, Output] = {
         "en": _EN_SPANS,
         "not_en": _NOT_EN_SPANS,
-        "doc_en": DocFloat("mean probability of English over characters, blank paragraphs 0", range="0-1.00001"),
-        "doc_not_en": DocFloat("one less that; 0 for an empty text", range="-0.00001-1"),
+        "doc_en": DocFloat("mean probability of English over characters, blank paragraphs 0", range="0-1.001"),
+        "doc_not_en": DocFloat("one less that; 0 for an empty text", range="-0.001-1"),
     }
 
     def __call__(self, batch: TextBatch) -> Columns:

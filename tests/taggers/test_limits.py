@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import pytest
 from dolma.config import MixConfig, TagConfig
 from dolma.data.attributes import read_attributes
 from dolma.data.batch import TextBatch
-from dolma.data.columns import DocInt
+from dolma.data.columns import DocFloat, DocInt, DocText, Output, Spans, spans_of
 from dolma.data.dataset import Dataset
 from dolma.errors import ConfigError, RecordError
 from dolma.mixers.mix import mix
@@ -96,6 +97,41 @@ def test_the_first_error_stops_where_that_is_asked_for() -> None:
         RecordError, match=r":2: the tagger 'size' failed on document '[^']*': ValueError: no .test_limits.py:[0-9]+.\n"
     ):
         measured(failing_on("b", ValueError("no")), ["a", "b"], stop=True)
+
+
+class Odd:
+    """A tagger of batches, with a number for each document and a span as long as that."""
+
+    name, version = "odd", 1
+    outputs: Mapping[str, Output] = {"n": DocFloat("x", range="0-5"), "s": Spans("y"), "t": DocText("z")}
+
+    def __call__(self, batch: TextBatch) -> Any:
+        numbers = [int(text) for text in batch.texts()]
+        return {
+            "n": pa.array([float(n) for n in numbers]),
+            "s": spans_of([[(0, n, 1.0)] if n else [] for n in numbers]),
+            "t": pa.array(batch.texts()),
+        }
+
+
+def test_a_document_with_undeclared_values_has_none_and_says_why() -> None:
+    columns = measure(Odd(), TextBatch.of(["1", "7", "0", "3", "1"]), Limits())
+    assert columns["n"].to_pylist() == [1.0, None, 0.0, None, 1.0]
+    assert columns["s"].to_pylist()[1:3] == [None, []]
+    assert columns["t"].to_pylist() == ["1", None, "0", None, "1"]
+    assert columns["error"].to_pylist() == [
+        None,
+        "range: 'n' is 7.0, declared 0-5",
+        None,
+        "span: 's' has [0, 3) in a text of 1 code points",
+        None,
+    ]
+
+
+def test_undeclared_values_stop_where_that_is_asked_for() -> None:
+    batch = TextBatch.of(["1", "0", "3"], ids=["a", "b", "c"], path="a.jsonl")
+    with pytest.raises(RecordError, match=r"a\.jsonl:3: the tagger 'odd' failed on document 'c': span: 's' has "):
+        measure(Odd(), batch, Limits(stop=True))
 
 
 def test_wrong_columns_are_no_documents_fault() -> None:

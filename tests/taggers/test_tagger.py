@@ -9,7 +9,7 @@ import pytest
 
 from dolma.config import TaggerSpec
 from dolma.data.batch import TextBatch
-from dolma.data.columns import DocInt, Spans
+from dolma.data.columns import DocFloat, DocInt, Spans
 from dolma.errors import ConfigError, RecordError
 from dolma.taggers.limits import Limits, measure
 from dolma.taggers.registry import make_tagger
@@ -55,9 +55,13 @@ def test_an_error_says_what_spans_are(spans: object) -> None:
 
 @pytest.mark.parametrize(("start", "end"), [(0, 4), (-1, 2), (2, 1)])
 def test_a_span_outside_its_text_is_an_error(start: int, end: int) -> None:
-    expected = f"'s' has the span ({start}, {end}) in a text of 3 code points; expected 0 <= start <= end"
-    with pytest.raises(ValueError, match=re.escape(expected)):
-        tagger_of({"s": [(start, end, 1.0)]}, s=Spans("x"))(TextBatch.of(["äöü"]))
+    with pytest.raises(ValueError, match=re.escape(f"'s' has [{start}, {end}) in a text of 3 code points")):
+        tagger_of({"s": [(start, end, 1.0)]}, s=Spans("x"))("äöü")
+
+
+def test_a_value_outside_its_range_is_an_error() -> None:
+    with pytest.raises(ValueError, match=re.escape("'x' is 1.5, declared 0-1")):
+        tagger_of({"x": 1.5}, x=DocFloat("x", range="0-1"))("a")
 
 
 def test_a_span_may_be_empty_and_end_with_its_text() -> None:
