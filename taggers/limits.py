@@ -25,13 +25,9 @@ from dolma.data.columns import Columns, DocText, Output, check_columns
 from dolma.data.intake import FailedRecord
 from dolma.data.ranges import undeclared
 from dolma.errors import DolmaError, RecordError
-<<<<<<< HEAD
 from dolma.printable import text_of
-from dolma.taggers.tagger import Tagger, in_same_folder, one_by_one, raised_at
-=======
 from dolma.taggers.compiling import characters_of
-from dolma.taggers.tagger import Tagger, one_by_one, raised_at
->>>>>>> 9d950de (tag: values outside their declared range and spans outside the text are the tagger's error on that document)
+from dolma.taggers.tagger import Tagger, in_same_folder, one_by_one, raised_at
 
 ERROR = "error"
 ERROR_OUTPUT = DocText("why the tagger has no values for this document; null if it has")
