@@ -10,11 +10,12 @@ import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union
 
 import msgspec
 
 from dolma.errors import ConfigError, did_you_mean
+from dolma.keys import about
 from dolma.names import check_field, check_key, check_name
 from dolma.recipe_file import Place, read_file
 from dolma.training.config import TrainConfig
@@ -25,20 +26,32 @@ T = TypeVar("T")
 class TaggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One tagger: `use` is a built-in name, `module:attribute`, `path/to/file.py` or `path/to/file.py:attribute`."""
 
-    use: str
-    name: str | None = None  # what rules call it; default: the tagger's own name
-    options: dict[str, Any] = {}  # keyword arguments of the tagger
+    use: Annotated[str, about("A name from `dolma list`, FILE.py, FILE.py:NAME or MODULE:NAME.")]
+    name: Annotated[str | None, about("What rules call the tagger.", absent="the tagger's own name")] = None
+    options: Annotated[dict[str, Any], about("Keyword arguments of the tagger.")] = {}
 
 
 class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Measure documents."""
 
-    taggers: list[str | TaggerSpec]
-    attributes_format: Literal["parquet", "dolma1"] = "parquet"
-    experiment: str | None = None  # first part of Dolma 1.x keys; default: the tagger's name
-    max_document_bytes: int | None = None  # of UTF-8 text; a longer document has no values, and an error
-    max_seconds_per_document: float = 60.0  # and tagger; a slower one has no values, and an error; 0: no limit
-    on_tagger_error: Literal["keep", "fail"] = "keep"  # a document that a tagger fails on: without values, or stop
+    taggers: Annotated[
+        list[str | TaggerSpec],
+        about("Tagger: a name from `dolma list`, FILE.py, FILE.py:NAME or MODULE:NAME.", names=True),
+    ]
+    attributes_format: Annotated[Literal["parquet", "dolma1"], about("Native, or the JSONL of Dolma 1.x.")] = "parquet"
+    experiment: Annotated[
+        str | None, about("First part of the keys of `--attributes-format dolma1`.", absent="the tagger's name")
+    ] = None
+    max_document_bytes: Annotated[
+        int | None, about("A longer text gets no values, and an error.", absent="no limit")
+    ] = None
+    max_seconds_per_document: Annotated[
+        float, about("A tagger that takes longer gives no values, and an error; 0: no limit.")
+    ] = 60.0
+    on_tagger_error: Annotated[
+        Literal["keep", "fail"],
+        about("A document that a tagger fails on: kept, with an error for values; or the run stops."),
+    ] = "keep"
 
     def __post_init__(self) -> None:
         if self.experiment is not None and self.attributes_format != "dolma1":
@@ -81,12 +94,12 @@ def check_set_name(name: str) -> None:
 class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Find exact copies; the first in corpus order is kept."""
 
-    by: str = "text"  # "text", "paragraphs", or a field such as "metadata.url"
-    name: str = "dedupe"  # what rules call the attribute
-    skip_empty: bool = True  # blank text is nobody's copy
-    min_length: int = 0  # code points; shorter texts are nobody's copy
-    min_words: int = 0  # whitespace-separated words, likewise
-    attributes_format: Literal["parquet", "dolma1"] = "parquet"
+    by: Annotated[str, about("What must be equal: text, paragraphs, or a field such as metadata.url.")] = "text"
+    name: Annotated[str, about("What rules call the answer.")] = "dedupe"
+    skip_empty: Annotated[bool, about("Whether blank text is nobody's copy.")] = True
+    min_length: Annotated[int, about("Code points below which a text is nobody's copy.")] = 0
+    min_words: Annotated[int, about("Words below which a text is nobody's copy.")] = 0
+    attributes_format: Annotated[Literal["parquet", "dolma1"], about("Native, or the JSONL of Dolma 1.x.")] = "parquet"
 
     def __post_init__(self) -> None:
         check_set_name(self.name)
@@ -101,10 +114,10 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Replace spans of the text; `{}` in `replace` stands for the original slice."""
 
-    attribute: str  # such as "pii.email"
-    replace: str = ""
-    min_score: float | None = None  # inclusive
-    max_score: float | None = None  # exclusive
+    attribute: Annotated[str, about("Which spans, such as `pii.email`.")]
+    replace: Annotated[str, about("What replaces a span; `{}` stands for the original text.")] = ""
+    min_score: Annotated[float | None, about("Lowest score of a span that is replaced.")] = None
+    max_score: Annotated[float | None, about("Score from which on spans stay.")] = None
 
     def __post_init__(self) -> None:
         if self.attribute.count(".") != 1:
@@ -114,8 +127,10 @@ class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class SourceShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of one source goes in."""
 
-    share: float | None = None  # 0-1, of the bytes of all sources that have a share
-    repeat: float = 1.0  # times that each kept document appears; the fraction is sampled
+    share: Annotated[
+        float | None, about("Share of the source, 0 to 1, of the bytes of all sources that have a share.")
+    ] = None
+    repeat: Annotated[float, about("How many times each kept document appears; the fraction is sampled.")] = 1.0
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 <= self.share <= 1:
@@ -127,25 +142,31 @@ class SourceShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The size of a mix with shares; default: the largest that needs no more repetition than `repeat` allows."""
 
-    documents: int | None = None
-    bytes: int | None = None  # of UTF-8 text
+    documents: Annotated[int | None, about("Documents in the mix.")] = None
+    bytes: Annotated[int | None, about("Bytes of UTF-8 text in the mix.")] = None
 
 
 class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Decide what stays, as what, and how often."""
 
-    keep: list[str] = []  # SQL; all must hold
-    drop: list[str] = []  # SQL; any drops the document
-    missing: Literal["error", "keep", "drop"] = "error"  # what a rule that is NULL means
-    spans: list[SpanEdit] = []
-    sources: dict[str, SourceShare] = {}
-    total: Budget | None = None
-    min_length: int = 0  # code points of the text after span edits
-    attributes: list[str] | None = None  # which attribute sets rules may name; default: all found
-    format: str = ".jsonl.zst"
-    allow_duplicate_inputs: bool = False  # two input files with the same bytes
+    keep: Annotated[list[str], about("Condition over attributes that every document must meet.")] = []
+    drop: Annotated[list[str], about("Condition that drops.")] = []
+    missing: Annotated[Literal["error", "keep", "drop"], about("What a condition that is NULL means.")] = "error"
+    spans: Annotated[list[SpanEdit], about("Edits of the text.")] = []
+    sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
+    total: Annotated[Budget | None, about("Size of a mix with shares.")] = None
+    min_length: Annotated[int, about("Code points that must be left after span edits.")] = 0
+    attributes: Annotated[
+        list[str] | None, about("Attribute sets that rules may name.", absent="all found", names=True)
+    ] = None
+    format: Annotated[str, about("Suffix of the document files: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, ...")] = (
+        ".jsonl.zst"
+    )
+    allow_duplicate_inputs: Annotated[bool, about("Whether two input files may have the same bytes.")] = False
 
     def __post_init__(self) -> None:
+        if self.min_length < 0:
+            raise ValueError(f"`min_length` is {self.min_length}, expected 0 or more")
         if "/" in self.format or not self.format.startswith("."):
             raise ValueError(f"`format` is {self.format!r}, expected a suffix such as .jsonl.zst or .parquet")
 
@@ -153,14 +174,18 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Encode documents into token shards."""
 
-    tokenizer: str  # path of a Hugging Face tokenizer.json
-    eos: str | None = None  # token put after each document; default: the tokenizer's end-of-text token
-    bos: str | None = None  # token put before each document; default: none
-    dtype: Literal["uint16", "uint32"] | None = None  # default: the smallest that holds every id
-    shuffle: bool = True  # documents, across all shards, by seed
-    max_tokens_per_shard: int = 2**28
-    allow_special_tokens: bool = False  # text that looks like a control token becomes one
-    strip: bool = False  # white space at both ends of a text, as Dolma 1.x does; what is empty then is dropped
+    tokenizer: Annotated[str, about("A Hugging Face tokenizer.json.")]
+    eos: Annotated[
+        str | None, about("Token after each document.", absent="what the tokenizer, or a file beside it, says")
+    ] = None
+    bos: Annotated[str | None, about("Token before each document.", absent="none")] = None
+    dtype: Annotated[
+        Literal["uint16", "uint32"] | None, about("Type of the ids.", absent="the smallest that holds every id")
+    ] = None
+    shuffle: Annotated[bool, about("Documents in seeded random order across all shards, or in corpus order.")] = True
+    max_tokens_per_shard: Annotated[int, about("Tokens that a shard may hold.")] = 2**28
+    allow_special_tokens: Annotated[bool, about("Whether text that looks like a control token becomes one.")] = False
+    strip: Annotated[bool, about("Whether white space at both ends of a text is left out, as by Dolma 1.x.")] = False
 
     def __post_init__(self) -> None:
         if self.max_tokens_per_shard < 1:
@@ -170,10 +195,18 @@ class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class StatConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Count, and describe every attribute per source."""
 
-    attributes: list[str] | None = None  # attribute sets; default: all found
-    bins: int = 20
-    quantiles: tuple[float, ...] = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
-    tokens: str | None = None  # a folder of token shards to count too
+    attributes: Annotated[list[str] | None, about("Attribute sets to describe.", absent="all found", names=True)] = None
+    bins: Annotated[int, about("Bars of a histogram.")] = 20
+    quantiles: Annotated[tuple[float, ...], about("Quantiles of each attribute, 0 to 1.")] = (
+        0.01,
+        0.05,
+        0.25,
+        0.5,
+        0.75,
+        0.95,
+        0.99,
+    )
+    tokens: Annotated[str | None, about("Folder of token shards to count too.")] = None
 
     def __post_init__(self) -> None:
         if self.bins < 1:
@@ -186,9 +219,9 @@ class StatConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a record keeps what; dotted paths reach into objects."""
 
-    text: str = "text"
-    id: str = "id"
-    source: str = "source"
+    text: Annotated[str, about("Field of the text.")] = "text"
+    id: Annotated[str, about("Field of the id.")] = "id"
+    source: Annotated[str, about("Field of the source; dotted paths reach into objects.")] = "source"
 
     def __post_init__(self) -> None:
         for key in ("text", "id", "source"):
@@ -198,12 +231,14 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The settings of each stage, by its name; None where it does not run."""
 
-    tag: TagConfig | None = None
-    dedupe: list[DedupeConfig] | DedupeConfig | None = None
-    mix: MixConfig | None = None
-    tokenize: TokenizeConfig | None = None
-    train: TrainConfig | None = None
-    stat: StatConfig | None = None
+    tag: Annotated[TagConfig | None, about("Measure documents.")] = None
+    dedupe: Annotated[
+        list[DedupeConfig] | DedupeConfig | None, about("Find exact copies; one section, or a list of them.")
+    ] = None
+    mix: Annotated[MixConfig | None, about("Decide what stays, as what, and how often.")] = None
+    tokenize: Annotated[TokenizeConfig | None, about("Encode documents into token shards.")] = None
+    train: Annotated[TrainConfig | None, about("Train a model on token shards.")] = None
+    stat: Annotated[StatConfig | None, about("Count, and describe every attribute per source.")] = None
 
     @property
     def given(self) -> dict[str, Any]:
@@ -242,9 +277,23 @@ def config_of(stage: str) -> type[msgspec.Struct]:
 class NamedStage(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One of a recipe's `stages`: one section, and what it reads, by the names of other stages, patterns or folders."""
 
-    documents: list[str] | str | None = None  # default: the recipe's; of `tokenize` those of the mix, if there is one
-    attributes: list[str] | str | None = None  # default: those of every stage that measures the same documents
-    tokens: list[str] | str | None = None  # of `train` and `stat`; default: those of `tokenize`, if there is one
+    documents: Annotated[
+        list[str] | str | None,
+        about(
+            "Stages or patterns whose documents it reads.",
+            absent="the recipe's; of `tokenize` those of the mix, if any",
+        ),
+    ] = None
+    attributes: Annotated[
+        list[str] | str | None,
+        about(
+            "Stages or folders whose attributes it reads.", absent="those of every stage that measures these documents"
+        ),
+    ] = None
+    tokens: Annotated[
+        list[str] | str | None,
+        about("Stages or folders whose tokens `train` and `stat` read.", absent="those of `tokenize`, if any"),
+    ] = None
 
     def __post_init__(self) -> None:
         if len(self.given) != 1:
@@ -256,25 +305,39 @@ class NamedStage(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole run: sections, which run in their order, or `stages` with names, which say what they read."""
 
-    documents: list[str] = []  # patterns; `**` crosses folders
-    exclude: list[str] = []  # names or paths of files and folders that are no documents; wildcards allowed
-    output: str | None = None  # folder for everything a run writes
-    attributes: str | None = None  # folder for attributes; default: <output>/attributes, else beside the documents
-    seed: int = 0
-    workers: int | None = None  # processes; default: as many as the machine and the input make useful
-    executor: Literal["local", "ray"] = "local"
-    address: str | None = None  # of a Ray cluster to join; default: start one
-    on_error: Literal["fail", "skip", "quarantine"] = "fail"
-    quarantine: str | None = None  # folder for bad records; default: <output>/quarantine
-    max_errors: int = 0  # records left out, or failed on by taggers, before the exit status says so
-    invalid_unicode: Literal["replace", "error"] = "replace"
-    max_line_bytes: int = 256 << 20  # of a record's JSON; a longer one is a bad record
-    fields: Fields = Fields()
-    stages: dict[str, NamedStage] = {}
+    documents: Annotated[list[str], about("Document files: path, URL or pattern (`**` crosses folders).")] = []
+    exclude: Annotated[
+        list[str], about("Files and folders that are no documents, by name or, with a slash, by path.")
+    ] = []
+    output: Annotated[str | None, about("Folder for everything that a run writes.")] = None
+    attributes: Annotated[
+        str | None, about("Folder of attributes.", absent="<output>/attributes, else beside each `documents` folder")
+    ] = None
+    seed: Annotated[int, about("Seed of all sampling.")] = 0
+    workers: Annotated[int | None, about("Processes.", absent="as many as the machine and the input make useful")] = (
+        None
+    )
+    executor: Annotated[Literal["local", "ray"], about("Where tasks run.")] = "local"
+    address: Annotated[str | None, about("Ray cluster to join.", absent="start one")] = None
+    on_error: Annotated[Literal["fail", "skip", "quarantine"], about("What to do with an unusable record.")] = "fail"
+    quarantine: Annotated[
+        str | None, about("Folder that keeps the raw bytes of bad records.", absent="<output>/quarantine")
+    ] = None
+    max_errors: Annotated[
+        int, about("Records that may be left out, or that taggers may fail on, before the exit status is 4.")
+    ] = 0
+    invalid_unicode: Annotated[
+        Literal["replace", "error"], about("Damaged text: U+FFFD and counted, or a bad record.")
+    ] = "replace"
+    max_line_bytes: Annotated[int, about("A longer record is a bad one; of JSONL it is never in memory.")] = 256 << 20
+    fields: Annotated[Fields, about("Where a record keeps what.")] = Fields()
+    stages: Annotated[dict[str, NamedStage], about("Stages by name, in place of the sections.")] = {}
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"`workers` is {self.workers}, expected at least 1")
+        if self.max_errors < 0:
+            raise ValueError(f"`max_errors` is {self.max_errors}, expected 0 or more")
         if self.max_line_bytes < 1:
             raise ValueError(f"`max_line_bytes` is {self.max_line_bytes}, expected at least 1")
         self.check_dedupes()

@@ -25,45 +25,12 @@ dolma dedupe --by paragraphs --name paragraphs --documents 'data/sample/*/docume
 
 @click.command("dedupe", cls=ManualCommand, example=EXAMPLE)
 @input_options
-@option(
-    "--by",
-    section="Copies",
-    key="dedupe.by",
-    metavar="KEY",
-    help="What must be equal: text, paragraphs, or a field such as metadata.url.  [default: text]",
-)
-@option(
-    "--name", section="Copies", key="dedupe.name", metavar="NAME", help="What rules call the answer.  [default: dedupe]"
-)
-@option(
-    "--skip-empty/--keep-empty",
-    section="Copies",
-    key="dedupe.skip_empty",
-    default=None,
-    show_default=False,
-    help="Whether blank text is nobody's copy.  [default: skip]",
-)
-@option(
-    "--min-length",
-    section="Copies",
-    key="dedupe.min_length",
-    type=click.IntRange(min=0),
-    help="Code points below which a text is nobody's copy.  [default: 0]",
-)
-@option(
-    "--min-words",
-    section="Copies",
-    key="dedupe.min_words",
-    type=click.IntRange(min=0),
-    help="Words below which a text is nobody's copy.  [default: 0]",
-)
-@option(
-    "--attributes-format",
-    section="Copies",
-    key="dedupe.attributes_format",
-    type=click.Choice(["parquet", "dolma1"]),
-    help="Native, or the JSONL of Dolma 1.x.  [default: parquet]",
-)
+@option(section="Copies", key="dedupe.by", metavar="KEY")
+@option(section="Copies", key="dedupe.name", metavar="NAME")
+@option("--skip-empty/--keep-empty", section="Copies", key="dedupe.skip_empty")
+@option(section="Copies", key="dedupe.min_length")
+@option(section="Copies", key="dedupe.min_words")
+@option(section="Copies", key="dedupe.attributes_format")
 @json_option
 @recipe_options
 @bad_record_options

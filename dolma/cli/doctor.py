@@ -23,15 +23,7 @@ dolma doctor runs/new
 @click.command("doctor", cls=ManualCommand, example=EXAMPLE)
 @click.argument("places", nargs=-1, metavar="[PLACE]...")
 @input_options
-@option(
-    "-t",
-    "--taggers",
-    section="Tagging",
-    key="tag.taggers",
-    metavar="NAME",
-    multiple=True,
-    help="Tagger, as for `dolma tag`. Repeatable.",
-)
+@option("-t", "--taggers", section="Tagging", key="tag.taggers", metavar="NAME")
 @recipe_options
 @option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON.")
 @click.pass_context

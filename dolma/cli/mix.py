@@ -27,39 +27,12 @@ dolma mix -c configs/quickstart.yaml --dry-run
 
 @click.command("mix", cls=ManualCommand, example=EXAMPLE)
 @input_options
-@option(
-    "--keep",
-    section="Rules",
-    key="mix.keep",
-    metavar="SQL",
-    multiple=True,
-    help="Condition over attributes that every document must meet. Repeatable.",
-)
-@option(
-    "--drop", section="Rules", key="mix.drop", metavar="SQL", multiple=True, help="Condition that drops. Repeatable."
-)
-@option(
-    "--missing",
-    section="Rules",
-    key="mix.missing",
-    type=click.Choice(["error", "keep", "drop"]),
-    help="What a condition that is NULL means.  [default: error]",
-)
-@option(
-    "--min-length",
-    section="Rules",
-    key="mix.min_length",
-    type=click.IntRange(min=0),
-    help="Code points that must be left after span edits.  [default: 0]",
-)
+@option(section="Rules", key="mix.keep", metavar="SQL")
+@option(section="Rules", key="mix.drop", metavar="SQL")
+@option(section="Rules", key="mix.missing")
+@option(section="Rules", key="mix.min_length")
 @option("-o", "--output", section="Output", key="output", metavar="DIR", help="Folder of the mixed documents.")
-@option(
-    "--format",
-    section="Output",
-    key="mix.format",
-    metavar="SUFFIX",
-    help="Suffix of the document files: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, ...  [default: .jsonl.zst]",
-)
+@option(section="Output", key="mix.format", metavar="SUFFIX")
 @json_option
 @recipe_options
 @bad_record_options

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
 from dolma.cli.printing import say_help
+from dolma.config import Recipe
 from dolma.errors import ConfigError, did_you_mean, nearest
+from dolma.keys import Key, find
 from dolma.printable import printable
 from dolma.recipe_file import parse
 
@@ -17,12 +20,17 @@ F = Callable[..., Any]
 
 
 class SectionedOption(click.Option):
-    """An option that knows which section of the help page it belongs to, and which recipe key it overrides."""
+    """An option that knows which section of the help page it belongs to, and which recipe key it overrides.
 
-    def __init__(self, *args: Any, section: str = "Options", key: str | None = None, **kwargs: Any) -> None:
+    `commas`: its values are names, of which several may be given in one word.
+    """
+
+    def __init__(
+        self, *args: Any, section: str = "Options", key: str | None = None, commas: bool = False, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("show_default", True)
         super().__init__(*args, **kwargs)
-        self.section, self.key = section, key
+        self.section, self.key, self.commas = section, key, commas
 
 
 class ManualCommand(click.Command):
@@ -116,8 +124,34 @@ class ManualGroup(ManualCommand, click.Group):
 
 
 def option(*names: str, section: str, key: str | None = None, **kwargs: Any) -> Callable[[F], F]:
-    """A `SectionedOption`; `key` is the path of the recipe key that it overrides."""
+    """A `SectionedOption`; `key` is the path of the recipe key that it overrides.
+
+    Of a key, name, type, choices, help and default are those that the struct of settings declares (`dolma/keys.py`);
+    what the value may be is checked there too.
+    """
+    if key is not None:
+        found = find(Recipe, key)
+        names = names or (f"--{found.name.replace('_', '-')}",)
+        if bool in found.types and "/" not in names[-1]:
+            names = (*names[:-1], f"{names[-1]}/--no-{names[-1].removeprefix('--')}")
+        kwargs = _of_key(found) | kwargs
     return click.option(*names, cls=SectionedOption, section=section, key=key, **kwargs)
+
+
+def _of_key(key: Key) -> dict[str, Any]:
+    """What click is told of a recipe's key."""
+    multiple = any(typing.get_origin(kind) is list for kind in key.types)
+    repeat = (" Repeatable, or a,b." if key.names else " Repeatable.") if multiple else ""
+    default = f"  [default: {key.shown_default}]" if key.shown_default else ""
+    found: dict[str, Any] = {"help": f"{key.description}{repeat}{default}", "show_default": False}
+    if multiple:
+        return found | {"multiple": True, "commas": key.names}
+    if key.choices:
+        return found | {"type": click.Choice(key.choices)}
+    if bool in key.types:
+        return found | {"default": None}
+    plain = next((kind for kind in (int, float) if kind in key.types), str)
+    return found | {"type": plain, "metavar": {int: "N", float: "X"}.get(plain)}
 
 
 def _stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -142,78 +176,20 @@ recipe_options = _stacked(
 )
 
 input_options = _stacked(
-    option(
-        "--documents",
-        section="Input",
-        key="documents",
-        metavar="PATTERN",
-        multiple=True,
-        help="Document files: path, URL or pattern (`**` crosses folders). Repeatable.",
-    ),
-    option(
-        "--exclude",
-        section="Input",
-        key="exclude",
-        metavar="PATTERN",
-        multiple=True,
-        help="Files and folders that are no documents, by name or, with a slash, by path. Repeatable.",
-    ),
-    option(
-        "--attributes",
-        section="Input",
-        key="attributes",
-        metavar="DIR",
-        help="Folder of attributes.  [default: beside each `documents` folder]",
-    ),
-    option(
-        "--text-field", section="Input", key="fields.text", metavar="NAME", help="Field of the text.  [default: text]"
-    ),
-    option("--id-field", section="Input", key="fields.id", metavar="NAME", help="Field of the id.  [default: id]"),
-    option(
-        "--source-field",
-        section="Input",
-        key="fields.source",
-        metavar="NAME",
-        help="Field of the source; dotted paths reach into objects.  [default: source]",
-    ),
+    option(section="Input", key="documents", metavar="PATTERN"),
+    option(section="Input", key="exclude", metavar="PATTERN"),
+    option(section="Input", key="attributes", metavar="DIR"),
+    option("--text-field", section="Input", key="fields.text", metavar="NAME"),
+    option("--id-field", section="Input", key="fields.id", metavar="NAME"),
+    option("--source-field", section="Input", key="fields.source", metavar="NAME"),
 )
 
 bad_record_options = _stacked(
-    option(
-        "--on-error",
-        section="Bad records",
-        key="on_error",
-        type=click.Choice(["fail", "skip", "quarantine"]),
-        help="What a record does that cannot be used.  [default: fail]",
-    ),
-    option(
-        "--quarantine",
-        section="Bad records",
-        key="quarantine",
-        metavar="DIR",
-        help="Folder that keeps the raw bytes of bad records.",
-    ),
-    option(
-        "--max-errors",
-        section="Bad records",
-        key="max_errors",
-        type=click.IntRange(min=0),
-        help="Records that may be left out, or that taggers may fail on, before the exit status is 4.  [default: 0]",
-    ),
-    option(
-        "--invalid-unicode",
-        section="Bad records",
-        key="invalid_unicode",
-        type=click.Choice(["replace", "error"]),
-        help="Damaged text: U+FFFD and counted, or a bad record.  [default: replace]",
-    ),
-    option(
-        "--max-line-bytes",
-        section="Bad records",
-        key="max_line_bytes",
-        type=click.IntRange(min=1),
-        help="A longer record is a bad one; of JSONL it is never in memory.  [default: 268435456]",
-    ),
+    option(section="Bad records", key="on_error"),
+    option(section="Bad records", key="quarantine", metavar="DIR"),
+    option(section="Bad records", key="max_errors"),
+    option(section="Bad records", key="invalid_unicode"),
+    option(section="Bad records", key="max_line_bytes"),
 )
 
 json_option = option(
@@ -225,23 +201,11 @@ json_option = option(
     help="Print JSON instead of tables; of a dry run every file.",
 )
 
-seed_option = option("--seed", section="Running", key="seed", type=int, help="Seed of all sampling.  [default: 0]")
+seed_option = option(section="Running", key="seed")
 
 running_options = _stacked(
-    option(
-        "--workers",
-        section="Running",
-        key="workers",
-        type=click.IntRange(min=1),
-        help="Processes.  [default: as many as the machine and the input make useful]",
-    ),
-    option(
-        "--executor",
-        section="Running",
-        key="executor",
-        type=click.Choice(["local", "ray"]),
-        help="Where tasks run.  [default: local]",
-    ),
+    option(section="Running", key="workers"),
+    option(section="Running", key="executor"),
     option(
         "--max-memory",
         section="Running",
@@ -268,7 +232,7 @@ running_options = _stacked(
         is_flag=True,
         help="Read all inputs to see whether they changed, also those with the size and time of before.",
     ),
-    option("--address", section="Running", key="address", metavar="HOST:PORT", help="Ray cluster to join."),
+    option(section="Running", key="address", metavar="HOST:PORT"),
     option(
         "--shard",
         section="Running",
@@ -304,15 +268,28 @@ running_options = _stacked(
 )
 
 
+def _split(values: Sequence[str]) -> list[str]:
+    """Names, also of `a,b`; a file's name stays as it is.
+
+    >>> _split(["gopher,length", "my,own.py:Tagger"])
+    ['gopher', 'length', 'my,own.py:Tagger']
+    """
+    return [
+        name
+        for value in values
+        for name in ([value] if "/" in value or ".py" in value else filter(None, value.split(",")))
+    ]
+
+
 def overrides_of(ctx: click.Context) -> dict[str, Any]:
     """What the user gave on the command line, by recipe key."""
     found: dict[str, Any] = {}
     for param in ctx.command.params:
-        key = getattr(param, "key", None)
+        key = param.key if isinstance(param, SectionedOption) else None
         given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
         if key is not None and given:
             value = ctx.params[param.name or ""]
-            found[key] = list(value) if isinstance(value, tuple) else value
+            found[key] = value if not isinstance(value, tuple) else _split(value) if param.commas else list(value)
     for assignment in ctx.params.get("assignments", ()):
         found |= parse_assignment(assignment)
     return found

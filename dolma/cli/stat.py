@@ -25,22 +25,9 @@ dolma stat -c configs/quickstart.yaml --json
 
 @click.command("stat", cls=ManualCommand, example=EXAMPLE)
 @input_options
-@option(
-    "--stat-attributes",
-    section="Counting",
-    key="stat.attributes",
-    metavar="NAME",
-    multiple=True,
-    help="Attribute sets to describe.  [default: all found]",
-)
-@option(
-    "--bins",
-    section="Counting",
-    key="stat.bins",
-    type=click.IntRange(min=1),
-    help="Bars of a histogram.  [default: 20]",
-)
-@option("--tokens", section="Counting", key="stat.tokens", metavar="DIR", help="Folder of token shards to count too.")
+@option("--stat-attributes", section="Counting", key="stat.attributes", metavar="NAME")
+@option(section="Counting", key="stat.bins")
+@option(section="Counting", key="stat.tokens", metavar="DIR")
 @option("-o", "--output", section="Output", key="output", metavar="DIR", help="Folder for stat.json.")
 @json_option
 @recipe_options

@@ -25,52 +25,12 @@ dolma tag -c configs/quickstart.yaml --workers 2
 
 @click.command("tag", cls=ManualCommand, example=EXAMPLE)
 @input_options
-@option(
-    "-t",
-    "--taggers",
-    section="Tagging",
-    key="tag.taggers",
-    metavar="NAME",
-    multiple=True,
-    help="Tagger: a name from `dolma list`, FILE.py, FILE.py:NAME or MODULE:NAME. Repeatable.",
-)
-@option(
-    "--attributes-format",
-    section="Tagging",
-    key="tag.attributes_format",
-    type=click.Choice(["parquet", "dolma1"]),
-    help="Native, or the JSONL of Dolma 1.x.  [default: parquet]",
-)
-@option(
-    "--experiment",
-    section="Tagging",
-    key="tag.experiment",
-    metavar="NAME",
-    help="First part of the keys of `--attributes-format dolma1`.  [default: the tagger's name]",
-)
-@option(
-    "--max-document-bytes",
-    section="Documents that fail",
-    key="tag.max_document_bytes",
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="A longer text gets no values, and an error.  [default: no limit]",
-)
-@option(
-    "--max-seconds-per-document",
-    section="Documents that fail",
-    key="tag.max_seconds_per_document",
-    type=click.FloatRange(min=0),
-    metavar="SECONDS",
-    help="A tagger that takes longer gives no values, and an error; 0: no limit.  [default: 60]",
-)
-@option(
-    "--on-tagger-error",
-    section="Documents that fail",
-    key="tag.on_tagger_error",
-    type=click.Choice(["keep", "fail"]),
-    help="A document that a tagger fails on: kept, with an error for values; or the run stops.  [default: keep]",
-)
+@option("-t", "--taggers", section="Tagging", key="tag.taggers", metavar="NAME")
+@option(section="Tagging", key="tag.attributes_format")
+@option(section="Tagging", key="tag.experiment", metavar="NAME")
+@option(section="Documents that fail", key="tag.max_document_bytes", metavar="N")
+@option(section="Documents that fail", key="tag.max_seconds_per_document", metavar="SECONDS")
+@option(section="Documents that fail", key="tag.on_tagger_error")
 @recipe_options
 @bad_record_options
 @option("--profile", section="Output", is_flag=True, show_default=False, help="Show where the time went, by tagger.")

@@ -19,25 +19,13 @@ dolma train --tokens runs/quickstart/tokens --model olmo2_quickstart --steps 200
 
 @click.group("train", cls=ManualGroup, example=EXAMPLE, invoke_without_command=True)
 @option("--tokens", section="Input", metavar="DIR", help="Folder of token shards, from `dolma tokenize`.")
-@option("--model", section="Model", key="train.model", metavar="NAME", help="A preset, such as olmo2_quickstart.")
-@option("--steps", section="Optimisation", key="train.steps", type=click.IntRange(min=1), help="Optimiser steps.")
-@option(
-    "--batch-size",
-    section="Optimisation",
-    key="train.batch_size",
-    type=click.IntRange(min=1),
-    help="Sequences per step.",
-)
-@option(
-    "--sequence-length",
-    section="Optimisation",
-    key="train.sequence_length",
-    type=click.IntRange(min=2),
-    help="Tokens per sequence.",
-)
-@option("--learning-rate", section="Optimisation", key="train.learning_rate", type=float, help="Peak learning rate.")
-@option("--seed", section="Optimisation", key="train.seed", type=int, help="Of the weights and the order of the data.")
-@option("--threads", section="Running", key="train.threads", type=click.IntRange(min=1), help="CPU threads.")
+@option(section="Model", key="train.model", metavar="NAME")
+@option(section="Optimisation", key="train.steps")
+@option(section="Optimisation", key="train.batch_size")
+@option(section="Optimisation", key="train.sequence_length")
+@option(section="Optimisation", key="train.learning_rate")
+@option(section="Optimisation", key="train.seed")
+@option(section="Running", key="train.threads")
 @option("-o", "--output", section="Output", key="output", metavar="DIR", help="Folder of checkpoints and step log.")
 @option("--overwrite", section="Running", is_flag=True, show_default=False, help="Replace a run of other settings.")
 @option("--dry-run", section="Running", is_flag=True, show_default=False, help="Print the plan and touch nothing.")

