@@ -165,8 +165,9 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     allow_duplicate_inputs: Annotated[bool, about("Whether two input files may have the same bytes.")] = False
 
     def __post_init__(self) -> None:
-        if self.min_length < 0:
-            raise ValueError(f"`min_length` is {self.min_length}, expected 0 or more")
+        for key in ("min_length",):
+            if getattr(self, key) < 0:
+                raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
         if "/" in self.format or not self.format.startswith("."):
             raise ValueError(f"`format` is {self.format!r}, expected a suffix such as .jsonl.zst or .parquet")
 
@@ -336,10 +337,9 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"`workers` is {self.workers}, expected at least 1")
-        if self.max_errors < 0:
-            raise ValueError(f"`max_errors` is {self.max_errors}, expected 0 or more")
-        if self.max_line_bytes < 1:
-            raise ValueError(f"`max_line_bytes` is {self.max_line_bytes}, expected at least 1")
+        for key, least in (("max_errors", 0), ("max_line_bytes", 1)):
+            if getattr(self, key) < least:
+                raise ValueError(f"`{key}` is {getattr(self, key)}, expected at least {least}")
         self.check_dedupes()
         if self.stages and self.given:
             raise ValueError(

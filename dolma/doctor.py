@@ -19,7 +19,7 @@ from dolma.data.storage.table import extra_of
 from dolma.errors import ConfigError, DataError, DolmaError
 from dolma.graph import corpus_of, graph_of
 from dolma.models.fetch import cache_folder
-from dolma.printable import printable
+from dolma.printable import counted, printable
 from dolma.requirements import Finding, extra_finding
 
 _TRIED = b"dolma doctor\n"
@@ -112,7 +112,7 @@ def _documents(recipe: Recipe) -> Iterator[Finding]:
     except (ConfigError, DataError) as error:
         yield Finding(what="documents", ok=False, get=str(error).replace("\n", " "))
         return
-    yield Finding(what=f"documents: {len(shards):,} files", ok=True)
+    yield Finding(what=f"documents: {counted(len(shards), 'file')}", ok=True)
 
 
 def _packages(recipe: Recipe) -> Iterator[Finding]:

@@ -70,3 +70,12 @@ def _is_hidden(character: str) -> bool:
 
 def _shown(character: str) -> str:
     return ascii(character)[1:-1] if _is_hidden(character) else character
+
+
+def counted(n: int, noun: str) -> str:
+    """A number and its noun, which is given for one.
+
+    >>> counted(1, "document"), counted(2000, "bad record")
+    ('1 document', '2,000 bad records')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

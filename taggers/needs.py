@@ -19,7 +19,7 @@ from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.fields import JsonField, field_names
 from dolma.data.shards import Shard
 from dolma.errors import ConfigError, DataError
-from dolma.printable import printable
+from dolma.printable import counted, printable
 from dolma.requirements import Finding, extra_finding
 from dolma.runner.ledger import Ledger
 from dolma.taggers.catalogue import Need
@@ -80,7 +80,7 @@ def said_of_fields(taggers: Sequence[Tagger], ledger: Ledger, shards: Sequence[S
             n = ledger.fields.get(label_of(tagger, need))
             fields = " or ".join(need.fields)
             if n:
-                lines.append(f"{tagger.name}: {n:,} of {n_documents:,} documents have {fields}")
+                lines.append(f"{tagger.name}: {n:,} of {counted(n_documents, 'document')} have {fields}")
             elif n == 0:
                 there = ", ".join(map(printable, _fields_of(shards, reading))) or "none"
                 warnings.append(

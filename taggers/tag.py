@@ -21,7 +21,7 @@ from dolma.data.dataset import Dataset, Piece, Place, Shard, is_native
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, InputFile, OutputFile
 from dolma.errors import UnmeasuredError
-from dolma.printable import printable
+from dolma.printable import counted, printable
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
@@ -216,9 +216,9 @@ def check_measured(report: StageReport[Any], max_errors: int) -> None:
     ledger = report.ledger
     unasked = {kind: n for kind, n in ledger.errors.items() if not kind.endswith(f": {SIZE_LIMIT}")}
     if (total := sum(unasked.values())) > max_errors:
-        kinds = "".join(f"\n  {kind}: {n:,} documents{_first(ledger, kind)}" for kind, n in unasked.items())
+        kinds = "".join(f"\n  {kind}: {counted(n, 'document')}{_first(ledger, kind)}" for kind, n in unasked.items())
         raise UnmeasuredError(
-            f"taggers failed on {total:,} documents; at most {max_errors:,} may be{kinds}"
+            f"taggers failed on {counted(total, 'document')}; at most {max_errors:,} may be{kinds}"
             f"\n  all else is done, and `error` beside the values says why; `--max-errors {total}` accepts this"
         )
 
@@ -323,7 +323,7 @@ def _joined(
     ledger.fields = {field: n for report in reports for field, n in report.ledger.fields.items()}
     remarks, gaps = said(ledger)
     unmeasured = [
-        f"{kind}: {n:,} documents have no values; {kind.partition(':')[0]}.{ERROR} says why"
+        f"{kind}: no values for {counted(n, 'document')}; {kind.partition(':')[0]}.{ERROR} says why"
         for kind, n in ledger.errors.items()
     ]
     return StageReport(

@@ -26,7 +26,7 @@ def page() -> str:
         "# The keys of a recipe",
         "",
         "Made by `python -m tests.recipe_page` from the code that reads recipes. A key may be overridden by",
-        "`--set KEY=VALUE`; most of those of `tag`, `dedupe`, `mix`, `tokenize` and `stat` have an option of their own.",
+        "`--set KEY=VALUE`; most of those of `tag`, `dedupe`, `mix`, `tokenize` and `stat` have their own option.",
         "A key that is not listed is an error. null means that a key is not given.",
     ]
     todo: list[type[msgspec.Struct]] = [Recipe]

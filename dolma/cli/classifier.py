@@ -11,7 +11,7 @@ from dolma.cli.options import ManualCommand, ManualGroup, option
 from dolma.cli.printing import print_json, say
 from dolma.cli.session import say_left_out
 from dolma.errors import ConfigError
-from dolma.printable import printable
+from dolma.printable import counted, printable
 
 if TYPE_CHECKING:
     from dolma.classifier.judging import Judgement
@@ -326,7 +326,7 @@ def _print_judgement(judgement: Judgement) -> None:
     """Labels, and thresholds of the first one; JSON has those of all."""
     from dolma.cli.tables import print_table
 
-    counts = f"{judgement.documents:,} documents, accuracy {judgement.accuracy:.3f}"
+    counts = f"{counted(judgement.documents, 'document')}, accuracy {judgement.accuracy:.3f}"
     print_table(
         ("label", "documents", "given", "precision", "recall", "F1", "AUC"),
         [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dolma.cli.printing import clear_line, is_live, print_json, say, say_live, say_message, say_warnings
 from dolma.cli.tables import print_table
+from dolma.printable import counted
 
 if TYPE_CHECKING:
     from dolma.config import Recipe
@@ -490,11 +491,11 @@ def _show_tagger(entry: Entry) -> None:
 def show_verification(result: Verification) -> None:
     """What was checked, and every problem on a line."""
     for folder, n_files in result.checked:
-        say(f"{folder}: {n_files:,} files")
+        say(f"{folder}: {counted(n_files, 'file')}")
     for problem in result.problems:
         say_message(f"problem: {problem}")
     if not result.problems:
-        say(f"ok: {result.files:,} files in {result.sets:,} file sets are as their manifests say")
+        say(f"ok: {counted(result.files, 'file')} in {counted(result.sets, 'file set')} as the manifests say")
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

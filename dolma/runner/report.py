@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from dolma.errors import MissingExtraError, SkippedRecordsError
+from dolma.printable import counted
 from dolma.runner.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ class StageReport(Generic[D]):
         if self.done:
             return self.done
         text = _of_documents(self.ledger)
-        return f"{text}; {self.outputs:,} files, {self.bytes:,} bytes in {self.folder}" if self.folder else text
+        return (
+            f"{text}; {counted(self.outputs, 'file')}, {counted(self.bytes, 'byte')} in {self.folder}"
+            if self.folder
+            else text
+        )
 
     def detailed(self, details: E, **changes: Any) -> StageReport[E]:
         """This report with details, and these other fields."""
@@ -128,15 +133,15 @@ class StageReport(Generic[D]):
 
 def _of_documents(ledger: Ledger) -> str:
     total = ledger.total()
-    text = f"{total.taken.documents:,} documents in, {total.out.documents:,} out"
+    text = f"{counted(total.taken.documents, 'document')} in, {total.out.documents:,} out"
     if total.out.tokens:
-        text += f", {total.out.tokens:,} tokens"
+        text += f", {counted(total.out.tokens, 'token')}"
     if total.failed:
-        text += f", {total.failed:,} bad records left out"
+        text += f", {counted(total.failed, 'bad record')} left out"
     repaired = dict(ledger.repaired)
     others = {kind: repaired.pop(kind, 0) for kind in _REPAIRS}
     if n_damaged := sum(repaired.values()):
-        text += f", {n_damaged:,} damaged characters replaced"
+        text += f", {counted(n_damaged, 'damaged character')} replaced"
     for kind, n in others.items():
         text += f", {n:,} {_REPAIRS[kind]}" if n else ""
     return text

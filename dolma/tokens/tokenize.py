@@ -36,7 +36,7 @@ from dolma.data.tokens import (
 )
 from dolma.errors import DataError, RecordError
 from dolma.models.tokenizers_library import read_tokenizer
-from dolma.printable import printable
+from dolma.printable import counted, printable
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
 from dolma.runner.merging import partitioned
@@ -339,7 +339,8 @@ def _write(
     (places,) = partitioned(stage, PLACES, files["places"], [0, END_OF_KEYS], memory=memory)
     parts = plan_parts(work, places, limit=config.max_tokens_per_shard, memory=memory)
     tokens, n_docs = sum(part.tokens for part in parts), sum(part.documents for part in parts)
-    stage.reporter.note(f"tokenize: {tokens:,} tokens of {n_docs:,} documents go into {_shards(len(parts))}")
+    said = f"{counted(tokens, 'token')} of {counted(n_docs, 'document')}"
+    stage.reporter.note(f"tokenize: {said} go into {counted(len(parts), 'shard')}")
     stretches = partitioned(stage, documents_of(facts.dtype), files["documents"], bounds_of(parts), memory=memory)
     itemsize = little_endian(facts.dtype).itemsize
     write = WritePart(work=work, names=tuple(names), output=output, dtype=facts.dtype, memory=memory)
@@ -348,10 +349,6 @@ def _write(
         for part, stretch in zip(parts, stretches, strict=True)
     ]
     return stage.run("write", tasks, write)
-
-
-def _shards(n: int) -> str:
-    return f"{n:,} shard" if n == 1 else f"{n:,} shards"
 
 
 def _name(part: Part) -> str:

@@ -43,7 +43,7 @@ def test_json_holds_the_profile_and_the_errors(dolma: Dolma, corpus: Path) -> No
 def test_documents_without_values_are_a_warning_that_names_the_attribute(dolma: Dolma, corpus: Path) -> None:
     ended = dolma("tag", "-t", "length", "--documents", corpus, "--max-document-bytes", 10)
     assert ended.status == 0
-    assert "warning: length: size limit: 1 documents have no values; length.error says why" in ended.err
+    assert "warning: length: size limit: no values for 1 document; length.error says why" in ended.err
 
 
 def test_a_tagger_that_ends_its_process_is_an_error_with_one_worker_too(

@@ -89,7 +89,7 @@ def test_skip_within_max_errors_is_a_success(bad: Place, stage: str) -> None:
     measured(bad, stage, "--on-error", "skip")
     ended = bad.stage(stage, "--on-error", "skip", "--max-errors", "1")
     assert ended.status == 0
-    assert "1 bad records left out" in ended.out or stage == "stat"
+    assert "1 bad record left out" in ended.out or stage == "stat"
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -195,9 +195,9 @@ def test_an_error_of_a_tagger_names_file_line_and_tagger(with_taggers: Place, wo
 def test_an_error_of_a_tagger_stops_nothing_and_is_no_success(with_taggers: Place, workers: str) -> None:
     ended = tag(with_taggers, "raising", "--workers", workers)
     assert ended.status == 4
-    assert "taggers failed on 1 documents; at most 0 may be\n" in ended.err
+    assert "taggers failed on 1 document; at most 0 may be\n" in ended.err
     first = with_taggers.path("documents", "b.jsonl") + ":3: "
-    assert f"  raising: ValueError: 1 documents, first {first}" in ended.err
+    assert f"  raising: ValueError: 1 document, first {first}" in ended.err
     assert "`--max-errors 1` accepts this" in ended.err
     assert "manifest.json" in with_taggers.files("attributes", "raising")
     assert tag(with_taggers, "raising", "--workers", workers).status == 4, "nor is it later, when nothing is left to do"
@@ -212,7 +212,7 @@ def test_an_error_of_a_tagger_stops_no_later_stage(with_taggers: Place) -> None:
     )
     ended = with_taggers.dolma("run", with_taggers.path("recipe.yaml"))
     assert ended.status == 4
-    assert "taggers failed on 1 documents" in ended.err
+    assert "taggers failed on 1 document" in ended.err
     assert "mixed/manifest.json" in with_taggers.files("out")
 
 

@@ -22,7 +22,7 @@ def report() -> StageReport[dict[str, int]]:
 
 
 def test_a_report_reads_as_one_line(report: StageReport[dict[str, int]]) -> None:
-    line = "tag: 3 documents in, 3 out; 1 files, 9 bytes in out"
+    line = "tag: 3 documents in, 3 out; 1 file, 9 bytes in out"
     assert (str(report), repr(report)) == (line, f"<StageReport {line}>")
 
 
