@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dolma.api.corpus import Corpus
     from dolma.api.frame import Frame
-    from dolma.api.stages import dedupe, mix, stat, tag, tokenize, train, verify
+    from dolma.api.stages import dedupe, mix, run, stat, tag, tokenize, train, verify
     from dolma.data.batch import TextBatch
     from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Spans
     from dolma.errors import ConfigError, DataError, DolmaError
@@ -28,6 +28,7 @@ PUBLIC = {
     "tokenize": "dolma.api.stages",
     "train": "dolma.api.stages",
     "stat": "dolma.api.stages",
+    "run": "dolma.api.stages",
     "verify": "dolma.api.stages",
     "StageReport": "dolma.runner.report",
     "Corpus": "dolma.api.corpus",
@@ -61,6 +62,7 @@ __all__ = [
     "dedupe",
     "document_tagger",
     "mix",
+    "run",
     "stat",
     "tag",
     "tokenize",

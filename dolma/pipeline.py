@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dolma.config import Recipe, dump_recipe
 from dolma.data import streams
 from dolma.data.manifest import RECIPE, read_manifest
-from dolma.errors import ConfigError, DolmaError
+from dolma.errors import ConfigError, DolmaError, OutputExistsError
 from dolma.graph import Graph
 from dolma.stages import Node, Running
 
@@ -190,6 +190,25 @@ def _again(graph: Graph, node: Node, found: Mapping[str, Mapping[str, str]]) -> 
     used = {parts[1] for parts in inputs if parts[0] == "attributes" and len(parts) > 1}
     why = next((f"its attributes {set!r} are made again: {why}" for set, why in measured.items() if set in used), "")
     return {"": why} if why else {}
+
+
+def refuse_replacing(again: Sequence[str]) -> None:
+    """Return when no finished outputs would be replaced; `again` has a line for each.
+
+    Raises:
+        OutputExistsError: some would.
+    """
+    if again:
+        raise OutputExistsError(
+            "finished outputs would be replaced\n  "
+            + "\n  ".join(again)
+            + "\n  `--overwrite` replaces them; another `--output` keeps them"
+        )
+
+
+def replaced_of(chosen: Graph) -> list[str]:
+    """The finished outputs that a run of these stages would replace, a line for each."""
+    return [f"{name}, {chosen[name].folder}: {why}" for name, why in made_again(chosen).items()]
 
 
 # --- the recipe beside what was made ---------------------------------------------------------------------------------

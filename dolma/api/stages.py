@@ -11,8 +11,19 @@ import msgspec
 from dolma.api.log import LOGGER, LogReporter
 from dolma.config import Fields, Recipe, config_of, make_recipe, read_recipe
 from dolma.errors import ConfigError, did_you_mean
-from dolma.graph import node_of
-from dolma.pipeline import run_node, write_recipe_beside
+from dolma.graph import graph_of, node_of
+from dolma.pipeline import (
+    check,
+    check_corpus,
+    chosen_of,
+    doubts,
+    refuse_replacing,
+    replaced_of,
+    run_node,
+    write_recipe,
+    write_recipe_beside,
+    writes_within_output,
+)
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
 from dolma.stages import PACKAGES, Node, Running
@@ -47,7 +58,7 @@ def _accepting(stage: str) -> Callable[[Function], Function]:
 
 def _settings_of(stage: str) -> dict[str, Any]:
     """The names that a stage takes, and their defaults; None where a default depends on something."""
-    structs: list[type[msgspec.Struct]] = [config_of(stage), Fields, Recipe, RunOptions]
+    structs: list[type[msgspec.Struct]] = [*_section(stage), Fields, Recipe, RunOptions]
     defaults: dict[str, Any] = {}
     for struct in structs:
         for field in msgspec.structs.fields(struct):
@@ -60,7 +71,12 @@ def _settings_of(stage: str) -> dict[str, Any]:
 
 def _argument(stage: str, struct: type, key: str) -> str:
     """What a key of a stage is called as an argument: `attributes` is the folder everywhere, `sets` are names."""
-    return "sets" if key == "attributes" and struct is config_of(stage) else key
+    return "sets" if key == "attributes" and struct in _section(stage) else key
+
+
+def _section(stage: str) -> list[type[msgspec.Struct]]:
+    """The settings that are this stage's own; `run` has none."""
+    return [config_of(stage)] if stage in PACKAGES else []
 
 
 @_accepting("tag")
@@ -179,6 +195,57 @@ def verify(
     return verify_folders(list(folders), _recipe(recipe, given))
 
 
+@_accepting("run")
+def run(
+    recipe: str | Settings,
+    *,
+    output: str | None = None,
+    start: str | None = None,
+    only: Sequence[str] = (),
+    **settings: Any,
+) -> dict[str, list[StageReport[Any]]]:
+    """Run the stages of a recipe in order, as `dolma run` does; only what changed runs again.
+
+    Args:
+        recipe: the path of a recipe file, or the same as a mapping.
+        output: the folder for everything; None: the recipe's.
+        start: the first stage to run, with those that read what it writes (`--from`).
+        only: names of the stages to run.
+        settings: keys of a recipe outside of its stages; `text`, `id` and `source`; `overwrite`.
+
+    Returns:
+        The reports of each stage that ran, by the stage's name.
+
+    Raises:
+        ConfigError: something asked for cannot be done, or finished outputs would be replaced without `overwrite`.
+        DataError: a file or a record cannot be used.
+    """
+    overrides, options = _sorted("run", {"output": output, **settings})
+    made = _recipe(recipe, overrides)
+    if made.output is None:
+        raise ConfigError("the recipe names no output folder\n  add `output`, or give the argument `output`")
+    graph = graph_of(made)
+    check(graph)
+    for doubt in doubts(graph):
+        LOGGER.warning("%s", doubt)
+    chosen = chosen_of(graph, start=start, only=only)
+    if not options.get("overwrite"):
+        refuse_replacing(replaced_of(chosen))
+    ours = write_recipe(made)
+    reports: dict[str, list[StageReport[Any]]] = {}
+    for node in chosen:
+        overwrite = bool(options.get("overwrite")) or (ours and not node.stage.kept and writes_within_output(node))
+        running = Running(options=_options(made, {**options, "overwrite": overwrite}), reporter=LogReporter())
+        for report in run_node(node, running):
+            reports.setdefault(node.name, []).append(report)
+            _said(report, made)
+            check_corpus(graph, node, report)
+    for node in chosen:
+        for report in reports[node.name]:
+            node.stage.accept(report, made.max_errors)
+    return reports
+
+
 def _run(stage: str, documents: Patterns | None, given: Settings, *, tokens: str | None = None) -> Any:
     overrides, options = _sorted(stage, given)
     output = overrides.pop("output", None)
@@ -195,11 +262,15 @@ def _run(stage: str, documents: Patterns | None, given: Settings, *, tokens: str
 
 def _checked(report: StageReport[Any], node: Node, recipe: Recipe) -> StageReport[Any]:
     write_recipe_beside(recipe, report)
+    _said(report, recipe)
+    node.stage.accept(report, recipe.max_errors)
+    return report
+
+
+def _said(report: StageReport[Any], recipe: Recipe) -> None:
     for warning in report.warnings:
         LOGGER.warning("%s: %s", report.label, warning)
     report.check_skipped(recipe.max_errors)
-    node.stage.accept(report, recipe.max_errors)
-    return report
 
 
 def _listed(patterns: Patterns | None) -> list[str] | None:
@@ -219,7 +290,7 @@ def _sorted(stage: str, given: Settings) -> tuple[dict[str, Any], dict[str, Any]
     """The arguments as keys of a recipe, and as options of the run; those that are None are left out."""
     overrides: dict[str, Any] = {}
     options: dict[str, Any] = {}
-    of_stage = {_argument(stage, config_of(stage), key): key for key in config_of(stage).__struct_fields__}
+    of_stage = {_argument(stage, section, key): key for section in _section(stage) for key in section.__struct_fields__}
     for name, value in given.items():
         if value is None or name == "recipe":
             continue

@@ -19,7 +19,7 @@ from dolma.cli.options import (
 )
 from dolma.cli.printing import say_warnings
 from dolma.cli.session import recipe_of, run_stages, running_of, say_left_out
-from dolma.errors import ConfigError, OutputExistsError
+from dolma.errors import ConfigError
 from dolma.printable import printable
 
 EXAMPLE = """
@@ -67,6 +67,8 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         doubts,
         made_again,
         plan_node,
+        refuse_replacing,
+        replaced_of,
         waits_for,
         write_recipe,
         writes_within_output,
@@ -102,7 +104,7 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     if len(chosen) < len(graph):
         stale = {name: why for name, why in made_again(graph).items() if name not in chosen}
         say_warnings([f"{name} does not run, and is not up to date: {why}" for name, why in stale.items()])
-    again = [f"{name}, {graph[name].folder}: {why}" for name, why in made_again(chosen).items()]
+    again = replaced_of(chosen)
     if ctx.params["dry_run"]:
         show_replaced(again)
         show_graph(graph)
@@ -112,12 +114,8 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
             else:
                 show_plan(node, plan_node(node))
         return
-    if again and not ctx.params["overwrite"]:
-        raise OutputExistsError(
-            "finished outputs would be replaced\n  "
-            + "\n  ".join(again)
-            + "\n  `--overwrite` replaces them; another `--output` keeps them"
-        )
+    if not ctx.params["overwrite"]:
+        refuse_replacing(again)
     show_replaced(again)
     ours = write_recipe(recipe)
     done = []

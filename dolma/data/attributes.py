@@ -135,7 +135,10 @@ def attribute_notes(path: str) -> dict[str, Any]:
     """What a native file says that it was made by: tagger, version, parameters; empty if it says nothing."""
     with open_parquet(path, what="attribute") as file:
         notes = (file.schema_arrow.metadata or {}).get(_NOTES, b"{}")
-    return decode_json(notes, dict[str, Any])
+    try:
+        return decode_json(notes, dict[str, Any])
+    except msgspec.DecodeError as error:
+        raise _corrupt(error, path) from error
 
 
 def _output_of(field: pa.Field, path: str) -> Output:

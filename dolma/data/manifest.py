@@ -132,10 +132,10 @@ def read_manifest(folder: str) -> Manifest | None:
 
 def _decoded(data: bytes, path: str) -> Manifest:
     try:
-        manifest = decode_json(data, Manifest)
+        manifest, checksum = decode_json(data, Manifest), _checksum(data)
     except msgspec.DecodeError as error:
         raise DataError(f"not a manifest: {printable(error)}", file=path) from error
-    if manifest.checksum != _checksum(data) or not all(leads_below(out.path) for out in manifest.outputs):
+    if manifest.checksum != checksum or not all(leads_below(out.path) for out in manifest.outputs):
         raise DataError(
             "is not as a stage of this version of dolma wrote it: its own checksum does not fit\n"
             "  put the file back as it was; or remove its folder and run the stage that made it again",

@@ -112,6 +112,32 @@ def test_what_was_skipped_beyond_the_limit_is_an_error(documents, tmp_path):
     assert dolma.tag(documents, max_errors=1, **arguments).ledger.total().failed == 1
 
 
+def test_a_recipe_runs_and_runs_again_only_where_it_changed(documents, tmp_path):
+    recipe = {
+        "documents": [documents],
+        "output": str(tmp_path / "run"),
+        "workers": 1,
+        "tag": {"taggers": ["length"]},
+        "mix": {"keep": ["length.words > 1"]},
+    }
+    first = dolma.run(recipe)
+    assert [report.complete_before for reports in first.values() for report in reports] == [False, False]
+    assert first["mix"][0].ledger.total().out.documents == 4
+    again = dolma.run(recipe)
+    assert [report.complete_before for reports in again.values() for report in reports] == [True, True]
+    other = recipe | {"mix": {"keep": ["length.words > 2"]}}
+    with pytest.raises(dolma.ConfigError, match="finished outputs would be replaced"):
+        dolma.run(other)
+    assert dolma.run(other, overwrite=True)["mix"][0].ledger.total().out.documents == 2
+    assert list(dolma.run(other, only=["tag"])) == ["tag"]
+    assert not dolma.verify(str(tmp_path / "run")).problems
+
+
+def test_a_recipe_without_an_output_folder_is_refused(documents):
+    with pytest.raises(dolma.ConfigError, match="the recipe names no output folder"):
+        dolma.run({"documents": [documents], "tag": {"taggers": ["length"]}})
+
+
 def test_notes_go_to_the_log(documents, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="dolma"):
         dolma.tokenize(documents, tokenizer="data/sample/tokenizer.json", output=str(tmp_path / "t"))

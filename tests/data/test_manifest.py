@@ -164,9 +164,11 @@ def test_an_edited_manifest_stops_what_reads_its_files(tmp_path: Path) -> None:
     manifest.write_bytes(manifest.read_bytes().replace(b'"stage": "', b'"stage": "x'))
     with pytest.raises(DataError, match=r"manifest\.json: is not as a stage of this version of dolma wrote it"):
         input_content(str(path))
-    manifest.write_bytes(manifest.read_bytes()[:-20])
-    with pytest.raises(DataError, match=r"manifest\.json: not a manifest"):
-        input_content(str(path))
+    whole = manifest.read_bytes()
+    for damaged in (whole[:-20], whole.replace(b"{", b'{"other": "\xbc",', 1)):
+        manifest.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"manifest\.json: not a manifest"):
+            input_content(str(path))
 
 
 @pytest.mark.parametrize("path", ["../a", "/a", "x/../../a"])
