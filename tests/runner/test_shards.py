@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import run_works as works
 
+from dolma.data import streams
 from dolma.errors import ConfigError, OutputExistsError, Unfinished
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter
@@ -231,3 +232,49 @@ def test_only_shards_of_the_run_are_taken_over(take_over: tuple[int, ...]) -> No
         shard(1, 8, take_over=take_over)
     with pytest.raises(ConfigError, match="take_over is 1, of 0 shards"):
         RunOptions(take_over=(1,))
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing of ours catches it."""
+
+
+def killed_at(moment: int, run: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether a run reaches its `moment`-th record, manifest or other small file, and dies before that is written."""
+    left = [moment]
+    write = streams.write_bytes
+
+    def tick(path: str, data: bytes) -> None:
+        left[0] -= 1
+        if left[0] <= 0:
+            raise Killed
+        write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(streams, "write_bytes", tick)
+        try:
+            run()
+        except (Killed, Unfinished):
+            pass
+    return left[0] <= 0
+
+
+@pytest.mark.parametrize("taken_over", [True, False])
+def test_a_shard_killed_at_any_phase_is_started_again_or_taken_over(
+    tmp_path: Path, whole: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, taken_over: bool
+) -> None:
+    moments = 0
+    for moment in itertools.count(1):
+        folder = str(tmp_path / f"{moment}")
+        first = shard(1, 2)
+        attempt(lambda: works.run_two_phases(folder, options=shard(2, 2), n_tasks=5))  # noqa: B023
+        run = lambda: works.run_two_phases(folder, options=first, n_tasks=5)  # noqa: B023, E731
+        if not killed_at(moment, run, monkeypatch):
+            break
+        moments += 1
+        if taken_over:
+            works.run_two_phases(folder, options=shard(2, 2, take_over=(1,)), n_tasks=5)
+        else:
+            attempt(lambda: works.run_two_phases(folder, options=shard(2, 2), n_tasks=5))  # noqa: B023
+            run()
+        assert works.contents(folder) == whole, moment
+    assert moments > 5
