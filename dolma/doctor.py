@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from dolma.config import Recipe
 from dolma.data import streams
+from dolma.data.discovery import describe
 from dolma.data.storage.table import extra_of
 from dolma.errors import ConfigError, DataError, DolmaError
 from dolma.graph import corpus_of, graph_of
@@ -108,11 +109,14 @@ def _documents(recipe: Recipe) -> Iterator[Finding]:
         yield Finding(what="documents", ok=False, get="name patterns: `documents:` in the recipe, or --documents")
         return
     try:
-        shards = corpus_of(recipe).shards()
+        corpus = corpus_of(recipe)
+        shards, left_out = corpus.shards(), describe(corpus.left_out())
     except (ConfigError, DataError) as error:
         yield Finding(what="documents", ok=False, get=str(error).replace("\n", " "))
         return
-    yield Finding(what=f"documents: {counted(len(shards), 'file')}", ok=True)
+    yield Finding(
+        what=f"documents: {counted(len(shards), 'file')}" + (f"; left out: {left_out}" if left_out else ""), ok=True
+    )
 
 
 def _packages(recipe: Recipe) -> Iterator[Finding]:

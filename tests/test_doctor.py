@@ -152,3 +152,11 @@ def test_where_everything_is_written(tmp_path: Path) -> None:
         (line,) = [one for one in said if f"goes to {tmp_path}/{folder}" in one]
         assert line.endswith(" GB free")
     assert any(one.startswith("memory: ") for one in said) and any(one.startswith("open files: ") for one in said)
+
+
+def test_files_that_are_left_out_are_said(tmp_path: Path) -> None:
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "a.jsonl").write_text('{"id": "1", "text": "a"}\n')
+    (tmp_path / "documents" / "b.jsonl").write_text('{"id": "2", "text": "b"}\n')
+    found = examine(make_recipe({"documents": [f"{tmp_path}/documents/*"], "exclude": ["b.jsonl"]}))
+    assert found[0].what.startswith("documents: 1 file; left out: 1 excluded (")

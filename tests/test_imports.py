@@ -63,3 +63,12 @@ def test_a_run_with_nothing_to_do_loads_no_compiler_and_no_engine(tmp_path):
     loaded_by(*arguments)  # compiles what was never compiled
     assert loaded_by(*arguments) <= {"numpy", "pyarrow", "rich"}
     assert loaded_by(*arguments, "--overwrite", "--max-document-bytes", "1000").isdisjoint({"numba", "duckdb", "torch"})
+
+
+def test_a_wrong_name_of_a_model_is_refused_before_torch_is_loaded(tmp_path):
+    pytest.importorskip("torch")
+    arguments = ["train", "--model", "wrong", "--tokens", str(tmp_path), "--output", str(tmp_path / "out")]
+    code = f"import sys\nfrom dolma.cli.main import run\nassert run({arguments!r}) == 2\nprint('torch' in sys.modules)"
+    found = in_subprocess(code)
+    assert (found.returncode, found.stdout) == (0, "False\n"), found.stderr
+    assert "no model 'wrong'" in found.stderr

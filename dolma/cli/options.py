@@ -285,11 +285,10 @@ def overrides_of(ctx: click.Context) -> dict[str, Any]:
     """What the user gave on the command line, by recipe key."""
     found: dict[str, Any] = {}
     for param in ctx.command.params:
-        key = param.key if isinstance(param, SectionedOption) else None
         given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
-        if key is not None and given:
+        if given and isinstance(param, SectionedOption) and param.key is not None:
             value = ctx.params[param.name or ""]
-            found[key] = value if not isinstance(value, tuple) else _split(value) if param.commas else list(value)
+            found[param.key] = value if not isinstance(value, tuple) else _split(value) if param.commas else list(value)
     for assignment in ctx.params.get("assignments", ()):
         found |= parse_assignment(assignment)
     return found

@@ -13,7 +13,7 @@ import click
 
 from dolma.cli.interrupts import StopOnSignal
 from dolma.cli.options import overrides_of, parse_shard
-from dolma.cli.printing import say
+from dolma.cli.printing import say, say_warnings
 from dolma.config import Recipe, make_recipe, read_recipe
 from dolma.errors import ConfigError
 
@@ -127,10 +127,12 @@ def _is_given(ctx: click.Context, flag: str) -> bool:
 
 def say_left_out(dataset: Dataset) -> None:
     """Print which files and folders the patterns match that are not read."""
-    from dolma.data.discovery import describe
+    from dolma.data.discovery import describe, unmatched
 
-    if said := describe(dataset.left_out()):
+    left_out = dataset.left_out()
+    if said := describe(left_out):
         say(f"left out: {said}", err=True)
+    say_warnings(f"--exclude {pattern!r} leaves nothing out" for pattern in unmatched(dataset.exclude, left_out))
 
 
 @contextmanager

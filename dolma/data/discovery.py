@@ -109,6 +109,22 @@ def describe(left_out: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(said)
 
 
+def unmatched(exclude: Sequence[str], left_out: Mapping[str, Sequence[str]]) -> list[str]:
+    """Those of the names and paths to exclude that left nothing out.
+
+    >>> unmatched(["*.bak", "old/", "x/b.jsonl"], {EXCLUDED: ["data/a.bak", "data/x/b.jsonl"]})
+    ['old/']
+    """
+    paths = [path.rstrip("/") for path in left_out.get(EXCLUDED, ())]
+    parts = [path.split("/") for path in paths]
+    belows = [(path, "/".join(names[i:])) for path, names in zip(paths, parts, strict=True) for i in range(len(names))]
+    return [
+        pattern
+        for pattern in exclude
+        if not any(_excludes(pattern, os.path.basename(path), path, below) for path, below in belows)
+    ]
+
+
 def fixed_prefix(pattern: str) -> str:
     """The folder of a pattern that holds no wildcard: what all its matches have in common.
 

@@ -37,8 +37,12 @@ def train(
 
     Raises:
         MissingExtraError: torch or safetensors is not installed.
+        ConfigError: no preset has the model's name.
     """
     require_torch()
+    from dolma.training.presets import resolve_model
+
+    resolve_model(config.model)  # before torch is imported, which takes seconds
     from dolma.training.trainer import train as run
 
     return run(config, tokens=tokens, output=output, overwrite=overwrite, progress=progress, stop=stop)

@@ -259,6 +259,20 @@ def test_stat_and_dedupe_need_nothing_but_documents(dolma: Dolma, corpus: Path, 
     assert f"{stage}: 8 documents in" in ended.out
 
 
+def test_an_exclude_that_leaves_nothing_out_is_said(dolma: Dolma, corpus: Path) -> None:
+    arguments = ("stat", "--documents", documents(corpus), "--exclude", "b.jsonl", "--exclude", "c.jsnl")
+    ended = dolma(*arguments)
+    assert ended.status == 0
+    assert "warning: --exclude 'c.jsnl' leaves nothing out" in ended.err
+    assert "b.jsonl' leaves" not in ended.err
+
+
+def test_names_may_be_given_in_one_word_or_several(dolma: Dolma, corpus: Path) -> None:
+    arguments = ("tag", "-t", "length,gopher", "-t", "random_number_v1", "--documents", documents(corpus))
+    assert dolma(*arguments, "--attributes", corpus / "a").status == 0
+    assert {path.name for path in (corpus / "a").iterdir()} == {"length", "gopher", "random_number_v1"}
+
+
 # --- dry runs --------------------------------------------------------------------------------------------------------
 
 
