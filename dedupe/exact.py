@@ -419,10 +419,7 @@ def _settings(config: DedupeConfig, reading: Reading) -> dict[str, Any]:
         "version": VERSION,
         "attributes_format": config.attributes_format,
         "outputs": {name: asdict(output) for name, output in _outputs(key).items()},
-        "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
-        "on_error": reading.on_error,
-        "max_line_bytes": reading.max_line_bytes,
-        "invalid_unicode": reading.invalid_unicode,
+        **reading.identity,
     }
 
 

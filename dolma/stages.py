@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dolma.errors import ConfigError
 
@@ -23,22 +23,30 @@ if TYPE_CHECKING:
     from dolma.runner.progress import Reporter
     from dolma.runner.report import StageReport, Table
 
+
+class Entry(NamedTuple):
+    """A line of the table: the package whose `STAGE` it is, and what the help of `dolma` says of the command."""
+
+    package: str
+    summary: str
+
+
 PACKAGES = {
-    "tag": "dolma.taggers",
-    "dedupe": "dolma.dedupers",
-    "mix": "dolma.mixers",
-    "tokenize": "dolma.tokens",
-    "train": "dolma.training",
-    "stat": "dolma.stats",
+    "tag": Entry("dolma.taggers", "measure documents with taggers"),
+    "dedupe": Entry("dolma.dedupers", "find exact copies of documents or paragraphs"),
+    "mix": Entry("dolma.mixers", "decide what stays, by rules, and how often"),
+    "tokenize": Entry("dolma.tokens", "encode documents into token shards"),
+    "train": Entry("dolma.training", "train an OLMo-family model on token shards; plan, export, soup"),
+    "stat": Entry("dolma.stats", "count, and describe attributes per source"),
 }
-"""Where the `STAGE` of each name is, in the order in which a recipe's sections run."""
+"""The stages by name, in the order in which a recipe's sections run."""
 
 Kind = Literal["documents", "attributes", "tokens", "checkpoints", "statistics"]
 
 
 def find_stage(name: str) -> Stage:
     """The stage of this name, a key of `PACKAGES`."""
-    found = importlib.import_module(PACKAGES[name]).STAGE
+    found = importlib.import_module(PACKAGES[name].package).STAGE
     assert isinstance(found, Stage)
     return found
 

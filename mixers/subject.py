@@ -137,10 +137,7 @@ def settings_of(config: MixConfig, reading: Reading, seed: int) -> dict[str, Any
         **settings,
         "version": VERSION,
         "seed": seed if config.sources else None,
-        "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
-        "on_error": reading.on_error,
-        "max_line_bytes": reading.max_line_bytes,
-        "invalid_unicode": reading.invalid_unicode,
+        **reading.identity,
     }
 
 

@@ -269,10 +269,7 @@ def _file_set(folder: str, config: TagConfig, spec: TaggerSpec, tagger: Tagger, 
         "max_document_bytes": config.max_document_bytes,
         "max_seconds_per_document": config.max_seconds_per_document,
         "on_tagger_error": config.on_tagger_error,
-        "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
-        "on_error": reading.on_error,
-        "max_line_bytes": reading.max_line_bytes,
-        "invalid_unicode": reading.invalid_unicode,
+        **reading.identity,
     }
     return FileSet(folder=folder, stage="tag", name=tagger.name, config=settings, inputs=[], separate=True)
 

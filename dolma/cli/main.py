@@ -19,16 +19,12 @@ from dolma import __version__
 from dolma.cli.printing import say, say_help, say_message, say_usage_error
 from dolma.errors import ConfigError, DolmaError, Unfinished, did_you_mean
 from dolma.printable import printable
+from dolma.stages import PACKAGES
 
 COMMANDS = {
-    "tag": "measure documents with taggers",
-    "dedupe": "find exact copies of documents or paragraphs",
-    "mix": "decide what stays, by rules, and how often",
-    "tokenize": "encode documents into token shards",
-    "train": "train an OLMo-family model on token shards; plan, export, soup",
+    **{name: entry.summary for name, entry in PACKAGES.items()},
     "eval": "evaluate a model on held-out shards and benchmark items",
     "trace": "which documents a training step saw, and which steps a document",
-    "stat": "count, and describe attributes per source",
     "run": "go through all stages of a recipe; only what changed runs again",
     "list": "show taggers: what they measure, need and assume; their speed",
     "doctor": "what a recipe needs, and how to get what is missing",

@@ -42,6 +42,16 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of it decides which documents are read, and as what: a part of every manifest's settings."""
+        return {
+            "fields": {"text": self.text, "id": self.id, "source": self.source},
+            "on_error": self.on_error,
+            "max_line_bytes": self.max_line_bytes,
+            "invalid_unicode": self.invalid_unicode,
+        }
+
 
 class FailedRecord(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """A record that was left out: 1-based line (parquet: row), byte in the decompressed file, and why."""

@@ -145,10 +145,7 @@ def _file_set(subject: _Subject, folder: str) -> FileSet:
         "bins": subject.config.bins,
         "quantiles": list(subject.config.quantiles),
         "tokens": bool(subject.tokens),
-        "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
-        "on_error": reading.on_error,
-        "max_line_bytes": reading.max_line_bytes,
-        "invalid_unicode": reading.invalid_unicode,
+        **reading.identity,
     }
     return FileSet(folder=folder, stage="stat", name="stat", config=config, inputs=inputs)
 

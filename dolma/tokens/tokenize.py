@@ -183,10 +183,7 @@ def _settings(config: TokenizeConfig, facts: TokenizerFacts, *, reading: Reading
         "max_tokens_per_shard": config.max_tokens_per_shard,
         "allow_special_tokens": config.allow_special_tokens,
         "strip": config.strip,
-        "fields": {"text": reading.text, "id": reading.id, "source": reading.source},
-        "on_error": reading.on_error,
-        "max_line_bytes": reading.max_line_bytes,
-        "invalid_unicode": reading.invalid_unicode,
+        **reading.identity,
     }
 
 

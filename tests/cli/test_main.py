@@ -45,7 +45,7 @@ def test_every_option_that_is_no_key_shows_its_default(name: str) -> None:
     """Unless nothing is a sensible one, or click shows it; options of keys are looked at in tests/test_keys.py."""
     without = {
         "config", "assignments", "shard", "take_over", "stall_after", "tokens", "document", "run", "step", "task",
-        "olmo_task", "sha256",
+        "olmo_task", "sha256", "only", "start",
     }  # fmt: skip
     options = [param for param in command_of(name).params if isinstance(param, click.Option) and not param.is_flag]
     own = [option for option in options if getattr(option, "key", None) is None]
@@ -108,7 +108,7 @@ def test_an_unknown_command_suggests_the_nearest(dolma: Dolma, given: str, meant
 
 
 def test_an_unknown_command_like_none_lists_all(dolma: Dolma) -> None:
-    assert "valid: classifier, dedupe, doctor, eval," in dolma("qqq").err
+    assert "valid: classifier, compile, dedupe, doctor, eval," in dolma("qqq").err
 
 
 def test_an_unknown_option_suggests_the_nearest(dolma: Dolma) -> None:
