@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dolma.cli.printing import clear_line, is_live, print_json, say, say_live, say_message, say_warnings
 from dolma.cli.tables import print_table
+from dolma.data.storage import retries
 from dolma.printable import counted
 
 if TYPE_CHECKING:
@@ -248,7 +249,7 @@ def show_preview(preview: StageReport[Any]) -> None:
 def show_report(report: StageReport[Any], *, brief: bool = False) -> None:
     """What a stage did: one line, and its tables unless `brief`."""
     say(str(report), *report.remarks)
-    say_warnings(report.warnings)
+    say_warnings([*report.warnings, *retries.described()])
     if brief:
         return
     _show_tables(report)

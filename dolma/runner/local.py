@@ -24,6 +24,7 @@ from multiprocessing import connection, resource_tracker
 from types import FrameType
 from typing import Any, NoReturn
 
+from dolma.data.storage import retries
 from dolma.errors import ConfigError, DolmaError, WorkerError
 from dolma.printable import printable
 from dolma.runner.options import RunOptions, worker_count
@@ -146,6 +147,8 @@ class LocalExecutor:
             worker.documents += value[0]
             worker.since = time.monotonic()
             on_progress(*value)
+        elif kind == "retried":
+            retries.add(value)
         elif kind == "failed":
             raise_remote(value, phase.tasks[worker.task])
         else:
@@ -382,6 +385,8 @@ def serve(pipe: connection.Connection) -> None:
             reply = pickle.dumps(("done", result))
         except BaseException as error:  # noqa: BLE001 - all of them go to the parent, which raises them
             reply = pickle.dumps(("failed", sendable(error)))
+        if counts := retries.taken():
+            pipe.send(("retried", counts))
         pipe.send_bytes(reply)
 
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dolma.data.storage import retries
 from dolma.errors import ConfigError, MissingExtraError, WorkerError
 from dolma.runner.local import SINGLE_THREADED, pickled, raise_remote, sendable, watched
 from dolma.runner.options import RunOptions, cpu_count
@@ -92,7 +93,8 @@ class RayExecutor:
                 f"{_first_line(error)}\n"
                 "  mostly memory that ran out or a node that left; run the command again: finished files are kept"
             ) from error
-        kind, value, documents, n_bytes = pickle.loads(answer)
+        kind, value, documents, n_bytes, counts = pickle.loads(answer)
+        retries.add(counts)
         on_progress(documents, n_bytes)
         if kind == "failed":
             raise_remote(value, task)
@@ -131,7 +133,7 @@ class RayExecutor:
 
 
 def do_task(work: bytes, spec: bytes, stall_after: float) -> bytes:
-    """One task in a Ray worker: pickled `("done", TaskResult) | ("failed", what)`, documents and bytes done."""
+    """One task in a Ray worker: pickled `("done", TaskResult) | ("failed", what)`, documents, bytes done, retries."""
     done = [0, 0]
 
     def count(documents: int, n_bytes: int) -> None:
@@ -141,9 +143,9 @@ def do_task(work: bytes, spec: bytes, stall_after: float) -> bytes:
     try:
         with watched(stall_after, count):
             result = pickle.loads(work)(pickle.loads(spec))
-        return pickle.dumps(("done", result, *done))
+        return pickle.dumps(("done", result, *done, retries.taken()))
     except Exception as error:  # noqa: BLE001 - all of them go to the parent, which raises them
-        return pickle.dumps(("failed", sendable(error), *done))
+        return pickle.dumps(("failed", sendable(error), *done, retries.taken()))
 
 
 def _check_reachable(address: str | None) -> None:

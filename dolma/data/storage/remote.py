@@ -2,7 +2,7 @@
 
 A request that fails for a passing reason (a lost connection, no answer, 429, 5xx) is made again, with growing pauses,
 `ATTEMPTS` times in all; after `PATIENCE_SECONDS` no further attempt begins. A server has `ANSWER_SECONDS` to say
-something. So a server that never answers is an error in less than a minute. `retried` counts the attempts.
+something. So a server that never answers is an error in less than a minute. `retries` counts them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,14 @@ from __future__ import annotations
 import os
 import random
 import tempfile
-import threading
 import time
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import BinaryIO, ClassVar, Literal, NamedTuple, TypeVar, cast
 
+from dolma.data.storage import retries
 from dolma.data.storage.remote_file import RemoteFile
 from dolma.data.storage.storage import Entry, Storage
 from dolma.errors import ConfigError, DataError, WriteError
@@ -32,11 +31,6 @@ ANSWER_SECONDS = 15.0
 Operation = Literal["list", "read", "write", "remove"]
 Kind = Literal["missing", "no bucket", "transient", "denied", "credentials", "region", "changed", "other"]
 T = TypeVar("T")
-
-retried: Counter[str] = Counter()
-"""How many attempts failed for a passing reason in this process, by scheme and bucket or host."""
-
-_counting = threading.Lock()
 
 
 class Trouble(NamedTuple):
@@ -168,8 +162,7 @@ class Remote(Storage):
                 over = attempt >= ATTEMPTS or time.monotonic() - began > PATIENCE_SECONDS
                 if trouble.kind != "transient" or over:
                     raise self._failed(operation, path, trouble, attempt) from error
-            with _counting:
-                retried["/".join(path.split("/", 3)[:3])] += 1
+            retries.add({"/".join(path.split("/", 3)[:3]): 1})
             time.sleep(min(8.0, 0.25 * 2**attempt) * random.uniform(0.5, 1))
             attempt += 1
 

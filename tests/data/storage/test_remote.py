@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from dolma.data import streams
-from dolma.data.storage import remote, web
+from dolma.data.storage import remote, retries, web
 from dolma.data.storage.table import STORAGES
 from dolma.errors import DataError, MissingExtraError, WriteError
 
@@ -117,18 +117,18 @@ def amazon(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_what_passes_is_tried_again_and_counted(faulty: Any, status: int) -> None:
     base, kind = faulty
     kind.failures, kind.status = 3, status
-    before = remote.retried[base]
+    retries.taken()
     assert streams.read_bytes(f"{base}/a.jsonl") == DATA
-    assert remote.retried[base] - before == 3
+    assert list(retries.described()) == [f"{base}: 3 requests failed for a passing reason and had to be made again"]
 
 
 def test_a_bucket_that_fails_for_a_while_is_read(faulty: Any, amazon: Any) -> None:
     base, kind = faulty
     amazon(base)
     kind.failures, kind.body = 2, b"<Error><Code>SlowDown</Code><Message>slow</Message></Error>"
-    before = remote.retried["s3://bucket"]
+    retries.taken()
     assert streams.read_bytes("s3://bucket/a.jsonl") == DATA
-    assert remote.retried["s3://bucket"] - before == 2
+    assert retries.taken() == {"s3://bucket": 2}
 
 
 def test_what_does_not_pass_is_given_up(faulty: Any) -> None:
