@@ -34,7 +34,7 @@ from dolma.mixers.join import check_contiguous
 from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
 from dolma.mixers.notes import MixNotes, SpanRow, share_rows, share_warnings
 from dolma.mixers.rules import compile_rules
-from dolma.mixers.sampling import Candidates, Cut, Draw, Supply, check_sources, draws, find_cuts
+from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, check_sources, find_cuts, quotas
 from dolma.mixers.subject import Subject, check_names, identified_subject, inputs_of, settings_of, subject_of
 from dolma.mixers.waterfall import warnings_of
 from dolma.mixers.write import (
@@ -179,7 +179,7 @@ class _Made(msgspec.Struct, kw_only=True):
 
     judged: list[TaskResult]
     written: list[TaskResult] = []
-    wanted: list[Draw] = []
+    wanted: list[Quota] = []
 
 
 def _tasks(specs: Sequence[PieceSpec]) -> list[Task]:
@@ -205,12 +205,12 @@ class _Decided:
 
     judged: list[TaskResult]
     decisions: list[Decisions]
-    wanted: list[Draw]
+    wanted: list[Quota]
     cuts: list[Cut]
 
     @property
     def sources(self) -> list[str]:
-        return [draw.source for draw in self.wanted]
+        return [quota.source for quota in self.wanted]
 
     def as_made(self) -> _Made:
         return _Made(judged=self.judged, wanted=self.wanted)
@@ -242,8 +242,8 @@ def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
     seen = {
         source for result in judged for source, account in result.ledger.accounts.items() if account.taken.documents
     }
-    wanted = list(draws(subject.config, supplies, seen=seen).values())
-    sources = [draw.source for draw in wanted]
+    wanted = list(quotas(subject.config, supplies, seen=seen).values())
+    sources = [quota.source for quota in wanted]
     decisions = [_decisions(spec, result, sources) for spec, result in zip(specs, judged, strict=True)]
     cuts = find_cuts(wanted, lambda: _candidates(stage, decisions))
     return _Decided(judged=judged, decisions=decisions, wanted=wanted, cuts=cuts)

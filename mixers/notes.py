@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from dolma.mixers.sampling import Draw
+from dolma.mixers.sampling import Quota
 from dolma.mixers.waterfall import WaterfallRow, plain_rows
 from dolma.runner.ledger import Ledger
 from dolma.runner.report import Table, ledger_table
@@ -47,18 +47,18 @@ class MixNotes(msgspec.Struct, kw_only=True):
         return list(dict.fromkeys(row.rule for row in self.waterfall))
 
 
-def share_rows(wanted: list[Draw], ledger: Ledger) -> list[ShareRow]:
+def share_rows(wanted: list[Quota], ledger: Ledger) -> list[ShareRow]:
     """What each source was asked and gave."""
     rows = []
-    for draw in wanted:
-        written = ledger.account(draw.source).written
+    for quota in wanted:
+        written = ledger.account(quota.source).written
         rows.append(
             ShareRow(
-                source=draw.source,
-                left_documents=draw.supply.documents,
-                left_bytes=draw.supply.bytes,
-                unit=draw.unit,
-                asked=draw.asked,
+                source=quota.source,
+                left_documents=quota.supply.documents,
+                left_bytes=quota.supply.bytes,
+                unit=quota.unit,
+                asked=quota.asked,
                 documents=written.documents,
                 bytes=written.bytes,
             )

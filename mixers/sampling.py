@@ -62,7 +62,7 @@ class Supply:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draw:
+class Quota:
     """What is asked of one source: `copies` of every document and a sample of `rest`, in `unit`."""
 
     source: str
@@ -140,12 +140,12 @@ def check_corpus(config: MixConfig, ledger: Ledger) -> None:
         source: Supply(documents=account.taken.documents - account.failed, bytes=account.taken.bytes)
         for source, account in taken.items()
     }
-    draws(config, supplies, seen=taken, when="before the rules")
+    quotas(config, supplies, seen=taken, when="before the rules")
 
 
-def draws(
+def quotas(
     config: MixConfig, supplies: Mapping[str, Supply], *, seen: Iterable[str], when: str = "after the rules"
-) -> dict[str, Draw]:
+) -> dict[str, Quota]:
     """What is asked of each source that the corpus has.
 
     `supplies` is what the rules leave, or what there was before them, as `when` says; `seen` are all sources of the
@@ -162,14 +162,14 @@ def draws(
     return {source: _by_repeat(source, supply, config.sources.get(source)) for source, supply in left.items()}
 
 
-def _by_repeat(source: str, supply: Supply, given: SourceShare | None) -> Draw:
+def _by_repeat(source: str, supply: Supply, given: SourceShare | None) -> Quota:
     repeat = _exact(1.0 if given is None else given.repeat)
     copies = math.floor(repeat)
     rest = math.floor((repeat - copies) * supply.documents + Fraction(1, 2))
-    return Draw(source=source, supply=supply, unit="documents", copies=copies, rest=Fraction(rest))
+    return Quota(source=source, supply=supply, unit="documents", copies=copies, rest=Fraction(rest))
 
 
-def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> dict[str, Draw]:
+def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> dict[str, Quota]:
     for source in supplies:
         if source not in config.sources:
             raise ConfigError(
@@ -186,7 +186,7 @@ def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> d
         asked, amount = share * total, supplies[source].amount(unit)
         copies = math.floor(asked / amount) if amount else 0
         rest = asked - copies * amount
-        found[source] = Draw(source=source, supply=supplies[source], unit=unit, copies=copies, rest=rest)
+        found[source] = Quota(source=source, supply=supplies[source], unit=unit, copies=copies, rest=rest)
     return found
 
 
@@ -279,9 +279,9 @@ class Cut:
 
 
 def find_cuts(
-    wanted: Sequence[Draw], candidates: Callable[[], Iterable[Candidates]], *, bin_bits: int = _BIN_BITS
+    wanted: Sequence[Quota], candidates: Callable[[], Iterable[Candidates]], *, bin_bits: int = _BIN_BITS
 ) -> list[Cut]:
-    """For each draw, the cut that comes nearest to what it asks.
+    """For each quota, the cut that comes nearest to what it asks.
 
     `candidates` is called twice and gives all documents each time, some at a time, `sources` being indices into
     `wanted`; memory holds those, a histogram of `2**bin_bits` bins per source, and the documents of one bin per source.
@@ -296,8 +296,8 @@ def find_cuts(
             if border is not None:
                 inside[i] += bins.documents_in(piece, i, border)
     return [
-        Cut(copies=draw.copies) if border is None else _cut(draw, border, sorted(inside[i]), bins)
-        for i, (draw, border) in enumerate(zip(wanted, borders, strict=True))
+        Cut(copies=quota.copies) if border is None else _cut(quota, border, sorted(inside[i]), bins)
+        for i, (quota, border) in enumerate(zip(wanted, borders, strict=True))
     ]
 
 
@@ -312,11 +312,11 @@ class _Border:
 class _Bins:
     """Per source, how much lies in each range of keys."""
 
-    def __init__(self, wanted: Sequence[Draw], bin_bits: int) -> None:
+    def __init__(self, wanted: Sequence[Quota], bin_bits: int) -> None:
         self.wanted = wanted
         self.shift = np.uint64(64 - bin_bits)
         self.n_bins = 1 << bin_bits
-        self.amounts = {i: np.zeros(self.n_bins, np.int64) for i, draw in enumerate(wanted) if draw.rest}
+        self.amounts = {i: np.zeros(self.n_bins, np.int64) for i, quota in enumerate(wanted) if quota.rest}
 
     def add(self, piece: Candidates) -> None:
         bins = (piece.keys >> self.shift).astype(np.int64)
@@ -328,7 +328,7 @@ class _Bins:
         return piece.n_bytes if self.wanted[i].unit == "bytes" else np.ones_like(piece.n_bytes)
 
     def border(self, i: int) -> _Border | None:
-        """Where the sample of a draw ends; None when it has none."""
+        """Where the sample of a quota ends; None when it has none."""
         if i not in self.amounts:
             return None
         sums = np.cumsum(self.amounts[i])
@@ -347,13 +347,13 @@ class _Bins:
         ]
 
 
-def _cut(draw: Draw, border: _Border, documents: list[tuple[int, str, int, int]], bins: _Bins) -> Cut:
+def _cut(quota: Quota, border: _Border, documents: list[tuple[int, str, int, int]], bins: _Bins) -> Cut:
     """The cut before the document with which the sample would be further from what is asked, not nearer."""
     amount = border.before
     for key, shard, line, more in documents:
-        if more and abs(amount + more - draw.rest) >= abs(amount - draw.rest):
-            return Cut(copies=draw.copies, key=key, shard=shard, line=line)
+        if more and abs(amount + more - quota.rest) >= abs(amount - quota.rest):
+            return Cut(copies=quota.copies, key=key, shard=shard, line=line)
         amount += more
     if border.bin == bins.n_bins - 1:
-        return Cut(copies=draw.copies + 1)
-    return Cut(copies=draw.copies, key=(border.bin + 1) << int(bins.shift))
+        return Cut(copies=quota.copies + 1)
+    return Cut(copies=quota.copies, key=(border.bin + 1) << int(bins.shift))

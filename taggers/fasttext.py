@@ -32,7 +32,7 @@ from dolma.kernels.pieces import text_pieces
 from dolma.kernels.sentences import sentence_spans
 from dolma.kernels.views import Int64, code_points_at
 from dolma.models.fasttext import read_model
-from dolma.models.fetch import local_path
+from dolma.models.fetch import fetched_path
 from dolma.printable import printable
 from dolma.taggers.catalogue import Need
 
@@ -68,7 +68,7 @@ class FastText:
         """
         if level not in get_args(Level):
             raise ConfigError(f"fasttext: level={level!r}; {did_you_mean(str(level), get_args(Level))}")
-        file = local_path(path)
+        file = fetched_path(path)
         self.classifier = classifier_at(file)
         known = self.classifier.model.labels
         for label in labels:

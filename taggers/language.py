@@ -27,7 +27,7 @@ from dolma.errors import ConfigError, did_you_mean
 from dolma.kernels.fasttext import Classifier
 from dolma.kernels.samples import WINDOWS, sampled_lines
 from dolma.kernels.views import code_points
-from dolma.models.fetch import local_path
+from dolma.models.fetch import fetched_path
 from dolma.taggers.fasttext import best_of, classifier_at, output_name
 
 UNDETERMINED = "und"
@@ -75,7 +75,7 @@ class Language:
                 f"expected max_characters >= {WINDOWS}, min_letters >= 0 and min_score from 0 to 1"
             )
         self.classifier = identifier(path)
-        self.files = () if path is None else (str(local_path(path)),)
+        self.files = () if path is None else (str(fetched_path(path)),)
         known = self.classifier.model.labels
         for language in languages:
             if language not in known:
@@ -113,6 +113,6 @@ def identifier(path: str | Path | None = None) -> Classifier:
         ConfigError: there is no model at `path`.
     """
     if path is not None:
-        return classifier_at(local_path(path))
+        return classifier_at(fetched_path(path))
     with importlib.resources.as_file(importlib.resources.files("dolma.taggers") / "models/lid.176.ftz") as file:
         return classifier_at(file)

@@ -13,7 +13,7 @@ from dolma.classifier.labelled import NO_CLASS, Labelled
 from dolma.classifier.model_card import Settings, card_path, read_card
 from dolma.data import streams
 from dolma.errors import ConfigError, did_you_mean
-from dolma.models.fetch import local_path
+from dolma.models.fetch import fetched_path
 from dolma.printable import printable
 from dolma.taggers.fasttext import classifier_at
 
@@ -41,7 +41,7 @@ def evaluate(model: str, labelled: Labelled, *, lower: bool | None = None, only_
     Raises:
         ConfigError: there is no such model, report, or label of the model; or nothing to judge by.
     """
-    classifier = classifier_at(local_path(model))
+    classifier = classifier_at(fetched_path(model))
     known = classifier.model.labels
     for label in labelled.labels:
         if label not in known:

@@ -47,7 +47,7 @@ OnBytes = Callable[[int, int | None], None]
 """Called with the bytes that are there and those expected; None when the server does not say."""
 
 
-def local_path(path_or_url: str | os.PathLike[str], *, sha256: str | None = None) -> Path:
+def fetched_path(path_or_url: str | os.PathLike[str], *, sha256: str | None = None) -> Path:
     """Where a model or list lies on this machine: the path itself, or what `fetch` got from the URL. Downloads nothing.
 
     Raises:
@@ -86,7 +86,7 @@ def fetch(url: str, *, sha256: str | None = None, again: bool = False, on_bytes:
                 _download(url, Path(temporary), on_bytes)
                 if sha256 is not None:
                     _check(Path(temporary), sha256, url)
-    return local_path(url, sha256=sha256)
+    return fetched_path(url, sha256=sha256)
 
 
 def cache_folder() -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from dolma.errors import ConfigError
-from dolma.models.fetch import cached_path, local_path
+from dolma.models.fetch import cached_path, fetched_path
 from dolma.printable import printable
 
 
@@ -38,7 +38,7 @@ def copies(given: str, *, tagger: str) -> tuple[Path, ...]:
     public = PUBLIC.get(given)
     if public is None or Path(given).is_file():
         try:
-            return (local_path(given),)
+            return (fetched_path(given),)
         except ConfigError as error:
             raise ConfigError(f"{tagger}: {error.message}") from error
     if missing := [url for url in public.urls if not cached_path(url).is_file()]:
@@ -46,7 +46,7 @@ def copies(given: str, *, tagger: str) -> tuple[Path, ...]:
             f"{tagger}: {len(missing)} of the {len(public.urls)} files of {given!r} have not been fetched\n"
             f"  run `dolma fetch {printable(given)}`, or give local files"
         )
-    return tuple(local_path(url) for url in public.urls)
+    return tuple(fetched_path(url) for url in public.urls)
 
 
 _DOLMA = "https://dolma-artifacts.org/"

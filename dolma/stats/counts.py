@@ -36,7 +36,7 @@ class CountPiece:
 
     def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
         index, piece = spec
-        intake, tally = Intake(), Tally()
+        intake, tally = Intake(), SourceCounts()
         with RunWriter(SOURCES, self.work, f"{index:06d}") as out:
             for batch in read_batches(piece, self.reading, intake=intake):
                 codes = pa.array(tally.add(batch).astype(np.uint32))
@@ -54,7 +54,7 @@ class CountPiece:
         )
 
 
-class Tally:
+class SourceCounts:
     """The counts of each source, in the order in which sources appear."""
 
     def __init__(self) -> None:

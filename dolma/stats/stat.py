@@ -34,7 +34,7 @@ from dolma.runner.progress import Reporter
 from dolma.runner.report import StageReport
 from dolma.runner.stage import StageRun, open_stage
 from dolma.runner.task import Task, TaskResult
-from dolma.stats.counts import CountPiece, Tally
+from dolma.stats.counts import CountPiece, SourceCounts
 from dolma.stats.describe import Column, ShardRows, describe
 from dolma.stats.statistics import Counts, OutputSummary, Statistics, TokenCounts
 from dolma.stats.tokens import CountTokens, by_source, from_ledger, row_files
@@ -168,7 +168,7 @@ class WriteStatistics:
 
 def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
     parts = [piece for shard in subject.shards for piece in pieces(shard)]
-    compile_by_calling(stage.reporter, lambda batch: Tally().add(batch))
+    compile_by_calling(stage.reporter, lambda batch: SourceCounts().add(batch))
     counted = stage.run("count", _count_tasks(parts), CountPiece(work=stage.work_folder, reading=subject.reading))
     sources = sorted({source for result in counted for source in result.payload["sources"]})
     rows = _rows(subject, parts, counted, sources, stage.work_folder)

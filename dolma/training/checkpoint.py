@@ -22,7 +22,7 @@ from dolma.errors import DataError, DolmaError
 from dolma.printable import printable
 from dolma.training import dcp
 from dolma.training.config import ModelConfig, TrainConfig
-from dolma.training.data.mixture import SourceShare
+from dolma.training.data.mixture import MixedSource
 from dolma.training.data.shards import tokens_of_run
 from dolma.training.model.transformer import Transformer, unfilled
 from dolma.training.parallel import Processes, barrier
@@ -52,7 +52,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
     learning_rate: float  # of the last update
     shards: dict[str, str]  # file name to xxh3-128
     tokens: list[str]  # folders of shards that the run was given, not those of mixtures; in the file, from the run's on
-    mixture: list[SourceShare]  # of the stage
+    mixture: list[MixedSource]  # of the stage
     tokens_by_source: dict[str, int]  # seen so far, in all stages
     losses: list[float]  # that the guard against spikes remembers
     norms: list[float]

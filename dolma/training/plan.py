@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dolma.training.config import ModelConfig, TrainConfig
-from dolma.training.data.mixture import SourceShare
+from dolma.training.data.mixture import MixedSource
 from dolma.training.metrics import flops_per_token
 from dolma.training.presets import count_parameters
 from dolma.training.schedule import tokens_per_step
@@ -29,7 +29,7 @@ class StagePlan(msgspec.Struct, frozen=True, kw_only=True):
     sequence_length: int
     windows: int
     epochs: float
-    sources: list[SourceShare]
+    sources: list[MixedSource]
     rates: list[tuple[int, float]]
     flops: float
 

@@ -18,7 +18,7 @@ from dolma.printable import printable
 from dolma.training import require_torch
 from dolma.training.config import ModelConfig, StageConfig, TrainConfig, count_tokens, stage_settings
 from dolma.training.data.loader import Instances, Loader
-from dolma.training.data.mixture import SourceShare, plan_mixture, taken_windows
+from dolma.training.data.mixture import MixedSource, plan_mixture, taken_windows
 from dolma.training.data.shards import TokenShards, open_shards
 from dolma.training.data.windows import ConcatenatedWindows, PackedWindows, Windows
 from dolma.training.presets import resolve_model
@@ -45,7 +45,7 @@ class Stage:
     tokens_before: int
     peak: float
     loader: Loader
-    shares: list[SourceShare]
+    shares: list[MixedSource]
 
     @property
     def last(self) -> int:
@@ -317,7 +317,7 @@ def given_steps(settings: TrainConfig) -> int | None:
     return settings.steps
 
 
-def _mixed(settings: TrainConfig, opened: _Opened, *, path: str) -> tuple[Instances, list[SourceShare], int]:
+def _mixed(settings: TrainConfig, opened: _Opened, *, path: str) -> tuple[Instances, list[MixedSource], int]:
     steps = given_steps(settings)
     if steps is None:
         raise ConfigError("a mixture needs a length: give `steps` or `duration_tokens`", path=path)

@@ -26,7 +26,7 @@ from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.columns import Columns, DocFloat, Output, Spans, spans_column
 from dolma.errors import ConfigError
 from dolma.kernels.pieces import trimmed_texts
-from dolma.models.fetch import local_path
+from dolma.models.fetch import fetched_path
 from dolma.printable import printable
 from dolma.taggers.catalogue import Need
 from dolma.taggers.fasttext import classifier_at, output_name, sentences_of
@@ -53,7 +53,7 @@ class _Classified:
         Raises:
             ConfigError: there is none, or its labels are others than the tagger's.
         """
-        file = local_path(self.needs[0].name if path is None else path)
+        file = fetched_path(self.needs[0].name if path is None else path)
         self.classifier, self.files, self.needs = classifier_at(file), (str(file),), ()
         self._prepare(self.classifier.model.labels, str(file))
 

@@ -44,7 +44,7 @@ from dolma.errors import MissingExtraError
 from dolma.kernels.automata import counts_of
 from dolma.kernels.code import text_sums
 from dolma.kernels.views import word_spans
-from dolma.models.fetch import local_path
+from dolma.models.fetch import fetched_path
 from dolma.taggers.catalogue import Need
 from dolma.taggers.dolma1.code_extensions import language_of
 from dolma.taggers.dolma1.lengths import tokens
@@ -483,7 +483,7 @@ class CodeComposition:
         Raises:
             ConfigError: there is none.
         """
-        file = local_path(self.needs[0].name if path is None else path)
+        file = fetched_path(self.needs[0].name if path is None else path)
         self._classifier, self.files, self.needs = classifier_at(file), (str(file),), ()
         self._labels = self._classifier.model.labels
         self.outputs = {"boundaries": DocInt("how often a line of prose follows one of code or the reverse")}

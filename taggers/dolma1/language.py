@@ -26,7 +26,7 @@ from dolma.errors import ConfigError
 from dolma.kernels.fasttext import Classifier
 from dolma.kernels.pieces import Pieces, trimmed_texts
 from dolma.kernels.views import Int64, code_points, line_spans
-from dolma.models.fetch import local_path
+from dolma.models.fetch import fetched_path
 from dolma.taggers.dolma1.lengths import paragraphs
 from dolma.taggers.fasttext import lowered, output_name
 from dolma.taggers.language import identifier
@@ -75,7 +75,7 @@ class _FtLangId:
             ConfigError: there is none, or it does not know what the tagger is to tell.
         """
         self.classifier = identifier(path)
-        self.files = () if path is None else (str(local_path(path)),)
+        self.files = () if path is None else (str(fetched_path(path)),)
         self._prepare(self.classifier.model.labels)
 
     def _prepare(self, labels: tuple[str, ...]) -> None:

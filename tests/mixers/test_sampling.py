@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dolma.config import MixConfig, convert
 from dolma.errors import ConfigError
-from dolma.mixers.sampling import Candidates, Cut, Draw, Supply, check_sources, document_keys, draws, find_cuts
+from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, check_sources, document_keys, find_cuts, quotas
 
 
 def config(**values: Any) -> MixConfig:
@@ -32,42 +32,42 @@ def supply(documents: int, n_bytes: int) -> Supply:
     [(1, 1, 0), (0, 0, 0), (2.5, 2, 5), (0.3, 0, 3), (0.25, 0, 3), (0.24, 0, 2), (3, 3, 0), (1.01, 1, 0)],
 )
 def test_a_repeat_is_copies_and_a_sample_of_documents(repeat: float, copies: int, rest: int) -> None:
-    found = draws(config(sources={"a": {"repeat": repeat}}), {"a": supply(10, 99)}, seen=["a"])["a"]
+    found = quotas(config(sources={"a": {"repeat": repeat}}), {"a": supply(10, 99)}, seen=["a"])["a"]
     assert (found.copies, found.rest, found.unit) == (copies, rest, "documents")
 
 
 def test_a_source_that_is_not_mentioned_is_taken_once() -> None:
-    found = draws(config(sources={"a": {"repeat": 2}}), {"a": supply(1, 9), "b": supply(1, 9)}, seen=["a", "b"])
+    found = quotas(config(sources={"a": {"repeat": 2}}), {"a": supply(1, 9), "b": supply(1, 9)}, seen=["a", "b"])
     assert (found["b"].copies, found["b"].rest) == (1, 0)
 
 
 def test_the_default_total_is_the_largest_without_repetition() -> None:
     made = config(sources={"a": {"share": 0.7}, "b": {"share": 0.2}, "c": {"share": 0.1}})
-    found = draws(made, {"a": supply(10, 1000), "b": supply(10, 1000), "c": supply(10, 10)}, seen="abc")
-    assert {source: draw.asked for source, draw in found.items()} == {"a": 70, "b": 20, "c": 10}
+    found = quotas(made, {"a": supply(10, 1000), "b": supply(10, 1000), "c": supply(10, 10)}, seen="abc")
+    assert {source: quota.asked for source, quota in found.items()} == {"a": 70, "b": 20, "c": 10}
     assert (found["c"].copies, found["c"].rest) == (1, 0)
 
 
 def test_a_repeat_lets_a_source_supply_more() -> None:
     made = config(sources={"a": {"share": 0.5}, "b": {"share": 0.5, "repeat": 2.5}})
-    found = draws(made, {"a": supply(10, 1000), "b": supply(10, 100)}, seen="ab")
-    assert {source: draw.asked for source, draw in found.items()} == {"a": 250, "b": 250}
+    found = quotas(made, {"a": supply(10, 1000), "b": supply(10, 100)}, seen="ab")
+    assert {source: quota.asked for source, quota in found.items()} == {"a": 250, "b": 250}
     assert (found["b"].copies, found["b"].rest) == (2, 50)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.999])
 def test_extreme_shares_of_equal_sources_are_exact(share: float) -> None:
     made = config(sources={"a": {"share": share}, "b": {"share": 1 - share}})
-    found = draws(made, {"a": supply(1000, 10**9), "b": supply(1000, 10**9)}, seen="ab")
-    small, large = sorted(draw.asked for draw in found.values())
+    found = quotas(made, {"a": supply(1000, 10**9), "b": supply(1000, 10**9)}, seen="ab")
+    small, large = sorted(quota.asked for quota in found.values())
     assert large == 10**9
     assert small == pytest.approx(10**9 / 999, rel=1e-9)
 
 
 def test_a_total_can_be_in_documents() -> None:
     made = config(sources={"a": {"share": 0.75}, "b": {"share": 0.25}}, total={"documents": 8})
-    found = draws(made, {"a": supply(6, 6), "b": supply(100, 6)}, seen="ab")
-    assert [(draw.unit, draw.copies, draw.rest) for draw in found.values()] == [
+    found = quotas(made, {"a": supply(6, 6), "b": supply(100, 6)}, seen="ab")
+    assert [(quota.unit, quota.copies, quota.rest) for quota in found.values()] == [
         ("documents", 1, 0),
         ("documents", 0, 2),
     ]
@@ -76,7 +76,7 @@ def test_a_total_can_be_in_documents() -> None:
 def test_a_share_above_the_supply_is_refused_with_the_numbers() -> None:
     made = config(sources={"a": {"share": 0.7}, "b": {"share": 0.3}}, total={"bytes": 1_000_000})
     with pytest.raises(ConfigError) as found:
-        draws(made, {"a": supply(12, 400_000), "b": supply(10**6, 10**9)}, seen="ab")
+        quotas(made, {"a": supply(12, 400_000), "b": supply(10**6, 10**9)}, seen="ab")
     assert str(found.value) == (
         "$.mix.sources.a.share: 0.7 of 1,000,000 bytes is 700,000 bytes, but 'a' has 12 documents of 400,000 bytes "
         "after the rules, 400,000 bytes at `repeat: 1`\n"
@@ -87,20 +87,20 @@ def test_a_share_above_the_supply_is_refused_with_the_numbers() -> None:
 def test_what_the_error_proposes_is_accepted() -> None:
     supplies = {"a": supply(12, 400_000), "b": supply(10**6, 10**9)}
     made = config(sources={"a": {"share": 0.7}, "b": {"share": 0.3}}, total={"bytes": 571_428})
-    assert draws(made, supplies, seen="ab")["a"].copies == 0
+    assert quotas(made, supplies, seen="ab")["a"].copies == 0
     made = config(sources={"a": {"share": 0.7, "repeat": 1.75}, "b": {"share": 0.3}}, total={"bytes": 1_000_000})
-    assert draws(made, supplies, seen="ab")["a"].copies == 1
+    assert quotas(made, supplies, seen="ab")["a"].copies == 1
 
 
 def test_a_share_of_a_source_of_which_nothing_is_left_is_refused() -> None:
     made = config(sources={"a": {"share": 0.5}, "b": {"share": 0.5}})
     with pytest.raises(ConfigError, match=r"b.share: is 0.5, but 'b' has 0 documents of 0 bytes after the rules"):
-        draws(made, {"a": supply(1, 1)}, seen="ab")
+        quotas(made, {"a": supply(1, 1)}, seen="ab")
 
 
 def test_a_share_of_zero_leaves_the_source_out() -> None:
     made = config(sources={"a": {"share": 1}, "b": {"share": 0}})
-    found = draws(made, {"a": supply(1, 1), "b": supply(1, 1)}, seen="ab")
+    found = quotas(made, {"a": supply(1, 1), "b": supply(1, 1)}, seen="ab")
     assert (found["b"].copies, found["b"].rest) == (0, 0)
 
 
@@ -128,12 +128,12 @@ def test_shares_may_miss_one_by_a_billionth() -> None:
 
 def test_a_source_that_is_not_in_the_corpus_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"\$.mix.sources.boks: no document .*\n  did you mean 'books'\?"):
-        draws(config(sources={"boks": {"repeat": 2}}), {"books": supply(1, 1)}, seen=["books"])
+        quotas(config(sources={"boks": {"repeat": 2}}), {"books": supply(1, 1)}, seen=["books"])
 
 
 def test_a_source_of_the_corpus_without_a_share_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"source 'b' has no share, .*\n.*`b: \{share: 0\}`"):
-        draws(config(sources={"a": {"share": 1}}), {"a": supply(1, 1), "b": supply(1, 1)}, seen="ab")
+        quotas(config(sources={"a": {"share": 1}}), {"a": supply(1, 1), "b": supply(1, 1)}, seen="ab")
 
 
 # --- which documents -------------------------------------------------------------------------------------------------
@@ -160,14 +160,14 @@ def candidates(sizes: list[list[int]], *, pieces: int = 1, bits: int = 64) -> li
     return found
 
 
-def achieved(wanted: list[Draw], found: list[Candidates], cuts: list[Cut]) -> list[int]:
+def achieved(wanted: list[Quota], found: list[Candidates], cuts: list[Cut]) -> list[int]:
     totals = []
-    for i, (draw, cut) in enumerate(zip(wanted, cuts, strict=True)):
+    for i, (quota, cut) in enumerate(zip(wanted, cuts, strict=True)):
         total = 0
         for piece in found:
             mine = piece.sources == i
             times = cut.times(piece.keys[mine], piece.lines[mine], shard=piece.shard)
-            total += int((times * (piece.n_bytes[mine] if draw.unit == "bytes" else 1)).sum())
+            total += int((times * (piece.n_bytes[mine] if quota.unit == "bytes" else 1)).sum())
         totals.append(total)
     return totals
 
@@ -189,12 +189,12 @@ def test_each_source_comes_out_within_half_a_document(
         amount = sum(of) if unit == "bytes" else len(of)
         copies = factor // 1 if amount else 0
         rest = factor * amount - copies * amount if unit == "bytes" else Fraction(int((factor - copies) * amount))
-        wanted.append(Draw(source=str(i), supply=supply(len(of), sum(of)), unit=unit, copies=int(copies), rest=rest))
+        wanted.append(Quota(source=str(i), supply=supply(len(of), sum(of)), unit=unit, copies=int(copies), rest=rest))
     found = candidates(sizes, pieces=pieces, bits=bits)
     cuts = find_cuts(wanted, lambda: iter(found), bin_bits=4)
-    for draw, of, total in zip(wanted, sizes, achieved(wanted, found, cuts), strict=True):
+    for quota, of, total in zip(wanted, sizes, achieved(wanted, found, cuts), strict=True):
         slack = max(of) / 2 if unit == "bytes" else 0
-        assert abs(total - draw.asked) <= slack + 1e-6
+        assert abs(total - quota.asked) <= slack + 1e-6
 
 
 @pytest.mark.property
@@ -202,7 +202,7 @@ def test_each_source_comes_out_within_half_a_document(
 @given(st.lists(st.integers(1, 100), min_size=2, max_size=30), st.integers(1, 12))
 def test_how_documents_are_spread_over_pieces_does_not_matter(sizes: list[int], bits: int) -> None:
     rest = Fraction(sum(sizes), 3)
-    draw = Draw(source="0", supply=supply(len(sizes), sum(sizes)), unit="bytes", copies=0, rest=rest)
+    quota = Quota(source="0", supply=supply(len(sizes), sum(sizes)), unit="bytes", copies=0, rest=rest)
     (whole,) = candidates([sizes], bits=bits)
     halves = [
         Candidates(
@@ -217,7 +217,7 @@ def test_how_documents_are_spread_over_pieces_does_not_matter(sizes: list[int], 
     taken = [
         cut.times(whole.keys, whole.lines, shard=whole.shard).tolist()
         for pieces, bin_bits in (([whole], 3), (halves, 8), (halves[::-1], 5))
-        for cut in find_cuts([draw], lambda: iter(pieces), bin_bits=bin_bits)  # noqa: B023 - called at once
+        for cut in find_cuts([quota], lambda: iter(pieces), bin_bits=bin_bits)  # noqa: B023 - called at once
     ]
     assert taken[0] == taken[1] == taken[2]
 
@@ -226,8 +226,8 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
     found = candidates([[7] * 200])
 
     def taken(n: int) -> set[int]:
-        draw = Draw(source="0", supply=supply(200, 1400), unit="documents", copies=0, rest=Fraction(n))
-        (cut,) = find_cuts([draw], lambda: iter(found))
+        quota = Quota(source="0", supply=supply(200, 1400), unit="documents", copies=0, rest=Fraction(n))
+        (cut,) = find_cuts([quota], lambda: iter(found))
         return set(np.flatnonzero(cut.times(found[0].keys, found[0].lines, shard="s0")).tolist())
 
     assert taken(10) < taken(50) < taken(199)
@@ -266,5 +266,5 @@ def test_pieces_without_documents_are_fine() -> None:
             keys=np.zeros(0, np.uint64),
         )
 
-    draw = Draw(source="0", supply=supply(0, 0), unit="documents", copies=2, rest=Fraction(0))
-    assert find_cuts([draw], empty) == [Cut(copies=2)]
+    quota = Quota(source="0", supply=supply(0, 0), unit="documents", copies=2, rest=Fraction(0))
+    assert find_cuts([quota], empty) == [Cut(copies=2)]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dolma.errors import ConfigError, DataError
-from dolma.models.fetch import cache_folder, cached_path, fetch, http_url, local_path, sha256_of
+from dolma.models.fetch import cache_folder, cached_path, fetch, fetched_path, http_url, sha256_of
 
 CONTENT = b"bad.example\nworse.example\n" * 5000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -80,13 +80,13 @@ def temporaries(cache: Path) -> list[Path]:
 
 def test_a_local_path_is_returned_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(CONTENT)
-    assert local_path(tmp_path / "list.txt") == tmp_path / "list.txt"
-    assert local_path(f"file://{tmp_path}/list.txt", sha256=SHA256.upper()) == tmp_path / "list.txt"
+    assert fetched_path(tmp_path / "list.txt") == tmp_path / "list.txt"
+    assert fetched_path(f"file://{tmp_path}/list.txt", sha256=SHA256.upper()) == tmp_path / "list.txt"
 
 
 def test_a_missing_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such file: .*absent\.txt\n  give a path"):
-        local_path(tmp_path / "absent.txt")
+        fetched_path(tmp_path / "absent.txt")
 
 
 def test_a_url_is_downloaded_once(server: Server) -> None:
@@ -94,19 +94,19 @@ def test_a_url_is_downloaded_once(server: Server) -> None:
     assert path.name == "list.txt"
     assert path.read_bytes() == CONTENT
     assert fetch(server.url(), sha256=SHA256) == path
-    assert local_path(server.url(), sha256=SHA256) == path
+    assert fetched_path(server.url(), sha256=SHA256) == path
     assert server.asked == ["/list.txt"]
 
 
 def test_nothing_is_downloaded_unless_asked_for(server: Server) -> None:
     with pytest.raises(ConfigError, match=f"has not been fetched\n  run `dolma fetch {re.escape(server.url())}`"):
-        local_path(server.url())
+        fetched_path(server.url())
     assert server.asked == []
 
 
 def test_the_command_quotes_a_url_that_a_shell_would_read() -> None:
     with pytest.raises(ConfigError, match=re.escape("run `dolma fetch 'https://example.org/a?b=1&c=2'`")):
-        local_path("https://example.org/a?b=1&c=2")
+        fetched_path("https://example.org/a?b=1&c=2")
 
 
 def test_again_downloads_what_is_there(server: Server) -> None:
@@ -153,13 +153,13 @@ def test_a_wrong_checksum_does_not_replace_what_is_there(server: Server) -> None
     server.files["/list.txt"] = b"tampered"
     with pytest.raises(DataError, match="SHA-256"):
         fetch(server.url(), sha256=SHA256, again=True)
-    assert local_path(server.url(), sha256=SHA256).read_bytes() == CONTENT
+    assert fetched_path(server.url(), sha256=SHA256).read_bytes() == CONTENT
 
 
 def test_a_file_that_was_changed_in_the_cache_is_found_by_its_checksum(server: Server) -> None:
     fetch(server.url()).write_bytes(b"changed")
     with pytest.raises(DataError, match="not the expected file"):
-        local_path(server.url(), sha256=SHA256)
+        fetched_path(server.url(), sha256=SHA256)
 
 
 def test_an_absent_file_says_what_the_server_answers(server: Server) -> None:

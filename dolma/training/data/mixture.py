@@ -21,7 +21,7 @@ from dolma.training.config import SourceConfig
 Indices = npt.NDArray[np.uint32]
 
 
-class SourceShare(msgspec.Struct, frozen=True, kw_only=True):
+class MixedSource(msgspec.Struct, frozen=True, kw_only=True):
     """What a stage takes of one source, in windows; `repetitions` is `taken` to those that may be used."""
 
     source: str
@@ -33,7 +33,7 @@ class SourceShare(msgspec.Struct, frozen=True, kw_only=True):
 
 def plan_mixture(
     available: Mapping[str, int], sources: Mapping[str, SourceConfig], *, n_windows: int, path: str = "$.train.sources"
-) -> list[SourceShare]:
+) -> list[MixedSource]:
     """The share of each source in `n_windows`, in the order of `sources`.
 
     >>> book = SourceConfig(tokens="b", target_ratio=0.7, max_repetition_ratio=2.0)
@@ -55,7 +55,7 @@ def plan_mixture(
             )
         repetitions = n / usable if usable else math.inf
         shares.append(
-            SourceShare(source=name, available=available[name], usable=usable, taken=n, repetitions=repetitions)
+            MixedSource(source=name, available=available[name], usable=usable, taken=n, repetitions=repetitions)
         )
     if short:
         raise ConfigError(
@@ -76,7 +76,7 @@ def _by_largest_remainder(ratios: list[float], total: int) -> list[int]:
     return taken
 
 
-def taken_windows(share: SourceShare, *, seed: int) -> Indices:
+def taken_windows(share: MixedSource, *, seed: int) -> Indices:
     """Which windows of a source are taken: uint32, shape `(share.taken,)`.
 
     Those that may be used are the first `usable` of a permutation of all, so a longer run uses the same ones and more;

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dolma.errors import ConfigError
 from dolma.training.config import SourceConfig
-from dolma.training.data.mixture import SourceShare, plan_mixture, taken_windows
+from dolma.training.data.mixture import MixedSource, plan_mixture, taken_windows
 
 
 def sources_of(*ratios: float, **settings: float) -> dict[str, SourceConfig]:
@@ -41,8 +41,8 @@ def test_a_fraction_of_a_source_bounds_what_is_used() -> None:
         )
 
 
-def share(*, available: int, usable: int, taken: int) -> SourceShare:
-    return SourceShare(source="books", available=available, usable=usable, taken=taken, repetitions=taken / usable)
+def share(*, available: int, usable: int, taken: int) -> MixedSource:
+    return MixedSource(source="books", available=available, usable=usable, taken=taken, repetitions=taken / usable)
 
 
 def test_windows_are_taken_once_before_any_is_taken_twice() -> None:
