@@ -19,7 +19,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, cast
@@ -53,7 +53,7 @@ COMPRESSION_SUFFIXES: dict[str, Compression] = {
 CHUNK_BYTES = 1 << 20
 WHOLE_BYTES = 1 << 30  # of a file that is read whole, such as a manifest
 _COMPRESSED_CHUNK_BYTES = 1 << 16  # so that a chunk of well-compressed text stays some megabytes
-_ZSTD_FED_BYTES = 1 << 13  # at a time, which comes to 256 MiB at most: a block of four bytes is up to 128 KiB
+_ZSTD_FED_BLOCKS = 16  # at a time, of up to 128 KiB each
 _ZSTD_FRAME_BYTES = 32 << 20
 _WRITTEN_BYTES = 8 << 20  # at a time: bytes of gzip depend on it
 _ISAL_ERROR: Any = igzip_lib.IsalError  # its stub calls the class an instance
@@ -227,6 +227,8 @@ def _decompressed(raw: BinaryIO, compression: Compression, length: int | None, c
         yield from _limited(raw, length, chunk_bytes)
         return
     compressed = _limited(raw, length, _COMPRESSED_CHUNK_BYTES)
+    if compression == "zstd":
+        compressed = _zstd_blocks(compressed)
     for out in _lz4(raw) if compression == "lz4" else _members(compressed, compression):
         for at in range(0, len(out), chunk_bytes):
             yield out[at : at + chunk_bytes]
@@ -273,7 +275,6 @@ def _members(compressed: Iterator[bytes], compression: Compression) -> Iterator[
     """
     new = _DECOMPRESSORS[compression]
     member, n_members, begun = new(), 0, False
-    fed_bytes = _ZSTD_FED_BYTES if compression == "zstd" else _COMPRESSED_CHUNK_BYTES
     for chunk in compressed:
         while chunk:
             if n_members and not begun and compression in ("gzip", "xz"):
@@ -281,15 +282,58 @@ def _members(compressed: Iterator[bytes], compression: Compression) -> Iterator[
                 if not chunk:
                     break
             begun = True
-            fed, chunk = chunk[:fed_bytes], chunk[fed_bytes:]
-            yield from _bounded(member, fed)
+            yield from _bounded(member, chunk)
+            chunk = b""
             if member.eof:
-                chunk = member.unused_data + chunk
+                chunk = member.unused_data
                 member, n_members, begun = new(), n_members + 1, False
     if begun:
         raise EOFError("the file ends before its last part does")
     if not n_members:
         raise EOFError("the file is empty, not even a header")
+
+
+def _zstd_blocks(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same bytes, cut where more than some blocks would be in one: four bytes may stand for 128 KiB.
+
+    Only headers are looked at, RFC 8878 section 3.1. What is no zstd is passed on: the library refuses it.
+    """
+    headers = _zstd_headers()
+    (want, skip), header = next(headers), b""
+    for chunk in chunks:
+        begin = at = n_blocks = 0
+        while at < len(chunk):
+            if skip:
+                passed = min(skip, len(chunk) - at)
+                at, skip = at + passed, skip - passed
+                continue
+            part = chunk[at : at + want - len(header)]
+            at, header = at + len(part), header + part
+            if len(header) == want:
+                (want, skip), header = headers.send(header), b""
+                n_blocks += 1
+                if n_blocks == _ZSTD_FED_BLOCKS:
+                    yield chunk[begin:at]
+                    begin, n_blocks = at, 0
+        yield chunk[begin:]
+
+
+def _zstd_headers() -> Generator[tuple[int, int], bytes, None]:
+    """The bytes of the next header, of a frame or a block, and how many come before it; is sent that header."""
+    before = 0
+    while True:
+        head = yield 5, before
+        magic, flags = int.from_bytes(head[:4], "little"), head[4]
+        if 0x184D2A50 <= magic <= 0x184D2A5F:  # a skippable frame
+            before = int.from_bytes(head[4:] + (yield 3, 0), "little")
+            continue
+        single = flags >> 5 & 1
+        before = 1 - single + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
+        last = magic != 0xFD2FB528  # no zstd
+        while not last:
+            block = int.from_bytes((yield 3, before), "little")
+            last, before = bool(block & 1), 1 if block >> 1 & 3 == 1 else block >> 3
+        before += flags & 4  # a checksum
 
 
 def _bounded(member: Any, fed: bytes) -> Iterator[bytes]:

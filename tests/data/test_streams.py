@@ -434,3 +434,42 @@ def test_an_output_where_a_folder_is_is_named(tmp_path: Path) -> None:
     with pytest.raises(WriteError, match=r"a\.jsonl: cannot be written: Is a directory"):
         streams.write_bytes(f"{tmp_path}/a.jsonl", b"x")
     assert os.listdir(tmp_path) == ["a.jsonl"]
+
+
+# --- zstd, some blocks at a time -------------------------------------------------------------------------------------
+
+
+def zstd_frames() -> bytes:
+    """Frames of all kinds: blocks that repeat a byte, with a size and a checksum or without, a skippable one."""
+    bomb, text = bytes(8 << 20), b"".join(b'{"n": %d}\n' % n for n in range(200_000))
+    known = zstandard.ZstdCompressor(write_checksum=True).compress(bomb)
+    streamed = zstandard.ZstdCompressor(write_content_size=False).compressobj()
+    unknown = streamed.compress(text) + streamed.flush()
+    skippable = (0x184D2A53).to_bytes(4, "little") + (5).to_bytes(4, "little") + b"waste"
+    return known + unknown + zstandard.ZstdCompressor().compress(b"") + skippable + known
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 7, 1000, 1 << 16, 1 << 30])
+def test_zstd_is_cut_after_some_blocks_and_stays_the_same_bytes(chunk_bytes: int) -> None:
+    data = zstd_frames()
+    chunks = [data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)]
+    assert b"".join(streams._zstd_blocks(iter(chunks))) == data
+
+
+@pytest.mark.parametrize("chunk_bytes", [1000, 1 << 30])
+def test_what_zstd_is_cut_to_stands_for_few_megabytes(chunk_bytes: int) -> None:
+    data = zstd_frames()
+    chunks = iter([data[at : at + chunk_bytes] for at in range(0, len(data), chunk_bytes)])
+    whole, most, member = 0, 0, zstandard.ZstdDecompressor().decompressobj()
+    for piece in streams._zstd_blocks(chunks):
+        while piece:
+            out = member.decompress(piece)
+            whole, most, piece = whole + len(out), max(most, len(out)), member.unused_data if member.eof else b""
+            member = zstandard.ZstdDecompressor().decompressobj() if member.eof else member
+    assert whole == 2 * (8 << 20) + len(b"".join(b'{"n": %d}\n' % n for n in range(200_000)))
+    assert most <= 17 * (128 << 10)
+
+
+def test_what_is_no_zstd_is_passed_on() -> None:
+    data = bytes(range(256)) * 1000
+    assert b"".join(streams._zstd_blocks(iter([data[:10], data[10:]]))) == data
