@@ -7,7 +7,7 @@ and the marks of unfinished files fit after it.
 
 from __future__ import annotations
 
-RESERVED = frozenset({"manifest.json", "recipe.yaml"})
+RESERVED = frozenset({"manifest.json", "_manifest.json", "recipe.yaml", "_recipe.yaml"})
 """Files that every finished folder has."""
 
 MOST_BYTES = 200

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dolma.config import Recipe, dump_recipe
 from dolma.data import streams
-from dolma.data.manifest import RECIPE, read_manifest
+from dolma.data.manifest import RECIPE, read_manifest, recipe_beside
 from dolma.errors import ConfigError, DolmaError, OutputExistsError
 from dolma.graph import Graph
 from dolma.stages import Node, Running
@@ -239,7 +239,7 @@ def writes_within_output(node: Node) -> bool:
 def write_recipe_beside(recipe: Recipe, report: StageReport[Any]) -> None:
     """Write the resolved recipe beside what a single command wrote, unless it was there already."""
     for manifest in report.manifests:
-        path = streams.join(manifest.rpartition("/")[0], RECIPE)
+        path = recipe_beside(manifest)
         # A stage that was complete before may have been killed just before its recipe was written.
         if not (report.complete_before and (_belongs_to_run(recipe) or streams.exists(path))):
             streams.write_bytes(path, dump_recipe(recipe))

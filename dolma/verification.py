@@ -20,7 +20,17 @@ from dolma.data import streams
 from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted
 from dolma.data.dataset import Dataset, Shard
 from dolma.data.documents import Intake, Reading, read_batches
-from dolma.data.manifest import FORMAT_VERSION, NAME, RECIPE, FileSet, Manifest, OutputFile, read_manifest
+from dolma.data.manifest import (
+    FORMAT_VERSION,
+    NAME,
+    NAMES,
+    RECIPE,
+    FileSet,
+    Manifest,
+    OutputFile,
+    manifest_path,
+    read_manifest,
+)
 from dolma.data.shards import Origins
 from dolma.errors import ConfigError, DataError, LedgerError
 from dolma.graph import Graph, corpus_of, graph_of, reading_of
@@ -93,7 +103,7 @@ def file_sets(folders: list[str]) -> list[str]:
     """
     found = set()
     for folder in folders:
-        homes = [path.rpartition("/")[0] for path in streams.list_files(folder) if os.path.basename(path) == NAME]
+        homes = [path.rpartition("/")[0] for path in streams.list_files(folder) if os.path.basename(path) in NAMES]
         if not homes:
             raise ConfigError(
                 f"{printable(folder)}: no {NAME} at or below it, so there is nothing to check against\n"
@@ -117,7 +127,7 @@ def _check_set(folder: str) -> tuple[int, list[str]]:
     if checks is not None:
         problems += checks.problems(folder, manifest)
     if not problems:  # what is damaged says nothing about the manifest
-        problems = [f"{streams.join(folder, NAME)}: {said}" for said in _contradictions(folder, manifest, checks)]
+        problems = [f"{manifest_path(folder)}: {said}" for said in _contradictions(folder, manifest, checks)]
     return len(manifest.outputs), problems
 
 
@@ -168,7 +178,7 @@ def _run_folders(found: list[str], folders: list[str]) -> list[str]:
 def _missing_sets(folder: str) -> list[str]:
     """What of a run folder does not fit its recipe: file sets gone or made otherwise, and files that nothing wrote."""
     path = streams.join(folder, RECIPE)
-    if streams.exists(streams.join(folder, NAME)):
+    if manifest_path(folder) is not None:
         return []
     if not streams.exists(path):
         is_special = not streams.is_url(path) and os.path.lexists(streams.local_path(path))
@@ -178,7 +188,7 @@ def _missing_sets(folder: str) -> list[str]:
     except ConfigError:
         return []  # some other program's recipe.yaml
     here = graph.only([node.name for node in graph if streams.join(node.folder, "").startswith(f"{folder}/")])
-    there = {name: streams.exists(streams.join(name, NAME)) for node in here for name in _sets_of(node)}
+    there = {name: manifest_path(name) is not None for node in here for name in _sets_of(node)}
     if not any(there.values()):
         return []  # a recipe that lies here and writes elsewhere
     gone = [f"{name}: gone, or not finished: the run's {RECIPE} has it" for name in there if not there[name]]

@@ -112,7 +112,7 @@ def test_what_no_beginning_of_a_file_tells_is_found_after_the_first_pass(
     said = capsys.readouterr().err
     assert "warning: $.mix.sources.late: no folder of documents is called so" in said
     assert "error: $.mix.sources.nowhere: no document of the corpus is of this source" in said
-    assert (tmp_path / "out" / "attributes" / "length" / "manifest.json").exists()
+    assert (tmp_path / "out" / "attributes" / "length" / "_manifest.json").exists()
     assert not (tmp_path / "out" / "attributes" / "dedupe").exists()
 
 

@@ -60,6 +60,11 @@ def problems(out: Path) -> list[str]:
     return verify([str(out)], Recipe()).problems
 
 
+def manifest_of(folder: Path) -> Path:
+    """The manifest of a file set."""
+    return next(iter(folder.glob("*manifest.json")))
+
+
 def flip(path: Path) -> None:
     """Change one bit in the middle of the file."""
     data = bytearray(path.read_bytes())
@@ -209,7 +214,7 @@ EDITS: dict[str, object] = {
 
 
 def edit(folder: Path, **changes: object) -> None:
-    path = folder / "manifest.json"
+    path = manifest_of(folder)
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
@@ -221,7 +226,7 @@ def test_every_key_of_a_manifest_is_edited_here() -> None:
 @pytest.mark.parametrize("name", SETS)
 def test_an_edited_key_is_found(out: Path, name: str, key: str) -> None:
     edit(out / name, **{key: EDITS[key]})
-    assert problems(out) == [f"{out / name}/manifest.json: {NOT_AS_WRITTEN}"]
+    assert problems(out) == [f"{manifest_of(out / name)}: {NOT_AS_WRITTEN}"]
 
 
 def test_a_key_that_is_gone_or_new_is_found(out: Path) -> None:
@@ -244,6 +249,7 @@ def reseal(folder: Path, **changes: object) -> None:
     """Another manifest with a checksum that fits."""
     manifest = read_manifest(str(folder))
     assert manifest is not None
+    manifest_of(folder).unlink()
     write_manifest(str(folder), msgspec.structs.replace(manifest, **changes))
 
 
@@ -274,7 +280,7 @@ def test_a_config_is_compared_with_the_outputs(out: Path, name: str, key: str, v
     made_by = FileSet(folder="", stage=manifest.stage, name=manifest.name, config=config, inputs=manifest.inputs)
     reseal(out / name, config=config, fingerprint=made_by.fingerprint)
     first = problems(out)[0]
-    assert re.fullmatch(rf"{re.escape(str(out / name))}/manifest.json: {said}.*", first)
+    assert re.fullmatch(rf"{re.escape(str(manifest_of(out / name)))}: {said}.*", first)
 
 
 @pytest.mark.parametrize("name", ["mixed", "tokens"])
@@ -499,6 +505,6 @@ def test_a_set_that_was_copied_under_a_second_name_is_found(out: Path) -> None:
 
     shutil.copytree(out / "attributes" / "length", out / "attributes" / "size")
     assert problems(out) == [
-        f"{out}/attributes/size/manifest.json: it is of the attributes 'length', which its folder "
+        f"{out}/attributes/size/_manifest.json: it is of the attributes 'length', which its folder "
         "is not called: a copy, or renamed"
     ]

@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from dolma.data import streams
 from dolma.data.formats.table import EXPECTED, is_document
-from dolma.data.manifest import NAME, stage_of
+from dolma.data.manifest import NAME, NAMES, stage_of
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 
@@ -247,7 +247,7 @@ class _Selection:
             return ATTRIBUTES
         if self._holds(path, f"{_JOURNAL}/run.json"):
             return OUTPUT
-        made_by = stage_of(path) if self._holds(path, NAME) else None
+        made_by = stage_of(path) if any(self._holds(path, name) for name in NAMES) else None
         asked = name in self._explicit or (made_by == "mix" and "documents" in self._explicit)
         return None if made_by is None or asked else OUTPUT
 

@@ -19,6 +19,8 @@ from dolma.printable import printable
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
+NAMES = ("_manifest.json", NAME)
+"""The first one is that of attribute sets: what reads a folder of parquet passes over names that begin with `_`."""
 RECIPE = "recipe.yaml"  # the resolved recipe, for people; `verify` asks it what there must be
 
 
@@ -123,11 +125,35 @@ def read_manifest(folder: str) -> Manifest | None:
     Raises:
         DataError: it is not one of ours, or not as it was written.
     """
-    path = streams.join(folder, NAME)
-    try:
-        return _decoded(streams.read_bytes(path), path)
-    except FileNotFoundError:
-        return None
+    for name in NAMES:
+        path = streams.join(folder, name)
+        try:
+            return _decoded(streams.read_bytes(path), path)
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def name_of(stage: str) -> str:
+    """What the manifest of a stage's file set is called; sets of earlier versions may have the other one of `NAMES`."""
+    return NAMES[0] if stage in ("tag", "dedupe") else NAME
+
+
+def manifest_path(folder: str) -> str | None:
+    """The folder's manifest, ours or another program's; None when there is none."""
+    return next((path for name in NAMES if streams.exists(path := streams.join(folder, name))), None)
+
+
+def remove_manifest(folder: str) -> None:
+    """Have the folder be that of no finished stage."""
+    for name in NAMES:
+        streams.remove(streams.join(folder, name))
+
+
+def recipe_beside(manifest: str) -> str:
+    """Where the resolved recipe lies beside a manifest."""
+    folder, _, name = manifest.rpartition("/")
+    return streams.join(folder, ("_" if name.startswith("_") else "") + RECIPE)
 
 
 def _decoded(data: bytes, path: str) -> Manifest:
@@ -160,20 +186,23 @@ class _Made(msgspec.Struct):
 
 def stage_of(folder: str) -> str | None:
     """The stage that finished this folder; None where no manifest of ours lies in it."""
-    path = streams.join(folder, NAME)
-    if not streams.exists(path):
-        return None
-    try:
-        return decode_json(streams.read_bytes(path), _Made).stage
-    except msgspec.DecodeError:
-        return None
+    for name in NAMES:
+        path = streams.join(folder, name)
+        if streams.exists(path):
+            try:
+                return decode_json(streams.read_bytes(path), _Made).stage
+            except msgspec.DecodeError:
+                return None
+    return None
 
 
 def write_manifest(folder: str, manifest: Manifest) -> None:
-    """Put `manifest.json` there, whole or not at all."""
+    """Put the manifest there, whole or not at all."""
     sealed = msgspec.structs.replace(manifest, checksum=_checksum(msgspec.json.encode(manifest)))
     encoded = msgspec.json.format(msgspec.json.encode(sealed, order="deterministic"), indent=1)
-    streams.write_bytes(streams.join(folder, NAME), encoded + b"\n")
+    streams.write_bytes(streams.join(folder, name_of(manifest.stage)), encoded + b"\n")
+    if name_of(manifest.stage) != NAME:  # of an earlier version
+        streams.remove(streams.join(folder, NAME))
 
 
 def input_file(name: str, content: Content) -> InputFile:
@@ -276,12 +305,16 @@ _NONE = _Outputs({}, frozenset())
 
 
 def _table(folder: str) -> _Outputs:
-    path = streams.join(folder, NAME)
-    if streams.is_url(folder) and not streams.exists(path):
-        return _NONE
-    try:
-        data = streams.read_bytes(path)
-    except (FileNotFoundError, NotADirectoryError):
+    for name in NAMES:
+        path = streams.join(folder, name)
+        if streams.is_url(folder) and not streams.exists(path):
+            continue
+        try:
+            data = streams.read_bytes(path)
+            break
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    else:
         return _NONE
     key = (folder, xxhash.xxh3_64_intdigest(data))
     if key not in _tables:

@@ -205,7 +205,7 @@ class StageRun:
                 if len(state.stale) < len(state.manifest.outputs):
                     manifests.write_manifest(file_set.folder, without(state.manifest, file_set, state.stale))
                 else:
-                    streams.remove(streams.join(file_set.folder, manifests.NAME))
+                    manifests.remove_manifest(file_set.folder)
             if header is not None and header != self._header:
                 if state.kind in ("bare", "growing"):
                     _remove_outputs(file_set.folder, state.strays)
@@ -448,7 +448,7 @@ class StageRun:
         )
 
     def _manifest_paths(self) -> list[str]:
-        return [streams.join(file_set.folder, manifests.NAME) for file_set in self.sets]
+        return [streams.join(file_set.folder, manifests.name_of(file_set.stage)) for file_set in self.sets]
 
     def _tidy(self) -> None:
         # The first set last: while its journal stands, a killed run is taken up again.

@@ -144,13 +144,13 @@ def own_files(folder: str) -> list[str]:
     inner = {
         path.removesuffix(f"/{mark}")
         for path in below
-        for mark in (manifests.NAME, HEADER)
+        for mark in (*manifests.NAMES, HEADER)
         if path.endswith(f"/{mark}")
     }
     return [
         path
         for path in below
-        if path not in (manifests.NAME, manifests.RECIPE)
+        if path not in (*manifests.NAMES, manifests.RECIPE, f"_{manifests.RECIPE}")
         and not any(part.startswith(".") for part in path.split("/"))
         and not any(path.startswith(f"{set_folder}/") for set_folder in inner)
     ]

@@ -49,8 +49,8 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def tree(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Every file below, hidden ones too: its bytes and when it was written."""
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    """Every file below, hidden ones too: its bytes and when it was written; what is remembered of inputs left aside."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".inputs.json")
     return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 

@@ -166,7 +166,7 @@ def test_a_flag_overrides_one_key_and_leaves_the_others(
         dedupe={"by": "text", "name": "exact", "min_words": 3},
     )
     assert dolma("dedupe", "-c", path, "--min-words", "5").status == 0
-    written = yaml.safe_load((corpus / "a" / "exact" / "recipe.yaml").read_text())
+    written = yaml.safe_load((corpus / "a" / "exact" / "_recipe.yaml").read_text())
     assert written["dedupe"]["min_words"] == 5
     assert written["dedupe"]["name"] == "exact"
 
@@ -207,9 +207,9 @@ def test_a_shard_that_is_none_of_n_is_refused(text: str) -> None:
 def test_parts_of_a_run_finish_it_together(dolma: Dolma, corpus: Path) -> None:
     arguments = ("tag", "-t", "length", "--documents", documents(corpus), "--attributes", corpus / "a")
     assert dolma(*arguments, "--shard", "1/2", "--no-wait").status == 5
-    assert not (corpus / "a" / "length" / "manifest.json").exists()
+    assert not (corpus / "a" / "length" / "_manifest.json").exists()
     assert dolma(*arguments, "--shard", "2/2").status == 0
-    assert (corpus / "a" / "length" / "manifest.json").exists()
+    assert (corpus / "a" / "length" / "_manifest.json").exists()
 
 
 def test_a_command_without_what_it_needs_says_which_flags(dolma: Dolma) -> None:
@@ -373,7 +373,7 @@ def test_every_stage_prints_its_report_as_json(dolma: Dolma, corpus: Path, stage
 def test_the_resolved_recipe_lies_beside_what_a_command_wrote(dolma: Dolma, corpus: Path) -> None:
     arguments = ("dedupe", "--documents", documents(corpus), "--attributes", corpus / "a", "--min-length", "2")
     assert dolma(*arguments).status == 0
-    path = corpus / "a" / "dedupe" / "recipe.yaml"
+    path = corpus / "a" / "dedupe" / "_recipe.yaml"
     values = yaml.safe_load(path.read_text())
     assert values["dedupe"] == {
         "by": "text", "name": "dedupe", "skip_empty": True, "min_length": 2, "min_words": 0,
@@ -385,7 +385,7 @@ def test_the_resolved_recipe_lies_beside_what_a_command_wrote(dolma: Dolma, corp
 def test_the_resolved_recipe_reads_back_to_the_same_run(dolma: Dolma, corpus: Path) -> None:
     arguments = ("dedupe", "--documents", documents(corpus), "--attributes", corpus / "a")
     dolma(*arguments)
-    ended = dolma("dedupe", "-c", corpus / "a" / "dedupe" / "recipe.yaml")
+    ended = dolma("dedupe", "-c", corpus / "a" / "dedupe" / "_recipe.yaml")
     assert ended.status == 0, ended.err
     assert "nothing to do" in ended.out
 
@@ -393,7 +393,7 @@ def test_the_resolved_recipe_reads_back_to_the_same_run(dolma: Dolma, corpus: Pa
 def test_a_recipe_lost_to_a_kill_is_written_by_the_next_run(dolma: Dolma, corpus: Path) -> None:
     arguments = ("dedupe", "--documents", documents(corpus), "--attributes", corpus / "a")
     dolma(*arguments)
-    path = corpus / "a" / "dedupe" / "recipe.yaml"
+    path = corpus / "a" / "dedupe" / "_recipe.yaml"
     written = path.read_bytes()
     path.unlink()
     assert "nothing to do" in dolma(*arguments).out

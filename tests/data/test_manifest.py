@@ -51,7 +51,7 @@ def test_it_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_the_same_run_writes_the_same_bytes_wherever_it_lies(tmp_path: Path) -> None:
     for name in "xy":
         finished(tmp_path / name, ["a", "b"])
-    assert (tmp_path / "x/manifest.json").read_bytes() == (tmp_path / "y/manifest.json").read_bytes()
+    assert (tmp_path / "x/_manifest.json").read_bytes() == (tmp_path / "y/_manifest.json").read_bytes()
 
 
 def test_no_manifest_is_none(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_file_among_those_of_a_manifest_that_does_not_name_it_is_refused(tmp_p
 
 def test_an_edited_manifest_stops_what_reads_its_files(tmp_path: Path) -> None:
     (path,) = finished(tmp_path, ["a.jsonl"])
-    manifest = tmp_path / "manifest.json"
+    manifest = tmp_path / "_manifest.json"
     manifest.write_bytes(manifest.read_bytes().replace(b'"stage": "', b'"stage": "x'))
     with pytest.raises(DataError, match=r"manifest\.json: is not as a stage of this version of dolma wrote it"):
         input_content(str(path))

@@ -58,7 +58,7 @@ class Corpus:
     def files(self, name: str = "dedupe") -> list[Path]:
         """The attribute files, in corpus order."""
         folder = self.folder / "attributes" / name
-        return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+        return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "_manifest.json")
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_nothing_intermediate_is_left(corpus: Corpus) -> None:
     corpus.write_texts("a.jsonl", ["x", "x"])
     corpus.dedupe()
     left = [path.name for path in (corpus.folder / "attributes").rglob("*") if path.is_file()]
-    assert sorted(left) == ["a.jsonl.parquet", "manifest.json"]
+    assert sorted(left) == ["_manifest.json", "a.jsonl.parquet"]
 
 
 def test_two_workers_write_the_bytes_of_one(corpora: Make) -> None:

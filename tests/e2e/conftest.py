@@ -56,13 +56,14 @@ class Place:
         return str(self.folder.joinpath(*parts))
 
     def files(self, *parts: str) -> dict[str, bytes]:
-        """Every file below, hidden ones too, by its relative path."""
+        """Every file below, hidden ones too, by its relative path; what is remembered of inputs is none."""
         home = self.folder.joinpath(*parts)
-        return {str(path.relative_to(home)): path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
+        found = [path for path in sorted(home.rglob("*")) if path.is_file() and path.name != ".inputs.json"]
+        return {str(path.relative_to(home)): path.read_bytes() for path in found}
 
     def times(self) -> dict[str, int]:
         """When each file was last written, in nanoseconds."""
-        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file() and path.name != ".inputs.json")
         return {str(path.relative_to(self.folder)): path.stat().st_mtime_ns for path in paths}
 
     def results(self, stage: str) -> list[str]:

@@ -188,7 +188,7 @@ def test_an_error_of_a_tagger_names_file_line_and_tagger(with_taggers: Place, wo
     assert with_taggers.path("documents", "b.jsonl") + ":3: " in ended.err
     assert "raising" in ended.err
     assert "no such luck" in ended.err
-    assert "manifest.json" not in with_taggers.files("attributes", "raising")
+    assert "_manifest.json" not in with_taggers.files("attributes", "raising")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -199,7 +199,7 @@ def test_an_error_of_a_tagger_stops_nothing_and_is_no_success(with_taggers: Plac
     first = with_taggers.path("documents", "b.jsonl") + ":3: "
     assert f"  raising: ValueError: 1 document, first {first}" in ended.err
     assert "`--max-errors 1` accepts this" in ended.err
-    assert "manifest.json" in with_taggers.files("attributes", "raising")
+    assert "_manifest.json" in with_taggers.files("attributes", "raising")
     assert tag(with_taggers, "raising", "--workers", workers).status == 4, "nor is it later, when nothing is left to do"
 
 
@@ -227,7 +227,7 @@ def test_a_tagger_that_kills_its_process_is_named_by_its_file(with_taggers: Plac
     ended = tag(with_taggers, "dying", "--workers", "2")
     assert ended.status == 1
     assert with_taggers.path("documents", "b.jsonl") in ended.err
-    assert "manifest.json" not in with_taggers.files("attributes", "dying")
+    assert "_manifest.json" not in with_taggers.files("attributes", "dying")
 
 
 # --- programs --------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dolma.config import TagConfig, TaggerSpec
@@ -91,7 +92,7 @@ def run(
 
 
 def files(folder: Path, pattern: str = "*/attributes/**/*") -> dict[str, bytes]:
-    paths = sorted(path for path in folder.glob(pattern) if path.is_file())
+    paths = sorted(path for path in folder.glob(pattern) if path.is_file() and path.name != ".inputs.json")
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
@@ -160,6 +161,7 @@ def test_a_changed_tagger_file_is_another_tagger(tmp_path: Path, corpus: Dataset
 OPENS = """
 from pathlib import Path
 import pyarrow as pa
+import pyarrow.parquet as pq
 from dolma.data.columns import DocInt
 
 class Opens:
@@ -574,3 +576,19 @@ def test_a_set_of_an_earlier_version_is_complete_and_grows(tmp_path: Path, prefi
     assert run(dataset, "length").ledger.total().taken.documents == 3
     assert listed(Path(home)) == ["a.jsonl", "b.jsonl"]
     assert run(dataset, "length").complete_before
+
+
+def test_the_folder_of_a_set_is_one_table(sources: Path) -> None:
+    run(of(sources, "hf/*/*.jsonl"), "length", TaggerSpec(use="length", name="again"))
+    table = pq.read_table(str(sources / "out/length"))  # as pandas.read_parquet does
+    assert sorted(table["id"].to_pylist())[:2] == ["code/1.jsonl:1", "code/1.jsonl:2"]
+    assert len(table) == 6
+
+
+def test_a_set_with_the_manifest_of_an_earlier_version_is_complete_until_it_grows(sources: Path) -> None:
+    run(of(sources, "hf/web/*.jsonl"), "length")
+    (sources / "out/length/_manifest.json").rename(sources / "out/length/manifest.json")
+    assert run(of(sources, "hf/web/*.jsonl"), "length").complete_before
+    run(of(sources, "hf/*/*.jsonl"), "length")
+    assert [path.name for path in (sources / "out/length").glob("*manifest.json")] == ["_manifest.json"]
+    assert len(listed(sources / "out/length")) == 3
