@@ -161,7 +161,7 @@ def test_a_run_and_its_single_commands_write_the_same(recipe: Callable[..., Path
 
 def outputs(folder: Path) -> dict[str, bytes]:
     """What lies below a folder, recipes and what is remembered of inputs left aside."""
-    left_out = ("recipe.yaml", ".inputs.json")
+    left_out = ("recipe.yaml", "_recipe.yaml", ".inputs.json")
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in left_out]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 

@@ -22,7 +22,7 @@ SAMPLE = sorted((REPOSITORY / "data" / "sample").glob("*/documents/*.jsonl.gz"))
 
 def tree(folder: Path) -> dict[str, bytes]:
     """All outputs but `recipe.yaml`, which says how many workers there were and how files were listed."""
-    left_out = ("recipe.yaml", ".inputs.json")
+    left_out = ("recipe.yaml", "_recipe.yaml", ".inputs.json")
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name not in left_out]
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
