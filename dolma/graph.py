@@ -117,6 +117,9 @@ def graph_of(recipe: Recipe) -> Graph:
 
 def node_of(recipe: Recipe, name: str, *, output: str | None = None, tokens: str | None = None) -> Node:
     """The stage of a section, as a command of its own: `output` and `tokens` are its folders if not the recipe's."""
+    for given, folder in (("output", output), ("tokens", tokens)):
+        if folder == "":
+            raise ConfigError(f"{given} is an empty path\n  a variable of the shell may have no value")
     node = graph_of(recipe)[name]
     if tokens is not None:
         node = replace(node, tokens=(tokens,))

@@ -368,3 +368,10 @@ def test_a_field_that_no_decoder_takes_is_refused(key: str, name: str) -> None:
     with pytest.raises(ConfigError, match="has a quote, a backslash or a control character") as caught:
         make_recipe({}, {key: name})
     assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", ["documents", "exclude", "output", "attributes", "quarantine"])
+def test_an_empty_path_is_refused(key: str) -> None:
+    value = [""] if key in ("documents", "exclude") else ""
+    with pytest.raises(ConfigError, match=f"`{key}` has an empty path; a variable of the shell may have no value"):
+        make_recipe({key: value}, {})

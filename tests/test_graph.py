@@ -190,3 +190,9 @@ def test_a_graph_is_drawn_as_a_tree() -> None:
         "   └─ tag again -> out/again",
         "      └─ mix clean, see above",
     ]
+
+
+def test_an_empty_output_of_a_command_is_refused() -> None:
+    recipe = make_recipe({"documents": ["a"], "stat": {}}, {})
+    with pytest.raises(ConfigError, match="output is an empty path"):
+        node_of(recipe, "stat", output="")

@@ -85,8 +85,10 @@ def join(base: str, *parts: str) -> str:
 
     >>> join("s3://bucket/x/", "y", "z.gz")
     's3://bucket/x/y/z.gz'
+    >>> join("", "y"), join("/", "y")
+    ('y', '/y')
     """
-    return "/".join([base.rstrip("/") if base != "/" else "", *(part.strip("/") for part in parts)])
+    return "/".join([*([base.rstrip("/")] if base else []), *(part.strip("/") for part in parts)])
 
 
 def compression_of(path: str) -> Compression:

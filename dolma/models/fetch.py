@@ -102,7 +102,11 @@ def cached_path(url: str) -> Path:
     url = http_url(url)
     import urllib.parse
 
-    name = urllib.parse.unquote(urllib.parse.urlsplit(url).path.rstrip("/").rpartition("/")[2])
+    try:
+        path = urllib.parse.urlsplit(url).path
+    except ValueError as error:
+        raise ConfigError(f"{url!r} is no URL: {printable(error)}\n  write it as a browser shows it") from error
+    name = urllib.parse.unquote(path.rstrip("/").rpartition("/")[2])
     name = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:200] or "file"
     if name == _LOCK:
         name += "_"

@@ -70,3 +70,8 @@ def test_two_taggers_of_one_name_are_refused():
 def test_a_text_that_is_no_string_is_named():
     with pytest.raises(ConfigError, match=r"`texts\[1\]` is int, expected a string"):
         tag_texts(["a", 1], ["length"])
+
+
+def test_one_string_is_not_taken_for_texts_of_a_letter() -> None:
+    with pytest.raises(ConfigError, match=r"`texts` is one string, expected several: `texts=\[text\]`"):
+        tag_texts("abc", ["length"])

@@ -241,6 +241,11 @@ def test_hugging_face_urls(url: str, address: str) -> None:
     assert http_url(url) == address
 
 
+def test_an_address_that_is_none() -> None:
+    with pytest.raises(ConfigError, match=r"'http://\[::1' is no URL: Invalid IPv6 URL"):
+        fetch("http://[::1")
+
+
 def test_a_bad_hugging_face_url() -> None:
     with pytest.raises(ConfigError, match=r"hf://o/n: expected hf://owner/name"):
         fetch("hf://o/n")
