@@ -338,7 +338,8 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"`workers` is {self.workers}, expected at least 1")
         for key in ("documents", "exclude", "output", "attributes", "quarantine"):
-            if getattr(self, key) == "" or "" in (getattr(self, key) or []):
+            given = getattr(self, key)
+            if given == "" or (isinstance(given, list) and "" in given):
                 raise ValueError(f"`{key}` has an empty path; a variable of the shell may have no value")
         for key, least in (("max_errors", 0), ("max_line_bytes", 1)):
             if getattr(self, key) < least:
