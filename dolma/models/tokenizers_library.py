@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from dolma.data import streams
 from dolma.data.identity import changed
+from dolma.data.storage.writing import writing
 from dolma.errors import ConfigError, DataError, RecordError
 from dolma.models.tokenizer_file import AddedToken, TokenizerFile, read_tokenizer_file
 from dolma.printable import printable
@@ -61,7 +62,8 @@ def _version() -> str:
 def _loaded(raw: bytes, path: str, key: str) -> Any:
     import tokenizers
 
-    with tempfile.NamedTemporaryFile(prefix="dolma-", suffix=".json") as copy:  # 1.0 reads files only
+    # Version 1.0 reads files only.
+    with writing(tempfile.gettempdir()), tempfile.NamedTemporaryFile(prefix="dolma-", suffix=".json") as copy:
         copy.write(raw)
         copy.flush()
         try:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
 import json
+import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,8 @@ from typing import Any
 import pytest
 
 from dolma.config import TokenizeConfig
-from dolma.errors import ConfigError
+from dolma.errors import ConfigError, WriteError
+from dolma.models import tokenizers_library
 from dolma.tokens.encoder import Encoder
 from dolma.tokens.tokenizer import TokenizerFacts, read_facts
 
@@ -199,3 +203,12 @@ def test_a_broken_file_beside_the_tokenizer_is_no_silence(tmp_path: Path, tokeni
     with pytest.raises(ConfigError, match=r"tokenizer_config.json may say which token .*, and cannot be read"):
         facts_of(path)
     assert facts_of(path, eos="<|endoftext|>").eos_id == 256
+
+
+def test_a_temporary_folder_without_room_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: str) -> None:
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    with pytest.raises(WriteError, match=re.escape(f"{tempfile.gettempdir()}: cannot be written: File too large")):
+        tokenizers_library._loaded(b"{}", "a.json", "")
