@@ -172,7 +172,6 @@ class Inputs:
                 found[look.path] = known
                 if version is not None and version == streams.version(look.path) and _is_settled(look.path, began):
                     self._fresh[self._key(look.path)] = known
-            self._reporter.advance(tasks=1, size=tasks[index].size)
             if time.monotonic() - self._last_save > _SAVE_SECONDS:
                 self.save()
 
@@ -180,10 +179,15 @@ class Inputs:
             for i, task in enumerate(tasks):
                 take(i, ReadFiles()(task.spec))
             return found
+
+        def take_and_tell(index: int, result: TaskResult) -> None:
+            take(index, result)
+            self._reporter.advance(tasks=1, size=tasks[index].size)
+
         self._reporter.start("inputs", len(tasks), sum(task.size for task in tasks))
         executor = self._executor or executor_for(self._options, note=self._reporter.note)
         try:
-            executor.run(ReadFiles(), tasks, on_result=take, on_progress=self._reporter.advance)
+            executor.run(ReadFiles(), tasks, on_result=take_and_tell, on_progress=self._reporter.advance)
         finally:
             self._reporter.finish()
             if executor is not self._executor:

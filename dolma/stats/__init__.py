@@ -42,7 +42,7 @@ def _run(node: Node, running: Running) -> Iterator[StageReport[Any]]:
 def _plan(node: Node) -> Iterator[dict[str, Any]]:
     from dolma.stats.stat import plan
 
-    return plan(node.dataset, _config(node), output=node.output, reading=node.reading)
+    return plan(node.dataset, node.config, output=node.output, reading=node.reading)
 
 
 def _show(report: StageReport[Any]) -> Iterator[Table]:

@@ -119,7 +119,7 @@ WRONG = {
         "`attributes_format: dolma1`",
     ),
     "share above 1": ({"mix": {"sources": {"a": {"share": 2}}}}, "`share` is 2"),
-    "format": ({"mix": {"format": ".csv"}}, "`format` is '.csv'"),
+    "format": ({"mix": {"format": "csv"}}, "`format` is 'csv'"),
     "two dedupes of a name": ({"dedupe": [{"by": "text"}, {"by": "paragraphs"}]}, "are called 'dedupe'"),
     "documents under another mode": ({"dedupe": {"paragraphs": {"x": 1}}}, "$.dedupe.paragraphs: unknown key"),
 }

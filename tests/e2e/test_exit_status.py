@@ -191,7 +191,7 @@ def rewrite(path: Path, rows: list[dict[str, Any]]) -> None:
     """Other rows in an attribute file, as if a foreign program had written it: there is no manifest to object."""
     schema = pq.read_schema(path)
     pq.write_table(pa.Table.from_pylist(rows, schema), path)
-    (path.parent / "manifest.json").unlink()
+    (path.parent / "_manifest.json").unlink()
 
 
 @pytest.fixture
@@ -270,7 +270,7 @@ def test_a_truncated_attribute_file_is_an_error(tagged: Place, stage: str) -> No
     ended = tagged.stage(stage)
     assert ended.status == 3
     assert str(path) in ended.err
-    assert "manifest.json" not in tagged.results(stage)
+    assert not any(name.endswith("manifest.json") for name in tagged.results(stage))
 
 
 # --- again -----------------------------------------------------------------------------------------------------------

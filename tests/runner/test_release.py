@@ -18,7 +18,7 @@ from dolma.runner.task import Task, TaskResult
 ONE = RunOptions(workers=1)
 
 
-class Stopped(BaseException):
+class Stopped(KeyboardInterrupt):
     """Stands for a kill: nothing of ours catches it."""
 
 

@@ -25,7 +25,7 @@ ONE = RunOptions(workers=1)
 AGAIN = RunOptions(workers=1, overwrite=True)
 
 
-class Stopped(BaseException):
+class Stopped(KeyboardInterrupt):
     """Stands for a kill: nothing of ours catches it."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from dolma.config import TagConfig, make_recipe
 from dolma.data.dataset import Dataset
-from dolma.data.manifest import NAME
+from dolma.data.manifest import manifest_path
 from dolma.errors import DolmaError
 from dolma.runner.options import RunOptions
 from dolma.taggers.tag import tag
@@ -29,7 +29,7 @@ def check(choices: Choices, folder: Path) -> None:
     """Change one place of the manifest of a finished stage, and verify."""
     made = folder / "made"
     shutil.copytree(prepare(), made)
-    path = made / NAME
+    path = Path(manifest_path(str(made)) or "")
     before = path.read_bytes()
     if choices.chance(4):
         path.write_bytes(choices.changed(before))
