@@ -98,11 +98,13 @@ class KillBeside:
         beside = sorted(path.name for path in Path(self.running).iterdir())
         again = mine.exists()
         mine.touch()
+        give_up = time.monotonic() + self.seconds
         if name == self.name and not again:
-            give_up = time.monotonic() + self.seconds
             while len(list(Path(self.running).iterdir())) < 2 and time.monotonic() < give_up:
                 time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGKILL)
+        while not Path(self.running, self.name).exists() and time.monotonic() < give_up:
+            time.sleep(0.01)  # the one that will be killed has not begun
         mine.unlink()
         return TaskResult(payload={"beside": [other for other in beside if other != name], "again": again})
 
