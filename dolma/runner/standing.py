@@ -186,7 +186,7 @@ _ABSENT = object()
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(config, Mapping) and config:
+    if isinstance(config, Mapping) and (config or not prefix):
         return {
             path: leaf
             for key, value in config.items()
