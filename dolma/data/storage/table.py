@@ -7,6 +7,7 @@ import importlib
 from typing import NamedTuple
 
 from dolma.data.storage.local import Local
+from dolma.data.storage.other import knows
 from dolma.data.storage.remote import Remote
 from dolma.data.storage.storage import Storage
 from dolma.errors import ConfigError
@@ -67,7 +68,7 @@ def extra_of(path: str) -> str:
 
 
 def _remote(scheme: str, path: str) -> Remote:
-    if scheme not in STORAGES:
+    if scheme not in STORAGES and not knows(scheme):
         raise ConfigError(
             f"{printable(path)}: no storage is known for {scheme}://\n  expected a path, or one of "
             + ", ".join(f"{name}://" for name in STORAGES)
@@ -77,6 +78,6 @@ def _remote(scheme: str, path: str) -> Remote:
 
 @functools.cache
 def _made(scheme: str) -> Remote:
-    line = STORAGES[scheme]
+    line = STORAGES.get(scheme, _Line("other", "Other"))
     kind = getattr(importlib.import_module(f"dolma.data.storage.{line.module}"), line.name)
     return kind()
