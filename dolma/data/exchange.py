@@ -17,7 +17,7 @@ are never outputs: they lie in the work folder of a stage and go with it.
 
 **Bounds.** A reader opens each file once, at most `FAN_IN` of them at a time, and reads its stretch from front to end
 in reads of 128 KiB. Where a table has more runs, they are merged, `FAN_IN` at a time, in as many passes as that takes.
-So the number of reads grows with the bytes, times the passes: none up to 64 runs, 1 up to 4,096, 2 up to 262,144. What
+So the number of reads grows with the bytes, times the passes: none up to 32 runs, 1 up to 1,024, 2 up to 32,768. What
 a writer or reader holds is at most the `memory` it is given, whatever the size of the corpus, beside a single record
 that is larger than that (`benchmarks/results/2026-11-28-memory.md`).
 """
@@ -42,7 +42,7 @@ from dolma.data.manifest import OutputFile
 from dolma.errors import DataError
 
 FORMAT_VERSION = 1
-FAN_IN = 64
+FAN_IN = 32
 BLOCK_BYTES = 128 << 10
 MEMORY = 256 << 20
 """Bytes of records that a task holds where nothing else is asked for."""

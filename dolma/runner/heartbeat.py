@@ -20,6 +20,7 @@ from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME, read_manifest
 from dolma.errors import DataError, WriteError
+from dolma.printable import printable
 from dolma.runner.standing import HEADER, JOURNAL
 
 SHARDS = f"{JOURNAL}/shards"
@@ -147,4 +148,4 @@ def _read(path: str) -> Heartbeat:
     try:
         return decode_json(streams.read_bytes(path), Heartbeat)
     except msgspec.DecodeError as error:
-        raise DataError(f"not a heartbeat: {error}\n  remove this file", file=path) from error
+        raise DataError(f"not a heartbeat: {printable(error)}\n  remove this file", file=path) from error

@@ -30,6 +30,9 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 # Its commands end with errors, which is for tests/test_messages.py.
 OF_ERRORS = REPOSITORY / "docs" / "errors.md"
 
+# Its scripts are for schedulers, which tests/e2e/test_scale.py stands in for.
+OF_SCALE = REPOSITORY / "docs" / "scale.md"
+
 # What is not run here, and why.
 NOT_RUN = {
     "make demo": "makes a virtual environment; what it runs in it is tests/e2e/test_quickstart.py",
@@ -84,7 +87,9 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("path", [path for path in PAGES if commands(path) and path != OF_ERRORS], ids=page_id)
+@pytest.mark.parametrize(
+    "path", [path for path in PAGES if commands(path) and path not in (OF_ERRORS, OF_SCALE)], ids=page_id
+)
 def test_the_commands_of_a_page_work(path: Path, working_folder: Path, dolma: Callable[..., Ended]) -> None:
     for command in commands(path):
         if any(command.startswith(start) for start in NOT_RUN):

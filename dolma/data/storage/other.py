@@ -13,6 +13,7 @@ from typing import BinaryIO, cast
 from dolma.data.storage.remote import Remote, Trouble
 from dolma.data.storage.storage import Entry
 from dolma.errors import ConfigError, DolmaError
+from dolma.printable import printable
 
 
 def knows(scheme: str) -> bool:
@@ -64,7 +65,7 @@ def _copied(path: str) -> BinaryIO:
     try:
         source = smart_open.open(path, "rb", compression="disable")
     except ImportError as error:  # says itself what to install
-        raise ConfigError(f"this address needs another package: {error}", path=path) from error
+        raise ConfigError(f"this address needs another package: {printable(error)}", path=path) from error
     file = tempfile.TemporaryFile(prefix="dolma-")
     try:
         with source:
