@@ -13,6 +13,7 @@ from dolma.config import TagConfig, TaggerSpec
 from dolma.data.attributes import read_attributes
 from dolma.data.dataset import Dataset
 from dolma.data.documents import DocumentWriter
+from dolma.errors import Unfinished
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
 from dolma.taggers.tag import TagDetails, tag
@@ -96,5 +97,8 @@ def test_a_run_that_is_complete_says_the_same_again(tmp_path: Path) -> None:
 def test_shards_of_a_run_say_it_once_all_are_done(tmp_path: Path) -> None:
     dataset = put(tmp_path, PAGES)
     put(tmp_path, PAGES, "b.jsonl")
-    assert run(dataset, "url", shard=(1, 2)).remarks == ()
-    assert run(dataset, "url", shard=(2, 2)).remarks == ("url: 4 of 12 documents have metadata.url",)
+    with pytest.raises(Unfinished):
+        run(dataset, "url", shard=(1, 2), wait=False)
+    with pytest.raises(Unfinished):
+        run(dataset, "url", shard=(2, 2), wait=False)
+    assert run(dataset, "url", shard=(1, 2), wait=False).remarks == ("url: 4 of 12 documents have metadata.url",)
