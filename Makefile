@@ -1,4 +1,5 @@
 # make demo    a virtual environment, the package, and one run from raw text to a trained model
+# make quick   the tests of what is touched most: readers, runner, stages
 # make test    the tests, all of them
 # make docs    the documentation as a site, in build/site
 # make check   what CI runs: lint, types, tests (which make the site too)
@@ -10,10 +11,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # Two workers: more would only fight over the cores that the tests' own workers use.
 PYTEST_WORKERS ?= 2
 
-.PHONY: demo test lint types docs check clean
+.PHONY: demo quick test lint types docs check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dolma run configs/quickstart.yaml
+
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m 'not e2e and not slow' $(ARGS) \
+	    tests/data tests/runner tests/dedupe tests/mixers tests/tokens tests/stats tests/taggers/test_tag.py \
+	    tests/test_config.py tests/test_graph.py tests/test_pipeline.py tests/test_layout.py
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(ARGS)
