@@ -69,7 +69,8 @@ def run_stage(stage: str, pattern: str, folder: str, *, max_memory: int | None) 
     elif stage == "mix":
         mix(dataset, MixConfig(keep=keep), output=f"{folder}/mixed", options=options)
     elif stage == "mix, sampled":
-        sampled = MixConfig(keep=keep, sources={"books": SourceShare(repeat=1.5)})
+        source = next(iter(read_batches(dataset.shards()[0], Reading(), intake=Intake()))).sources[0]
+        sampled = MixConfig(keep=keep, sources={source: SourceShare(repeat=1.5)})
         mix(dataset, sampled, output=f"{folder}/sampled", options=options)
     elif stage == "tokenize":
         tokenize(dataset, TokenizeConfig(tokenizer=str(TOKENIZER)), output=f"{folder}/tokens", options=options)

@@ -33,7 +33,7 @@ def test_stages_prints_a_row_per_stage():
 
 
 def test_memory_prints_a_row_per_stage():
-    rows = printed("benchmarks.memory", FORUM)
+    rows = printed("benchmarks.memory", "--times", "1", "2", "--", FORUM)
     assert all(f"| {name} |" in rows for name in ("tag", "dedupe", "mix", "tokenize"))
 
 
