@@ -252,7 +252,7 @@ def test_a_file_in_pieces_has_the_attributes_of_the_whole(tmp_path: Path, suffix
     lines = [json.dumps({"text": "ab " * n}).encode() for n in range(200)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams, "_ZSTD_FRAME_BYTES", 500)
-        patch.setattr("dolma.data.formats.parquet._ROW_GROUP_BYTES", 5_000)
+        patch.setattr("dolma.data.formats.rows._GROUP_BYTES", 5_000)
         for copy in "xy":
             with DocumentWriter(str(tmp_path / copy / "web/documents" / f"a{suffix}")) as writer:
                 for line in lines:
