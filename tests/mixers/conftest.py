@@ -131,7 +131,8 @@ class Corpus:
     def files(self, *, output: Path | None = None) -> dict[str, bytes]:
         """Every file that a mix wrote, by its path."""
         base = output or self.out
-        return {str(path.relative_to(base)): path.read_bytes() for path in sorted(base.rglob("*")) if path.is_file()}
+        paths = sorted(path for path in base.rglob("*") if path.is_file() and path.name != ".inputs.json")
+        return {str(path.relative_to(base)): path.read_bytes() for path in paths}
 
 
 def _spans(values: Sequence[Any]) -> pa.Array:

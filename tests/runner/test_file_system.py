@@ -70,7 +70,8 @@ COMMANDS = {
 
 def outputs(home: Path) -> dict[str, bytes]:
     found = [path for folder in ("attributes", "out") for path in sorted((home / folder).rglob("*"))]
-    return {str(path.relative_to(home)): path.read_bytes() for path in found if path.is_file()}
+    files = (path for path in found if path.is_file() and path.name != ".inputs.json")
+    return {str(path.relative_to(home)): path.read_bytes() for path in files}
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,7 @@ def files(tmp_path: Path) -> Callable[..., dict[str, bytes]]:
 
     def read(output: str = "tokens") -> dict[str, bytes]:
         folder = tmp_path / output
-        return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        paths = (path for path in folder.rglob("*") if path.is_file() and path.name != ".inputs.json")
+        return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
     return read
