@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from dolma.errors import DataError
 
 _MAX_STACK = 1 << 16  # picklers hand over lists and dictionaries in parts of 1,000
-_MAX_OPCODES = 1 << 24  # some ten seconds; 7 B parameters on 64 processes have about 2 million
+_MAX_OPCODES = 1 << 24  # some ten seconds
 
 
 class Name(NamedTuple):

@@ -38,12 +38,6 @@ class Hub(Remote):
     def _range(self, path: str, start: int, length: int, version: str) -> bytes:
         return _files().cat_file(path, start=start, end=start + length)
 
-    def _remove(self, path: str) -> None:
-        raise NotImplementedError
-
-    def _put(self, local: str, path: str) -> None:
-        raise NotImplementedError
-
     def _failures(self) -> tuple[type[Exception], ...]:
         return _hub().errors.HTTPError, OSError, ValueError  # the first is of whichever HTTP library it uses
 

@@ -35,16 +35,7 @@ class Other(Remote):
         with _copied(path) as file:
             return Entry(path, file.seek(0, 2))
 
-    def _entries(self, prefix: str) -> list[Entry]:
-        raise NotImplementedError
-
     def _range(self, path: str, start: int, length: int, version: str) -> bytes:
-        raise NotImplementedError
-
-    def _remove(self, path: str) -> None:
-        raise NotImplementedError
-
-    def _put(self, local: str, path: str) -> None:
         raise NotImplementedError
 
     def _failures(self) -> tuple[type[Exception], ...]:

@@ -54,20 +54,21 @@ class Remote(Storage):
     @abstractmethod
     def _entry(self, path: str) -> Entry | None: ...
 
-    @abstractmethod
     def _entries(self, prefix: str) -> list[Entry]:
-        """All objects whose path begins so; the prefix may end within a name."""
+        """All objects whose path begins so; the prefix may end within a name. Asked of those that `lists`."""
+        raise NotImplementedError
 
     @abstractmethod
     def _range(self, path: str, start: int, length: int, version: str) -> bytes:
         """These bytes of an object, if it still is of this version."""
 
-    @abstractmethod
-    def _remove(self, path: str) -> None: ...
+    def _remove(self, path: str) -> None:
+        """Delete an object. Asked of those that `writes`."""
+        raise NotImplementedError
 
-    @abstractmethod
     def _put(self, local: str, path: str) -> None:
-        """Upload a file: whole, or nothing is changed."""
+        """Upload a file: whole, or nothing is changed. Asked of those that `writes`."""
+        raise NotImplementedError
 
     @abstractmethod
     def _failures(self) -> tuple[type[Exception], ...]:

@@ -53,9 +53,6 @@ class Web(Remote):
             raise DataError("the server does not say how long it is\n  download the file, and give its path", file=path)
         return Entry(path, int(length), _strong(answer))
 
-    def _entries(self, prefix: str) -> list[Entry]:
-        raise NotImplementedError
-
     def _range(self, path: str, start: int, length: int, version: str) -> bytes:
         same = {"If-Match": version} if version else {}
         with _ask(path, {"Range": f"bytes={start}-{start + length - 1}", **same}) as answer:
@@ -63,12 +60,6 @@ class Web(Remote):
         if len(data) < length:
             raise http.client.IncompleteRead(data, length - len(data))
         return data
-
-    def _remove(self, path: str) -> None:
-        raise NotImplementedError
-
-    def _put(self, local: str, path: str) -> None:
-        raise NotImplementedError
 
     def _failures(self) -> tuple[type[Exception], ...]:
         return OSError, http.client.HTTPException, ValueError  # the last: of what is no URL
