@@ -7,7 +7,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -52,8 +52,9 @@ class Local(Storage):
         Path(local_path(path)).unlink(missing_ok=True)
 
     def remove_tree(self, folder: str) -> None:
-        if os.path.isdir(local_path(folder)):
-            shutil.rmtree(local_path(folder))
+        while os.path.isdir(local_path(folder)):
+            with suppress(FileNotFoundError):  # another process is removing the same tree
+                shutil.rmtree(local_path(folder))
 
     @contextmanager
     def atomic_path(self, path: str) -> Iterator[str]:
