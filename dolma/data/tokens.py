@@ -172,8 +172,10 @@ _ROWS_AT_ONCE = 1 << 30  # bytes; a row, which an id may make long, has to fit
 _ROWS = {"start": pa.int64(), "end": pa.int64(), "id": pa.string(), "src": pa.string(), "loc": pa.int64()}
 
 
-def read_rows(shard: str) -> pa.Table:
+def read_rows(shard: str, *, only: Sequence[str] = tuple(_ROWS)) -> pa.Table:
     """The document rows of a shard, in order: start, end (in tokens, exclusive), id, src, loc (1-based line).
+
+    `only`: the columns to keep.
 
     Raises:
         DataError: the rows file is missing, truncated, or has a row that is none.
@@ -181,7 +183,7 @@ def read_rows(shard: str) -> pa.Table:
     path = rows_path(shard)
     encoded = b"".join(streams.read_chunks(path))
     if not encoded:
-        return pa.table({name: pa.array([], kind) for name, kind in _ROWS.items()})
+        return pa.table({name: pa.array([], _ROWS[name]) for name in only})
     try:
         rows = pa_csv.read_csv(
             io.BytesIO(encoded),
@@ -189,11 +191,11 @@ def read_rows(shard: str) -> pa.Table:
                 column_names=list(_ROWS), use_threads=False, block_size=max(1, min(len(encoded), _ROWS_AT_ONCE))
             ),
             parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(column_types=_ROWS, null_values=[]),
+            convert_options=pa_csv.ConvertOptions(column_types=_ROWS, null_values=[], include_columns=list(only)),
         )
     except pa.ArrowInvalid as error:
         raise DataError(f"expected rows of start,end,id,src,loc: {printable(error)}", file=path) from error
-    for name in ("id", "src"):
+    for name in {"id", "src"}.intersection(only):
         rows = rows.set_column(rows.schema.get_field_index(name), name, _unescaped(rows[name]))
     return rows
 

@@ -32,7 +32,10 @@ from dolma.data.tokens import (
 from dolma.errors import DataError
 from dolma.printable import printable
 
+Boundaries = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
+
 _SCAN = 1 << 24  # ids looked at together
+_LONG = 1 << 31  # tokens of a shard: where a document that begins in it has its end at most as far again
 
 
 class ShardTokens:
@@ -52,23 +55,24 @@ class ShardTokens:
         self._mask = _label_mask(path, len(ids))
 
     @cached_property
-    def boundaries(self) -> npt.NDArray[np.int64]:
-        """Where documents begin, and where the last ends; int64, `(documents + 1,)`."""
+    def boundaries(self) -> Boundaries:
+        """Where documents begin, and where the last ends; uint32, or int64 of a long shard, `(documents + 1,)`."""
         if os.path.exists(rows_path(self.path)):
-            ends = read_rows(self.path)["end"].to_numpy()
+            ends = read_rows(self.path, only=["end"])["end"].to_numpy()
         elif self.eos_id is not None:
             ends = np.flatnonzero(np.asarray(self.ids) == self.eos_id) + 1
         else:
             ends = np.zeros(0, dtype=np.int64)
         inside = ends[(ends > 0) & (ends < len(self.ids))]
-        return np.concatenate([[0], inside, [len(self.ids)]]).astype(np.int64)
+        kind = np.uint32 if len(self.ids) < _LONG else np.int64
+        return np.concatenate([[0], inside, [len(self.ids)]]).astype(kind)
 
     def documents(self, start: int, end: int) -> npt.NDArray[np.int64]:
         """A number for each of some tokens, from 0: which of the documents among them it belongs to."""
         if self._by_eos:
             ended = np.asarray(self.ids[start : end - 1]) == self.eos_id
             return np.concatenate([[0], np.cumsum(ended)])
-        numbers = np.searchsorted(self.boundaries, np.arange(start, end), side="right")
+        numbers = np.searchsorted(self.boundaries, np.arange(start, end, dtype=self.boundaries.dtype), side="right")
         return numbers - numbers[0]
 
     def trained(self, start: int, end: int) -> npt.NDArray[np.bool_]:
@@ -81,7 +85,11 @@ class ShardTokens:
 
     def borders_checksum(self, *, packed: bool) -> str | None:
         """xxh3-128 of where documents end; None where the ids themselves say so, in windows that are not packed."""
-        return None if self._by_eos and not packed else xxhash.xxh3_128_hexdigest(self.boundaries.tobytes())
+        return (
+            None
+            if self._by_eos and not packed
+            else xxhash.xxh3_128_hexdigest(self.boundaries.astype(np.int64).tobytes())
+        )
 
     def check_unchanged(self, checksum: str) -> None:
         """Return when the file is still the one that was opened. It is hashed again only if it was touched.

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from dolma.training.data.shards import ShardTokens
+from dolma.training.data.shards import Boundaries, ShardTokens
 
 Int64 = npt.NDArray[np.int64]
 
@@ -89,19 +89,17 @@ class ConcatenatedWindows:
 class PackedWindows:
     """Documents, cut to the length of a window where longer, packed by best fit decreasing, shard by shard.
 
-    A document goes into the fullest window that still holds it; the rest of a window is padding, never a label.
+    A document goes into the fullest window that still holds it; the rest of a window is padding, never a label. What is
+    kept of each document is where it begins, in 4 bytes, and of each window its first one.
     """
 
     def __init__(self, shards: Sequence[ShardTokens], *, length: int, padding: int) -> None:
         self.shards, self.length, self.padding = shards, length, padding
-        self._windows = [
-            [Stretch(number, start, end) for start, end in pieces]
-            for number, shard in enumerate(shards)
-            for pieces in _packed(shard.boundaries, length)
-        ]
+        self._packed = [_packed(shard.boundaries, length) for shard in shards]
+        self._ends = np.cumsum([len(packed.firsts) - 1 for packed in self._packed], dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self._windows)
+        return int(self._ends[-1]) if len(self._ends) else 0
 
     @property
     def dropped_tokens(self) -> int:
@@ -110,7 +108,15 @@ class PackedWindows:
 
     def stretches(self, index: int) -> list[Stretch]:
         """The documents in the window, or pieces of them."""
-        return self._windows[index]
+        number = int(np.searchsorted(self._ends, index, side="right"))
+        packed, bounds = self._packed[number], self.shards[number].boundaries
+        window = index - int(self._ends[number])  # from the end, where a last bound is
+        starts = packed.starts[packed.firsts[window - 1] : packed.firsts[window]]
+        ends = bounds[np.searchsorted(bounds, starts, side="right")]
+        return [
+            Stretch(number, start, min(start + self.length, end))
+            for start, end in zip(starts.tolist(), ends.tolist(), strict=True)
+        ]
 
     def __getitem__(self, index: int) -> Window:
         return _window(self.shards, self.stretches(index), length=self.length, padding=self.padding)
@@ -132,32 +138,55 @@ def _window(shards: Sequence[ShardTokens], stretches: list[Stretch], *, length: 
     return Window(ids, documents, valid)
 
 
-def _packed(boundaries: Int64, length: int) -> list[list[tuple[int, int]]]:
-    """Stretches of a shard by window; each window's in the order of the shard, windows in that of their first."""
-    pieces = [
-        (start, min(start + length, int(end)))
-        for begin, end in itertools.pairwise(boundaries)
-        for start in range(int(begin), int(end), length)
-    ]
-    windows: list[list[tuple[int, int]]] = []
-    by_room: list[list[int]] = [[] for _ in range(length + 1)]  # windows by the room that is left in them
+class _Packed(NamedTuple):
+    """Pieces of documents by window: where each begins in the shard, and which is the first of each window.
+
+    `starts` is of the type of the shard's boundaries; `firsts`, uint32, ends with the number of pieces. Pieces stand in
+    the order of the shard, windows in that of their first pieces.
+    """
+
+    starts: Boundaries
+    firsts: npt.NDArray[np.uint32]
+
+
+def _packed(boundaries: Boundaries, length: int) -> _Packed:
+    pieces = (np.diff(boundaries) + (length - 1)) // length
+    behind = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)  # pieces of the same document
+    starts = np.repeat(boundaries[:-1], pieces) + (behind * length).astype(boundaries.dtype)
+    sizes = np.minimum(np.repeat(boundaries[1:], pieces) - starts, length).astype(np.uint32)
+    largest_first = np.argsort(length - sizes, kind="stable")
+    windows = np.empty(len(starts), dtype=np.uint32)
+    windows[largest_first] = _best_fit(sizes[largest_first], length)
+    _, firsts = np.unique(windows, return_index=True)
+    numbers = np.empty(len(firsts), dtype=np.uint32)
+    numbers[np.argsort(firsts)] = np.arange(len(firsts), dtype=np.uint32)
+    windows = numbers[windows]
+    counts = np.bincount(windows, minlength=len(firsts))
+    bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.uint32)
+    return _Packed(starts[np.argsort(windows, kind="stable")], bounds)
+
+
+def _best_fit(sizes: npt.NDArray[np.uint32], length: int) -> npt.NDArray[np.uint32]:
+    """The window of each piece; each goes into the fullest that holds it, and of several such into the latest filled."""
+    chosen, below = array("I"), array("i")  # windows with the same room are a stack: `below` is the next one in it
+    top = [-1] * (length + 1)  # by room
     rooms = _Rooms(length)
-    for start, end in sorted(pieces, key=lambda piece: (piece[0] - piece[1], piece[0])):
-        size = end - start
+    for size in memoryview(sizes):
         room = rooms.at_least(size)
         if room is None:
-            number, room = len(windows), length
-            windows.append([])
+            window, room = len(below), length
+            below.append(-1)
         else:
-            number = by_room[room].pop()
-            if not by_room[room]:
+            window = top[room]
+            top[room] = below[window]
+            if top[room] < 0:
                 rooms.remove(room)
-        windows[number].append((start, end))
+        chosen.append(window)
         left = room - size
         if left:
-            by_room[left].append(number)
+            below[window], top[left] = top[left], window
             rooms.add(left)
-    return sorted(sorted(window) for window in windows)
+    return np.frombuffer(chosen, dtype=np.uint32)
 
 
 class _Rooms:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +120,23 @@ def test_processes_share_a_batch() -> None:
     whole = loader.batch(3).ids
     parts = [loader.batch(3, rank=rank, world_size=2).ids for rank in range(2)]
     assert np.array_equal(np.stack(parts, axis=1).reshape(6, 4), whole)
+
+
+@pytest.mark.parametrize("n", [2_000, 20_000])
+def test_packed_windows_keep_at_most_12_bytes_of_a_document(n: int) -> None:
+    """4 each for its border, for where it begins, and, with one document in a window, for the window."""
+    sizes = np.random.default_rng(0).integers(1, 300, n)
+    ids = np.ones(int(sizes.sum()), dtype=np.uint16)
+    ids[np.cumsum(sizes) - 1] = EOS
+    shards = [ShardTokens("no such shard", ids, eos_id=EOS, eos_ends_documents=True)]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        windows = PackedWindows(shards, length=256, padding=EOS)
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    n_pieces = int(np.ceil(sizes / 256).sum())
+    assert sum(len(windows.stretches(i)) for i in range(len(windows))) == n_pieces
+    assert kept <= 12 * n_pieces + 8_000
