@@ -64,8 +64,8 @@ class ShardTokens:
         else:
             ends = np.zeros(0, dtype=np.int64)
         inside = ends[(ends > 0) & (ends < len(self.ids))]
-        kind = np.uint32 if len(self.ids) < _LONG else np.int64
-        return np.concatenate([[0], inside, [len(self.ids)]]).astype(kind)
+        bounds = np.concatenate([[0], inside, [len(self.ids)]])
+        return bounds.astype(np.uint32) if len(self.ids) < _LONG else bounds.astype(np.int64)
 
     def documents(self, start: int, end: int) -> npt.NDArray[np.int64]:
         """A number for each of some tokens, from 0: which of the documents among them it belongs to."""

@@ -167,11 +167,11 @@ def _packed(boundaries: Boundaries, length: int) -> _Packed:
 
 
 def _best_fit(sizes: npt.NDArray[np.uint32], length: int) -> npt.NDArray[np.uint32]:
-    """The window of each piece; each goes into the fullest that holds it, and of several such into the latest filled."""
+    """The window of each piece; it goes into the fullest that holds it, of several such the latest filled."""
     chosen, below = array("I"), array("i")  # windows with the same room are a stack: `below` is the next one in it
     top = [-1] * (length + 1)  # by room
     rooms = _Rooms(length)
-    for size in memoryview(sizes):
+    for size in array("I", sizes.tobytes()):
         room = rooms.at_least(size)
         if room is None:
             window, room = len(below), length
