@@ -156,6 +156,8 @@ def _contradictions(folder: str, manifest: Manifest, checks: Checks | None) -> I
         yield "its ledger is none: " + str(error).replace("\n", " ")
     except KeyError as error:
         yield f"its config has no key {error}"
+    except DataError as error:
+        yield _line(error)
 
 
 def _line(error: DataError) -> str:

@@ -29,6 +29,7 @@ from dolma.training.data.shards import TokenShards, open_shards, tokenizer_besid
 from dolma.training.generate import generate
 from dolma.training.interop import hf
 from dolma.training.model.transformer import Transformer, unfilled
+from dolma.training.state import check_weights, newest
 
 _WINDOWS_PER_PASS = 8
 _PROMPTS_PER_PASS = 8
@@ -322,8 +323,9 @@ def evaluate_model(path: str, config: EvalConfig, *, tokenizer: str | None = Non
     Raises:
         ConfigError, DataError: as `Evaluator`; or there is no model at `path`.
     """
-    path = checkpointing.newest(path)
+    path = newest(path)
     if os.path.isfile(streams.join(path, hf.CONFIG)) and not os.path.isfile(streams.join(path, MANIFEST)):
+        check_weights(path)
         found, rows, weights, fields = hf.read_folder(path)
         model = unfilled(found, vocab_size=rows)
         model.load_state_dict(weights)

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import os
 
-import msgspec
 import torch
 
 from dolma.data import streams
-from dolma.data.json_text import decode_json
 from dolma.errors import DataError
-from dolma.printable import printable
 from dolma.training import dcp
-from dolma.training.checkpoint import STATE, WEIGHTS
 from dolma.training.config import ModelConfig, TrainConfig
 from dolma.training.interop import hf
 from dolma.training.local import assign
 from dolma.training.model.init import initialise
 from dolma.training.model.transformer import Transformer
+from dolma.training.state import WEIGHTS, is_ours, read_state
 from dolma.training.torch_file import read_value
 
 
@@ -33,8 +30,8 @@ def fill(model: Transformer, config: TrainConfig) -> None:
     if source is None:
         initialise(model, seed=config.seed)
     elif os.path.isdir(streams.join(source, WEIGHTS)):
-        if os.path.isfile(streams.join(source, STATE)):  # OLMo-core's have none
-            _check_same(_model_of(streams.join(source, STATE)), model.config, source)
+        if is_ours(source):
+            _check_same(read_state(source, weights=False).model, model.config, source)
         dcp.read_into(streams.join(source, WEIGHTS), dict(dcp.model_entries(model)))
     elif os.path.isfile(streams.join(source, hf.CONFIG)):
         _fill_from_hf(model, source)
@@ -73,19 +70,6 @@ def stored_rate(source: str) -> float:
             value = read_value(kept)
             return value if isinstance(value, float) else 0.0
     raise DataError("has no optimiser to take a rate from\n  give a number as `learning_rate`", file=source)
-
-
-class _Started(msgspec.Struct):
-    """What a checkpoint's `state.json` says of its model."""
-
-    model: ModelConfig
-
-
-def _model_of(path: str) -> ModelConfig:
-    try:
-        return decode_json(streams.read_bytes(path), _Started).model
-    except msgspec.DecodeError as error:
-        raise DataError(f"is not the state of a checkpoint: {printable(error)}", file=path) from error
 
 
 def _check_same(found: ModelConfig, wanted: ModelConfig, source: str) -> None:

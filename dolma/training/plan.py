@@ -12,6 +12,7 @@ from dolma.training.metrics import flops_per_token
 from dolma.training.presets import count_parameters
 from dolma.training.schedule import tokens_per_step
 from dolma.training.stages import Stage, resolve_stages
+from dolma.training.state import unchecked_weights
 
 _CHECKPOINT_BYTES = 12  # per parameter: float32 weights and two moments
 _STATE_BYTES = 16  # per parameter: the same, and a gradient
@@ -91,7 +92,7 @@ def plan_training(
         memory_bytes=max(_memory(stage, parameters, vocab_size, devices) for stage in stages.stages),
         devices=devices,
         seconds=flops / (devices * peak_flops * mfu),
-        warnings=list(stages.warnings()),
+        warnings=[*stages.warnings(), *unchecked_weights(config.init_from)],
     )
 
 

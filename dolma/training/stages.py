@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from dolma.data import streams
-from dolma.data.json_text import decode_json
 from dolma.data.manifest import InputFile
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
@@ -23,6 +21,7 @@ from dolma.training.data.shards import TokenShards, open_shards
 from dolma.training.data.windows import ConcatenatedWindows, PackedWindows, Windows
 from dolma.training.presets import resolve_model
 from dolma.training.schedule import horizon, learning_rate, tokens_per_step, warmup_steps
+from dolma.training.state import is_ours, read_state
 
 ONLY = "train"
 """The name of the stage of a recipe without stages, and of its one source."""
@@ -282,28 +281,18 @@ def _peak(settings: TrainConfig, before: Stage | None, path: str) -> float:
     return inherited
 
 
-class _State(msgspec.Struct):
-    """What a checkpoint's `state.json` says of its rate."""
-
-    learning_rate: float
-
-
 def rate_of_checkpoint(folder: str) -> float:
     """The learning rate of the last update before a checkpoint, of ours or of OLMo-core; the latter needs torch.
 
     Raises:
         DataError: there is none.
     """
-    path = os.path.join(folder, "state.json")
-    if not os.path.isfile(path):  # OLMo-core's have none
-        require_torch()
-        from dolma.training.initial import stored_rate
+    if is_ours(folder):
+        return read_state(folder, weights=False).learning_rate
+    require_torch()
+    from dolma.training.initial import stored_rate
 
-        return stored_rate(folder)
-    try:
-        return decode_json(streams.read_bytes(path), _State).learning_rate
-    except msgspec.DecodeError as error:
-        raise DataError(f"is not the state of a checkpoint: {printable(error)}", file=path) from error
+    return stored_rate(folder)
 
 
 def _steps(settings: TrainConfig, loader: Loader) -> int:

@@ -15,7 +15,6 @@ import torch
 
 from dolma.errors import ConfigError
 from dolma.training import checkpoint as checkpointing
-from dolma.training.checkpoint import CheckpointState
 from dolma.training.config import TrainConfig
 from dolma.training.data.loader import IGNORED, Batch, batch_hash
 from dolma.training.initial import fill, load_initial_moments
@@ -25,6 +24,7 @@ from dolma.training.optim import SpikeGuard, clip, make_optimizer, update
 from dolma.training.parallel import Processes, spread, summing_gradients, total
 from dolma.training.schedule import tokens_per_step
 from dolma.training.stages import Stage, Stages
+from dolma.training.state import CheckpointState
 
 
 class Objective(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
@@ -13,16 +12,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dolma.data import streams
-from dolma.data.json_text import decode_json
 from dolma.data.tokens import read_rows, rows_path
 from dolma.errors import ConfigError, DataError
-from dolma.printable import printable
-from dolma.training.config import TrainConfig
 from dolma.training.data.loader import global_order
-from dolma.training.data.shards import tokens_of_run
 from dolma.training.stages import Stage, Stages, resolve_stages
-
-_STEP = re.compile(r"step\d+")  # the folder of a finished checkpoint
+from dolma.training.state import checkpoints, read_state
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,25 +156,13 @@ def stages_of_run(run: str, *, tokens: Sequence[str] | None = None) -> Stages:
     Raises:
         DataError: there is no checkpoint, or the shards are not those that it was trained on.
     """
-    steps = [int(name[4:]) for name in (os.listdir(run) if os.path.isdir(run) else ()) if _STEP.fullmatch(name)]
-    if not steps:
+    found = checkpoints(run)
+    if not found:
         raise DataError("has no checkpoint: give the folder of a training run", file=run)
-    path = os.path.join(run, f"step{max(steps)}", "state.json")
-    try:
-        state = decode_json(streams.read_bytes(path), _State)
-    except (OSError, msgspec.MsgspecError, RecursionError) as error:
-        raise DataError(f"is not the state of a checkpoint: {printable(error)}", file=path) from error
-    stages = resolve_stages(state.config, tokens or tokens_of_run(run, state.tokens), compare=False)
-    found = {file.name: file.checksum for file in stages.files()}
-    if found != state.shards:
-        other = sorted(name for name in found.keys() | state.shards.keys() if found.get(name) != state.shards.get(name))
+    state = read_state(found[max(found)], weights=False)
+    stages = resolve_stages(state.config, tokens or state.tokens, compare=False)
+    here = {file.name: file.checksum for file in stages.files()}
+    if here != state.shards:
+        other = sorted(name for name in here.keys() | state.shards.keys() if here.get(name) != state.shards.get(name))
         raise DataError(f"was trained on other shards ({other[0]} differs): give theirs with --tokens", file=run)
     return stages
-
-
-class _State(msgspec.Struct):
-    """What of a checkpoint's state is needed here, read without torch."""
-
-    config: TrainConfig
-    shards: dict[str, str]
-    tokens: list[str]

@@ -27,7 +27,6 @@ from dolma.errors import DataError, DolmaError, OutputExistsError
 from dolma.printable import printable
 from dolma.runner.lock import RunLock
 from dolma.training import checkpoint as checkpointing
-from dolma.training.checkpoint import CheckpointState
 from dolma.training.config import HOW, TrainConfig
 from dolma.training.curve import write_curve
 from dolma.training.evaluate import Evaluation, Evaluator
@@ -36,6 +35,7 @@ from dolma.training.observers import Observer, observing, values_of_evaluation, 
 from dolma.training.parallel import Processes, agree, barrier, joined, only_forward
 from dolma.training.presets import count_parameters, resolve_model
 from dolma.training.stages import Stage, Stages, resolve_stages
+from dolma.training.state import CheckpointState, check_weights, checkpoints, read_state, unchecked_weights
 from dolma.training.steps import Training
 
 LOG = "metrics.jsonl"
@@ -252,7 +252,7 @@ class _Run:
     def _clear(self) -> None:
         streams.remove(streams.join(self.output, MANIFEST))
         checkpointing.remove_unfinished(self.output)
-        for folder in checkpointing.checkpoints(self.output).values():
+        for folder in checkpoints(self.output).values():
             checkpointing.remove(folder)
         for name in (LOG, CONFIG, MIXTURE, EVALUATIONS, CURVE):
             streams.remove(streams.join(self.output, name))
@@ -270,11 +270,11 @@ class _Run:
         Raises:
             DataError: the checkpoint or the log is damaged.
         """
-        found = checkpointing.checkpoints(self.output)
+        found = checkpoints(self.output)
         newest = max(found, default=0)
         if not newest:
             return None, None, []
-        state = checkpointing.read_state(found[newest])
+        state = read_state(found[newest])
         if (state.step, state.identity) != (newest, self.identity):
             raise DataError(
                 "is a checkpoint of another run\n  move it away, or train again with `--overwrite`", file=found[newest]
@@ -320,6 +320,9 @@ class _Run:
         if self.processes.is_first:
             checkpointing.check_room(self.output, self._parameters())
         evaluator = self._evaluator()
+        if folder is None and self.config.init_from is not None and self.processes.is_first:
+            check_weights(self.config.init_from)
+        barrier(self.processes)
         training = Training(self.config, self.stages, self.processes, state=state, folder=folder)
         parent = os.path.basename(folder) if folder else self.config.init_from
         evaluations = [found for found in self._evaluations() if found.step <= len(records)]
@@ -474,7 +477,7 @@ class _Run:
                 }
                 for name, loader in loaders.items()
             },
-            "checkpoints": [os.path.basename(folder) for folder in checkpointing.checkpoints(self.output).values()],
+            "checkpoints": [os.path.basename(folder) for folder in checkpoints(self.output).values()],
             "warnings": list(self.stages.warnings()),
         }
         write_manifest(self.output, manifest_of(made_by, outputs=outputs, ledger={}, notes=notes))
@@ -495,7 +498,7 @@ class _Run:
             parameters=self._parameters(),
             checkpoint=last,
             log=self.log,
-            warnings=(*self.stages.warnings(), *_skipped(records)),
+            warnings=(*self.stages.warnings(), *unchecked_weights(self.config.init_from), *_skipped(records)),
             resumed_from=resumed_from,
             already_complete=already_complete,
             stopped=len(records) < self.steps,

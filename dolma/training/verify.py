@@ -8,6 +8,7 @@ from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME, Manifest, differences
 from dolma.runner.ledger import Ledger
+from dolma.training.state import STATE, read_state
 
 
 def gone(folder: str, manifest: Manifest) -> Iterator[str]:
@@ -19,12 +20,12 @@ def gone(folder: str, manifest: Manifest) -> Iterator[str]:
 
 def of_checkpoint(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
     """What of a checkpoint and its manifest does not fit."""
-    state = decode_json(streams.read_bytes(streams.join(folder, "state.json")), dict)
+    state = read_state(folder, weights=False)
     yield from differences(
-        "state.json",
-        name=(manifest.name, f"step{state['step']}"),
-        step=(manifest.config["step"], state["step"]),
-        identity=(manifest.config["identity"], state["identity"]),
+        STATE,
+        name=(manifest.name, f"step{state.step}"),
+        step=(manifest.config["step"], state.step),
+        identity=(manifest.config["identity"], state.identity),
     )
 
 

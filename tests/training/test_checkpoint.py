@@ -28,6 +28,7 @@ from dolma.training.data.shards import mask_path
 from dolma.training.evaluate import evaluate_model
 from dolma.training.interop.export import export_checkpoint
 from dolma.training.soup import soup
+from dolma.training.state import read_state
 from dolma.training.trace import stages_of_run
 from tests.training.conftest import CONFIG, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
 
@@ -251,7 +252,7 @@ def test_values_that_no_training_has_are_refused(key, value, tokens, config, tmp
     (step / "state.json").write_text(json.dumps(state | {key: value}))
     seal(step)
     with pytest.raises(DataError, match=rf"step8/state\.json: is not the state of a checkpoint: `{key}` is "):
-        checkpointing.read_state(str(step))
+        read_state(str(step))
 
 
 def test_a_link_out_of_the_checkpoint_is_refused(tokens, config, tmp_path):
@@ -259,7 +260,7 @@ def test_a_link_out_of_the_checkpoint_is_refused(tokens, config, tmp_path):
     (step / "state.json").rename(tmp_path / "elsewhere.json")
     (step / "state.json").symlink_to(tmp_path / "elsewhere.json")
     with pytest.raises(DataError, match=r"step8/state\.json: is a link that leads out of its checkpoint"):
-        checkpointing.read_state(str(step))
+        read_state(str(step))
 
 
 def test_a_model_of_more_layers_than_any_is_not_built(tokens, config, tmp_path):
@@ -328,7 +329,7 @@ def test_a_run_that_is_moved_with_its_shards_finds_them(config, tmp_path, monkey
     train(config, tokens="tokens", output="runs/first")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "old").rename(tmp_path / "new")
-    assert checkpointing.read_state("new/runs/first/step8").tokens == [str(tmp_path / "new" / "tokens")]
+    assert read_state("new/runs/first/step8").tokens == [str(tmp_path / "new" / "tokens")]
     assert stages_of_run("new/runs/first").steps == 8
 
 

@@ -17,7 +17,6 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 
 from dolma.errors import DataError
 from dolma.training import checkpoint, dcp, train
-from dolma.training.checkpoint import CheckpointState
 from dolma.training.config import EvalConfig
 from dolma.training.evaluate import evaluate_model
 from dolma.training.interop.export import export_checkpoint
@@ -27,6 +26,7 @@ from dolma.training.optim import make_optimizer
 from dolma.training.parallel import Processes
 from dolma.training.soup import soup
 from dolma.training.stages import resolve_stages
+from dolma.training.state import CheckpointState
 from dolma.training.steps import Training
 from dolma.training.torch_file import Part, read_value
 from tests.training import hostile

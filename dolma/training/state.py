@@ -1,0 +1,178 @@
+"""Checkpoints as folders, without torch: which there are, what their state is, whether files are as written."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+
+import msgspec
+
+from dolma.data import streams
+from dolma.data.json_text import decode_json
+from dolma.data.manifest import read_manifest
+from dolma.errors import DataError
+from dolma.printable import printable
+from dolma.training.config import ModelConfig, TrainConfig
+from dolma.training.data.mixture import MixedSource
+from dolma.training.data.shards import tokens_of_run
+
+WEIGHTS = "model_and_optim"
+STATE = "state.json"
+NAME = re.compile(r"step(\d+)\Z")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
+    """`state.json`. `identity` is the fingerprint of everything that decides the weights."""
+
+    step: int  # over all stages
+    steps: int
+    tokens_seen: int
+    stage: str
+    identity: str
+    code_version: str
+    config: TrainConfig
+    model: ModelConfig  # as the stage runs it
+    vocab_size: int
+    tokenizer_sha256: str
+    eos_id: int | None
+    learning_rate: float  # of the last update
+    shards: dict[str, str]  # file name to xxh3-128
+    tokens: list[str]  # folders of shards that the run was given, not those of mixtures; in the file, from the run's on
+    mixture: list[MixedSource]  # of the stage
+    tokens_by_source: dict[str, int]  # seen so far, in all stages
+    losses: list[float]  # that the guard against spikes remembers
+    norms: list[float]
+    processes: int = 1  # that trained together
+    parent: str | None  # the checkpoint that this run began with or went on from
+
+    def implausible(self) -> str:
+        """The first value that no training has, in words; empty where there is none."""
+        ranges: dict[str, tuple[float, float, float]] = {
+            "step": (self.step, 0, self.steps),
+            "eos_id": (self.eos_id or 0, 0, self.vocab_size - 1),
+            "tokens_seen": (self.tokens_seen, 0, math.inf),
+            "learning_rate": (self.learning_rate, 0, math.inf),
+            "processes": (self.processes, 1, math.inf),
+            **{f"tokens_by_source.{name}": (n, 0, math.inf) for name, n in self.tokens_by_source.items()},
+        }
+        wrong = (
+            f"`{printable(key)}` is {value}, expected {least} to {most}"
+            for key, (value, least, most) in ranges.items()
+            if not least <= value <= most
+        )
+        return next(wrong, "")
+
+
+def checkpoints(output: str) -> dict[int, str]:
+    """The finished checkpoints of a run, by step, in order."""
+    found = {}
+    for entry in os.scandir(output) if os.path.isdir(output) else ():
+        match = NAME.match(entry.name)
+        if match and entry.is_dir():
+            found[int(match[1])] = streams.join(output, entry.name)
+    return dict(sorted(found.items()))
+
+
+def newest(path: str) -> str:
+    """The path itself, or of a training run its newest checkpoint."""
+    found = checkpoints(path)
+    return found[max(found)] if found else path
+
+
+def read_state(folder: str, *, weights: bool = True) -> CheckpointState:
+    """The state of a checkpoint whose files are as they were written: all of them, or without `weights` its state.
+
+    Raises:
+        DataError: the folder is no finished checkpoint; a file is gone or has changed; `state.json` is none.
+    """
+    manifest = read_manifest(folder)
+    if manifest is None:
+        raise DataError(
+            "no manifest: this is no finished checkpoint\n  give a `stepN` folder of a training run", file=folder
+        )
+    if STATE not in {out.path for out in manifest.outputs}:
+        raise DataError("is no checkpoint\n  give a `stepN` folder of a training run", file=folder)
+    inside = os.path.join(os.path.realpath(folder), "")
+    for out in manifest.outputs:
+        path = streams.join(folder, out.path)
+        if not os.path.realpath(path).startswith(inside):
+            raise DataError("is a link that leads out of its checkpoint\n  put the file itself in its place", file=path)
+        is_read = weights or out.path == STATE
+        if streams.size(path) != out.bytes or (is_read and streams.checksum(path) != out.checksum):
+            raise DataError(
+                "is gone or has changed since the checkpoint was saved\n"
+                "  delete this checkpoint's folder to go on from the one before, or train again with `--overwrite`",
+                file=path,
+            )
+    path = streams.join(folder, STATE)
+    try:
+        state = decode_json(streams.read_bytes(path), CheckpointState)
+    except msgspec.DecodeError as error:
+        raise DataError(f"is not the state of a checkpoint: {printable(error)}", file=path) from error
+    if said := state.implausible():
+        raise DataError(f"is not the state of a checkpoint: {said}", file=path)
+    return msgspec.structs.replace(state, tokens=tokens_of_run(os.path.dirname(os.path.abspath(folder)), state.tokens))
+
+
+def is_ours(folder: str) -> bool:
+    """Whether this is a checkpoint of ours; those of OLMo-core have weights and no state."""
+    return os.path.isfile(streams.join(folder, STATE))
+
+
+# --- weights of others -----------------------------------------------------------------------------------------------
+
+
+def check_weights(folder: str) -> None:
+    """Return when the weights to begin with are as they were written, as far as there are checksums of them.
+
+    Archives of torch have checksums of their own, which their reader compares.
+
+    Raises:
+        DataError: a file has changed.
+    """
+    if is_ours(folder):
+        read_state(folder)
+        return
+    for path, expected in _checksums(folder).items():
+        if expected and _sha256(path) != expected:
+            raise DataError(
+                f"is not the file that was downloaded: its SHA-256 is not {expected}\n  download it again", file=path
+            )
+
+
+def unchecked_weights(folder: str | None) -> list[str]:
+    """What to warn of: weights to begin with that have no checksum."""
+    without = [path for path, expected in _checksums(folder).items() if not expected] if folder else []
+    return [
+        f"{printable(path)} has no checksum, so a damaged file would not be noticed; `hf download` leaves one"
+        for path in without[:1]
+    ]
+
+
+def _checksums(folder: str) -> dict[str, str]:
+    """The safetensors of a folder of transformers, each with the SHA-256 that huggingface_hub has left, or nothing."""
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) and not is_ours(folder) else []
+    paths = [streams.join(folder, name) for name in names if name.endswith(".safetensors")]
+    return {path: _downloaded(path) for path in paths}
+
+
+def _downloaded(path: str) -> str:
+    """A file in its cache is a link to one that is named by its checksum; beside other folders lies the ETag."""
+    blob = os.path.basename(os.path.realpath(path))
+    if _SHA256.fullmatch(blob):
+        return blob
+    folder, _, name = path.rpartition("/")
+    try:
+        lines = streams.read_bytes(streams.join(folder, ".cache/huggingface/download", f"{name}.metadata")).split()
+    except (OSError, DataError):
+        return ""
+    etag = lines[1].decode(errors="replace") if len(lines) > 1 else ""
+    return etag if _SHA256.fullmatch(etag) else ""
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
