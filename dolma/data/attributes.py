@@ -6,7 +6,7 @@ to know which: they are told by the suffix.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -26,6 +26,7 @@ from dolma.printable import printable
 _NOTES = b"dolma.attributes"  # the key in a file's metadata
 _ROWS_PER_GROUP = 1 << 16
 _BYTES_PER_GROUP = 64 << 20
+_ROWS_AT_ONCE = 1 << 14
 
 
 class AttributeWriter:
@@ -207,27 +208,42 @@ class AttributeReader:
             self.rows, self._schema = len(table), table.schema
             self._batches = iter(table.to_batches())
             return
+        from dolma.data.parquet_rows import rows_at_once
+
         file = opening.enter_context(open_parquet(self.path, what="attribute", content=self._content))
         names = _names(columns, file.schema_arrow, self.path)
         self.rows = file.metadata.num_rows
         self._schema = pa.schema([file.schema_arrow.field(name) for name in names])
-        self._batches = file.iter_batches(batch_size=1 << 14, columns=names, use_threads=False)
+        try:
+            with streams.open_seekable(self.path, self._content) as source:
+                groups = range(file.metadata.num_row_groups)
+                n_rows = rows_at_once(file, source, groups, names, most=_ROWS_AT_ONCE)
+        except (pa.ArrowException, OSError) as error:
+            raise _corrupt(error, self.path) from error
+        self._batches = file.iter_batches(batch_size=n_rows, columns=names, use_threads=False)
 
     def take(self, n: int) -> pa.Table:
         """The next `n` rows; fewer when the file ends before."""
         have = sum(len(batch) for batch in self._held)
-        while have < n:
-            try:
-                batch = next(self._batches)
-            except StopIteration:
-                break
-            except (pa.ArrowException, OSError) as error:
-                raise _corrupt(error, self.path) from error
+        while have < n and (batch := self._next()) is not None:
             self._held.append(batch)
             have += len(batch)
         table = pa.Table.from_batches(self._held, self._schema)
         self._held = table.slice(n).to_batches()
         return table.slice(0, n)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows that are left, as many at once as memory has room for."""
+        yield from self._held
+        self._held = []
+        while (batch := self._next()) is not None:
+            yield batch
+
+    def _next(self) -> pa.RecordBatch | None:
+        try:
+            return next(self._batches, None)
+        except (pa.ArrowException, OSError) as error:
+            raise _corrupt(error, self.path) from error
 
     def close(self) -> None:
         """Release the file."""
@@ -310,9 +326,8 @@ def concatenate_attributes(parts: Sequence[str], path: str) -> tuple[streams.Wri
         for part in parts:
             with AttributeReader(part) as reader:
                 rows += reader.rows
-                while table := reader.take(_ROWS_PER_GROUP):
-                    for batch in table.combine_chunks().to_batches():
-                        sink.write_batch(batch)
+                for batch in reader.batches():
+                    sink.write_batch(batch)
     assert sink.written is not None
     return sink.written, rows
 

@@ -1,12 +1,13 @@
 """How many rows of a parquet file are decoded at once: as many as memory has room for, whatever they repeat.
 
 A footer says how many bytes the pages of a column have, but a value stands once in a dictionary however many rows have
-it. So the values of a dictionary are looked at where it is large enough to matter.
+it. So the values of a dictionary are looked at where it is large enough to matter, and of lists, of which one row may
+have any number of them, also how often each row has them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -15,8 +16,8 @@ import pyarrow.parquet as pq
 
 BYTES_AT_ONCE = 256 << 20
 """What the rows of one batch may come to, as far as is known before they are decoded."""
-SMALL_DICTIONARY = 1 << 20
-"""Bytes: of 1,024 rows that all have the largest value of such a dictionary, memory has room for all."""
+MOST_BYTES = 1 << 30
+"""What one row may have of a column; and what the rows of one batch have at most where no dictionary is looked at."""
 _LONGEST_HEADER = 4096  # bytes; of a page, with the statistics that some writers put there
 
 
@@ -33,7 +34,7 @@ def rows_at_once(
         facts = file.metadata.row_group(group)
         chunks = [facts.column(i) for i in range(facts.num_columns)]
         wanted = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns or _is(chunk, columns)]
-        n_bytes = sum(_bytes_of_row(chunk, facts.num_rows, source, group) for chunk in wanted)
+        n_bytes = sum(_bytes_of_row(chunk, facts.num_rows, source, group, most) for chunk in wanted)
         rows = min(rows, BYTES_AT_ONCE // max(1, n_bytes))
     return max(1, rows)
 
@@ -42,19 +43,21 @@ def _is(chunk: pq.ColumnChunkMetaData, columns: Sequence[str]) -> bool:
     return chunk.path_in_schema in columns  # a name may have dots
 
 
-def _bytes_of_row(chunk: pq.ColumnChunkMetaData, n_rows: int, source: BinaryIO, group: int) -> int:
-    """What a row may have of this column: the mean of its pages, or the longest value of its dictionary."""
+def _bytes_of_row(chunk: pq.ColumnChunkMetaData, n_rows: int, source: BinaryIO, group: int, most: int) -> int:
+    """What a row may have of this column: the mean of its pages, or what it can have of its dictionary."""
     mean = chunk.total_uncompressed_size // max(1, n_rows)
-    start = chunk.dictionary_page_offset
-    if chunk.total_uncompressed_size <= SMALL_DICTIONARY or chunk.physical_type != "BYTE_ARRAY" or not start:
+    path, start, is_nested = chunk.path_in_schema, chunk.dictionary_page_offset, "." in chunk.path_in_schema
+    repeats = chunk.num_values if is_nested else most
+    if chunk.total_uncompressed_size * repeats <= MOST_BYTES or chunk.physical_type != "BYTE_ARRAY" or not start:
         return mean
     source.seek(start)
     size = _page_bytes(source.read(_LONGEST_HEADER))
-    if size <= SMALL_DICTIONARY:
+    if size * repeats <= MOST_BYTES:
         return mean
-    if "." not in chunk.path_in_schema:
-        size = _longest(source, group, chunk.path_in_schema)
-    return max(mean, size * -(-chunk.num_values // max(1, n_rows)))
+    longest = _longest(source, group, path)
+    if is_nested:
+        return mean if longest * repeats <= MOST_BYTES else max(mean, _longest_row(source, group, path, most))
+    return max(mean, longest)
 
 
 def _page_bytes(header: bytes) -> int:
@@ -75,8 +78,48 @@ def _page_bytes(header: bytes) -> int:
 
 def _longest(source: BinaryIO, group: int, column: str) -> int:
     """The bytes of the longest value of a column's dictionary."""
+    for batch in _with_dictionary(source, group, column, rows=1):
+        for values in _leaves(batch.column(0)):
+            found = values.dictionary if pa.types.is_dictionary(values.type) else values
+            return int(pc.max(pc.binary_length(found)).as_py() or 0)
+    return 0
+
+
+def _longest_row(source: BinaryIO, group: int, column: str, most: int) -> int:
+    """The bytes of the longest row of a column of lists; of the mean row where `most` of them have room at once.
+
+    Raises:
+        pyarrow.ArrowInvalid: a row has more than `MOST_BYTES`.
+    """
+    longest = 0
+    for batch in _with_dictionary(source, group, column, rows=most):
+        if (n_bytes := _bytes_of(batch.column(0))) <= BYTES_AT_ONCE:
+            longest = max(longest, n_bytes // max(1, len(batch)))
+            continue
+        longest = max(longest, *(_bytes_of(batch.column(0).slice(row, 1)) for row in range(len(batch))))
+    if longest > MOST_BYTES:
+        raise pa.ArrowInvalid(f"a row has {longest:,} bytes in the column {column!r}, more than {MOST_BYTES:,}")
+    return longest
+
+
+def _with_dictionary(source: BinaryIO, group: int, column: str, *, rows: int) -> Iterator[pa.RecordBatch]:
+    """A column in batches in which each value of its dictionary stands once."""
     with pq.ParquetFile(pa.PythonFile(source, mode="r"), read_dictionary=[column]) as file:
-        batch = next(file.iter_batches(batch_size=1, row_groups=[group], columns=[column], use_threads=False))
-        values = batch.column(0)
-        values = values.dictionary if pa.types.is_dictionary(values.type) else values
-        return int(pc.max(pc.binary_length(values)).as_py() or 0)
+        yield from file.iter_batches(batch_size=rows, row_groups=[group], columns=[column], use_threads=False)
+
+
+def _leaves(array: pa.Array) -> Iterator[pa.Array]:
+    """The values in lists, maps and structs at any depth."""
+    if pa.types.is_struct(array.type):
+        for field in array.flatten():
+            yield from _leaves(field)
+    elif pa.types.is_nested(array.type):
+        yield from _leaves(array.flatten())
+    else:
+        yield array
+
+
+def _bytes_of(array: pa.Array) -> int:
+    dictionaries = [leaf for leaf in _leaves(array) if pa.types.is_dictionary(leaf.type)]
+    lengths = (pc.binary_length(leaf.dictionary).take(leaf.indices) for leaf in dictionaries)
+    return sum(pc.sum(values.cast(pa.int64())).as_py() or 0 for values in lengths)

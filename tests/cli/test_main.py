@@ -6,6 +6,7 @@ import importlib
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -221,3 +222,27 @@ CLOSED = 'exec 0<&- 1>&- 2>&-; exec "$0" -c "$@"'
 )
 def test_with_closed_streams_a_command_runs_and_no_file_gets_their_numbers(code: str, status: int) -> None:
     assert subprocess.run(["bash", "-c", CLOSED, sys.executable, code], timeout=60, check=False).returncode == status
+
+
+def out_of_memory(*_: object, **__: object) -> None:
+    raise MemoryError
+
+
+def test_memory_that_runs_out_in_the_parent_is_one_message(
+    dolma: Dolma, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dolma("tag", "--taggers", "length", "--documents", corpus)
+    monkeypatch.setattr("dolma.verification.read_manifest", out_of_memory)
+    ended = dolma("verify", corpus)
+    said = "error: memory ran out in this process\n  use a machine with more, or fewer `--workers`\n"
+    assert (ended.status, ended.out, ended.err) == (1, "", said)
+
+
+def test_memory_that_runs_out_in_a_task_names_its_file(
+    dolma: Dolma, corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dolma.stats.counts.read_batches", out_of_memory)
+    ended = dolma("stat", "--documents", corpus, "--workers", 1)
+    assert ended.status == 1
+    assert "a.jsonl: MemoryError\n  put that right (disk, memory, permissions) and run the command again" in ended.err
+    assert "Traceback" not in ended.err

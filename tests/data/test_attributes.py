@@ -127,6 +127,16 @@ def test_some_columns_only(tmp_path: Path) -> None:
         assert read_attributes(path, columns).column_names == ["id", *columns]
 
 
+def test_rows_that_repeat_a_long_value_are_read_a_few_at_a_time(tmp_path: Path) -> None:
+    path, n_rows, size = str(tmp_path / "a.parquet"), 6000, 100_000
+    text = pa.DictionaryArray.from_arrays(pa.array([0] * n_rows, pa.int32()), ["x" * size])
+    pq.write_table(pa.table({"id": list(map(str, range(n_rows))), "t": text}), path, dictionary_pagesize_limit=1 << 30)
+    with attributes.AttributeReader(path) as reader:
+        lengths = [len(batch) for batch in reader.batches()]
+    assert sum(lengths) == n_rows
+    assert max(lengths) * size <= 256 << 20
+
+
 def test_a_file_of_no_rows(tmp_path: Path) -> None:
     path = write(tmp_path / "a.parquet", 0)
     assert len(read_attributes(path)) == 0

@@ -42,6 +42,29 @@ def test_lists_that_repeat_a_long_value_are_few() -> None:
     assert rows_of(lists, dictionary_pagesize_limit=1 << 30) == 12
 
 
+def test_one_list_of_many_long_values_is_not_the_mean_of_all() -> None:
+    lists = pa.ListArray.from_arrays(pa.array([0, *[900] * 500, 1800], pa.int32()), repeated("x" * (1 << 20), 1800))
+    assert rows_of(lists, dictionary_pagesize_limit=1 << 30) == 1
+
+
+@pytest.mark.parametrize("size", [1 << 20, 4 << 10])
+def test_a_row_that_no_memory_holds_is_refused(size: int) -> None:
+    values = repeated("x" * size, (2 << 30) // size)
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, len(values) - 1, len(values)], pa.int32()), values)
+    with pytest.raises(pa.ArrowInvalid, match=r"a row has [\d,]+ bytes in the column 'text.list.element', more than"):
+        rows_of(lists, dictionary_pagesize_limit=1 << 30)
+
+
+def test_values_in_structs_and_maps_are_counted() -> None:
+    values = repeated("x" * (1 << 20), 2000)
+    inside = pa.StructArray.from_arrays([values, pa.array(range(2000))], ["a", "b"])
+    lists = pa.ListArray.from_arrays(pa.array([0, 2000], pa.int32()), inside)
+    maps = pa.MapArray.from_arrays(pa.array([0, 2000], pa.int32()), pa.array(map(str, range(2000))), values)
+    for column in (lists, maps):
+        with pytest.raises(pa.ArrowInvalid, match="a row has 2,097,152,000 bytes"):
+            rows_of(column, dictionary_pagesize_limit=1 << 30)
+
+
 def test_a_page_that_is_none_is_corrupt() -> None:
     with pytest.raises(pa.ArrowInvalid, match="a page begins with something else"):
         parquet_rows._page_bytes(b"PAR1")
