@@ -40,10 +40,11 @@ from dolma.data.exchange import (
     read_sorted,
 )
 from dolma.data.fields import field_names
-from dolma.data.manifest import FileSet, InputFile, OutputFile
+from dolma.data.manifest import FileSet, InputFile, Manifest, OutputFile
 from dolma.dedupers.chunks import KEYS, MARKS, ROWS, Chunk, MarkedChunk, first_place, marked_chunks, marks_of
 from dolma.dedupers.keys import Gate, KeyOf, Keys, key_of
 from dolma.errors import DataError
+from dolma.runner import attribute_sets
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
@@ -129,9 +130,14 @@ def dedupe(
     return stage.noted(DedupeNotes, **called)
 
 
-def outputs_of(config: DedupeConfig) -> Mapping[str, Output]:
-    """The outputs that this dedupe writes, by name."""
-    return _outputs(_key(config))
+def declares(config: DedupeConfig) -> dict[str, Mapping[str, Output]]:
+    """The outputs that this dedupe writes, by name, under that of its set."""
+    return {config.name: _outputs(_key(config))}
+
+
+def sets(config: DedupeConfig) -> list[str]:
+    """The set that this dedupe writes."""
+    return [config.name]
 
 
 def plan(dataset: Dataset, config: DedupeConfig, *, reading: Reading | None = None) -> Iterator[dict[str, Any]]:
@@ -403,13 +409,21 @@ def _outputs(key: KeyOf) -> Mapping[str, Output]:
     return PARAGRAPH_OUTPUTS if key.mode == "paragraphs" else DOCUMENT_OUTPUTS
 
 
-def made_again(dataset: Dataset, config: DedupeConfig, *, reading: Reading) -> str:
-    """Why this stage would replace what it has finished; "" where it would not. Reads no document."""
+def made_again(dataset: Dataset, config: DedupeConfig, *, reading: Reading) -> dict[str, str]:
+    """Why this stage would replace what it has finished; empty where it would not. Reads no document."""
     shards = dataset.shards()
     places = dataset.places(config.name, shards)
     sizes = {place.name if place.root else shard.name: shard.size for shard, place in zip(shards, places, strict=True)}
     made = _file_sets(config, reading, places, [])
-    return next((why for file_set in made if (why := why_again(file_set, sizes=sizes))), "")
+    return next(({config.name: why} for file_set in made if (why := why_again(file_set, sizes=sizes))), {})
+
+
+def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
+    """What of a manifest and its files does not fit."""
+    made = manifest.config
+    return attribute_sets.contradictions(
+        folder, manifest, ledger, options=lambda given: {key: made.get(key) for key in given}
+    )
 
 
 def _settings(config: DedupeConfig, reading: Reading) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _TRIED = b"dolma doctor\n"
 
 def examine(recipe: Recipe) -> list[Finding]:
     """Everything that the recipe needs, in the order in which a run would meet it."""
-    of_stages = [finding for node in graph_of(recipe) for finding in node.stage.needs(node)]
+    of_stages = [finding for node in graph_of(recipe) for finding in node.needs()]
     return [*_documents(recipe), *of_stages, *_packages(recipe), *_machine(recipe)]
 
 

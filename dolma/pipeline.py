@@ -37,14 +37,14 @@ def run_node(node: Node, running: Running) -> Iterator[StageReport[Any]]:
 
     refuse_while_starting_up()
     with located(node):
-        for report in node.stage.run(node, running):
+        for report in node.run(running):
             yield replace(report, name=node.name) if report.name == report.stage else report
 
 
 def plan_node(node: Node) -> list[dict[str, Any]]:
     """What the stage would do, as plain rows; reads no text and writes nothing."""
     with located(node):
-        return list(node.stage.plan(node))
+        return list(node.plan())
 
 
 def chosen_of(graph: Graph, *, start: str | None = None, only: Sequence[str] = ()) -> Graph:
@@ -80,7 +80,7 @@ def check(graph: Graph) -> None:
         with located(node):
             if "documents" in node.stage.reads and node.dataset.documents and not graph.inputs(node, "documents"):
                 node.dataset.shards()
-            declared[node.name] = node.stage.declares(node)
+            declared[node.name] = node.declares()
             for name in declared[node.name]:
                 _refuse_twice(f"{node.output}/{name}", name, node, makers)
             found: dict[str, Mapping[str, Output]] = {}
@@ -89,7 +89,7 @@ def check(graph: Graph) -> None:
                     _refuse_twice(f"{node.name}: {name}", name, other, makers)
                 found |= declared[other.name]
             there = not waits_for(graph, node, of="documents")
-            node.stage.check(node if there else replace(node, dataset=replace(node.dataset, documents=())), found)
+            (node if there else replace(node, dataset=replace(node.dataset, documents=()))).check(found)
 
 
 def _refuse_twice(key: str, name: str, node: Node, makers: dict[str, str]) -> None:
@@ -109,7 +109,7 @@ def check_corpus(graph: Graph, node: Node, report: StageReport[Any]) -> None:
     for other in graph:
         if other.dataset.documents == node.dataset.documents and node.stage.writes == "attributes":
             with located(other):
-                other.stage.check_corpus(other, report.ledger)
+                other.check_corpus(report.ledger)
 
 
 def doubts(graph: Graph) -> list[str]:
@@ -122,7 +122,7 @@ def doubts(graph: Graph) -> list[str]:
     for node in graph:
         if node.dataset.documents and not graph.inputs(node, "documents"):
             with located(node):
-                said += [node.path + line.removeprefix("$") for line in node.stage.doubts(node)]
+                said += [node.path + line.removeprefix("$") for line in node.doubts()]
     return said
 
 
@@ -165,7 +165,7 @@ def made_otherwise(graph: Graph) -> Iterator[tuple[str, str]]:
         if node.stage.imports:
             continue
         try:
-            found = node.stage.again(node)
+            found = node.again()
         except DolmaError:
             continue
         for name, why in found.items():
@@ -178,11 +178,11 @@ def _again(graph: Graph, node: Node, found: Mapping[str, Mapping[str, str]]) -> 
     for name in node.reads:
         said = _INHERITED.get(graph[name].stage.writes) if found.get(name) else None
         if said is not None:
-            return dict.fromkeys(node.stage.sets(node), said)
+            return dict.fromkeys(node.sets(), said)
     if waits_for(graph, node, of="documents"):
         return {}
     with located(node):
-        if own := node.stage.again(node):
+        if own := node.again():
             return own
     measured = {set: why for name in node.reads for set, why in found.get(name, {}).items()}
     manifest = read_manifest(node.folder) if measured and node.stage.writes != "attributes" else None

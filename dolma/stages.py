@@ -6,7 +6,10 @@ A recipe's stages are `Node`s: each is a `Stage` with settings, inputs and a fol
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+import inspect
+import itertools
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -57,6 +60,18 @@ def checks_of(kind: str) -> Checks | None:
     return next((checks for checks in found if checks is not None), None)
 
 
+def function_of(reference: str) -> Callable[..., Any]:
+    """The function at `module:name`."""
+    function: Callable[..., Any] = pkgutil.resolve_name(reference)
+    return function
+
+
+def call(reference: str, values: Mapping[str, Any]) -> Any:
+    """What the function at `module:name` returns, given those of the values that its parameters name."""
+    function = function_of(reference)
+    return function(**{name: values[name] for name in inspect.signature(function).parameters if name in values})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Running:
     """How stages are run: nothing here changes a byte of output."""
@@ -69,7 +84,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One stage of a recipe: its settings, what it reads, and where it writes.
+    """One stage of a recipe: its settings, what it reads, and where it writes; and what the stage does with these.
 
     `path` is the key below which its section stands; `reads` names the nodes whose outputs it reads; `tokens` are
     folders of token shards; `output` is its folder, None where the recipe has no `home` for it.
@@ -105,36 +120,117 @@ class Node:
             )
         return self.output
 
+    def run(self, running: Running) -> Iterator[StageReport[Any]]:
+        """Run it, part by part; a report for each."""
+        return self._each(self.stage.run, running)
 
-def _none(*_: Any) -> Iterable[Any]:
-    return ()
+    def plan(self) -> Iterator[dict[str, Any]]:
+        """Rows with `input`, `bytes`, `columns` and `output`; no document is read."""
+        return itertools.chain.from_iterable(self._each(self.stage.plan))
+
+    def preview(self, running: Running) -> StageReport[Any] | None:
+        """What it would write; None where the stage cannot say it."""
+        return next(self._each(self.stage.preview, running), None)
+
+    def check(self, declared: Mapping[str, Mapping[str, Output]]) -> None:
+        """Return when nothing can be seen to be wrong before data is read.
+
+        `declared` are the outputs, by attribute set, of what it reads and may not be there yet.
+        """
+        for _ in self._each(self.stage.check, declared=declared):
+            pass
+
+    def declares(self) -> dict[str, Mapping[str, Output]]:
+        """The outputs that it will write, by attribute set."""
+        return _joined(self._each(self.stage.declares))
+
+    def doubts(self) -> Iterator[str]:
+        """What seems wrong before the documents are read, in words."""
+        return itertools.chain.from_iterable(self._each(self.stage.doubts))
+
+    def check_corpus(self, ledger: Ledger) -> None:
+        """Return when it fits the account of a stage that has read the same documents."""
+        for _ in self._each(self.stage.check_corpus, ledger=ledger):
+            pass
+
+    def sets(self) -> list[str]:
+        """The file sets below its folder, as far as they can be told."""
+        return list(itertools.chain.from_iterable(self._each(self.stage.sets))) if self.stage.sets else [""]
+
+    def again(self) -> dict[str, str]:
+        """Why it would replace what it has finished, by file set; no document is read."""
+        return _joined(self._each(self.stage.again))
+
+    def needs(self) -> Iterator[Finding]:
+        """What it needs of the machine, for `dolma doctor`."""
+        return itertools.chain.from_iterable(self._each(self.stage.needs))
+
+    def ending(self, report: StageReport[Any]) -> Iterator[str]:
+        """Lines at the end of a whole run."""
+        return itertools.chain.from_iterable(self._each(self.stage.ending, report=report))
+
+    def accept(self, report: StageReport[Any], max_errors: int) -> None:
+        """Return when a finished run was as good as asked for."""
+        for _ in self._each(self.stage.accept, report=report, max_errors=max_errors):
+            pass
+
+    def _each(self, reference: str, running: Running | None = None, **given: Any) -> Iterator[Any]:
+        """What a function of the stage returns, for each of the sections; nothing where the stage has no such one."""
+        if not reference:
+            return
+        values = {key: getattr(self, key) for key in VALUES} | given
+        if running is not None:
+            values |= {key: getattr(running, key) for key in RUNNING}
+        if _needs(reference, "output"):
+            values["output"] = self.folder
+        values = {key: value for key, value in values.items() if value is not None}  # left to the function's default
+        for config in self.config if isinstance(self.config, list) else [self.config]:
+            yield call(reference, values | {"config": config})
 
 
-def _no_reasons(node: Node) -> Mapping[str, str]:
-    return {}
+VALUES = ("dataset", "output", "reading", "seed", "tokens", "reads", "home")
+"""What functions of a stage may ask of its node, by the names of their parameters, besides the section as `config`."""
+RUNNING = ("options", "reporter", "on_step", "stop")
+"""The same of those that run it: `run` and `preview`."""
 
 
-def _the_folder(node: Node) -> list[str]:
-    return [""]
+def _needs(reference: str, name: str) -> bool:
+    """Whether a function has this parameter, and no default for it."""
+    wanted = inspect.signature(function_of(reference)).parameters.get(name)
+    return wanted is not None and wanted.default is inspect.Parameter.empty
 
 
-def _accept(report: StageReport[Any], max_errors: int) -> None:
-    """Take any report."""
+def _joined(found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    return {key: value for mapping in found for key, value in mapping.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checks:
     """How `dolma verify` looks into a finished file set, whose files have the bytes that its manifest says.
 
-    `rows` counts those of a file, None where that means nothing. `problems` are lines about what is damaged,
-    `contradictions` ends of sentences about where the manifest and its outputs do not fit. `strangers`: files that no
-    run has written may lie there.
+    `rows`, `problems` and `contradictions` are functions as `module:name`, called as the methods after them are;
+    `strangers`: files that no run has written may lie there.
     """
 
-    rows: Callable[[OutputFile, str], int | None] = lambda out, path: None
-    problems: Callable[[str, Manifest], Iterable[str]] = _none
-    contradictions: Callable[[str, Manifest, Ledger], Iterable[str]] = _none
+    rows: str = ""
+    problems: str = ""
+    contradictions: str = ""
     strangers: bool = False
+
+    def rows_of(self, out: OutputFile, path: str) -> int | None:
+        """The rows of a file of the set."""
+        found: int | None = call(self.rows, {"out": out, "path": path}) if self.rows else None
+        return found
+
+    def problems_of(self, folder: str, manifest: Manifest) -> list[str]:
+        """What is damaged, a line each."""
+        return list(call(self.problems, {"folder": folder, "manifest": manifest})) if self.problems else []
+
+    def contradictions_of(self, folder: str, manifest: Manifest, ledger: Ledger) -> Iterable[str]:
+        """Where the manifest does not fit, ends of sentences."""
+        given = {"folder": folder, "manifest": manifest, "ledger": ledger}
+        found: Iterable[str] = call(self.contradictions, given) if self.contradictions else ()
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,15 +243,10 @@ class Stage:
     `imports`: its section may name code, which is imported. `stops`: it saves and ends well when `Running.stop` says
     so. `beginning` says what takes time before any progress.
 
-    What it does, all of a node: `run` it, part by part; `plan` it, in rows with `input`, `bytes`, `columns` and
-    `output`; `preview` what it would write; `check` what can be seen to be wrong before data is read (given the
-    outputs, by attribute set, of what it reads and may not be there yet); `declares` such outputs; `doubts`, in words;
-    `check_corpus` against the ledger of a stage that has read the same documents; `sets`, the file sets below its
-    folder, as far as they can be told; `again`, why it would replace what it has finished, by file set, without reading
-    documents; `needs`, for `dolma doctor`.
-
-    What is said of it: `show` a report's tables; `ending`, the lines at the end of a whole run; `accept`, which raises
-    where a finished run was not as good as asked for. `checks` are by the stage that a manifest names.
+    What it does: the functions of its package as `module:name`, imported when they are called. Each is given what its
+    parameters name: `config` (its section), `VALUES` of its node, and what the methods of `Node` of these names say
+    of them. A section that is a list is gone through. `show` makes tables of a report's `ledger` and `details`.
+    `checks` are by the stage that a manifest names.
     """
 
     name: str
@@ -163,22 +254,28 @@ class Stage:
     reads: tuple[Kind, ...]
     writes: Kind
     beginning: str
-    run: Callable[[Node, Running], Iterable[StageReport[Any]]]
-    plan: Callable[[Node], Iterable[dict[str, Any]]]
     after_mix: bool = False
     kept: bool = False
     bare: bool = False
     imports: bool = False
     stops: bool = False
-    preview: Callable[[Node, Running], StageReport[Any]] | None = None
-    check: Callable[[Node, Mapping[str, Mapping[str, Output]]], object] = _none
-    declares: Callable[[Node], Mapping[str, Mapping[str, Output]]] = lambda node: {}
-    doubts: Callable[[Node], Iterable[str]] = _none
-    check_corpus: Callable[[Node, Ledger], object] = _none
-    sets: Callable[[Node], list[str]] = _the_folder
-    again: Callable[[Node], Mapping[str, str]] = _no_reasons
-    needs: Callable[[Node], Iterable[Finding]] = _none
-    show: Callable[[StageReport[Any]], Iterable[Table]] = _none
-    ending: Callable[[Node, StageReport[Any]], Iterable[str]] = _none
-    accept: Callable[[StageReport[Any], int], None] = _accept
+    run: str
+    plan: str
+    preview: str = ""
+    check: str = ""
+    declares: str = ""
+    doubts: str = ""
+    check_corpus: str = ""
+    sets: str = ""
+    again: str = ""
+    needs: str = ""
+    show: str = ""
+    ending: str = ""
+    accept: str = ""
     checks: Mapping[str, Checks]
+
+    def tables(self, report: StageReport[Any]) -> Iterable[Table]:
+        """What a report of this stage has to show."""
+        given = {"ledger": report.ledger, "details": report.details}
+        found: Iterable[Table] = call(self.show, given) if self.show else ()
+        return found

@@ -125,7 +125,7 @@ def _check_set(folder: str) -> tuple[int, list[str]]:
     if checks is None or not checks.strangers:
         problems += _strays(folder, manifest)
     if checks is not None:
-        problems += checks.problems(folder, manifest)
+        problems += checks.problems_of(folder, manifest)
     if not problems:  # what is damaged says nothing about the manifest
         problems = [f"{manifest_path(folder)}: {said}" for said in _contradictions(folder, manifest, checks)]
     return len(manifest.outputs), problems
@@ -151,7 +151,7 @@ def _contradictions(folder: str, manifest: Manifest, checks: Checks | None) -> I
     try:
         ledger = msgspec.convert(manifest.ledger, Ledger)
         ledger.check(manifest.stage)
-        yield from checks.contradictions(folder, manifest, ledger)
+        yield from checks.contradictions_of(folder, manifest, ledger)
     except (msgspec.ValidationError, LedgerError) as error:
         yield "its ledger is none: " + str(error).replace("\n", " ")
     except KeyError as error:
@@ -201,7 +201,7 @@ def _missing_sets(folder: str) -> list[str]:
 
 def _sets_of(node: Node) -> list[str]:
     """The file sets of a stage, as far as they can be told."""
-    return [streams.join(node.folder, name).rstrip("/") for name in node.stage.sets(node)]
+    return [streams.join(node.folder, name).rstrip("/") for name in node.sets()]
 
 
 def _beside_sets(folder: str, graph: Graph) -> Iterator[str]:
@@ -267,7 +267,7 @@ def _check_files(folder: str, manifest: Manifest, checks: Checks) -> list[str]:
 
 def _check_rows(path: str, out: OutputFile, checks: Checks) -> list[str]:
     try:
-        n_rows = checks.rows(out, path) if out.rows else None
+        n_rows = checks.rows_of(out, path) if out.rows else None
     except DataError as error:
         return [str(error)]
     return [] if n_rows in (None, out.rows) else [f"{path}: {n_rows:,} rows, its manifest says {out.rows:,}"]

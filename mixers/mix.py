@@ -108,11 +108,12 @@ def check(dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping
     compile_rules(config, Catalogue.of(dataset, shards, config, declared=declared))
 
 
-def made_again(dataset: Dataset, config: MixConfig, *, output: str, reading: Reading, seed: int) -> str:
-    """Why this stage would replace what it has finished, attributes left aside; "" where it would not."""
+def made_again(dataset: Dataset, config: MixConfig, *, output: str, reading: Reading, seed: int) -> dict[str, str]:
+    """Why this stage would replace what it has finished, attributes left aside; empty where it would not."""
     settings = settings_of(config, reading, seed)
     made = FileSet(folder=output, stage="mix", name="mix", config=settings, inputs=[])
-    return why_again(made, sizes={shard.name: shard.size for shard in dataset.shards()})
+    why = why_again(made, sizes={shard.name: shard.size for shard in dataset.shards()})
+    return {"": why} if why else {}
 
 
 def plan(

@@ -76,13 +76,13 @@ def share_warnings(rows: list[ShareRow]) -> list[str]:
     ]
 
 
-def tables(ledger: Ledger, notes: MixNotes) -> Iterator[Table]:
+def tables(ledger: Ledger, details: MixNotes) -> Iterator[Table]:
     """The ledger; what each rule drops first, in all and alone, in their order; then what sampled sources came to."""
-    yield ledger_table(ledger, rules=notes.rules)
+    yield ledger_table(ledger, rules=details.rules)
     keys = ("rule", "source", "documents", "bytes", "total", "alone", "samples")
-    rows = [[row[key] for key in keys] for row in plain_rows(notes.waterfall)]
+    rows = [[row[key] for key in keys] for row in plain_rows(details.waterfall)]
     if rows:
         headers = ["rule", "source", "drops first", "bytes", "drops in all", "alone", "for example"]
         yield Table(title="rules", headers=headers, rows=rows)
-    if notes.shares:
-        yield Table.of("sources", [msgspec.structs.asdict(row) for row in notes.shares])
+    if details.shares:
+        yield Table.of("sources", [msgspec.structs.asdict(row) for row in details.shares])

@@ -12,7 +12,7 @@ from itertools import islice
 
 import msgspec
 
-from dolma.config import TaggerSpec
+from dolma.config import TagConfig, TaggerSpec
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, Reading, read_batches
@@ -105,9 +105,9 @@ def _fields_of(shards: Sequence[Shard], reading: Reading) -> Iterator[str]:
 # --- before a run: is it all there -----------------------------------------------------------------------------------
 
 
-def findings(specs: Sequence[str | TaggerSpec], dataset: Dataset, reading: Reading) -> Iterator[Finding]:
+def findings(config: TagConfig, dataset: Dataset, reading: Reading) -> Iterator[Finding]:
     """What each of these taggers needs, and whether it is there: of metadata, in the first document of each folder."""
-    for given in specs:
+    for given in config.taggers:
         spec = normal(given)
         try:
             tagger = make_tagger(spec)

@@ -17,11 +17,13 @@ from dolma.config import TagConfig, TaggerSpec
 from dolma.data import streams
 from dolma.data.attributes import AttributeWriter, concatenate_attributes
 from dolma.data.batch import TextBatch
+from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece, Place, Shard, is_native
 from dolma.data.documents import Intake, Reading, read_batches
-from dolma.data.manifest import FileSet, InputFile, OutputFile
+from dolma.data.manifest import FileSet, InputFile, Manifest, OutputFile, differences
 from dolma.errors import UnmeasuredError
 from dolma.printable import counted, printable
+from dolma.runner import attribute_sets
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
@@ -256,6 +258,24 @@ def made_again(dataset: Dataset, config: TagConfig, *, reading: Reading) -> dict
             if why := why_again(made, sizes=sizes_there):
                 found[tagger.name] = why
     return found
+
+
+def declares(config: TagConfig) -> dict[str, Mapping[str, Output]]:
+    """The outputs that these taggers write, by name, under that of their set."""
+    return {tagger.name: outputs_of(tagger) for tagger in make_taggers(config.taggers)}
+
+
+def sets(config: TagConfig) -> list[str]:
+    """The sets that these taggers write, but those of taggers in files, which say themselves what they are called."""
+    specs = [(spec, spec) if isinstance(spec, str) else (spec.name or spec.use, spec.use) for spec in config.taggers]
+    return [name for name, use in specs if name != use or use.isidentifier()]
+
+
+def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
+    """What of a manifest and its files does not fit."""
+    pair = len(manifest.outputs), len(manifest.inputs)
+    yield from differences("its list of inputs", **{"number of files": pair})
+    yield from attribute_sets.contradictions(folder, manifest, ledger, options=lambda _: manifest.config["options"])
 
 
 def _file_set(folder: str, config: TagConfig, spec: TaggerSpec, tagger: Tagger, reading: Reading) -> FileSet:

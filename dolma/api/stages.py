@@ -242,7 +242,7 @@ def run(
             check_corpus(graph, node, report)
     for node in chosen:
         for report in reports[node.name]:
-            node.stage.accept(report, made.max_errors)
+            node.accept(report, made.max_errors)
     return reports
 
 
@@ -263,7 +263,7 @@ def _run(stage: str, documents: Patterns | None, given: Settings, *, tokens: str
 def _checked(report: StageReport[Any], node: Node, recipe: Recipe) -> StageReport[Any]:
     write_recipe_beside(recipe, report)
     _said(report, recipe)
-    node.stage.accept(report, recipe.max_errors)
+    node.accept(report, recipe.max_errors)
     return report
 
 

@@ -128,4 +128,4 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
             check_corpus(graph, node, report)
     show_run(recipe, done)
     for node, report in done:
-        node.stage.accept(report, recipe.max_errors)
+        node.accept(report, recipe.max_errors)

@@ -88,7 +88,7 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
     if ctx.params.get("dry_run"):
         with beginning(node, running):
             plan = plan_node(node)
-            preview = node.stage.preview(node, running) if node.stage.preview is not None else None
+            preview = node.preview(running)
         if ctx.params.get("as_json"):
             show_json({"plan": plan} | ({"preview": preview} if preview is not None else {}))
             return
@@ -107,7 +107,7 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
             if ctx.params.get("profile"):
                 show_profile(report.details.profile)
         report.check_skipped(recipe.max_errors)
-        node.stage.accept(report, recipe.max_errors)
+        node.accept(report, recipe.max_errors)
 
 
 def _nothing_to_do(ctx: click.Context, recipe: Recipe, name: str, section: Sequence[str]) -> ConfigError:

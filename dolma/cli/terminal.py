@@ -261,7 +261,7 @@ def show_report(report: StageReport[Any], *, brief: bool = False) -> None:
 def _show_tables(report: StageReport[Any]) -> None:
     from dolma.stages import find_stage
 
-    for table in find_stage(report.stage).show(report):
+    for table in find_stage(report.stage).tables(report):
         show_table(table)
 
 
@@ -313,7 +313,7 @@ def show_run(recipe: Recipe, done: Sequence[tuple[Node, StageReport[Any]]]) -> N
         if node.stage.writes == "tokens" or (node.stage.writes == "documents" and not _read(node, done)):
             _show_whole_ledger(_chain(node, reports))
     for node, report in done:
-        if lines := list(node.stage.ending(node, report)):
+        if lines := list(node.ending(report)):
             say("", *lines)
             say_warnings(report.warnings)
     say("")

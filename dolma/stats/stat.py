@@ -48,17 +48,24 @@ def stat(
     config: StatConfig,
     *,
     output: str | None = None,
+    tokens: Sequence[str] = (),
     reading: Reading | None = None,
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
 ) -> StageReport[Statistics]:
     """Count the documents and describe the attributes; `stat.json` and a manifest go to `output` if it is given.
 
+    The shards of `config.tokens`, else of the one folder of `tokens`, are counted too.
+
     Raises:
         ConfigError: no documents match, or an attribute set that is asked for is not there.
         DataError: a file cannot be read, or does not fit the documents.
     """
     reading, options = reading or Reading(), options or RunOptions()
+    if config.tokens is None and tokens:
+        if len(tokens) > 1:
+            raise ConfigError(f"{len(tokens)} folders, expected one", path="$.stat.tokens")
+        config = msgspec.structs.replace(config, tokens=tokens[0])
     inputs = Inputs(output or "", options=options, reporter=reporter)
     subject = _identified(_subject(dataset, config, reading), inputs)
     with ExitStack() as stack:

@@ -150,12 +150,14 @@ def _number_row(attribute: str, source: str, summary: NumberSummary) -> dict[str
 _DESCRIBED = ("attribute", "source", "count", "missing", "mean", "min", "q0.05", "q0.5", "q0.95", "max", "histogram")
 
 
-def tables(found: Statistics) -> Iterator[Table]:
+def tables(details: Statistics) -> Iterator[Table]:
     """What was read per source, what token shards hold per source, then every attribute."""
-    for title, counted in (("documents", found.table()), ("token shards", found.token_table())):
+    for title, counted in (("documents", details.table()), ("token shards", details.token_table())):
         if counted:
             yield Table.of(title, counted)
-    described = [row for row in found.attribute_table() if row.get("count") or not row["attribute"].endswith(".error")]
+    described = [
+        row for row in details.attribute_table() if row.get("count") or not row["attribute"].endswith(".error")
+    ]
     if described:
         rows = [[_shown(row, key) for key in _DESCRIBED] for row in described]
         yield Table(title="attributes", headers=_DESCRIBED, rows=rows, grouped=True)

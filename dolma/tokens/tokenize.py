@@ -34,15 +34,16 @@ from dolma.data.tokens import (
     rows_path,
     write_token_manifest,
 )
-from dolma.errors import DataError, RecordError
+from dolma.errors import ConfigError, DataError, RecordError
 from dolma.models.tokenizers_library import read_tokenizer
 from dolma.printable import counted, printable
+from dolma.requirements import Finding
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
 from dolma.runner.merging import partitioned
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
-from dolma.runner.report import StageReport
+from dolma.runner.report import StageReport, Table, ledger_table
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
@@ -159,8 +160,8 @@ def plan(
         }
 
 
-def made_again(dataset: Dataset, config: TokenizeConfig, *, output: str, reading: Reading, seed: int) -> str:
-    """Why this stage would replace what it has finished; "" where it would not. Reads no document."""
+def made_again(dataset: Dataset, config: TokenizeConfig, *, output: str, reading: Reading, seed: int) -> dict[str, str]:
+    """Why this stage would replace what it has finished; empty where it would not. Reads no document."""
     shards = dataset.shards()
     made = FileSet(
         folder=output,
@@ -169,7 +170,33 @@ def made_again(dataset: Dataset, config: TokenizeConfig, *, output: str, reading
         config=_settings(config, read_facts(config), reading=reading, seed=seed),
         inputs=[],
     )
-    return why_again(made, sizes={shard.name: shard.size for shard in shards})
+    why = why_again(made, sizes={shard.name: shard.size for shard in shards})
+    return {"": why} if why else {}
+
+
+def check(config: TokenizeConfig) -> None:
+    """Return when the tokenizer is there and can encode.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    encoder_of(read_facts(config), allow_special_tokens=config.allow_special_tokens)
+
+
+def needs(config: TokenizeConfig) -> Iterator[Finding]:
+    """The tokenizer."""
+    what = f"tokenizer {config.tokenizer}"
+    try:
+        check(config)
+    except ConfigError as error:
+        yield Finding(what=what, ok=False, get=error.message)
+    else:
+        yield Finding(what=what, ok=True)
+
+
+def tables(ledger: Ledger) -> list[Table]:
+    """The ledger."""
+    return [ledger_table(ledger)]
 
 
 def _settings(config: TokenizeConfig, facts: TokenizerFacts, *, reading: Reading, seed: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from dolma.data import streams
 from dolma.data.manifest import read_manifest, write_manifest
 from dolma.errors import ConfigError, DataError, OutputExistsError, WriteError
 from dolma.runner.lock import RunLock
-from dolma.training import TrainConfig, dcp, generate_text, train
+from dolma.training import TrainConfig, dcp, generate_text
 from dolma.training import checkpoint as checkpointing
 from dolma.training.config import EvalConfig, SourceConfig, StageConfig
 from dolma.training.data.shards import mask_path
@@ -30,13 +30,15 @@ from dolma.training.interop.export import export_checkpoint
 from dolma.training.soup import soup
 from dolma.training.state import read_state
 from dolma.training.trace import stages_of_run
+from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
 
 # For each point of saving, rotating or finishing, a child that kills itself when it comes there the second time.
 PROGRAM = """
 import os, signal, sys
 import msgspec, torch
-from dolma.training import TrainConfig, checkpoint, train, trainer
+from dolma.training import TrainConfig, checkpoint, trainer
+from dolma.training.trainer import train
 
 def dies_on_call(holder, name, nth, *, finish_it):
     original, calls = getattr(holder, name), []

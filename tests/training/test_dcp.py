@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 
 from dolma.errors import DataError
-from dolma.training import checkpoint, dcp, train
+from dolma.training import checkpoint, dcp
 from dolma.training.config import EvalConfig
 from dolma.training.evaluate import evaluate_model
 from dolma.training.interop.export import export_checkpoint
@@ -29,6 +29,7 @@ from dolma.training.stages import resolve_stages
 from dolma.training.state import CheckpointState
 from dolma.training.steps import Training
 from dolma.training.torch_file import Part, read_value
+from dolma.training.trainer import train
 from tests.training import hostile
 from tests.training.conftest import CONFIG, TINY, VOCABULARY, replaced
 

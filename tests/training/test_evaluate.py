@@ -12,13 +12,13 @@ import torch
 
 from dolma.data.items import Choice, Question
 from dolma.errors import ConfigError, DataError
-from dolma.training import train
 from dolma.training.config import EvalConfig, ModelConfig
 from dolma.training.evaluate import Answerer, HeldOutText, bytes_of_ids, evaluate_model
 from dolma.training.generate import generate
 from dolma.training.interop.export import export_checkpoint
 from dolma.training.model.init import initialise
 from dolma.training.model.transformer import Transformer
+from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, log_of, replaced, write_shards
 
 TOKENIZER = Path(__file__).parents[2] / "data" / "sample" / "tokenizer.json"

@@ -7,8 +7,8 @@ import math
 import msgspec
 import pytest
 
-from dolma.training import train
 from dolma.training.metrics import MetricsLog, StepRecord, read_metrics
+from dolma.training.trainer import train
 
 
 def record(step: int, loss: float = 2.5) -> StepRecord:

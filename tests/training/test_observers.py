@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dolma.errors import MissingExtraError
-from dolma.training import train
+from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, replaced
 
 

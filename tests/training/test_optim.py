@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from dolma.errors import ConfigError, OutputExistsError
-from dolma.training import train
 from dolma.training.checkpoint import load_model
 from dolma.training.config import SkipStepConfig, TrainConfig
 from dolma.training.curve import write_curve
@@ -19,6 +18,7 @@ from dolma.training.metrics import StepRecord, read_metrics
 from dolma.training.observers import values_of_step
 from dolma.training.optim import SpikeGuard, is_decayed
 from dolma.training.soup import soup
+from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, TINY, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
 
 SKIP = SkipStepConfig(interval=8, sigmas=3.0)

@@ -8,8 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from dolma.training import train
 from dolma.training.config import TrainConfig
+from dolma.training.trainer import train
 from tests.training.conftest import log_of, write_shards
 from tests.training.model.variants import VARIANTS
 

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from dolma.errors import ConfigError
-from dolma.training import train
 from dolma.training.config import EvalConfig, ExpertsConfig, StageConfig, TrainConfig
 from dolma.training.data.shards import mask_path
 from dolma.training.evaluate import Evaluation
@@ -23,13 +22,15 @@ from dolma.training.metrics import StepRecord, read_metrics
 from dolma.training.parallel import Processes
 from dolma.training.stages import resolve_stages
 from dolma.training.steps import Training
+from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, TINY, VOCABULARY, log_of, replaced, some_ids, write_shards
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 PROGRAM = """
 import sys, msgspec
-from dolma.training import TrainConfig, train
+from dolma.training import TrainConfig
+from dolma.training.trainer import train
 config = msgspec.json.decode(sys.argv[1], type=TrainConfig)
 limit = int(sys.argv[4])
 seen = []

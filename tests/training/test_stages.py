@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from dolma.errors import ConfigError, DataError
-from dolma.training import train
 from dolma.training.config import SourceConfig, StageConfig, TrainConfig, YarnConfig
 from dolma.training.stages import resolve_stages
 from dolma.training.state import checkpoints, read_state
+from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dolma.errors import ConfigError, DataError
-from dolma.training import train
 from dolma.training.config import SourceConfig, StageConfig
 from dolma.training.stages import Stages, resolve_stages
 from dolma.training.trace import documents_of_step, stages_of_run, steps_of_document
+from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, replaced, write_shards
 
 

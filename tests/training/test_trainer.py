@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 import torch
 
+from dolma import training
 from dolma.config import Recipe
 from dolma.errors import ConfigError, DataError, DolmaError, MissingExtraError, OutputExistsError
-from dolma.training import generate_text, train
+from dolma.runner.report import StageReport
+from dolma.training import generate_text
 from dolma.training.checkpoint import load_model
 from dolma.training.config import TrainConfig
 from dolma.training.data.shards import mask_path
 from dolma.training.generate import generate
 from dolma.training.metrics import read_metrics
+from dolma.training.trainer import train
 from dolma.verification import verify
 from tests.training.conftest import (
     TINY,
@@ -222,10 +225,16 @@ def test_importing_the_stage_does_not_import_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_the_stage_gives_the_report_of_all_stages(tokens, config, tmp_path):
+    report = training.train(config, tokens=tokens, output=str(tmp_path / "run"))
+    assert isinstance(report, StageReport)
+    assert (report.stage, report.folder, report.details.steps) == ("train", str(tmp_path / "run"), config.steps)
+
+
 def test_without_torch_the_error_says_what_to_install(tokens, config, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"dolma train needs the package 'torch'(.|\n)*dolma\[train\]"):
-        train(config, tokens=tokens, output=str(tmp_path / "run"))
+        training.train(config, tokens=tokens, output=str(tmp_path / "run"))
 
 
 @pytest.mark.gpu

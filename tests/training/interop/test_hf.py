@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dolma.errors import ConfigError, DataError, OutputExistsError
-from dolma.training import train
 from dolma.training.interop import hf
 from dolma.training.interop.export import export_checkpoint
 from dolma.training.model.transformer import unfilled
+from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, TINY, log_of, replaced
 from tests.training.model.variants import VARIANTS, VOCABULARY, given_ids, given_model
 

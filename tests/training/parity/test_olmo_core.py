@@ -15,12 +15,13 @@ olmo_core = pytest.importorskip("olmo_core")
 
 import torch  # noqa: E402
 
-from dolma.training import dcp, train  # noqa: E402
+from dolma.training import dcp  # noqa: E402
 from dolma.training.config import ModelConfig, SkipStepConfig, TrainConfig  # noqa: E402
 from dolma.training.initial import fill  # noqa: E402
 from dolma.training.metrics import StepRecord, read_metrics  # noqa: E402
 from dolma.training.model.transformer import unfilled  # noqa: E402
 from dolma.training.optim import make_optimizer  # noqa: E402
+from dolma.training.trainer import train  # noqa: E402
 from tests.training.conftest import write_shards  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]

@@ -1,0 +1,74 @@
+"""Training as a stage of a recipe: what is asked of it before it runs, and said after it. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from dolma.data import streams
+from dolma.data.tokens import read_token_manifest
+from dolma.errors import ConfigError, did_you_mean
+from dolma.requirements import Finding, extra_finding
+from dolma.runner.report import StageReport
+from dolma.training import generate_text, require_torch
+from dolma.training.config import TrainConfig
+from dolma.training.presets import resolve_model
+
+
+def plan(config: TrainConfig, *, tokens: Sequence[str], output: str) -> Iterator[dict[str, Any]]:
+    """What would be trained on, where to, and all settings: one row."""
+    yield {"input": ", ".join(tokens), "output": output, **msgspec.to_builtins(config)}
+
+
+def check(config: TrainConfig, *, home: str | None = None) -> None:
+    """Return when model, token shards and torch are there; shards below `home` may be yet to be made.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    resolve_model(config.model)
+    _check_token_folders(config, home)
+    require_torch()
+
+
+def _check_token_folders(train: TrainConfig, home: str | None) -> None:
+    """Return when every folder of token shards that a mixture or an evaluation names is there, or is yet to be made."""
+    stages = [("$.train", train.sources), *((f"$.train.stages[{i}]", s.sources) for i, s in enumerate(train.stages))]
+    named = [
+        (f"{path}.sources.{name}.tokens", source.tokens)
+        for path, sources in stages
+        for name, source in (sources or {}).items()
+    ]
+    if train.evaluate is not None:
+        named += [(f"$.train.evaluate.sources.{name}", tokens) for name, tokens in train.evaluate.sources.items()]
+    for path, tokens in named:
+        for folder in [tokens] if isinstance(tokens, str) else tokens:
+            made_here = home is not None and f"{folder}/".startswith(f"{home.rstrip('/')}/")
+            if "://" in folder or made_here or os.path.exists(folder):
+                continue
+            parent, name = os.path.split(folder.rstrip("/"))
+            beside = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
+            near = f"\n  {did_you_mean(name, beside)}" if beside else ""
+            raise ConfigError(f"no such folder of token shards: {folder}{near}", path=path)
+
+
+def needs() -> Iterator[Finding]:
+    """The extra with torch."""
+    yield extra_finding("train", purpose="train")
+
+
+def ending(
+    config: TrainConfig, *, tokens: Sequence[str], reads: Sequence[str], report: StageReport[Any]
+) -> Iterator[str]:
+    """The loss, and a continued prompt where the recipe has made the shards, which have the tokenizer beside them."""
+    result = report.details
+    yield f"loss: {result.first_loss:.3f} at the start, {result.last_loss:.3f} after {result.steps:,} steps"
+    if reads:
+        tokenizer = streams.join(tokens[0], read_token_manifest(tokens[0]).tokenizer)
+        text = generate_text(
+            result.checkpoint, tokenizer, config.prompt, max_tokens=config.sample_tokens, seed=config.seed
+        )
+        yield f"sample: {text!r}"
