@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from dolma.errors import DataError
-from dolma.training import dcp, train
+from dolma.training import dcp
 from dolma.training.config import EvalConfig
 from dolma.training.evaluate import evaluate_model
 from dolma.training.interop.export import export_checkpoint
 from dolma.training.plan import plan_training
 from dolma.training.stages import resolve_stages
 from dolma.training.trace import stages_of_run
+from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, replaced
 
 
