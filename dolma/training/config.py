@@ -10,6 +10,7 @@ import msgspec
 
 from dolma.keys import about
 
+_MOST = 10**18  # steps or tokens
 MOST_LAYERS = 10_000  # of a model; each is an object of some 20 kB in every process, however narrow
 
 
@@ -181,7 +182,30 @@ class EvalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"`length` is {self.length}, expected at least 2")
 
 
-HOW = ("micro_batch_size", "device", "threads", "compile", "activation_checkpointing", "hsdp_replicas")
+class GrowthConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A size that begins small and doubles along a straight line until it is the stage's."""
+
+    start: Annotated[int, about("Size of the first step; the stage's is this one times a power of two.")]
+    steps: Annotated[int, about("Step from which on it is the stage's.")]
+
+    def __post_init__(self) -> None:
+        for name in ("start", "steps"):
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise ValueError(f"`{name}` is {getattr(self, name)}, expected 1 to 10^18")
+
+
+Growth = GrowthConfig | Literal["none"] | None
+"""`none` is for a stage whose `train` has one."""
+
+HOW = (
+    "micro_batch_size",
+    "device",
+    "threads",
+    "compile",
+    "activation_checkpointing",
+    "activation_checkpointing_every",
+    "hsdp_replicas",
+)
 """Settings that say how a run is computed, and not what: they may change where a run is gone on with."""
 
 Schedule = Literal["constant", "cosine", "half_cosine", "linear", "wsd"]
@@ -198,7 +222,10 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sequence_length: Annotated[int | None, about("`sequence_length` of this stage.")] = None
     batch_size: Annotated[int | None, about("`batch_size` of this stage.")] = None
     micro_batch_size: Annotated[int | None, about("`micro_batch_size` of this stage.")] = None
+    batch_size_warmup: Annotated[Growth, about("`batch_size_warmup` of this stage; none: none.")] = None
+    sequence_length_warmup: Annotated[Growth, about("`sequence_length_warmup` of this stage; none: none.")] = None
     windows: Annotated[Literal["concatenated", "packed"] | None, about("`windows` of this stage.")] = None
+    long_documents: Annotated[Literal["split", "truncate"] | None, about("`long_documents` of this stage.")] = None
     document_masking: Annotated[bool | None, about("`document_masking` of this stage.")] = None
     repetition_filter: Annotated[bool | None, about("`repetition_filter` of this stage.")] = None
     steps: Annotated[int | None, about("`steps` of this stage.")] = None
@@ -208,6 +235,8 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     schedule: Annotated[Schedule | None, about("`schedule` of this stage.")] = None
     warmup_steps: Annotated[int | None, about("`warmup_steps` of this stage.")] = None
     warmup_tokens: Annotated[int | str | None, about("`warmup_tokens` of this stage.")] = None
+    warmup_min_lr: Annotated[float | None, about("`warmup_min_lr` of this stage.")] = None
+    clip_warmup_steps: Annotated[int | None, about("`clip_warmup_steps` of this stage.")] = None
     horizon_steps: Annotated[int | None, about("`horizon_steps` of this stage.")] = None
     horizon_tokens: Annotated[int | str | None, about("`horizon_tokens` of this stage.")] = None
     min_lr_fraction: Annotated[float | None, about("`min_lr_fraction` of this stage.")] = None
@@ -237,10 +266,20 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sequence_length: Annotated[int, about("Tokens per sequence.")] = 256
     batch_size: Annotated[int, about("Sequences per step.")] = 16
     micro_batch_size: Annotated[int | None, about("Windows per forward pass.", absent="the whole batch")] = None
+    batch_size_warmup: Annotated[Growth, about("A batch that grows to `batch_size`.", absent="none")] = None
+    sequence_length_warmup: Annotated[
+        Growth, about("Windows cut into sequences that grow to `sequence_length`.", absent="none")
+    ] = None
     windows: Annotated[
         Literal["concatenated", "packed"],
         about("`packed`: windows of whole documents, padded; `concatenated`: documents cut where a window ends."),
     ] = "concatenated"
+    long_documents: Annotated[
+        Literal["split", "truncate"],
+        about(
+            "What becomes of documents longer than a window, with `windows: packed`: more windows, or its beginning."
+        ),
+    ] = "split"
     document_masking: Annotated[bool, about("Whether a token sees those of its own document only.")] = False
     repetition_filter: Annotated[
         bool, about("Windows that repeat 1 to 13 tokens 32 times over are not learnt from.")
@@ -258,6 +297,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     warmup_tokens: Annotated[int | str | None, about("Tokens from zero to the peak, in place of `warmup_steps`.")] = (
         None
     )
+    warmup_min_lr: Annotated[float, about("Learning rate from which the warm-up rises, in place of zero.")] = 0.0
     horizon_steps: Annotated[int | None, about("Step at which the schedule would end, if later than the stage.")] = None
     horizon_tokens: Annotated[
         int | str | None, about("Tokens at which the schedule would end, in place of `horizon_steps`.")
@@ -275,6 +315,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     decay_norms: Annotated[bool, about("Whether norms decay too.")] = True
     decay_embeddings: Annotated[bool, about("Whether embeddings decay too.")] = False
     clip_norm: Annotated[float, about("Bound on the global norm of the gradient; 0: no clipping.")] = 1.0
+    clip_warmup_steps: Annotated[int, about("Steps in which the bound is `clip_warmup_factor` times as high.")] = 0
+    clip_warmup_factor: Annotated[float, about("How many times as high the bound is in these steps.")] = 10.0
     skip_step: Annotated[SkipStepConfig | None, about("Leave out steps with a spike of loss or gradient.")] = None
     max_skipped_steps: Annotated[int, about("Steps skipped in a row after which the run ends with an error.")] = 20
     z_loss: Annotated[float, about("Weight of the mean squared log-normaliser.")] = 1e-5
@@ -289,8 +331,13 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = False
     device: Annotated[Literal["cpu", "cuda"], about("Where the model is.")] = "cpu"
     activation_checkpointing: Annotated[
-        bool, about("Whether each block's activations are computed again in the backward pass.")
+        bool | Literal["attention", "feed_forward", "cheap"],
+        about(
+            "What is computed again in the backward pass: true, all of a block; attention or feed_forward, that part; "
+            "cheap, all but matrix products and attention."
+        ),
     ] = False
+    activation_checkpointing_every: Annotated[int, about("Of how many blocks one does so.")] = 1
     compile: Annotated[bool, about("Whether torch compiles each block.")] = False
     hsdp_replicas: Annotated[
         int | None, about("Groups of processes that hold a whole copy of the weights.", absent="one")
@@ -329,6 +376,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             "context_length",
             "vocabulary_multiple",
             "hsdp_replicas",
+            "activation_checkpointing_every",
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -336,18 +384,35 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for name in ("steps", "warmup_steps", "horizon_steps"):
             if (getattr(self, name) or 0) > _MOST:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected at most 10^18")
-        for name in ("warmup_steps", "keep_checkpoints", "weight_decay", "clip_norm", "z_loss", "sample_tokens"):
+        for name in (
+            "warmup_steps",
+            "warmup_min_lr",
+            "keep_checkpoints",
+            "weight_decay",
+            "clip_norm",
+            "clip_warmup_steps",
+            "z_loss",
+            "sample_tokens",
+        ):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected 0 or more")
         for name in ("min_lr_fraction", "decay_fraction"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected 0 to 1")
-        for name in ("epochs", "eps"):
+        for name in ("epochs", "eps", "clip_warmup_factor"):
             _check_positive(name, getattr(self, name))
         if self.peak_flops is not None:
             _check_positive("peak_flops", self.peak_flops)
         if self.learning_rate != "inherit":
             _check_positive("learning_rate", self.learning_rate)
+            if self.warmup_min_lr > self.learning_rate:
+                raise ValueError(
+                    f"`warmup_min_lr` is {self.warmup_min_lr}, expected at most `learning_rate` {self.learning_rate}"
+                )
+        for name in ("batch_size", "sequence_length"):
+            _check_growth(f"{name}_warmup", getattr(self, f"{name}_warmup"), name, getattr(self, name))
+        if isinstance(self.sequence_length_warmup, GrowthConfig) and self.sequence_length_warmup.start < 2:
+            raise ValueError("`start` of `sequence_length_warmup` is 1, expected at least 2: a token and its successor")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"`betas` is {list(self.betas)}, expected two numbers from 0 to below 1")
         if not 0 <= self.seed < 1 << 63:
@@ -375,7 +440,6 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError(f"`stages` are called {names}: expected different names of letters, digits, - and _")
 
 
-_MOST = 10**18  # steps or tokens
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 
 
@@ -404,6 +468,7 @@ def stage_settings(config: TrainConfig, stage: StageConfig) -> TrainConfig:
         if any(name in changed for name in names):
             unset = {"warmup_steps": 0}
             changed = {name: unset.get(name) for name in names} | changed
+    changed = {name: None if value == "none" else value for name, value in changed.items()}
     if "epochs" in changed:
         changed = {"steps": None, "duration_tokens": None} | changed
     return TrainConfig(**_fields(config) | {"stages": []} | changed)
@@ -411,6 +476,26 @@ def stage_settings(config: TrainConfig, stage: StageConfig) -> TrainConfig:
 
 def _fields(config: TrainConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in config.__struct_fields__}
+
+
+def _check_growth(name: str, growth: Growth, of: str, size: int) -> None:
+    if not isinstance(growth, GrowthConfig):
+        return
+    times, rest = divmod(size, growth.start)
+    if rest or times & (times - 1) or not times:
+        raise ValueError(
+            f"`{of}` {size} is not `start` {growth.start} of `{name}` times a power of two: take "
+            f"{_halved(size)}, or a multiple of it by a power of two up to {size}"
+        )
+
+
+def _halved(size: int) -> int:
+    """A size halved as often as it goes.
+
+    >>> _halved(48)
+    3
+    """
+    return size // (size & -size)
 
 
 def _check_positive(name: str, value: float) -> None:

@@ -23,6 +23,7 @@ class StepRecord(msgspec.Struct, frozen=True, kw_only=True):
     step: int  # over all stages
     stage: str
     tokens: int  # seen so far
+    sequences: int = 0  # of the batch; more than windows while their length grows
     labels: int  # of the batch, those that are learnt from; of none, the step is skipped
     loss: float  # cross-entropy, mean over the batch's labels, nats per token
     z_loss: float  # weighted, as it enters the objective

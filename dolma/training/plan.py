@@ -10,7 +10,6 @@ from dolma.training.config import ModelConfig, TrainConfig
 from dolma.training.data.mixture import MixedSource
 from dolma.training.metrics import flops_per_token
 from dolma.training.presets import count_parameters
-from dolma.training.schedule import tokens_per_step
 from dolma.training.stages import Stage, resolve_stages
 from dolma.training.state import unchecked_weights
 
@@ -98,21 +97,21 @@ def plan_training(
 
 def _stage(stage: Stage, vocab_size: int) -> StagePlan:
     settings = stage.settings
-    per_step = tokens_per_step(settings)
+    n_tokens = stage.tokens_at(stage.first + stage.steps) - stage.tokens_before
     every = max(1, (stage.steps - 1) // (_RATES - 1))
     shown = sorted({1, stage.steps, *range(1, stage.steps + 1, every)})
     per_token = flops_per_token(stage.model, vocab_size=vocab_size, length=settings.sequence_length)
     return StagePlan(
         name=stage.name,
         steps=stage.steps,
-        tokens=stage.steps * per_step,
-        tokens_per_step=per_step,
+        tokens=n_tokens,
+        tokens_per_step=settings.batch_size * settings.sequence_length,
         sequence_length=settings.sequence_length,
         windows=len(stage.loader.instances),
-        epochs=stage.steps / stage.loader.steps_per_epoch,
+        epochs=stage.loader.sizes.until(stage.steps) / stage.loader.per_epoch,
         sources=stage.shares,
         rates=[(step, stage.rate(stage.first + step)) for step in shown],
-        flops=float(per_token) * stage.steps * per_step,
+        flops=float(per_token) * n_tokens,
     )
 
 
@@ -130,14 +129,30 @@ def _memory(stage: Stage, parameters: int, vocab_size: int, devices: int) -> int
     model, settings = stage.model, stage.settings
     micro = (settings.micro_batch_size or settings.batch_size) * settings.sequence_length // devices or 1
     width = 2 if settings.dtype == "bfloat16" else 4
-    per_token = model.layers * (model.d_model if settings.activation_checkpointing else _kept_per_token(model))
-    if settings.activation_checkpointing:
-        per_token += _kept_per_token(model)
+    again = -(-model.layers // settings.activation_checkpointing_every) if settings.activation_checkpointing else 0
+    per_token = (model.layers - again) * _kept_per_token(model) + again * _kept_again(model, settings)
+    if again:
+        per_token += _kept_per_token(model)  # of the block that is computed again just then
     logits = min(micro, _CHUNK) * vocab_size * 4 * 2
     return parameters * _STATE_BYTES // devices + micro * per_token * width + logits
 
 
+def _kept_again(model: ModelConfig, settings: TrainConfig) -> int:
+    """The same of a block of which something is computed again."""
+    products = model.d_model * 3 + 2 * model.kv_width + 2 * _hidden(model)
+    attention = 4 * model.d_model + 2 * model.kv_width
+    kept = {
+        "attention": _kept_per_token(model) - attention,
+        "feed_forward": _kept_per_token(model) - 3 * _hidden(model),
+        "cheap": model.d_model + products,
+    }
+    return kept.get(str(settings.activation_checkpointing), model.d_model)
+
+
+def _hidden(model: ModelConfig) -> int:
+    return model.mlp_hidden * (model.experts.active if model.experts else 1)
+
+
 def _kept_per_token(model: ModelConfig) -> int:
     """Numbers that a block keeps per token for the backward pass: inputs of norms, projections and the MLP."""
-    hidden = model.mlp_hidden * (model.experts.active if model.experts else 1)
-    return 8 * model.d_model + 2 * model.kv_width + 3 * hidden
+    return 8 * model.d_model + 2 * model.kv_width + 3 * _hidden(model)

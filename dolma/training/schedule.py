@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 
 from dolma.training.config import TrainConfig, count_tokens
+from dolma.training.data.sizes import batch_sizes
 
 
 def learning_rate(config: TrainConfig, step: int, *, steps: int, peak: float | None = None) -> float:
     """The rate of the update that ends step `step` of a stage of `steps`.
 
-    Warm-up rises linearly from 0 to the peak at step `warmup_steps`. Then `constant` stays; `cosine` and `linear` end
-    at `min_lr_fraction` of the peak, and `half_cosine`, the second half of a cosine of twice the length, begins half
-    way between the two; `wsd` stays until the last `decay_fraction` of the steps, in which it falls linearly to 0.
-    They end at the last step, or at the horizon, if one is given. Formulas: OLMo-core's.
+    Warm-up rises linearly from `warmup_min_lr` to the peak at step `warmup_steps`. Then `constant` stays; `cosine` and
+    `linear` end at `min_lr_fraction` of the peak, and `half_cosine`, the second half of a cosine of twice the length,
+    begins half way between the two; `wsd` stays until the last `decay_fraction` of the steps, in which it falls linearly
+    to 0. They end at the last step, or at the horizon, if one is given. Formulas: OLMo-core's.
 
     `peak` stands for `config.learning_rate`, where that is inherited.
 
@@ -25,7 +26,8 @@ def learning_rate(config: TrainConfig, step: int, *, steps: int, peak: float | N
         peak = config.learning_rate
     end, warmup = horizon(config, steps=steps), warmup_steps(config)
     rate = _after_warmup(config, max(step, warmup), warmup=warmup, end=end, peak=peak)
-    return min(rate, rate * step / warmup) if step < warmup else rate
+    begin = min(rate, config.warmup_min_lr)
+    return min(rate, begin + (rate - begin) * step / warmup) if step < warmup else rate
 
 
 def _after_warmup(config: TrainConfig, step: int, *, warmup: int, end: int, peak: float) -> float:
@@ -47,20 +49,20 @@ def _falling(schedule: str, progress: float) -> float:
     return (1 + math.cos(math.pi * turned)) / 2
 
 
-def tokens_per_step(config: TrainConfig) -> int:
-    """Tokens of one batch."""
-    return config.batch_size * config.sequence_length
+def steps_of_tokens(config: TrainConfig, tokens: int) -> int:
+    """The least number of steps, one at least, whose batches have so many tokens."""
+    return batch_sizes(config).steps_for(-(-tokens // config.sequence_length))
 
 
 def warmup_steps(config: TrainConfig) -> int:
     """Steps of the warm-up, given in steps or in tokens."""
     if config.warmup_tokens is None:
         return config.warmup_steps
-    return -(-count_tokens(config.warmup_tokens, key="warmup_tokens") // tokens_per_step(config))
+    return steps_of_tokens(config, count_tokens(config.warmup_tokens, key="warmup_tokens"))
 
 
 def horizon(config: TrainConfig, *, steps: int) -> int:
     """The step at which the schedule ends: that of the stage, or a later one."""
     if config.horizon_tokens is not None:
-        return -(-count_tokens(config.horizon_tokens, key="horizon_tokens") // tokens_per_step(config))
+        return steps_of_tokens(config, count_tokens(config.horizon_tokens, key="horizon_tokens"))
     return config.horizon_steps or steps

@@ -18,9 +18,10 @@ from dolma.training.config import ModelConfig, StageConfig, TrainConfig, count_t
 from dolma.training.data.loader import Instances, Loader
 from dolma.training.data.mixture import MixedSource, plan_mixture, taken_windows
 from dolma.training.data.shards import TokenShards, open_shards
+from dolma.training.data.sizes import batch_sizes, length_at
 from dolma.training.data.windows import ConcatenatedWindows, PackedWindows, Windows
 from dolma.training.presets import resolve_model
-from dolma.training.schedule import horizon, learning_rate, tokens_per_step, warmup_steps
+from dolma.training.schedule import horizon, learning_rate, steps_of_tokens, warmup_steps
 from dolma.training.state import is_ours, read_state
 
 ONLY = "train"
@@ -57,7 +58,16 @@ class Stage:
 
     def tokens_at(self, step: int) -> int:
         """Tokens seen when a step, counted over all stages, has ended."""
-        return self.tokens_before + (step - self.first) * tokens_per_step(self.settings)
+        return self.tokens_before + self.loader.sizes.until(step - self.first) * self.settings.sequence_length
+
+    def length(self, step: int) -> int:
+        """Tokens of each sequence of a step, counted over all stages."""
+        return length_at(self.settings, step - self.first)
+
+    def clip_norm(self, step: int) -> float:
+        """The bound on the norm of the gradient at a step, counted over all stages; 0: none."""
+        warm = step - self.first <= self.settings.clip_warmup_steps
+        return self.settings.clip_norm * (self.settings.clip_warmup_factor if warm else 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +232,7 @@ def _resolve(
     loader = Loader(
         instances,
         batch_size=settings.batch_size,
+        growth=settings.batch_size_warmup,
         seed=settings.seed,
         repetition_filter=settings.repetition_filter,
     )
@@ -278,6 +289,12 @@ def _peak(settings: TrainConfig, before: Stage | None, path: str) -> float:
             f"{whose} ends at a rate of {inherited:g}, so there is nothing to inherit\n  give a number",
             path=f"{path}.learning_rate",
         )
+    if settings.warmup_min_lr > inherited:
+        raise ConfigError(
+            f"{settings.warmup_min_lr:g} is above the rate that is inherited, {inherited:g}, to which the warm-up "
+            "rises",
+            path=f"{path}.warmup_min_lr",
+        )
     return inherited
 
 
@@ -296,13 +313,15 @@ def rate_of_checkpoint(folder: str) -> float:
 
 
 def _steps(settings: TrainConfig, loader: Loader) -> int:
-    return given_steps(settings) or max(1, round(settings.epochs * loader.steps_per_epoch))
+    if (given := given_steps(settings)) is not None:
+        return given
+    return loader.sizes.steps_for(round(settings.epochs * loader.steps_per_epoch) * settings.batch_size)
 
 
 def given_steps(settings: TrainConfig) -> int | None:
     """The length of a stage in steps, where it does not follow from the shards."""
     if settings.duration_tokens is not None:
-        return -(-count_tokens(settings.duration_tokens, key="duration_tokens") // tokens_per_step(settings))
+        return steps_of_tokens(settings, count_tokens(settings.duration_tokens, key="duration_tokens"))
     return settings.steps
 
 
@@ -312,7 +331,9 @@ def _mixed(settings: TrainConfig, opened: _Opened, *, path: str) -> tuple[Instan
         raise ConfigError("a mixture needs a length: give `steps` or `duration_tokens`", path=path)
     populations = {name: _population(settings, opened[source.tokens]) for name, source in settings.sources.items()}
     available = {name: len(population) for name, population in populations.items()}
-    shares = plan_mixture(available, settings.sources, n_windows=steps * settings.batch_size, path=f"{path}.sources")
+    shares = plan_mixture(
+        available, settings.sources, n_windows=batch_sizes(settings).until(steps), path=f"{path}.sources"
+    )
     taken = [taken_windows(share, seed=settings.seed) for share in shares]
     return (
         Instances(
@@ -328,5 +349,10 @@ def _mixed(settings: TrainConfig, opened: _Opened, *, path: str) -> tuple[Instan
 
 def _population(settings: TrainConfig, shards: TokenShards) -> Windows:
     if settings.windows == "packed":
-        return PackedWindows(shards.shards, length=settings.sequence_length, padding=shards.eos_id or 0)
+        return PackedWindows(
+            shards.shards,
+            length=settings.sequence_length,
+            padding=shards.eos_id or 0,
+            truncate=settings.long_documents == "truncate",
+        )
     return ConcatenatedWindows(shards.shards, length=settings.sequence_length)

@@ -22,13 +22,16 @@ from dolma.training.metrics import StepRecord, flops_per_token
 from dolma.training.model.transformer import Losses, Transformer, outline
 from dolma.training.optim import SpikeGuard, clip, make_optimizer, update
 from dolma.training.parallel import Processes, spread, summing_gradients, total
-from dolma.training.schedule import tokens_per_step
 from dolma.training.stages import Stage, Stages
 from dolma.training.state import CheckpointState
 
 
 class Objective(Protocol):
-    """A loss over a batch: a sum over its windows, divided once by what the whole batch of all processes counts."""
+    """A loss over a batch: a sum over its windows, divided once by what the whole batch of all processes counts.
+
+    A pass, whatever `micro_batch_size` is, has whole groups of the windows that a `Loader` keeps together, such as the two
+    answers of a pair, one after the other.
+    """
 
     def count(self, batch: Batch) -> int:
         """What one process's part of a batch counts: labels, or pairs of answers. Steps with 0 in all are skipped."""
@@ -95,7 +98,7 @@ class Training:
 
     def _model(self, first: Stage, folder: str | None) -> Transformer:
         model = outline(first.model, vocab_size=self.vocab_size)
-        model.recompute = self.config.activation_checkpointing
+        model.recompute(self.config.activation_checkpointing, every=self.config.activation_checkpointing_every)
         if self.config.compile:
             for block in model.blocks:
                 block.compile()
@@ -117,18 +120,21 @@ class Training:
         began = time.perf_counter()
         if step == stage.first + 1:
             self._begin(stage)
-        sums = self._backward(stage, batch)
-        norm = clip(self.model, clip_norm=stage.settings.clip_norm)
+        length = stage.length(step)
+        sums = self._backward(stage, batch, length)
+        norm = clip(self.model, clip_norm=stage.clip_norm(step))
         skipped = self.guard.skips(sums.loss, norm)
         update(self.optimizer, rate=stage.rate(step), skip=skipped)
         chosen = self._count(stage, step)
         seconds = time.perf_counter() - began + waited
-        tokens_per_second = tokens_per_step(stage.settings) / seconds
-        flops = flops_per_token(stage.model, vocab_size=self.vocab_size, length=stage.settings.sequence_length)
+        n_tokens = stage.tokens_at(step) - stage.tokens_at(step - 1)
+        tokens_per_second = n_tokens / seconds
+        flops = flops_per_token(stage.model, vocab_size=self.vocab_size, length=length)
         return StepRecord(
             step=step,
             stage=stage.name,
             tokens=stage.tokens_at(step),
+            sequences=n_tokens // length,
             labels=sums.n_labels,
             loss=sums.loss,
             z_loss=stage.settings.z_loss * sums.z,
@@ -154,7 +160,7 @@ class Training:
             self.optimizer = make_optimizer(self.model, stage.settings)
 
     def _count(self, stage: Stage, step: int) -> np.ndarray:
-        """Count the tokens of each source in a batch; sources and numbers of its windows, int64, `(2, batch_size)`."""
+        """Count the tokens of each source in a batch; sources and numbers of its windows, int64, `(2, windows)`."""
         instances = stage.loader.instances
         indices = stage.loader.indices(step - stage.first)
         sources = instances.sources[indices]
@@ -162,10 +168,10 @@ class Training:
             self.seen[instances.names[source]] += n * stage.settings.sequence_length
         return np.stack([sources, instances.windows[indices]]).astype(np.int64)
 
-    def _backward(self, stage: Stage, batch: Batch) -> _Sums:
+    def _backward(self, stage: Stage, batch: Batch, length: int) -> _Sums:
         """Gradients of the mean loss over all that the whole batch counts, and the sums that it is made of.
 
-        Without a label there are no gradients, and the loss is not a number: the guard skips such a step.
+        Windows are cut into sequences of `length` tokens, which do not see each other. Without a label there are no gradients, and the loss is not a number: the guard skips such a step.
         """
         settings, processes = stage.settings, self.processes
         valid = torch.tensor([float(self.objective.count(batch))], dtype=torch.float64)
@@ -173,16 +179,19 @@ class Training:
         if n_labels == 0:
             return _Sums(loss=math.nan, z=math.nan, router=0.0, n_labels=0, by_source={})
         arrays = (batch.ids, batch.labels, batch.documents)
-        ids, labels, documents = (torch.from_numpy(array).to(processes.device) for array in arrays)
-        per_pass = max(1, (settings.micro_batch_size or settings.batch_size) // processes.world_size)
-        parts = torch.arange(len(ids)).split(per_pass)
+        ids, labels, documents = (torch.from_numpy(array).reshape(-1, length).to(processes.device) for array in arrays)
+        cut = settings.sequence_length // length
+        sources = torch.from_numpy(batch.sources).repeat_interleave(cut)
+        together = stage.loader.together
+        windows = (settings.micro_batch_size or settings.batch_size) // processes.world_size
+        parts = torch.arange(len(ids)).split(cut * max(together, windows - windows % together))
         sums = _SumsSoFar(stage, len(ids))
         for number, part in enumerate(parts):
             with summing_gradients(self.model, processes, last=number == len(parts) - 1), self._autocast():
                 masking = documents[part] if settings.document_masking else None
                 losses = self.objective.losses(self.model, ids[part], labels[part], masking)
             self._mean(stage, losses, share=len(part) / len(ids), n_labels=n_labels).backward()
-            sums.add(losses, labels[part], torch.from_numpy(batch.sources)[part])
+            sums.add(losses, labels[part], sources[part])
         return sums.over(processes, n_labels)
 
     def _mean(self, stage: Stage, losses: Losses, *, share: float, n_labels: int) -> torch.Tensor:
@@ -200,11 +209,14 @@ class Training:
 
 
 def _check_shared(stage: Stage, processes: Processes) -> None:
-    if stage.settings.batch_size % processes.world_size:
+    least, together = stage.loader.sizes.least, stage.loader.together
+    if least % (processes.world_size * together):
+        name = "batch_size" if least == stage.settings.batch_size else "batch_size_warmup"
         raise ConfigError(
-            f"`batch_size` {stage.settings.batch_size} of stage {stage.name!r} does not go into "
-            f"{processes.world_size} processes\n  take a multiple",
-            path="$.train.batch_size",
+            f"a batch of {least} windows in stage {stage.name!r} does not go into {processes.world_size} processes"
+            + (f", {together} windows at a time" if together > 1 else "")
+            + "\n  take a multiple",
+            path=f"$.train.{name}",
         )
 
 

@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from dolma.data import streams
 from dolma.data.tokens import read_rows, rows_path
 from dolma.errors import ConfigError, DataError
-from dolma.training.data.loader import global_order
 from dolma.training.stages import Stage, Stages, resolve_stages
 from dolma.training.state import checkpoints, read_state
 
@@ -89,12 +88,14 @@ def _occurrences(stage: Stage, wanted: set[tuple[int, int]]) -> Iterator[tuple[i
     keys = instances.sources.astype(np.uint64) << np.uint64(32) | instances.windows.astype(np.uint64)
     codes = np.array(sorted(source << 32 | window for source, window in wanted), dtype=np.uint64)
     chosen = np.flatnonzero(np.isin(keys, codes))
-    for epoch in range(-(-stage.steps // loader.steps_per_epoch) if len(chosen) else 0):
-        order = global_order(len(instances), seed=loader.seed, epoch=epoch + 1)
+    total = loader.sizes.until(stage.steps)
+    for epoch in range(-(-total // loader.per_epoch) if len(chosen) else 0):
+        order = loader.order(epoch + 1)
         for place in np.flatnonzero(np.isin(order, chosen)).tolist():
-            batch, row = divmod(place, loader.batch_size)
-            step = epoch * loader.steps_per_epoch + batch + 1
-            if batch < loader.steps_per_epoch and step <= stage.steps:
+            at = epoch * loader.per_epoch + place
+            if place < loader.per_epoch and at < total:
+                step = loader.sizes.step_of(at)
+                row = at - loader.sizes.until(step - 1)
                 instance = int(order[place])
                 yield stage.first + step, row, int(instances.sources[instance]), int(instances.windows[instance])
 

@@ -19,12 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from dolma.training.config import ModelConfig, TrainConfig
-from dolma.training.data.loader import Batch
 from dolma.training.local import local_part
-from dolma.training.model.transformer import Losses, Transformer
 from dolma.training.parallel import Processes
 from dolma.training.stages import resolve_stages
-from dolma.training.steps import NextToken, Training
+from dolma.training.steps import Training
 
 MODEL = ModelConfig(d_model=32, layers=6, heads=2, mlp_hidden=96)
 
@@ -100,35 +98,3 @@ def test_a_process_allocates_its_part_and_one_parameter_at_a_time(tokens, config
     whole, largest = (of(p.numel() * 4 for p in parameters) for of in (sum, max))
     assert peaks[1] >= whole
     assert peaks[4] <= whole / 4 + 4 * largest < whole
-
-
-class Doubled(NextToken):
-    """Twice the loss."""
-
-    def losses(
-        self, model: Transformer, ids: torch.Tensor, labels: torch.Tensor, documents: torch.Tensor | None
-    ) -> Losses:
-        found = super().losses(model, ids, labels, documents)
-        return Losses(2 * found.ce, 2 * found.z, found.load_balance, found.router_z)
-
-
-class Halved(NextToken):
-    """Counts every label twice."""
-
-    def count(self, batch: Batch) -> int:
-        return 2 * super().count(batch)
-
-
-@pytest.mark.parametrize(("objective", "factor"), [(Doubled(), 2), (Halved(), 0.5)])
-def test_another_objective_takes_the_place_of_the_next_token(objective, factor, tokens, config):
-    stages = resolve_stages(config, tokens)
-    stage = stages.stages[0]
-    with process(0, 1) as processes:
-        plain, other = (
-            Training(config, stages, processes, state=None, folder=None, objective=chosen)
-            for chosen in (None, objective)
-        )
-        batch = stage.loader.batch(1)
-        first, second = (training.step(stage, 1, batch, 0.0) for training in (plain, other))
-    assert second.loss == pytest.approx(factor * first.loss)
-    assert second.grad_norm == pytest.approx(factor * first.grad_norm)

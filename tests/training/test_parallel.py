@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from dolma.errors import ConfigError
-from dolma.training.config import EvalConfig, ExpertsConfig, StageConfig, TrainConfig
+from dolma.training.config import EvalConfig, ExpertsConfig, GrowthConfig, StageConfig, TrainConfig
 from dolma.training.data.shards import mask_path
 from dolma.training.evaluate import Evaluation
 from dolma.training.metrics import StepRecord, read_metrics
@@ -75,7 +75,12 @@ def in_processes(n: int, config: TrainConfig, tokens: str, output: Path, *, limi
         )
         for rank in range(n)
     ]
-    errors = [process.communicate(timeout=240)[1].decode() for process in started]
+    try:
+        errors = [process.communicate(timeout=240)[1].decode() for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
     assert [process.returncode for process in started] == [0] * n, "\n".join(errors)
 
 
@@ -175,8 +180,21 @@ def test_two_processes_evaluate_as_one_also_where_a_stage_ends(tmp_path: Path) -
 def test_a_batch_that_processes_cannot_share_is_refused(shards: str) -> None:
     stages = resolve_stages(SETTINGS, shards)
     three = Processes(rank=0, world_size=3, device=torch.device("cpu"))
-    with pytest.raises(ConfigError, match="`batch_size` 8 of stage 'train' does not go into 3 processes"):
+    with pytest.raises(ConfigError, match="a batch of 8 windows in stage 'train' does not go into 3 processes"):
         Training(SETTINGS, stages, three, state=None, folder=None)
+
+
+def test_two_processes_warm_up_as_one(shards: str, tmp_path: Path) -> None:
+    config = replaced(
+        SETTINGS,
+        batch_size_warmup=GrowthConfig(start=2, steps=5),
+        sequence_length_warmup=GrowthConfig(start=8, steps=6),
+        clip_warmup_steps=2,
+        activation_checkpointing="cheap",
+    )
+    train(config, tokens=shards, output=str(tmp_path / "one"))
+    in_processes(2, config, shards, tmp_path / "two")
+    agree(records(tmp_path / "two"), records(tmp_path / "one"))
 
 
 def test_batches_without_a_label_are_skipped_by_all_processes(tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Batches in OLMo-core's global order: a pure function of seed and step, so a resumed run needs no saved state.
 
 In epoch `e` (from 1) the windows are shuffled by `Generator(PCG64(seed + e))` as uint32 numbers, and each run of
-`batch_size` of them is a batch; what is left at the end of an epoch is dropped. Of `W` processes, process `r` takes
-every `W`-th window of a batch, from `r` on.
+`batch_size` of them is a batch; what is left at the end of an epoch is dropped. Where batches grow, what is left is
+less than the smallest one, and a batch may end an epoch and begin the next. Of `W` processes, process `r` takes every
+`W`-th window of a batch, from `r` on.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import numpy.typing as npt
 import xxhash
 
 from dolma.errors import DataError
+from dolma.training.config import Growth
+from dolma.training.data.sizes import BatchSizes
 from dolma.training.data.windows import Windows, repeats_itself
 
 IGNORED = -100
@@ -64,7 +67,7 @@ class Instances:
 
 
 class Loader:
-    """Batches by the 1-based step of a stage."""
+    """Batches by the 1-based step of a stage; `together` windows in a row, such as a pair of answers, stay so."""
 
     def __init__(
         self,
@@ -72,11 +75,14 @@ class Loader:
         *,
         batch_size: int,
         seed: int,
+        growth: Growth = None,
+        together: int = 1,
         repetition_filter: bool = False,
     ) -> None:
-        self.instances, self.batch_size, self.seed = instances, batch_size, seed
-        self.repetition_filter = repetition_filter
+        self.instances, self.sizes, self.seed = instances, BatchSizes(batch_size, growth), seed
+        self.together, self.repetition_filter = together, repetition_filter
         self.steps_per_epoch = len(instances) // batch_size
+        self.per_epoch = len(instances) - len(instances) % self.sizes.least  # windows
         if self.steps_per_epoch == 0:
             length = instances.populations[0].length
             raise DataError(
@@ -86,18 +92,29 @@ class Loader:
         self._last = (0, np.zeros(0, dtype=np.uint32))  # replaced as a whole: batches are read in another thread
 
     def indices(self, step: int) -> npt.NDArray[np.uint32]:
-        """The instances of a step's batch; shape `(batch_size,)`."""
-        before, batch = divmod(step - 1, self.steps_per_epoch)
-        epoch, order = self._last
-        if epoch != before + 1:
-            epoch = before + 1
-            order = global_order(len(self.instances), seed=self.seed, epoch=epoch)
+        """The instances of a step's batch; shape `(windows,)`."""
+        at, end = self.sizes.until(step - 1), self.sizes.until(step)
+        parts = []
+        while at < end:
+            before, place = divmod(at, self.per_epoch)
+            some = min(end - at, self.per_epoch - place)
+            parts.append(self.order(before + 1)[place : place + some])
+            at += some
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def order(self, epoch: int) -> npt.NDArray[np.uint32]:
+        """All instances in the order of an epoch, counted from 1."""
+        last, order = self._last
+        if last != epoch:
+            groups = global_order(len(self.instances) // self.together, seed=self.seed, epoch=epoch)
+            row = np.arange(self.together, dtype=np.uint32)
+            order = (groups[:, None] * np.uint32(self.together) + row).ravel() if self.together > 1 else groups
             self._last = (epoch, order)
-        return order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return order
 
     def batch(self, step: int, *, rank: int = 0, world_size: int = 1) -> Batch:
         """The batch of a step, or a process's part of it."""
-        chosen = self.indices(step)[rank::world_size]
+        chosen = self.indices(step).reshape(-1, self.together)[rank::world_size].flatten()
         sources = self.instances.sources[chosen].astype(np.int64)
         windows = [
             self.instances.populations[source][int(window)]

@@ -90,12 +90,13 @@ class PackedWindows:
     """Documents, cut to the length of a window where longer, packed by best fit decreasing, shard by shard.
 
     A document goes into the fullest window that still holds it; the rest of a window is padding, never a label. What is
-    kept of each document is where it begins, in 4 bytes, and of each window its first one.
+    kept of each document is where it begins, in 4 bytes, and of each window its first one. With `truncate`, only the
+    first piece of a longer document is taken.
     """
 
-    def __init__(self, shards: Sequence[ShardTokens], *, length: int, padding: int) -> None:
-        self.shards, self.length, self.padding = shards, length, padding
-        self._packed = [_packed(shard.boundaries, length) for shard in shards]
+    def __init__(self, shards: Sequence[ShardTokens], *, length: int, padding: int, truncate: bool = False) -> None:
+        self.shards, self.length, self.padding, self.truncate = shards, length, padding, truncate
+        self._packed = [_packed(shard.boundaries, length, truncate=truncate) for shard in shards]
         self._ends = np.cumsum([len(packed.firsts) - 1 for packed in self._packed], dtype=np.int64)
 
     def __len__(self) -> int:
@@ -103,8 +104,11 @@ class PackedWindows:
 
     @property
     def dropped_tokens(self) -> int:
-        """None: every token is in a window."""
-        return 0
+        """What is cut off, or none: every token is in a window."""
+        if not self.truncate:
+            return 0
+        lengths = [np.diff(shard.boundaries).astype(np.int64) for shard in self.shards]
+        return sum(int((some - self.length).clip(min=0).sum()) for some in lengths)
 
     def stretches(self, index: int) -> list[Stretch]:
         """The documents in the window, or pieces of them."""
@@ -149,8 +153,10 @@ class _Packed(NamedTuple):
     firsts: npt.NDArray[np.uint32]
 
 
-def _packed(boundaries: Boundaries, length: int) -> _Packed:
+def _packed(boundaries: Boundaries, length: int, *, truncate: bool) -> _Packed:
     pieces = (np.diff(boundaries) + (length - 1)) // length
+    if truncate:
+        pieces = np.minimum(pieces, 1)
     behind = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)  # pieces of the same document
     starts = np.repeat(boundaries[:-1], pieces) + (behind * length).astype(boundaries.dtype)
     sizes = np.minimum(np.repeat(boundaries[1:], pieces) - starts, length).astype(np.uint32)

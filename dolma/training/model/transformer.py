@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from dolma.training.config import ModelConfig
 from dolma.training.loss import head_losses, router_losses
@@ -26,12 +25,18 @@ from dolma.training.model.attention import (
 from dolma.training.model.mlp import FeedForward
 from dolma.training.model.moe import MixtureOfExperts, Routing
 from dolma.training.model.norms import norm_of
+from dolma.training.model.recompute import Recomputed, recomputed
 from dolma.training.model.rope import Rotation, rotations
 from dolma.training.presets import padded_vocabulary
 
 
 class Block(nn.Module):
-    """`h = x + norm(attention(x))`, then `h + norm(mlp(h))`; `norm_position: pre` norms before instead."""
+    """`h = x + norm(attention(x))`, then `h + norm(mlp(h))`; `norm_position: pre` norms before instead.
+
+    `recompute` says what of it is computed again in the backward pass.
+    """
+
+    recompute: Recomputed = False
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -52,17 +57,24 @@ class Block(nn.Module):
         cache: KeyValueCache | None = None,
     ) -> tuple[torch.Tensor, Routing | None]:
         if self.norm_position == "pre":
-            h = x + self.attention(self.attention_norm(x), turn, seen, cache)
+            h = x + self._attended(self.attention_norm(x), turn, seen, cache)
             found, routing = self._mlp(self.feed_forward_norm(h))
             return h + found, routing
-        h = x + self.attention_norm(self.attention(x, turn, seen, cache))
+        h = x + self.attention_norm(self._attended(x, turn, seen, cache))
         found, routing = self._mlp(h)
         return h + self.feed_forward_norm(found), routing
 
+    def _attended(
+        self, x: torch.Tensor, turn: Rotation, seen: torch.Tensor | Sequences | None, cache: KeyValueCache | None
+    ) -> torch.Tensor:
+        if self.recompute == "attention":
+            return recomputed(self.attention, x, turn, seen, cache)
+        return self.attention(x, turn, seen, cache)
+
     def _mlp(self, x: torch.Tensor) -> tuple[torch.Tensor, Routing | None]:
-        if hasattr(self, "feed_forward_moe"):
-            return self.feed_forward_moe(x)
-        return self.feed_forward(x), None
+        mlp = self.feed_forward_moe if hasattr(self, "feed_forward_moe") else self.feed_forward
+        found = recomputed(mlp, x) if self.recompute == "feed_forward" else mlp(x)
+        return found if isinstance(found, tuple) else (found, None)
 
 
 class Head(nn.Module):
@@ -96,11 +108,9 @@ class Losses:
 class Transformer(nn.Module):
     """Token ids of shape `(batch, length)` to logits of shape `(batch, length, padded vocabulary)`.
 
-    With `recompute`, the activations of each block are computed again in the backward pass rather than kept.
     `over_processes` sums counts of tokens over the processes that train together.
     """
 
-    recompute = False
     over_processes: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     def __init__(self, config: ModelConfig, *, vocab_size: int) -> None:
@@ -150,10 +160,9 @@ class Transformer(nn.Module):
         for layer, block in enumerate(self.blocks):
             window = self.config.window_of(layer)
             turn = full if window is None else windowed
-            if self.recompute and torch.is_grad_enabled():
-                x, routing = checkpoint(block, x, turn, seen[window], use_reentrant=False)
-            else:
-                x, routing = block(x, turn, seen[window], None if cache is None else cache[layer])
+            given = (x, turn, seen[window], None if cache is None else cache[layer])
+            whole = block.recompute is True or block.recompute == "cheap"
+            x, routing = recomputed(block, *given, cheap=block.recompute == "cheap") if whole else block(*given)
             if routing is not None:
                 routings.append(routing)
         return Hidden(self.lm_head.norm(x), tuple(routings))
@@ -192,6 +201,11 @@ class Transformer(nn.Module):
     def head_weight(self) -> torch.Tensor:
         """Shape `(padded vocabulary, d_model)`."""
         return self.embeddings.weight if self.config.tied_embeddings else self.lm_head.w_out.weight
+
+    def recompute(self, what: Recomputed, *, every: int = 1) -> None:
+        """Choose what is computed again in the backward pass, of one block out of every so many."""
+        for number, block in enumerate(self.blocks):
+            block.recompute = False if number % every else what
 
     def new_cache(self) -> list[KeyValueCache]:
         """An empty cache for each layer."""

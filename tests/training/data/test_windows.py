@@ -63,6 +63,15 @@ def test_packing_is_best_fit_decreasing() -> None:
     assert sizes == [[2, 3, 5], [3, 7]]
 
 
+def test_long_documents_may_be_cut_off_at_the_end_of_a_window() -> None:
+    shards = [shard_of(12, 3, 5), shard_of(8, 4)]
+    windows = PackedWindows(shards, length=5, padding=EOS, truncate=True)
+    found = sorted((s.shard, s.start, s.end) for n in range(len(windows)) for s in windows.stretches(n))
+    assert found == [(0, 0, 5), (0, 12, 15), (0, 15, 20), (1, 0, 5), (1, 8, 12)]
+    assert windows.dropped_tokens == 7 + 3
+    assert PackedWindows(shards, length=5, padding=EOS).dropped_tokens == 0
+
+
 def test_padding_is_of_no_document_and_never_a_label() -> None:
     windows = PackedWindows([shard_of(3, 2)], length=8, padding=9)
     assert windows[0].ids.tolist() == [1, 2, EOS, 1, EOS, 9, 9, 9]
