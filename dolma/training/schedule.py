@@ -13,8 +13,8 @@ def learning_rate(config: TrainConfig, step: int, *, steps: int, peak: float | N
 
     Warm-up rises linearly from `warmup_min_lr` to the peak at step `warmup_steps`. Then `constant` stays; `cosine` and
     `linear` end at `min_lr_fraction` of the peak, and `half_cosine`, the second half of a cosine of twice the length,
-    begins half way between the two; `wsd` stays until the last `decay_fraction` of the steps, in which it falls linearly
-    to 0. They end at the last step, or at the horizon, if one is given. Formulas: OLMo-core's.
+    begins half way between the two; `wsd` stays until the last `decay_fraction` of the steps, in which it falls
+    linearly to 0. They end at the last step, or at the horizon, if one is given. Formulas: OLMo-core's.
 
     `peak` stands for `config.learning_rate`, where that is inherited.
 

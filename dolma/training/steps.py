@@ -29,8 +29,8 @@ from dolma.training.state import CheckpointState
 class Objective(Protocol):
     """A loss over a batch: a sum over its windows, divided once by what the whole batch of all processes counts.
 
-    A pass, whatever `micro_batch_size` is, has whole groups of the windows that a `Loader` keeps together, such as the two
-    answers of a pair, one after the other.
+    A pass, whatever `micro_batch_size` is, has whole groups of the windows that a `Loader` keeps together, such as the
+    two answers of a pair, one after the other.
     """
 
     def count(self, batch: Batch) -> int:
@@ -171,7 +171,8 @@ class Training:
     def _backward(self, stage: Stage, batch: Batch, length: int) -> _Sums:
         """Gradients of the mean loss over all that the whole batch counts, and the sums that it is made of.
 
-        Windows are cut into sequences of `length` tokens, which do not see each other. Without a label there are no gradients, and the loss is not a number: the guard skips such a step.
+        Windows are cut into sequences of `length` tokens, which do not see each other. Without a label there are no
+        gradients, and the loss is not a number: the guard skips such a step.
         """
         settings, processes = stage.settings, self.processes
         valid = torch.tensor([float(self.objective.count(batch))], dtype=torch.float64)

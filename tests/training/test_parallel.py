@@ -187,6 +187,7 @@ def test_a_batch_that_processes_cannot_share_is_refused(shards: str) -> None:
 def test_two_processes_warm_up_as_one(shards: str, tmp_path: Path) -> None:
     config = replaced(
         SETTINGS,
+        learning_rate=1e-3,
         batch_size_warmup=GrowthConfig(start=2, steps=5),
         sequence_length_warmup=GrowthConfig(start=8, steps=6),
         clip_warmup_steps=2,

@@ -32,8 +32,10 @@ def recomputed(call: Callable[..., T], *args: Any, cheap: bool = False) -> T:
     """What the call gives; in the backward pass it is made again, without what takes long if `cheap`."""
     if not torch.is_grad_enabled():
         return call(*args)
-    contexts = {"context_fn": functools.partial(create_selective_checkpoint_contexts, _policy)} if cheap else {}
-    return checkpoint(call, *args, use_reentrant=False, **contexts)
+    if not cheap:
+        return checkpoint(call, *args, use_reentrant=False)
+    contexts = functools.partial(create_selective_checkpoint_contexts, _policy)
+    return checkpoint(call, *args, use_reentrant=False, context_fn=contexts)
 
 
 def _policy(_context: Any, operation: Any, *_args: Any, **_kwargs: Any) -> CheckpointPolicy:

@@ -33,10 +33,10 @@ from dolma.training.presets import padded_vocabulary
 class Block(nn.Module):
     """`h = x + norm(attention(x))`, then `h + norm(mlp(h))`; `norm_position: pre` norms before instead.
 
-    `recompute` says what of it is computed again in the backward pass.
+    `half` is `attention` or `feed_forward`, where that is computed again in the backward pass.
     """
 
-    recompute: Recomputed = False
+    half: Recomputed | None = None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -67,13 +67,13 @@ class Block(nn.Module):
     def _attended(
         self, x: torch.Tensor, turn: Rotation, seen: torch.Tensor | Sequences | None, cache: KeyValueCache | None
     ) -> torch.Tensor:
-        if self.recompute == "attention":
+        if self.half == "attention":
             return recomputed(self.attention, x, turn, seen, cache)
         return self.attention(x, turn, seen, cache)
 
     def _mlp(self, x: torch.Tensor) -> tuple[torch.Tensor, Routing | None]:
         mlp = self.feed_forward_moe if hasattr(self, "feed_forward_moe") else self.feed_forward
-        found = recomputed(mlp, x) if self.recompute == "feed_forward" else mlp(x)
+        found = recomputed(mlp, x) if self.half == "feed_forward" else mlp(x)
         return found if isinstance(found, tuple) else (found, None)
 
 
@@ -120,6 +120,7 @@ class Transformer(nn.Module):
         self.embeddings = nn.Embedding(rows, config.d_model)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.lm_head = Head(config, rows)
+        self.recompute(False)
 
     def forward(
         self,
@@ -161,8 +162,9 @@ class Transformer(nn.Module):
             window = self.config.window_of(layer)
             turn = full if window is None else windowed
             given = (x, turn, seen[window], None if cache is None else cache[layer])
-            whole = block.recompute is True or block.recompute == "cheap"
-            x, routing = recomputed(block, *given, cheap=block.recompute == "cheap") if whole else block(*given)
+            again = self.recomputed[layer]
+            whole = again in (True, "cheap")
+            x, routing = recomputed(block, *given, cheap=again == "cheap") if whole else block(*given)
             if routing is not None:
                 routings.append(routing)
         return Hidden(self.lm_head.norm(x), tuple(routings))
@@ -204,8 +206,10 @@ class Transformer(nn.Module):
 
     def recompute(self, what: Recomputed, *, every: int = 1) -> None:
         """Choose what is computed again in the backward pass, of one block out of every so many."""
-        for number, block in enumerate(self.blocks):
-            block.recompute = False if number % every else what
+        self.recomputed = [False if number % every else what for number in range(len(self.blocks))]
+        for again, block in zip(self.recomputed, self.blocks, strict=True):
+            assert isinstance(block, Block)
+            block.half = again if again in ("attention", "feed_forward") else None
 
     def new_cache(self) -> list[KeyValueCache]:
         """An empty cache for each layer."""
