@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dolma.errors import ConfigError, OutputExistsError
-from dolma.training import train
 from dolma.training.config import GrowthConfig, SourceConfig, StageConfig, TrainConfig
 from dolma.training.data.sizes import BatchSizes, grown, length_at
 from dolma.training.parallel import Processes
@@ -21,6 +20,7 @@ from dolma.training.schedule import learning_rate
 from dolma.training.stages import resolve_stages
 from dolma.training.steps import Training
 from dolma.training.trace import documents_of_step, steps_of_document
+from dolma.training.trainer import train
 from tests.training.conftest import Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
 from tests.training.test_trace import documents
 

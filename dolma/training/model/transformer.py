@@ -33,10 +33,10 @@ from dolma.training.presets import padded_vocabulary
 class Block(nn.Module):
     """`h = x + norm(attention(x))`, then `h + norm(mlp(h))`; `norm_position: pre` norms before instead.
 
-    `half` is `attention` or `feed_forward`, where that is computed again in the backward pass.
+    `again` is `attention` or `feed_forward`, where that is computed again in the backward pass.
     """
 
-    half: Recomputed | None = None
+    again: Recomputed | None = None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -67,13 +67,13 @@ class Block(nn.Module):
     def _attended(
         self, x: torch.Tensor, turn: Rotation, seen: torch.Tensor | Sequences | None, cache: KeyValueCache | None
     ) -> torch.Tensor:
-        if self.half == "attention":
+        if self.again == "attention":
             return recomputed(self.attention, x, turn, seen, cache)
         return self.attention(x, turn, seen, cache)
 
     def _mlp(self, x: torch.Tensor) -> tuple[torch.Tensor, Routing | None]:
         mlp = self.feed_forward_moe if hasattr(self, "feed_forward_moe") else self.feed_forward
-        found = recomputed(mlp, x) if self.half == "feed_forward" else mlp(x)
+        found = recomputed(mlp, x) if self.again == "feed_forward" else mlp(x)
         return found if isinstance(found, tuple) else (found, None)
 
 
@@ -209,7 +209,7 @@ class Transformer(nn.Module):
         self.recomputed = [False if number % every else what for number in range(len(self.blocks))]
         for again, block in zip(self.recomputed, self.blocks, strict=True):
             assert isinstance(block, Block)
-            block.half = again if again in ("attention", "feed_forward") else None
+            block.again = again if again in ("attention", "feed_forward") else None
 
     def new_cache(self) -> list[KeyValueCache]:
         """An empty cache for each layer."""
