@@ -10,7 +10,7 @@ import inspect
 import itertools
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from dolma.errors import ConfigError
@@ -161,6 +161,26 @@ class Node:
         """Why it would replace what it has finished, by file set; no document is read."""
         return _joined(self._each(self.stage.again))
 
+    def unlike(self, manifest: Manifest) -> Iterator[str]:
+        """Where one of its file sets was made by other settings, ends of sentences; imports no code that it names."""
+        return itertools.chain.from_iterable(self._each(self.stage.unlike, manifest=manifest))
+
+    def elsewhere(self, folder: str) -> Node | None:
+        """What is made again in another folder, to be compared: all of it or a sample; None where nothing can be."""
+        node = replace(self, output=folder)
+        if self.stage.sample:
+            chosen = next(self._each(self.stage.sample))
+            if chosen is None:
+                return None
+            node = replace(node, config=chosen[0], dataset=chosen[1])
+        if self.stage.writes == "attributes":
+            node = replace(node, dataset=replace(node.dataset, attributes=folder, further=()))
+        return None if self.stage.recomputed else node
+
+    def recomputed(self) -> Iterator[str]:
+        """What of its outputs is otherwise when it is computed again without making them, a line each."""
+        return itertools.chain.from_iterable(self._each(self.stage.recomputed))
+
     def needs(self) -> Iterator[Finding]:
         """What it needs of the machine, for `dolma doctor`."""
         return itertools.chain.from_iterable(self._each(self.stage.needs))
@@ -268,6 +288,9 @@ class Stage:
     check_corpus: str = ""
     sets: str = ""
     again: str = ""
+    unlike: str = ""
+    sample: str = ""
+    recomputed: str = ""
     needs: str = ""
     show: str = ""
     ending: str = ""

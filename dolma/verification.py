@@ -1,8 +1,9 @@
 """`dolma verify`: finished outputs against their manifests, manifests against outputs, run folders against recipes.
 
 Of a file set: every file there with its bytes and rows, and no other file; the manifest's keys fit each other and what
-the outputs say of themselves. Of a run folder: every file set that `recipe.yaml` names, and every checkpoint that the
-training run kept. With documents: every attribute file has their ids and was made from them.
+the outputs say of themselves. Of a run folder: every file set that `recipe.yaml` names, made by its settings from what
+lies beside it, and every checkpoint that the training run kept. With documents: every attribute file has their ids and
+was made from them. `deep`: outputs are made again from their inputs in a temporary folder, and compared.
 
 Everything is read; nothing is written. Each problem is one line that begins with the file.
 """
@@ -10,6 +11,7 @@ Everything is read; nothing is written. Each problem is one line that begins wit
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -17,7 +19,7 @@ import msgspec
 
 from dolma.config import Recipe, read_recipe
 from dolma.data import streams
-from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted
+from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted, read_attributes
 from dolma.data.dataset import Dataset, Shard
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import (
@@ -30,15 +32,18 @@ from dolma.data.manifest import (
     OutputFile,
     manifest_path,
     read_manifest,
+    recipe_beside,
+    stage_of,
 )
 from dolma.data.shards import Origins
-from dolma.errors import ConfigError, DataError, LedgerError
+from dolma.errors import ConfigError, DataError, DolmaError, LedgerError
 from dolma.graph import Graph, corpus_of, graph_of, reading_of
-from dolma.pipeline import made_otherwise, waits_for
+from dolma.pipeline import made_otherwise, run_node, waits_for
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
+from dolma.runner.options import RunOptions
 from dolma.runner.standing import own_files
-from dolma.stages import Checks, Node, checks_of
+from dolma.stages import PACKAGES, Checks, Node, Running, checks_of, find_stage
 
 
 @dataclass(slots=True)
@@ -57,8 +62,11 @@ class Verification:
         return sum(n_files for _, n_files in self.checked)
 
 
-def verify(folders: list[str], recipe: Recipe) -> Verification:
+def verify(folders: list[str], recipe: Recipe, *, deep: bool = False) -> Verification:
     """Check every file set below the folders (default: the recipe's output and attributes).
+
+    With `deep`, what a run's recipe says is made again and compared: of attributes those of a sample of document files,
+    by built-in taggers; of training only what needs no model.
 
     Raises:
         ConfigError: there is nothing to check.
@@ -72,7 +80,7 @@ def verify(folders: list[str], recipe: Recipe) -> Verification:
         result.checked.append((folder, n_files))
         result.problems.extend(problems)
     for folder in _run_folders(found, folders):
-        result.problems.extend(_missing_sets(folder))
+        result.problems.extend(_run_problems(folder, recipe, deep=deep))
     for one in _measured(recipe, dataset):
         result.problems.extend(_check_ids(one, reading_of(recipe)))
     return result
@@ -177,26 +185,60 @@ def _run_folders(found: list[str], folders: list[str]) -> list[str]:
     return sorted(folder for folder in above if streams.join(folder, "").startswith(tuple(given)))
 
 
-def _missing_sets(folder: str) -> list[str]:
+def _run_problems(folder: str, given: Recipe, *, deep: bool) -> Iterator[str]:
     """What of a run folder does not fit its recipe: file sets gone or made otherwise, and files that nothing wrote."""
     path = streams.join(folder, RECIPE)
     if manifest_path(folder) is not None:
-        return []
+        return
     if not streams.exists(path):
-        is_special = not streams.is_url(path) and os.path.lexists(streams.local_path(path))
-        return [f"{path}: is no file, but a device, a folder or a link to nothing"] if is_special else []
+        if not streams.is_url(path) and os.path.lexists(streams.local_path(path)):
+            yield f"{path}: is no file, but a device, a folder or a link to nothing"
+        elif _is_of_a_run(folder):
+            yield f"{path}: gone: `dolma run` leaves the recipe there by which it made the file sets below"
+        return
     try:
-        graph = graph_of(msgspec.structs.replace(read_recipe(path), output=folder))
+        recipe = msgspec.structs.replace(read_recipe(path), output=folder)
+        is_given = given.output is not None and streams.join(given.output, "") == streams.join(folder, "")
+        graph = graph_of(given if is_given and (given.given or given.stages) else recipe)
     except ConfigError:
-        return []  # some other program's recipe.yaml
+        return  # some other program's recipe.yaml
     here = graph.only([node.name for node in graph if streams.join(node.folder, "").startswith(f"{folder}/")])
     there = {name: manifest_path(name) is not None for node in here for name in _sets_of(node)}
     if not any(there.values()):
-        return []  # a recipe that lies here and writes elsewhere
-    gone = [f"{name}: gone, or not finished: the run's {RECIPE} has it" for name in there if not there[name]]
-    otherwise = [f"{name}: is not what the run's {RECIPE} makes: {why}" for name, why in made_otherwise(here)]
-    found = [name for name, is_there in there.items() if is_there]
-    return [*gone, *_beside_sets(folder, here), *otherwise, *_other_inputs(here, found)]
+        return  # a recipe that lies here and writes elsewhere
+    yield from (f"{name}: gone, or not finished: the run's {RECIPE} has it" for name in there if not there[name])
+    yield from _beside_sets(folder, here, recipe)
+    yield from (f"{name}: is not what the run's {RECIPE} makes: {why}" for name, why in _made_otherwise(here))
+    yield from _other_inputs(here, [name for name, is_there in there.items() if is_there])
+    if deep:
+        yield from _made_again(here)
+
+
+def _is_of_a_run(folder: str) -> bool:
+    """Whether file sets of several kinds lie here as `dolma run` leaves them; single commands write recipes beside."""
+    sets = [home for home in file_sets([folder]) if home.count("/") <= folder.count("/") + 2]
+    kinds = set()
+    for home in sets:
+        manifest = manifest_path(home)
+        stage = stage_of(home)
+        if manifest is not None and stage in PACKAGES and not streams.exists(recipe_beside(manifest)):
+            kinds.add(find_stage(stage).writes)
+    return len(kinds) > 1
+
+
+def _made_otherwise(graph: Graph) -> Iterator[tuple[str, str]]:
+    """The finished file sets that were made with other settings than these, and a difference."""
+    said = dict(made_otherwise(graph))
+    for node in graph:
+        for name in _sets_of(node):
+            try:
+                manifest = None if name in said else read_manifest(name)
+                why = next(node.unlike(manifest), "") if manifest is not None else ""
+            except (DataError, KeyError):
+                continue  # said of the set itself
+            if why:
+                said[name] = why
+    yield from said.items()
 
 
 def _sets_of(node: Node) -> list[str]:
@@ -204,12 +246,17 @@ def _sets_of(node: Node) -> list[str]:
     return [streams.join(node.folder, name).rstrip("/") for name in node.sets()]
 
 
-def _beside_sets(folder: str, graph: Graph) -> Iterator[str]:
+def _beside_sets(folder: str, graph: Graph, recipe: Recipe) -> Iterator[str]:
     """The files in a run folder, and in those of its attributes, that are of no file set."""
-    homes = [folder, *(node.folder for node in graph if node.stage.writes == "attributes")]
+    homes = [streams.join(node.folder, "") for node in graph]
+    homes += [streams.join(other, "") for other in (recipe.attributes, recipe.quarantine) if other]
+    homes.append(streams.join(folder, "quarantine/"))
+    measured = [node.folder for node in graph if node.stage.writes == "attributes"]
     for path in streams.list_files(folder):
-        parent, _, name = path.rpartition("/")
-        if parent in homes and path != streams.join(folder, RECIPE) and not name.startswith("."):
+        parent = path.rpartition("/")[0]
+        is_hidden = any(part.startswith(".") for part in path.removeprefix(folder).split("/"))
+        is_beside = parent in measured or not path.startswith(tuple(homes))
+        if is_beside and not is_hidden and path != streams.join(folder, RECIPE):
             yield f"{path}: no run has written it"
 
 
@@ -225,25 +272,81 @@ def _other_inputs(graph: Graph, found: list[str]) -> Iterator[str]:
 
     measured: dict[tuple[str, ...], tuple[str, set[str]]] = {}
     for node in graph:
+        beside = sets_of(graph[other] for other in node.reads if other in graph)
+        written = {out.checksum for manifest in beside.values() for out in manifest.outputs}
+        names = {os.path.basename(name) for name in beside}
         mixes = sets_of(graph.inputs(node, "documents"))
-        attributes = sets_of(graph.inputs(node, "attributes"))
-        written = {out.checksum for manifest in attributes.values() for out in manifest.outputs}
-        names = {os.path.basename(name) for name in attributes}
+        tokens = sets_of(graph.inputs(node, "tokens"))
         for name, manifest in sets_of([node]).items():
             documents = {
                 file.checksum for file in manifest.inputs if not file.name.startswith(("attributes/", "tokens/"))
             }
-            if node.stage.writes in ("attributes", "documents"):
+            if "documents" in node.stage.reads and not mixes:
                 first, expected = measured.setdefault(node.dataset.documents, (name, documents))
                 if documents != expected:
                     yield f"{name}: was made from other documents than {first}"
-            for file in manifest.inputs if node.stage.writes == "documents" else ():
+            for file in manifest.inputs if "attributes" in node.stage.reads else ():
                 of, _, below = file.name.partition("/")
-                if of == "attributes" and below.split("/")[0] in names and file.checksum not in written:
+                is_beside = (of == "attributes" and below.split("/")[0] in names) or (of == "tokens" and bool(tokens))
+                if is_beside and file.checksum not in written:
                     yield f"{name}: was made from another {file.name} than lies beside it"
             mixed = {o.checksum for made in mixes.values() for o in made.outputs if o.path.startswith("documents/")}
             if mixes and len(mixes) == len(node.dataset.documents) and documents != mixed:
                 yield f"{name}: was made from other documents than those in {' and '.join(mixes)}"
+            shards = {o.checksum for made in tokens.values() for o in made.outputs if o.path.endswith(".npy")}
+            if node.stage.writes == "checkpoints" and len(tokens) == len(node.tokens) > 0 and documents != shards:
+                yield f"{name}: was made from other tokens than those in {' and '.join(tokens)}"
+
+
+# --- made again ------------------------------------------------------------------------------------------------------
+
+
+def _made_again(graph: Graph) -> Iterator[str]:
+    """What is otherwise when it is made again, from what lies there now."""
+    with tempfile.TemporaryDirectory(prefix="dolma-verify-") as home:
+        for node in graph:
+            try:
+                yield from node.recomputed()
+                again = node.elsewhere(streams.join(home, node.name))
+                if again is not None:
+                    for _ in run_node(again, Running(options=RunOptions())):
+                        pass
+                    is_measured = node.stage.writes == "attributes"
+                    yield from _other_attributes(node, again) if is_measured else _other_set(node.folder, again.folder)
+            except (DolmaError, OSError) as error:
+                yield f"{node.folder}: cannot be made again: {str(error).splitlines()[0]}"
+
+
+def _other_set(folder: str, again: str) -> Iterator[str]:
+    """The files of a set that have other bytes than those made again, and the keys of its manifest that are others."""
+    was, now = read_manifest(folder), read_manifest(again)
+    if was is None or now is None:
+        return  # said of the set itself
+    there = {out.path: out.checksum for out in was.outputs}
+    made = {out.path: out.checksum for out in now.outputs}
+    for path in sorted(there.keys() | made.keys()):
+        if there.get(path) != made.get(path):
+            yield f"{streams.join(folder, path)}: {_OTHER if path in there else 'is not there, and is made'}"
+    for key in ("config", "inputs", "ledger"):
+        if getattr(was, key) != getattr(now, key):
+            yield f"{manifest_path(folder)}: its {key} is not what it is when the set is made again"
+
+
+_OTHER = "is not what is made again"
+
+
+def _other_attributes(node: Node, again: Node) -> Iterator[str]:
+    """The attribute files that have other values than those made again."""
+    there = {shard.path: shard for shard in node.dataset.shards()}
+    made = again.dataset.shards()
+    for name in again.dataset.attribute_names(made):
+        was = node.dataset.places(name, [there[shard.path] for shard in made])
+        for old, new in zip(was, again.dataset.places(name, made), strict=True):
+            path, other = old.found(), new.found()
+            if path is not None and other is not None and streams.checksum(path) != streams.checksum(other):
+                columns = [read_attributes(found).drop_columns("id") for found in (path, other)]
+                if not columns[0].equals(columns[1]):
+                    yield f"{path}: {_OTHER}"
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

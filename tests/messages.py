@@ -97,7 +97,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What docs/errors/*.yaml says about a message.
 
     `run` is a command that shows it in a folder with `files` (and the project's `data` and `configs`), which a test
-    does; where no command can, `input` says in words what does.
+    does. It may have lines before it, which prepare it. Lines are commands, `dolma ...` or `python FILE`, after
+    variables of the environment if need be. Where no command can, `input` says in words what does, and `unshown` why no
+    test shows it.
     """
 
     message: str
@@ -106,10 +108,16 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     run: str | None = None
     files: dict[str, str] = {}
     input: str | None = None
+    unshown: str | None = None
 
     def __post_init__(self) -> None:
         if (self.run is None) == (self.input is None):
             raise ValueError(f"{self.message}: give either `run` or `input`")
+
+    @property
+    def commands(self) -> list[str]:
+        """The lines of `run`, none where there is none."""
+        return (self.run or "").strip().splitlines()
 
 
 @cache
@@ -270,7 +278,8 @@ def _section(entry: Entry, status: int) -> list[str]:
     out = [f"**`{quoted}`** (status {status})\n", f"{entry.cause.strip()}\n"]
     for name, content in entry.files.items():
         out += [f"`{name}`:\n", "```", content.rstrip("\n"), "```\n"]
-    out += ["```console", f"$ {entry.run}", "```\n"] if entry.run else [f"Shown by: {str(entry.input).strip()}\n"]
+    commands = [f"$ {line}" for line in entry.commands]
+    out += ["```console", *commands, "```\n"] if commands else [f"Shown by: {str(entry.input).strip()}\n"]
     return [*out, f"What to do: {entry.fix.strip()}\n"]
 
 

@@ -44,14 +44,30 @@ def test_the_example_shows_its_message(
         path.write_text(content, encoding="utf-8")
     monkeypatch.setenv("DOLMA_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-    command, *arguments = shlex.split(str(entry.run))
-    if command == "python":
+    *before, last = entry.commands
+    for line in before:
+        assert ran(line, monkeypatch) == 0, line
+    capsys.readouterr()
+    if "python" in shlex.split(last):
         with pytest.raises(DolmaError, match=pattern(entry.message)) as raised:
-            runpy.run_path(arguments[0], run_name="__main__")
+            ran(last, monkeypatch)
         assert type(raised.value).__name__ in {found.error for found in messages()[entry.message]}
         return
-    assert command == "dolma"
-    status = run(arguments)
+    status = ran(last, monkeypatch)
     said = capsys.readouterr().err
     assert pattern(entry.message).search(said), said
     assert status in {STATUS[found.error] for found in messages()[entry.message]}
+
+
+def ran(line: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """The exit status of a line of an example."""
+    words = shlex.split(line)
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        monkeypatch.setenv(name, value)
+    command, *arguments = words
+    if command == "python":
+        runpy.run_path(arguments[0], run_name="__main__")
+        return 0
+    assert command == "dolma"
+    return run(arguments)

@@ -130,6 +130,7 @@ def test_changed_rows_are_found_even_with_a_checksum_that_fits(out: Path) -> Non
     assert problems(out) == [
         f"{path}: 19 rows, its manifest says 20",
         f"{out}/mixed: was made from another attributes/length/a.jsonl than lies beside it",
+        f"{out}/stat: was made from another attributes/length/a.jsonl than lies beside it",
     ]
 
 
@@ -480,8 +481,9 @@ def test_a_set_of_a_run_over_other_documents_is_found(finished: Path, out: Path,
     assert f"{out}/attributes/dedupe: was made from other documents than {out}/attributes/length" in found
 
 
-@pytest.mark.parametrize("name", ["notes.jsonl", "attributes/length.parquet"])
+@pytest.mark.parametrize("name", ["notes.jsonl", "attributes/length.parquet", "more/mixed/documents/a.jsonl"])
 def test_a_file_beside_the_sets_of_a_run_is_found(out: Path, name: str) -> None:
+    (out / name).parent.mkdir(parents=True, exist_ok=True)
     (out / name).write_bytes(b"x")
     assert problems(out) == [f"{out}/{name}: no run has written it"]
 
@@ -508,3 +510,152 @@ def test_a_set_that_was_copied_under_a_second_name_is_found(out: Path) -> None:
         f"{out}/attributes/size/_manifest.json: it is of the attributes 'length', which its folder "
         "is not called: a copy, or renamed"
     ]
+
+
+def test_a_recipe_that_is_gone_is_found(out: Path) -> None:
+    (out / "recipe.yaml").unlink()
+    expected = f"{out}/recipe.yaml: gone: `dolma run` leaves the recipe there by which it made the file sets below"
+    assert problems(out) == [expected]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_set_that_was_copied_out_of_its_run_needs_no_recipe(out: Path, tmp_path: Path, name: str) -> None:
+    import shutil
+
+    shutil.copytree(out / name, tmp_path / "elsewhere" / Path(name).name)
+    assert problems(tmp_path / "elsewhere") == []
+
+
+def test_what_single_commands_have_made_side_by_side_is_fine(finished: Path, tmp_path: Path) -> None:
+    home = tmp_path / "by-hand"
+    documents = ["--documents", str(finished / "documents"), "--attributes", str(home / "attributes")]
+    assert run(["tag", "-t", "length", *documents]) == 0
+    assert run(["mix", "--keep", "length.words > 6", *documents, "-o", str(home / "mixed")]) == 0
+    assert problems(home) == []
+
+
+OTHERS = [
+    ("tag", "attributes/length", {"tag": {"taggers": ["length"], "max_document_bytes": 10_000}}, "its max_document_b"),
+    ("tag", "attributes/pii", {"tag": {"taggers": [{"use": "pii", "options": {"kinds": ["email"]}}]}}, "its options"),
+    ("dedupe", "attributes/dedupe", {"dedupe": {"by": "text", "min_length": 3}}, "min_length"),
+    ("stat", "stat", {"stat": {"bins": 5}}, "its bins is 20, recipe.yaml has 5"),
+]
+
+
+@pytest.mark.parametrize(("stage", "name", "changes", "said"), OTHERS, ids=[stage for stage, *_ in OTHERS])
+def test_other_settings_in_the_recipe_of_a_run_are_found(
+    finished: Path, tmp_path: Path, stage: str, name: str, changes: dict[str, object], said: str
+) -> None:
+    home = another_run(finished, tmp_path, tag={"taggers": ["length", "pii"]})
+    recipe = msgspec.yaml.decode((home / "recipe.yaml").read_bytes())
+    (home / "recipe.yaml").write_bytes(msgspec.yaml.encode(recipe | changes))
+    (problem,) = problems(home)
+    assert problem.startswith(f"{home}/{name}: is not what the run's recipe.yaml makes: ")
+    assert said in problem
+
+
+def test_a_given_recipe_is_compared_with_the_run_in_its_output(finished: Path, tmp_path: Path) -> None:
+    home = another_run(finished, tmp_path)
+    given = msgspec.yaml.decode((tmp_path / "other.yaml").read_bytes())
+    assert verify([], make_recipe(given)).problems == []
+    found = verify([], make_recipe(given | {"mix": {"keep": ["length.words > 3"], "format": ".jsonl"}})).problems
+    assert [problem.partition(":")[0] for problem in found] == [f"{home}/mixed"]
+
+
+def test_statistics_of_another_run_are_found(finished: Path, out: Path, tmp_path: Path) -> None:
+    replace_set(out, another_run(finished, tmp_path, documents=[f"{finished}/documents/a.jsonl"]), "stat")
+    found = problems(out)
+    assert any(problem.startswith(f"{out}/stat: was made from ") for problem in found)
+
+
+def test_statistics_of_other_attributes_are_found(finished: Path, out: Path, tmp_path: Path) -> None:
+    other = another_run(finished, tmp_path, dedupe={"by": "text", "min_words": 9})
+    replace_set(out, other, "stat")
+    assert problems(out) == [
+        f"{out}/stat: was made from another attributes/dedupe/{name}.jsonl than lies beside it" for name in "ab"
+    ]
+
+
+# --- made again ------------------------------------------------------------------------------------------------------
+
+
+def deep_problems(out: Path) -> list[str]:
+    return verify([str(out)], Recipe(), deep=True).problems
+
+
+def test_what_is_made_again_is_what_is_there(out: Path) -> None:
+    assert deep_problems(out) == []
+
+
+def sealed_anew(out: Path, name: str) -> None:
+    folder = next(folder for folder in (out / name).parents if any(folder.glob("*manifest.json")))
+    reseal_output(folder, str((out / name).relative_to(folder)))
+
+
+def test_a_value_that_was_changed_and_sealed_again_is_found(out: Path) -> None:
+    path = out / "attributes/length/a.jsonl.parquet"
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("lines")
+    values = [7, *table.column("lines").to_pylist()[1:]]
+    pq.write_table(table.set_column(column, table.schema.field("lines"), [values]), path)
+    sealed_anew(out, "attributes/length/a.jsonl.parquet")
+    assert f"{path}: is not what is made again" in deep_problems(out)
+
+
+def test_a_text_of_a_mix_that_was_changed_and_sealed_again_is_found(out: Path) -> None:
+    path = out / "mixed/documents/a.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"number", b"nombre", 1))
+    sealed_anew(out, "mixed/documents/a.jsonl")
+    assert f"{path}: is not what is made again" in deep_problems(out)
+
+
+def test_a_token_that_was_changed_and_sealed_again_is_found(out: Path) -> None:
+    path = out / "tokens/part-00000.npy"
+    data = bytearray(path.read_bytes())
+    data[0] ^= 1
+    path.write_bytes(data)
+    sealed_anew(out, "tokens/part-00000.npy")
+    edited = json.loads((out / "tokens/tokens.json").read_text())
+    edited["shards"][0]["xxh3"] = streams.checksum(str(path))
+    reseal_tokens(out / "tokens", **edited)
+    assert f"{path}: is not what is made again" in deep_problems(out)
+
+
+def test_a_number_of_statistics_that_was_changed_and_sealed_again_is_found(out: Path) -> None:
+    path = out / "stat/stat.json"
+    found = json.loads(path.read_text())
+    path.write_text(json.dumps(found | {"sources": {}}))
+    sealed_anew(out, "stat/stat.json")
+    assert f"{path}: is not what is made again" in deep_problems(out)
+
+
+def test_a_run_over_other_documents_that_was_copied_in_whole_is_found(finished: Path, tmp_path: Path) -> None:
+    other = another_run(finished, tmp_path, documents=[f"{finished}/documents/a.jsonl"])
+    recipe = msgspec.yaml.decode((other / "recipe.yaml").read_bytes())
+    (other / "recipe.yaml").write_bytes(msgspec.yaml.encode(recipe | {"documents": [f"{finished}/documents/*.jsonl"]}))
+    assert any("its inputs is not what it is when the set is made again" in problem for problem in deep_problems(other))
+
+
+def test_documents_that_are_gone_are_said(finished: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(finished / "documents", tmp_path / "documents")
+    other = another_run(finished, tmp_path, documents=[f"{tmp_path}/documents/*.jsonl"])
+    shutil.rmtree(tmp_path / "documents")
+    found = deep_problems(other)
+    assert f"{other}/attributes: cannot be made again: " in found[0]
+
+
+def test_code_that_a_recipe_names_does_not_run(finished: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    (tmp_path / "mine.py").write_text(
+        "import dolma\n\n\n@dolma.document_tagger(n=dolma.DocInt('one'))\ndef mine(text):\n    return {'n': 1}\n"
+    )
+    home = another_run(finished, tmp_path, tag={"taggers": ["length", f"{tmp_path}/mine.py:mine"]})
+    (tmp_path / "mine.py").write_text(f"open({str(marker)!r}, 'w')\n")
+    deep_problems(home)
+    assert not marker.exists()
+
+
+def test_the_command_makes_things_again(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["verify", "--deep", str(out)]) == 0

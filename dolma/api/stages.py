@@ -182,8 +182,11 @@ def verify(
     documents: Patterns | None = None,
     attributes: str | None = None,
     recipe: str | Settings | None = None,
+    deep: bool = False,
 ) -> Verification:
     """Check finished outputs against their manifests, as `dolma verify` does; the result's `problems` are lines.
+
+    `deep`: outputs are made again in a temporary folder, and compared.
 
     Raises:
         ConfigError: there is nothing to check.
@@ -192,7 +195,7 @@ def verify(
 
     overrides = {"documents": _listed(documents), "attributes": attributes}
     given = {key: value for key, value in overrides.items() if value is not None}
-    return verify_folders(list(folders), _recipe(recipe, given))
+    return verify_folders(list(folders), _recipe(recipe, given), deep=deep)
 
 
 @_accepting("run")

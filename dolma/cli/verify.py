@@ -9,19 +9,22 @@ import click
 from dolma.cli.options import ManualCommand, input_options, recipe_options
 from dolma.cli.session import recipe_of, say_left_out
 from dolma.errors import DataError
+from dolma.printable import counted
 
 EXAMPLE = """
 dolma verify runs/quickstart
 dolma verify -c configs/quickstart.yaml
+dolma verify --deep runs/quickstart
 """
 
 
 @click.command("verify", cls=ManualCommand, example=EXAMPLE)
 @click.argument("folders", nargs=-1, metavar="[FOLDER]...")
+@click.option("--deep", is_flag=True, help="Make outputs again in a temporary folder, and compare them.")
 @input_options
 @recipe_options
 @click.pass_context
-def command(ctx: click.Context, folders: tuple[str, ...], **_: Any) -> None:
+def command(ctx: click.Context, folders: tuple[str, ...], deep: bool, **_: Any) -> None:
     """Check finished output folders against their manifests: files, checksums, rows, ids, token bounds.
 
     With documents (by recipe or `--documents`) the ids of every attribute file are compared with theirs too.
@@ -32,7 +35,11 @@ def command(ctx: click.Context, folders: tuple[str, ...], **_: Any) -> None:
 
     recipe = recipe_of(ctx)
     say_left_out(corpus_of(recipe))
-    result = verify(list(folders), recipe)
+    result = verify(list(folders), recipe, deep=deep)
     show_verification(result)
     if result.problems:
-        raise DataError(f"{len(result.problems)} problems in {result.files} files of {result.sets} file sets")
+        raise DataError(
+            f"verify found {counted(len(result.problems), 'problem')} in {counted(result.files, 'file')} of "
+            f"{counted(result.sets, 'file set')}\n"
+            "  make again what is named: run its stage with `--overwrite`, or copy the folder anew"
+        )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -117,6 +117,12 @@ def differences(where: str, **pairs: tuple[Any, Any]) -> Iterator[str]:
     for key, (here, there) in pairs.items():
         if here != there:
             yield f"its {key} is {here!r}, {where} has {there!r}"
+
+
+def unlike_recipe(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """The same about settings of a manifest and those of a recipe, whose tuples are the lists of JSON."""
+    plain = decode_json(msgspec.json.encode(wanted))
+    return differences(RECIPE, **{key: (config[key], value) for key, value in plain.items()})
 
 
 def read_manifest(folder: str) -> Manifest | None:

@@ -11,6 +11,7 @@ STAGE = Stage(
     bare=True,
     run="dolma.stats.stat:stat",
     plan="dolma.stats.stat:plan",
+    unlike="dolma.stats.verify:unlike",
     show="dolma.stats.statistics:tables",
     checks={"stat": Checks(contradictions="dolma.stats.verify:contradictions")},
 )

@@ -207,6 +207,21 @@ HOW = (
     "hsdp_replicas",
 )
 """Settings that say how a run is computed, and not what: they may change where a run is gone on with."""
+INCIDENTAL = (
+    "checkpoint_every",
+    "keep_checkpoints",
+    "permanent_every",
+    "max_skipped_steps",
+    "prompt",
+    "sample_tokens",
+    "allow_dtype_change",
+    *HOW,
+    "evaluate",
+    "peak_flops",
+    "tensorboard",
+    "wandb",
+)
+"""Settings that say how a run is made, not what it makes."""
 
 Schedule = Literal["constant", "cosine", "half_cosine", "linear", "wsd"]
 

@@ -27,7 +27,7 @@ from dolma.errors import DataError, DolmaError, OutputExistsError
 from dolma.printable import printable
 from dolma.runner.lock import RunLock
 from dolma.training import checkpoint as checkpointing
-from dolma.training.config import HOW, TrainConfig
+from dolma.training.config import HOW, INCIDENTAL, TrainConfig
 from dolma.training.curve import write_curve
 from dolma.training.evaluate import Evaluation, Evaluator
 from dolma.training.metrics import MetricsLog, StepRecord, read_metrics
@@ -45,22 +45,6 @@ EVALUATIONS = "evaluations.jsonl"
 CURVE = "loss.html"
 _LOCK = ".train"  # holds the lock of the process at work
 _ENDS = 10  # steps averaged into the first and the last loss
-# Settings that say how a run is made, not what it makes.
-_INCIDENTAL = (
-    "checkpoint_every",
-    "keep_checkpoints",
-    "permanent_every",
-    "max_skipped_steps",
-    "prompt",
-    "sample_tokens",
-    "allow_dtype_change",
-    *HOW,
-    "evaluate",
-    "peak_flops",
-    "tensorboard",
-    "wandb",
-)
-
 # What may differ between the steps done and those to come, as long as the steps done stay what they were.
 _OF_COMING_STEPS = ("steps", "duration_tokens", "epochs", "dtype")
 _NOTED = (*HOW, "dtype")  # changes of these are in the step log
@@ -162,8 +146,8 @@ class _Run:
         self.identity = fingerprint(_deciding(self.settings))
 
     def _settings(self) -> dict[str, Any]:
-        chosen = {k: v for k, v in msgspec.to_builtins(self.config).items() if k not in _INCIDENTAL}
-        chosen["stages"] = [{k: v for k, v in stage.items() if k not in _INCIDENTAL} for stage in chosen["stages"]]
+        chosen = {k: v for k, v in msgspec.to_builtins(self.config).items() if k not in INCIDENTAL}
+        chosen["stages"] = [{k: v for k, v in stage.items() if k not in INCIDENTAL} for stage in chosen["stages"]]
         stages = [
             {"name": stage.name, "steps": stage.steps, "model": msgspec.to_builtins(stage.model)}
             for stage in self.stages.stages
