@@ -19,11 +19,14 @@ def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[
     yield from differences("stat.json", attributes=pair)
 
 
-def unlike(
-    config: StatConfig, reading: Reading, manifest: Manifest, tokens: Sequence[str] = ()
-) -> Iterator[str]:
+def unlike(config: StatConfig, reading: Reading, manifest: Manifest, tokens: Sequence[str] = ()) -> Iterator[str]:
     """Where statistics were made by other settings than those of the recipe's stage."""
-    wanted = {"bins": config.bins, "quantiles": config.quantiles, "tokens": bool(config.tokens or tokens), **reading.identity}
+    wanted = {
+        "bins": config.bins,
+        "quantiles": config.quantiles,
+        "tokens": bool(config.tokens or tokens),
+        **reading.identity,
+    }
     if config.attributes is not None:
         wanted["attributes"] = config.attributes
     return unlike_recipe(manifest.config, wanted)
