@@ -222,11 +222,12 @@ def write_recipe(recipe: Recipe) -> bool:
     """
     assert recipe.output is not None
     path = streams.join(recipe.output, RECIPE)
-    empty = not streams.list_files(recipe.output)  # looked at first: another shard may be writing the recipe
+    # Looked at first: another shard may be writing the recipe.
+    empty = all(map(streams.is_temporary, streams.list_files(recipe.output)))
     there = streams.read_bytes(path) if streams.exists(path) else None
     ours = empty or there is not None
     if ours and there != (resolved := dump_recipe(recipe)):
-        streams.write_bytes(path, resolved)
+        streams.write_note(path, resolved)
     return ours
 
 
@@ -242,7 +243,7 @@ def write_recipe_beside(recipe: Recipe, report: StageReport[Any]) -> None:
         path = recipe_beside(manifest)
         # A stage that was complete before may have been killed just before its recipe was written.
         if not (report.complete_before and (_belongs_to_run(recipe) or streams.exists(path))):
-            streams.write_bytes(path, dump_recipe(recipe))
+            streams.write_note(path, dump_recipe(recipe))
 
 
 def _belongs_to_run(recipe: Recipe) -> bool:

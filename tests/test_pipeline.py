@@ -214,6 +214,14 @@ def test_a_folder_with_something_else_is_not_ours(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
+def test_a_run_killed_while_it_wrote_its_recipe_leaves_the_folder_ours_and_no_trace(tmp_path: Path) -> None:
+    left = tmp_path / "out" / ".recipe.yaml.4242-7.tmp"
+    left.parent.mkdir()
+    left.write_bytes(b"half")
+    assert write_recipe(make_recipe({"output": str(left.parent)}))
+    assert [path.name for path in left.parent.iterdir()] == ["recipe.yaml"]
+
+
 @pytest.mark.parametrize(
     ("attributes", "expected"),
     [(None, True), ("out/attributes", True), ("./out/x/../a", True), ("shared", False), ("output", False)],

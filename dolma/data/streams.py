@@ -32,6 +32,7 @@ from dolma.data.identity import CheckedFile, Content, content_of
 from dolma.data.signatures import LENGTH as SIGNATURE_BYTES
 from dolma.data.signatures import mistaken
 from dolma.data.storage.local import local_path as local_path
+from dolma.data.storage.local import remove_leftover
 from dolma.data.storage.storage import Entry as Entry
 from dolma.data.storage.table import is_url as is_url
 from dolma.data.storage.table import remote_of, storage_of
@@ -159,12 +160,16 @@ def can_list(path: str) -> bool:
     return storage_of(path).lists
 
 
-def remove_temporaries(folder: str) -> None:
-    """Delete what crashed writers left below a local folder. URLs hold none: an upload is whole or absent."""
-    if not is_url(folder):
-        for path in list_files(folder):
-            if _TEMPORARY.match(os.path.basename(path)):
-                remove(path)
+def is_temporary(path: str) -> bool:
+    """Whether a file is one that becomes another when it is whole, or that a crashed writer has left."""
+    return _TEMPORARY.match(path.rpartition("/")[2]) is not None
+
+
+def remove_temporaries(paths: Iterable[str]) -> None:
+    """Delete what crashed writers left among these files. URLs hold none: an upload is whole or absent."""
+    for path in paths:
+        if is_temporary(path) and not is_url(path):
+            remove_leftover(path)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -660,6 +665,15 @@ def write_bytes(path: str, data: bytes) -> None:
     """Put these bytes at `path`, wholly or not at all."""
     with RawOutput(path) as out:
         out.write(data)
+
+
+def write_note(path: str, data: bytes) -> None:
+    """As `write_bytes`, for a file that no run clears up after: what killed writers of it have left goes as well."""
+    folder, _, name = path.rpartition("/")
+    if not is_url(path) and os.path.isdir(local_path(folder) or "."):
+        left = [there for there in os.listdir(local_path(folder) or ".") if there.startswith(f".{name}.")]
+        remove_temporaries(join(folder, there) for there in left)
+    write_bytes(path, data)
 
 
 def concatenate(parts: Sequence[str], path: str) -> Written:

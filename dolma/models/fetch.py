@@ -80,7 +80,7 @@ def fetch(url: str, *, sha256: str | None = None, again: bool = False, on_bytes:
     path = cached_path(url)
     before = _stamp(path)
     with _locked(path.parent):
-        streams.remove_temporaries(str(path.parent))
+        streams.remove_temporaries(streams.list_files(str(path.parent)))
         if _stamp(path) is None or (again and _stamp(path) == before):
             with streams.atomic_path(str(path)) as temporary:
                 _download(url, Path(temporary), on_bytes)

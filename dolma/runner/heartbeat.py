@@ -128,7 +128,8 @@ def statuses(folder: str) -> Iterator[RunStatus]:
                     yield RunStatus(folder=home, stage=manifest.stage, name=manifest.name, complete=True)
             continue
         below = [path.removeprefix(f"{home}/") for path in files if path.startswith(f"{home}/{JOURNAL}/")]
-        shards = [_read(streams.join(home, path)) for path in below if path.startswith(f"{SHARDS}/") and _ours(path)]
+        beats = [_read(streams.join(home, path)) for path in below if path.startswith(f"{SHARDS}/") and _ours(path)]
+        shards = [beat for beat in beats if beat is not None]
         if shards:  # else its records lie in another set of the same run
             records: dict[str, int] = {}
             for path in below:
@@ -144,8 +145,10 @@ def _ours(path: str) -> bool:
     return name.endswith(".json") and not name.startswith(".")
 
 
-def _read(path: str) -> Heartbeat:
+def _read(path: str) -> Heartbeat | None:
     try:
         return decode_json(streams.read_bytes(path), Heartbeat)
+    except FileNotFoundError:  # the run has just ended
+        return None
     except msgspec.DecodeError as error:
         raise DataError(f"not a heartbeat: {printable(error)}\n  remove this file", file=path) from error

@@ -112,7 +112,7 @@ class Inputs:
         files = msgspec.json.encode(self._saved() | self._fresh, order="deterministic")
         saved = _Saved(checksum=xxhash.xxh3_128_hexdigest(files), files=msgspec.Raw(files))
         try:
-            streams.write_bytes(streams.join(self._home, NAME), msgspec.json.encode(saved) + b"\n")
+            streams.write_note(streams.join(self._home, NAME), msgspec.json.encode(saved) + b"\n")
         except WriteError as error:
             self._reporter.note(f"what the inputs hold is not remembered: {error}")
         self._known |= self._fresh

@@ -1,7 +1,6 @@
 """The journal of an unfinished stage: which run it is, and one record per finished task.
 
     <set>/.journal/run.json               in every set: format version and the fingerprints of all sets of the run
-    <set>/.journal/lock                   held while a run is at work (local folders)
     <first set>/.journal/<phase>/<key>.json   xxh3-128 of the task's key; the key and its `TaskResult`
     <first set>/.journal/<phase>/released.json   which of the phase's intermediate files are used up
 
@@ -108,7 +107,7 @@ class Journal:
         """The results, by key, of those tasks that are finished and whose outputs are still there, in size."""
         there = {path.rpartition("/")[2] for path in streams.list_files(self._folder(phase))}
         found = [key for key in keys if _name(key) in there]
-        read = partial(self._read, phase, released=self.released(phase) if RELEASED in there else None)
+        read = partial(self._read, phase)
         if streams.is_url(self._home):
             with ThreadPoolExecutor(REMOTE_READERS) as pool:
                 results = list(pool.map(read, found))
@@ -139,7 +138,7 @@ class Journal:
         """Take back that files of the phase are used up."""
         streams.remove(streams.join(self._folder(phase), RELEASED))
 
-    def _read(self, phase: str, key: str, *, released: Released | None) -> TaskResult | None:
+    def _read(self, phase: str, key: str) -> TaskResult | None:
         path = self._path(phase, key)
         try:
             record = decode_json(streams.read_bytes(path), Record)
@@ -148,8 +147,9 @@ class Journal:
         except msgspec.DecodeError as error:
             raise DataError(f"not a task's record: {printable(error)}", file=path) from error
         result = _placed(record.result, self._folders)
-        needed = [out for out in result.outputs if not (released and released.covers(out, self._folders["work"]))]
-        return result if all(map(_is_there, needed)) else None
+        gone = [out for out in result.outputs if not _is_there(out)]
+        released = self.released(phase) if gone else None  # looked at after them: it is written before they go
+        return result if all(released and released.covers(out, self._folders["work"]) for out in gone) else None
 
     def _folder(self, phase: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", phase):

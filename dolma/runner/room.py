@@ -23,7 +23,7 @@ class Room:
     `tasks` are one, fill the same disks.
     """
 
-    __slots__ = ("_disks", "_done", "_least", "_name", "_shards", "_size", "_work", "_written")
+    __slots__ = ("_devices", "_disks", "_done", "_least", "_name", "_shards", "_size", "_work", "_written")
 
     def __init__(
         self, name: str, tasks: Sequence[Task], *, folders: Iterable[str], work: str, least: float, shards: int
@@ -31,6 +31,7 @@ class Room:
         self._name, self._work, self._least, self._shards = name, work, least, shards
         self._size, self._done = sum(task.size for task in tasks), 0
         self._disks = {folder: there for folder in [work, *folders] if (there := _existing(folder)) is not None}
+        self._devices = {there: os.stat(there).st_dev for there in self._disks.values()}
         self._written: Counter[int] = Counter()
 
     def check_begin(self) -> None:
@@ -51,15 +52,15 @@ class Room:
         self._done += task.size
         for out in outputs:
             if out.set in self._disks:
-                self._written[os.stat(self._disks[out.set]).st_dev] += out.bytes
+                self._written[self._devices[self._disks[out.set]]] += out.bytes
         if self._done < TRUSTED * self._size:
             return
         for there in set(self._disks.values()):
-            written = self._written[os.stat(there).st_dev]
+            written = self._written[self._devices[there]]
             self._check(there, written / self._done * (self._size - self._done) if self._done else 0)
 
     def _check(self, there: str, needed: float) -> None:
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(_existing(there) or there).free  # others may have removed it since
         if needed * self._shards > free:
             raise WriteError(
                 f"{self._name} will not fit: it takes about {needed * self._shards / 1e9:,.3f} GB more, "

@@ -2,7 +2,7 @@
 
 Beside the outputs of an unfinished stage lies `.journal/`: `run.json` in every set says what the run is, and the
 first set holds one record per finished task. A record is written after the task's outputs have their names, so
-`kill -9` costs at most the tasks in flight. `finish` writes the manifests, then removes the journal.
+`kill -9` costs at most the tasks in flight. `finish` writes the manifests; the journal goes with the last who leaves.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import xxhash
 from dolma.data import manifest as manifests
 from dolma.data import streams
 from dolma.data.manifest import FileSet, Manifest, OutputFile
-from dolma.errors import DataError, OutputExistsError, Unfinished
+from dolma.errors import DataError, DolmaError, OutputExistsError, Unfinished
 from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.heartbeat import Pulse
 from dolma.runner.inputs import Inputs
-from dolma.runner.journal import Journal, Released, header_of, read_header, write_header
+from dolma.runner.journal import Header, Journal, Released, header_of, read_header, write_header
 from dolma.runner.ledger import Ledger, merged
 from dolma.runner.local import refuse_while_starting_up
 from dolma.runner.lock import RunLock
@@ -35,7 +35,7 @@ from dolma.runner.report import StageReport
 from dolma.runner.room import Room
 from dolma.runner.separate import account_of, grown, same_settings, without
 from dolma.runner.shares import Share
-from dolma.runner.standing import JOURNAL, WORK, Standing, difference, standing
+from dolma.runner.standing import HEADER, JOURNAL, WORK, Standing, difference, standing
 from dolma.runner.task import Task, TaskResult, Work
 
 E = TypeVar("E")
@@ -43,7 +43,8 @@ E = TypeVar("E")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
 """Seconds between two looks at what other shards have done."""
-_REMOVALS = 5
+WAIT_SECONDS = 30.0
+"""How long a shard waits for a run that is none, and that may be about to end."""
 
 
 class _Complete(Exception):
@@ -100,7 +101,7 @@ class StageRun:
         self.work_folder = _work_folder(sets, options)
         self._journal = Journal(sets, work=self.work_folder)
         self._header = header_of(sets)
-        self._lock = RunLock([streams.join(file_set.folder, JOURNAL) for file_set in sets])
+        self._lock = RunLock([file_set.folder for file_set in sets], shard=options.shard is not None)
         self._share = Share.of_options(options)
         self._patience = _Patience(reporter, wait=options.wait)
         self._pulse = Pulse(sets[0].folder, stage=self.name, shard=(options.shard or (1, 1))[0], of=self._share.of)
@@ -125,10 +126,18 @@ class StageRun:
                 self._inputs.forget(value.file)
         finally:
             self._lock.release()
-        if kind is _Complete and not self.complete:
-            self._pulse.stop()
-            self._remove_remains()
-        return kind is _Complete
+        if self.complete or self._finished or kind is None or not issubclass(kind, (_Complete, DolmaError)):
+            return kind is _Complete
+        if not (kind is _Complete or self._is_made_by_others()):
+            return False
+        if issubclass(kind, DolmaError) and kind is not Unfinished:
+            self.reporter.note(f"{self.name}: others have finished this meanwhile; here it ended with: {value}")
+        self._clear()
+        return True
+
+    def _is_made_by_others(self) -> bool:
+        """Whether all is there, and others may have put it there: what is amiss here is then of no account."""
+        return (self._share.of > 1 or not self._lock.guards) and self._is_complete()
 
     def remember(self, inputs: Inputs) -> None:
         """Save what was found out about the inputs, and have a file read again that turns out to be another one."""
@@ -138,61 +147,75 @@ class StageRun:
     # --- before: what is there ------------------------------------------------------------------------------------
 
     def _settle_complete(self) -> bool:
-        found = [standing(file_set) for file_set in self.sets]
-        if any(state.kind != "complete" for state in found):
-            self._check_free(found)
+        if any(state.kind != "complete" for state in self._standings()):
             return False
-        self._remove_remains()
+        # A run was killed between its manifests and the last file of its journal, whichever that was.
+        remains = [streams.join(one.folder, name) for one in self.sets for name in (JOURNAL, WORK)]
+        if self._lock.is_there or any(map(streams.list_files, [*remains, self.work_folder])):
+            self._clear()
         return True
 
-    def _remove_remains(self) -> None:
-        """Tidy up if a run was killed between its manifests and the last file of its journal, whichever that was."""
-        own = [streams.join(file_set.folder, JOURNAL) for file_set in self.sets] + [self.work_folder]
-        if any(map(streams.list_files, own)) and self._lock.alone():
-            self._tidy()
-            self._lock.release()
+    def _standings(self) -> list[Standing]:
+        """How the sets stand.
+
+        Raises:
+            OutputExistsError: what is there is in the way.
+        """
+        while True:
+            begun = [read_header(file_set.folder) for file_set in self.sets]
+            found = list(map(standing, self.sets))
+            refusal = next(filter(None, map(self._refusal, self.sets, found, begun)), None)
+            if refusal is None:
+                return found
+            there = [manifests.read_manifest(file_set.folder) for file_set in self.sets]
+            begun_now = [read_header(file_set.folder) for file_set in self.sets]
+            # Else others have begun or ended there meanwhile: what was seen is of two moments.
+            if (begun_now, there) == (begun, [state.manifest for state in found]):
+                raise refusal
 
     def _begin(self) -> bool:
         """Take the folders for this run; True when others have completed it in the meantime."""
+        give_up = time.monotonic() + WAIT_SECONDS
         while True:
             alone = self._lock.alone()
-            if not alone and self.options.shard is None:
-                raise self._lock.taken()
-            try:
-                if not alone:
-                    self._lock.shared()
-                found = [standing(file_set) for file_set in self.sets]
-                complete = all(state.kind == "complete" for state in found)
-                begun = not complete and (self._prepare(found) if alone else self._join())
-                if begun and self.options.shard is not None:
-                    self._lock.shared()
-            except BaseException:
+            if alone or (self.options.shard is not None and self._lock.shared()):
+                try:
+                    found = self._standings()
+                    if all(state.kind == "complete" for state in found):
+                        self._clear()
+                        return True
+                    begun = self._prepare(found) if alone else self._join()
+                    if begun and (self.options.shard is None or self._lock.shared()):
+                        return False
+                except BaseException:
+                    self._lock.release()
+                    raise
                 self._lock.release()
-                raise
-            if begun:
-                return False
-            self._lock.release()
-            if complete:
-                return True
-            self._patience.wait(self.name, f"shard 1/{self._share.of}, which prepares the folders")
+                if not begun:  # else another one was quicker when the lock was turned
+                    self._patience.wait(self.name, f"shard 1/{self._share.of}, which prepares the folders")
+                continue
+            by_shard, is_late = self._lock.refused_by_shard, time.monotonic() > give_up
+            if self.options.shard is None or (is_late and not by_shard):
+                raise self._lock.taken()
+            whom = "another shard, which prepares the folders" if by_shard else "another run in the same folder"
+            self._patience.wait(self.name, whom, soon=not is_late)
 
-    def _check_free(self, found: list[Standing]) -> None:
-        for file_set, state in zip(self.sets, found, strict=True):
-            folder = file_set.folder
-            if state.must_go and not self.options.overwrite:
-                raise _other(file_set, state.because)
-            begun = state.kind not in ("bare", "growing") or read_header(folder) is not None
-            if state.strays and (state.kind in ("other", "altered") or not begun):
-                more = f" and {len(state.strays) - 1} more" if len(state.strays) > 1 else ""
-                raise OutputExistsError(
-                    f"{printable(folder)} holds files that no run of ours has written: "
-                    f"{printable(state.strays[0])}{more}\n"
-                    "  they are never overwritten: move them away, or give another output folder"
-                )
+    def _refusal(self, file_set: FileSet, state: Standing, begun: Header | None) -> OutputExistsError | None:
+        folder = file_set.folder
+        if state.must_go and not self.options.overwrite:
+            return _other(file_set, state.because)
+        unknown = begun is None and state.kind in ("bare", "growing")
+        if state.strays and (state.kind in ("other", "altered") or unknown):
+            more = f" and {len(state.strays) - 1} more" if len(state.strays) > 1 else ""
+            return OutputExistsError(
+                f"{printable(folder)} holds files that no run of ours has written: "
+                f"{printable(state.strays[0])}{more}\n"
+                "  they are never overwritten: move them away, or give another output folder"
+            )
+        return None
 
     def _prepare(self, found: list[Standing]) -> bool:
         """Make the folders those of this run; False when that is left to the first shard."""
-        self._check_free(found)
         headers = [read_header(file_set.folder) for file_set in self.sets]
         others = [header not in (None, self._header) for header in headers]
         if any(others + [state.must_go for state in found]) and not (self._share.finishes or self._lock.guards):
@@ -211,9 +234,9 @@ class StageRun:
                     _remove_outputs(file_set.folder, state.strays)
                 self._discard_journal(file_set.folder)
             if header != self._header:
-                write_header(file_set.folder, self._header)
+                write_header(file_set.folder, self._header)  # last: shards elsewhere begin when they see it
             if self.options.shard is None:
-                streams.remove_temporaries(file_set.folder)
+                streams.remove_temporaries(streams.list_files(file_set.folder))
         if headers[0] == self._header:
             self.reporter.note(f"{self.name}: going on with the unfinished run in {self.sets[0].folder}")
         return True
@@ -229,9 +252,10 @@ class StageRun:
         return None not in headers
 
     def _discard_journal(self, folder: str) -> None:
-        lock = streams.join(folder, JOURNAL, "lock")
+        """Remove what another run has left, but the mark that it was there."""
+        header = streams.join(folder, HEADER)
         for path in streams.list_files(streams.join(folder, JOURNAL)):
-            if path != lock:
+            if path != header:
                 streams.remove(path)
         streams.remove_tree(streams.join(folder, WORK))
         streams.remove_tree(self.work_folder)
@@ -262,8 +286,14 @@ class StageRun:
         todo = [i for i in mine if i not in results]
         self._pulse.phase(phase, tasks=len(mine), done=len(mine) - len(todo))
         if todo:
-            self._restore(phase)
-            self._run_here(phase, tasks, todo, work, results, scratch=scratch)
+            try:
+                self._restore(phase)
+                self._run_here(phase, tasks, todo, work, results, scratch=scratch)
+            except DolmaError as error:
+                # A shard that has taken over from this one may have done its tasks, and have freed what they read.
+                if self._share.of == 1 or set(mine) & set(self._collect(phase, tasks, results)):
+                    raise
+                self.reporter.note(f"{self.name}: others have done {phase} meanwhile; here it ended with: {error}")
         while missing := self._collect(phase, tasks, results):
             self._wait(phase, self._share.named(missing))
         done = [results[i] for i in range(len(tasks))]
@@ -308,7 +338,7 @@ class StageRun:
             Unfinished: this shard is not to wait.
         """
         begun = read_header(self.sets[0].folder) == self._header  # looked at first: it goes after the manifests come
-        if streams.exists(self._manifest_paths()[-1]) and all(standing(one).kind == "complete" for one in self.sets):
+        if self._is_complete():
             raise _Complete
         if not begun:
             raise OutputExistsError(
@@ -317,6 +347,10 @@ class StageRun:
             )
         self._pulse.wait(whom)
         self._patience.wait(f"{self.name}: {where}", whom)
+
+    def _is_complete(self) -> bool:
+        there = streams.exists(self._manifest_paths()[-1])
+        return there and all(standing(one).kind == "complete" for one in self.sets)
 
     def _run_here(
         self,
@@ -360,7 +394,7 @@ class StageRun:
     # --- after: manifests -----------------------------------------------------------------------------------------
 
     def finish(self, results: Sequence[TaskResult], *, notes: Mapping[str, Any] | None = None) -> StageReport[None]:
-        """Write the manifests of these results, then remove the journal and the work folder; the last call of a stage.
+        """Write the manifests of these results, and remove journal and work folder; the last call of a stage.
 
         `results` are those of all phases that wrote outputs or counted documents, each task's once: their ledgers are
         added up, and their outputs are what the manifests list, in this order. Outputs in the work folder are not the
@@ -370,7 +404,8 @@ class StageRun:
 
         A kill before the last manifest leaves an unfinished run, which the same command goes on with; a kill after it
         leaves a complete stage with remains that the next look removes. Of several shards the first one, or who has
-        taken over from it, writes the manifests; each other one leaves the block when they are there.
+        taken over from it, writes the manifests; each other one leaves the block when they are there, and the last to
+        leave removes the rest.
 
         Raises:
             LedgerError: the accounts do not balance.
@@ -395,9 +430,8 @@ class StageRun:
                 )
             manifests.write_manifest(file_set.folder, manifest)
             made.append(manifest)
-        self._tidy()
-        self._lock.release()
         self._finished = True
+        self._clear()
         return self._report(ledger=self._account(made), manifests=self._manifest_paths(), outputs=outputs)
 
     def report(self) -> StageReport[None]:
@@ -450,12 +484,16 @@ class StageRun:
     def _manifest_paths(self) -> list[str]:
         return [streams.join(file_set.folder, manifests.name_of(file_set.stage)) for file_set in self.sets]
 
-    def _tidy(self) -> None:
-        # The first set last: while its journal stands, a killed run is taken up again.
+    def _clear(self) -> None:
+        """Remove what is left of a complete stage, unless others are still there: the last of them does."""
+        self._pulse.stop()
+        if not self._lock.alone():
+            return
         for file_set in reversed(self.sets):
-            streams.remove_temporaries(file_set.folder)
+            streams.remove_temporaries(streams.list_files(file_set.folder))
             for folder in (self.work_folder, *(streams.join(file_set.folder, name) for name in (WORK, JOURNAL))):
-                _remove_folder(folder)
+                streams.remove_tree(folder)
+        self._lock.discard()
 
 
 def check_settings(sets: Iterable[FileSet], options: RunOptions | None) -> None:
@@ -512,13 +550,13 @@ class _Patience:
         self._reporter, self._wait = reporter, wait
         self._said, self._pause = "", FIRST_PAUSE
 
-    def wait(self, where: str, whom: str) -> None:
+    def wait(self, where: str, whom: str, *, soon: bool = False) -> None:
         """Let a pause pass, each longer than the one before until what is said changes.
 
         Raises:
-            Unfinished: there is to be no waiting.
+            Unfinished: there is to be no waiting, but for what is over `soon`.
         """
-        if not self._wait:
+        if not (self._wait or soon):
             raise Unfinished(
                 f"{where}: waiting for {whom}\n  run this command again when they are done; "
                 "`--take-over I` does the tasks of a dead shard I here"
@@ -554,16 +592,6 @@ def _check_outputs(outputs: Sequence[OutputFile]) -> None:
         if (out.set, out.path) in seen:
             raise ValueError(f"two tasks wrote {printable(streams.join(out.set, out.path))}")
         seen.add((out.set, out.path))
-
-
-def _remove_folder(folder: str) -> None:
-    for _ in range(_REMOVALS):
-        try:
-            streams.remove_tree(folder)
-        except OSError:  # another shard has just written or removed its heartbeat there
-            continue
-        return
-    streams.remove_tree(folder)
 
 
 def _remove_outputs(folder: str, paths: Iterable[str]) -> None:

@@ -43,7 +43,6 @@ CONFIG = "config.json"
 MIXTURE = "mixture.json"
 EVALUATIONS = "evaluations.jsonl"
 CURVE = "loss.html"
-_LOCK = ".train"  # holds the lock of the process at work
 _ENDS = 10  # steps averaged into the first and the last loss
 # What may differ between the steps done and those to come, as long as the steps done stay what they were.
 _OF_COMING_STEPS = ("steps", "duration_tokens", "epochs", "dtype")
@@ -110,15 +109,13 @@ def train(
 @contextmanager
 def _alone(output: str) -> Iterator[None]:
     """Holds the folder for this process."""
-    folder = streams.join(output, _LOCK)
-    lock = RunLock([folder])
+    lock = RunLock([output])
     if not lock.alone():
         raise lock.taken()
     try:
         yield
     finally:
-        streams.remove_tree(folder)
-        lock.release()
+        lock.discard()
 
 
 @contextmanager
@@ -226,7 +223,7 @@ class _Run:
     def tidy(self) -> None:
         """Remove what a killed run left half-written."""
         checkpointing.remove_unfinished(self.output)
-        streams.remove_temporaries(self.output)
+        streams.remove_temporaries(streams.list_files(self.output))
 
     def _strangers(self) -> list[str]:
         if not os.path.isdir(self.output):

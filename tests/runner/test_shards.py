@@ -211,7 +211,7 @@ def test_shards_of_another_configuration_are_refused(folder: str) -> None:
 
 
 def test_a_shard_waits_no_longer_than_allowed_for_a_whole_run(folder: str, monkeypatch) -> None:
-    monkeypatch.setattr("dolma.runner.lock.WAIT_SECONDS", 0.0)
+    monkeypatch.setattr("dolma.runner.stage.WAIT_SECONDS", 0.0)
     with open_stage([works.file_set(folder)], options=ONE):
         with pytest.raises(ConfigError, match="another run is at work"):
             open_stage([works.file_set(folder)], options=shard(1, 2))

@@ -171,7 +171,7 @@ def test_a_checkpoint_of_another_run_is_not_gone_on_with(interrupted, tokens, co
 
 
 def test_two_processes_do_not_train_in_one_folder(tokens, config, tmp_path):
-    lock = RunLock([str(tmp_path / "run" / ".train")])
+    lock = RunLock([str(tmp_path / "run")])
     assert lock.alone()
     with pytest.raises(ConfigError, match="another run is at work in this folder"):
         train(config, tokens=tokens, output=str(tmp_path / "run"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import itertools
 import os
 import shutil
@@ -16,6 +18,7 @@ from dolma.data.storage.writing import writing
 from dolma.errors import DataError
 
 _counter = itertools.count()
+_TRIES = 100  # each one but the last is spoilt by another process, at that very moment
 
 
 def local_path(path: str) -> str:
@@ -59,21 +62,80 @@ class Local(Storage):
     @contextmanager
     def atomic_path(self, path: str) -> Iterator[str]:
         path = local_path(path)
-        parent, name = os.path.split(path)
         with writing(path):
-            os.makedirs(parent or ".", exist_ok=True)
-        temporary = os.path.join(parent, f".{name[:200]}.{os.getpid()}-{next(_counter)}.tmp")
+            descriptor, temporary = _new_temporary(path)
         try:
             yield temporary
             with writing(path):
-                with open(temporary, "rb+") as written:
-                    os.fsync(written.fileno())
+                os.fsync(descriptor)
                 os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+        finally:
+            os.close(descriptor)
+
+
+def open_in_folder(path: str, flags: int) -> int:
+    """The descriptor of a file that is opened, or made, in a folder that is made where it is missing.
+
+    Other processes may make and remove the same folder meanwhile.
+    """
+    folder = os.path.dirname(path) or "."
+    for left in reversed(range(_TRIES)):
+        try:
+            os.makedirs(folder, exist_ok=True)
+            return os.open(path, flags, 0o666)
+        except FileNotFoundError:
+            if not left:
+                raise
+        except FileExistsError:
+            if not left or os.path.lexists(path) or (os.path.lexists(folder) and not os.path.isdir(folder)):
+                raise
+    raise AssertionError
+
+
+def _new_temporary(path: str) -> tuple[int, str]:
+    """A new file beside the path, locked until it is closed, which tells `remove_leftover` that its writer lives."""
+    parent, name = os.path.split(path)
+    while True:
+        temporary = os.path.join(parent, f".{name[:200]}.{os.getpid()}-{next(_counter)}.tmp")
+        try:
+            descriptor = open_in_folder(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            if os.path.lexists(temporary):  # of another machine, or a process that was killed
+                continue
+            raise
+        if _is_ours(descriptor):
+            return descriptor, temporary
+        os.close(descriptor)  # it was taken for a leftover before it was locked
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Whether a new file is locked, where there are locks, and still is in its folder."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def remove_leftover(path: str) -> None:
+    """Delete the temporary file of a writer that has been killed. That of one that lives stays, as it holds a lock.
+
+    On a file system without locks, where nobody can tell, it stays too.
+    """
+    with suppress(OSError):
+        descriptor = os.open(local_path(path), os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(local_path(path))
+        finally:
+            os.close(descriptor)
 
 
 def _cannot_list(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+    if not isinstance(error, FileNotFoundError | NotADirectoryError) and error.errno != errno.ESTALE:
         raise DataError(f"cannot be listed: {error.strerror}", file=str(error.filename)) from error
