@@ -23,6 +23,7 @@ from dolma.data.documents import Reading
 from dolma.data.manifest import RECIPE
 from dolma.errors import ConfigError, did_you_mean
 from dolma.names import check_name
+from dolma.printable import printable
 from dolma.stages import Kind, Node, Stage, find_stage
 
 if TYPE_CHECKING:
@@ -102,7 +103,8 @@ def graph_of(recipe: Recipe) -> Graph:
     """The stages of a recipe; nothing is read.
 
     Raises:
-        ConfigError: a name means nothing, two stages would write to one folder, or stages read each other in a circle.
+        ConfigError: a name means nothing, two stages would write to one folder, or stages read each other in a circle;
+            a folder can only be read, or is one of attributes.
     """
     stages = recipe.stages or {name: NamedStage(**{name: section}) for name, section in recipe.given.items()}
     if recipe.stages:
@@ -125,7 +127,8 @@ def node_of(recipe: Recipe, name: str, *, output: str | None = None, tokens: str
         node = replace(node, tokens=(tokens,))
     if output is None or node.stage.writes == _ATTRIBUTES:
         return node
-    return replace(node, output=output, dataset=replace(node.dataset, outputs=(*node.dataset.outputs, output)))
+    outputs = (*node.dataset.outputs, output)
+    return _writable(replace(node, output=output, dataset=replace(node.dataset, outputs=outputs)))
 
 
 def corpus_of(recipe: Recipe) -> Dataset:
@@ -332,7 +335,7 @@ def _node(stage: _Wanted, linked: Mapping[str, _Wanted], recipe: Recipe) -> Node
     named = [linked[name].folder if name in linked else name for name in stage.attributes or ()]
     places = [own] if own is not None else _places(recipe, named)
     tokens = [linked[name].folder if name in linked else name for name in stage.tokens or ()]
-    return Node(
+    node = Node(
         name=stage.name,
         stage=stage.stage,
         path=stage.path,
@@ -345,6 +348,23 @@ def _node(stage: _Wanted, linked: Mapping[str, _Wanted], recipe: Recipe) -> Node
         reading=reading_of(recipe),
         seed=recipe.seed,
     )
+    return _writable(node)
+
+
+def _writable(node: Node) -> Node:
+    """The node, whose outputs can be written where they belong and nowhere among those of others."""
+    beside = node.dataset.documents if node.stage.writes == _ATTRIBUTES and node.output is None else ()
+    for folder in (node.output, node.reading.quarantine, *beside):
+        if folder is not None:
+            streams.check_writable(folder)
+    homes = () if node.stage.writes == _ATTRIBUTES else node.dataset.attribute_homes()
+    for home in homes:
+        if node.output is not None and streams.is_below(node.output, home):
+            raise ConfigError(
+                f"{printable(node.output)} cannot be an output folder: attributes lie in {printable(home)}"
+                "\n  give another output folder"
+            )
+    return node
 
 
 def _places(recipe: Recipe, named: Sequence[str | None]) -> list[str]:

@@ -49,6 +49,46 @@ def test_quarantine_lies_in_the_output_folder_unless_said_otherwise() -> None:
         reading_of(make_recipe({"on_error": "quarantine"}))
 
 
+@pytest.mark.parametrize("output", ["https://x.invalid/o", "hf://datasets/a/b", "ftp://x.invalid/o"])
+@pytest.mark.parametrize("name", ["tag", "dedupe", "mix", "tokenize", "stat"])
+def test_an_output_that_can_only_be_read_is_refused_without_asking_for_it(name: str, output: str) -> None:
+    sections = {"tag": TAG["tag"], "tokenize": {"tokenizer": "t.json"}}
+    values = {"documents": ["d"], name: sections.get(name, {})}
+    with pytest.raises(ConfigError, match=f"{output}.*: cannot write there; it is for reading only\n  give a local"):
+        node_of(make_recipe(values | {"attributes": output}), name, output=output)
+    with pytest.raises(ConfigError, match="it is for reading only"):
+        graph_of(make_recipe(values | {"output": output}))
+
+
+def test_attributes_beside_documents_that_can_only_be_read_are_refused() -> None:
+    values = {"documents": ["https://x.invalid/documents/a.jsonl"]}
+    with pytest.raises(ConfigError, match="it is for reading only"):
+        graph_of(make_recipe(values | TAG))
+    assert graph_of(make_recipe(values | TAG | {"attributes": "there"}))["tag"].output == "there"
+
+
+def test_a_quarantine_that_can_only_be_read_is_refused() -> None:
+    values = {"on_error": "quarantine", "quarantine": "https://x.invalid/q"}
+    with pytest.raises(ConfigError, match="it is for reading only"):
+        graph_of(make_recipe(values | {"stat": {}}))
+
+
+@pytest.mark.parametrize("output", ["there", "there/", "./there/length/x", "a/../there/x"])
+@pytest.mark.parametrize("name", ["mix", "tokenize", "stat"])
+def test_a_folder_of_attributes_is_no_output_folder(name: str, output: str) -> None:
+    section = {"tokenizer": "t.json"} if name == "tokenize" else {}
+    recipe = make_recipe({"documents": ["d"], "attributes": "there", name: section})
+    with pytest.raises(ConfigError, match="cannot be an output folder: attributes lie in there\n  give another output"):
+        node_of(recipe, name, output=output)
+
+
+def test_a_folder_of_attributes_beside_documents_is_no_output_folder() -> None:
+    recipe = make_recipe({"documents": ["books/documents/*.gz"], "mix": {}})
+    with pytest.raises(ConfigError, match="attributes lie in books/attributes"):
+        node_of(recipe, "mix", output="books/attributes")
+    assert node_of(recipe, "mix", output="books/mixed").folder == "books/mixed"
+
+
 # --- stages with names -----------------------------------------------------------------------------------------------
 
 TAG = {"tag": {"taggers": ["length"]}}

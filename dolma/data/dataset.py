@@ -126,6 +126,14 @@ class Dataset:
         """The folder of the attribute sets of these shards, or of the first of them; "" where there is none."""
         return self.attributes or next((streams.join(shard.root, "attributes") for shard in shards if shard.inner), "")
 
+    def attribute_homes(self) -> list[str]:
+        """Folders of attribute sets, as far as they are known before anything is listed."""
+        found = [self.attributes, *self.further]
+        if self.attributes is None:
+            roots = [_split_documents(streams.join(pattern, "x"))[0] for pattern in self.documents]
+            found += [streams.join(root, "attributes") for root in roots if root and not discovery.is_wild(root)]
+        return [home for home in found if home is not None]
+
     def places(self, name: str, shards: Sequence[Shard]) -> list[Place]:
         """Where the attribute set `name` has, or is to have, the file of each shard, in their order.
 

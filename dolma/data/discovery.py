@@ -73,16 +73,14 @@ def find(pattern: str, *, exclude: Sequence[str] = (), outputs: Sequence[str] = 
         if any(c in pattern for c in "*["):
             raise ConfigError(f"{printable(pattern)}: wildcards work for local paths and buckets; name each file")
         return Found([pattern], {})
-    if os.path.isfile(pattern) or (
-        remote and is_document(pattern) and not _is_wild(pattern)
-    ):  # brackets in a name, too
+    if os.path.isfile(pattern) or (remote and is_document(pattern) and not is_wild(pattern)):  # brackets in a name, too
         if not is_document(pattern):
             raise ConfigError(f"{printable(pattern)} is no document file\n  expected {EXPECTED}")
         if any(_excludes(one, os.path.basename(pattern), pattern, pattern) for one in exclude):
             return Found([], {EXCLUDED: [pattern]})
         _check_name(pattern)
         return Found([pattern], {})
-    folder = not _is_wild(pattern) if remote else os.path.isdir(pattern)
+    folder = not is_wild(pattern) if remote else os.path.isdir(pattern)
     base, parts = (pattern.rstrip("/") or "/", ["**"]) if folder else _split(pattern)
     entries = streams.list_entries(base + "/" if folder else _before_wildcard(pattern)) if remote else None
     keys = None if entries is None else [entry.path for entry in entries]
@@ -131,10 +129,11 @@ def fixed_prefix(pattern: str) -> str:
     >>> fixed_prefix("data/*/documents/*.gz"), fixed_prefix("data/books/documents/a.jsonl")
     ('data', 'data/books/documents')
     """
-    return _split(pattern)[0] if _is_wild(pattern) or is_document(pattern) else pattern.rstrip("/")
+    return _split(pattern)[0] if is_wild(pattern) or is_document(pattern) else pattern.rstrip("/")
 
 
-def _is_wild(pattern: str) -> bool:
+def is_wild(pattern: str) -> bool:
+    """Whether a pattern may match several paths."""
     return any(c in pattern for c in "*?[")
 
 
@@ -167,9 +166,9 @@ class _Selection:
         self.folders: list[str] = []  # that match where files were asked for
         self._matches = re.compile(_regex("/" + "/".join(parts))).match
         self._folder_matches = [re.compile(_regex("/" + part)).match for part in parts]
-        self._explicit = {part for part in parts if not _is_wild(part)}
+        self._explicit = {part for part in parts if not is_wild(part)}
         self._exclude = exclude
-        self._outputs = {_real(path) for path in outputs if not _is_below(_real(base or "."), _real(path))}
+        self._outputs = {streams.real_path(path) for path in outputs if not streams.is_below(base or ".", path)}
         self._keys = None if keys is None else set(keys)
         made_by = stage_of(base or ".")
         if parts == ["**"] and made_by in _WITHOUT_DOCUMENTS:
@@ -233,7 +232,7 @@ class _Selection:
         name, path = names[-1], self.path(names)
         if any(_excludes(pattern, name, path, "/".join(names)) for pattern in self._exclude):
             return EXCLUDED
-        if self._outputs and _real(path) in self._outputs:
+        if self._outputs and streams.real_path(path) in self._outputs:
             return OUTPUT
         if self._inside_mix and len(names) == 1 and name != "documents":
             return OUTPUT
@@ -317,14 +316,6 @@ def _excludes(pattern: str, name: str, path: str, below: str) -> bool:
         return fnmatch.fnmatchcase(name, pattern.rstrip("/"))
     matches = re.compile(_regex(pattern.rstrip("/"))).match
     return matches(path) is not None or matches(below) is not None
-
-
-def _real(path: str) -> str:
-    return path.rstrip("/") if streams.is_url(path) else os.path.realpath(streams.local_path(path))
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return f"{path}/".startswith(f"{folder}/")
 
 
 def _check_name(path: str) -> None:

@@ -155,6 +155,29 @@ def list_entries(prefix: str) -> list[Entry]:
     return remote_of(prefix).entries(prefix)
 
 
+def check_writable(path: str) -> None:
+    """Refuse a path at which nothing can be written, whatever is there.
+
+    Raises:
+        ConfigError: that storage is for reading only.
+    """
+    storage_of(path).check_writable(path)
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a path is that of a folder, or of something in it, by whatever links.
+
+    >>> is_below("a/b/../c", "a"), is_below("ab", "a")
+    (True, False)
+    """
+    return f"{real_path(path)}/".startswith(f"{real_path(folder)}/")
+
+
+def real_path(path: str) -> str:
+    """The path as all others that lead there have it, without a slash at its end."""
+    return path.rstrip("/") if is_url(path) else os.path.realpath(local_path(path)).rstrip("/")
+
+
 def can_list(path: str) -> bool:
     """Whether wildcards and folders work there."""
     return storage_of(path).lists

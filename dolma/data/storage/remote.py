@@ -130,18 +130,6 @@ class Remote(Storage):
             yield local
             self.asked("write", path, partial(self._put, local, path))
 
-    def check_writable(self, path: str) -> None:
-        """Refuse an output where none can be written.
-
-        Raises:
-            ConfigError: files here can only be read.
-        """
-        if not self.writes:
-            raise ConfigError(
-                f"{printable(path)}: cannot write there; it is for reading only\n"
-                "  give a local folder, s3://, gs:// or azure://"
-            )
-
     def asked(self, operation: Operation, path: str, ask: Callable[[], T]) -> T:
         """What a request gives, made again as long as it fails for a passing reason.
 

@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple
 
+from dolma.errors import ConfigError
+from dolma.printable import printable
+
 
 class Entry(NamedTuple):
     """A file that is there: its path, bytes, and what changes with these (ETag, generation, time; "" if unknown)."""
@@ -52,3 +55,15 @@ class Storage(ABC):
     @abstractmethod
     def atomic_path(self, path: str) -> AbstractContextManager[str]:
         """A temporary local path; what the block wrote there appears at `path` when it ends well, else nothing."""
+
+    def check_writable(self, path: str) -> None:
+        """Refuse an output where none can be written, whatever is there.
+
+        Raises:
+            ConfigError: files here can only be read.
+        """
+        if not self.writes:
+            raise ConfigError(
+                f"{printable(path)}: cannot write there; it is for reading only\n"
+                "  give a local folder, s3://, gs:// or azure://"
+            )

@@ -21,7 +21,7 @@ DATA = b'{"id":"a","text":"some text"}\n' * 1000
 
 
 class Faulty(BaseHTTPRequestHandler):
-    """A file by ranges, after `failures` answers of `status`; a status of 0 hangs up in the middle of the answer."""
+    """A file by ranges, after `failures` answers of `status`; a status of 0 hangs up amid the answer."""
 
     protocol_version = "HTTP/1.1"
     failures, status, body = 0, 503, b""
@@ -39,32 +39,29 @@ class Faulty(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         kind = type(self)
         kind.asked.append(self.command)
-        if kind.failures:
+        hangs_up = False
+        if kind.failures and (kind.status or self.headers["Range"] != "bytes=0-0"):
             kind.failures -= 1
-            if kind.status == 0:
-                self.close_connection = True
-                if self.command == "HEAD":
-                    return
-                self.send_response(206)
-                self.send_header("Content-Length", "100")
-                self.end_headers()
-                self.wfile.write(b"half")
+            if kind.status:
+                self._answer(kind.status, kind.body)
                 return
-            self._answer(kind.status, kind.body)
-            return
+            hangs_up = True
         start, end = 0, len(DATA)
         if given := self.headers.get("Range"):
             first, _, last = given.removeprefix("bytes=").partition("-")
-            start, end = int(first), int(last) + 1
-        self._answer(206 if given else 200, DATA[start:end])
+            start, end = int(first), min(int(last) + 1, len(DATA))
+        self._answer(206 if given else 200, DATA[start:end], part=f"bytes {start}-{end - 1}/{len(DATA)}", cut=hangs_up)
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, *, part: str = "", cut: bool = False) -> None:
         self.send_response(status)
+        if status == 206:
+            self.send_header("Content-Range", part)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("ETag", '"one"')
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) // 2] if cut else body)
+        self.close_connection = self.close_connection or cut
 
     def log_message(self, *_: Any) -> None:
         pass
