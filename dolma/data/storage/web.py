@@ -205,7 +205,7 @@ class _Paced(io.RawIOBase):
 class _Answer(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self._paced = _Paced(cast(io.BufferedReader, self.fp).detach(), sock)
+        self._paced = _Paced(self.fp.detach(), sock)
         self.fp = io.BufferedReader(self._paced)
 
     def begin(self) -> None:
