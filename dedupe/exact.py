@@ -277,7 +277,7 @@ def _grouped(stage: StageRun, keys: Sequence[RunFile], *, memory: int) -> list[R
     names = [f"{i:06d}-{part.fingerprint}" for i, part in enumerate(parts)]
     tasks = [Task(key=name, size=part.n_bytes, spec=(name, part)) for name, part in zip(names, parts, strict=True)]
     grouping = GroupKeys(work=stage.work_folder, memory=memory)
-    return [_file(result, "marks") for result in stage.run("group", tasks, grouping)]
+    return [_file(result, "marks") for result in stage.run("group", tasks, grouping, uses_up=(KEYS.name,))]
 
 
 # --- phase 3: write --------------------------------------------------------------------------------------------------

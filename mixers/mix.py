@@ -2,6 +2,7 @@
 
 mix      a piece of a document shard -> its kept documents and their rows; the only phase when nothing is sampled
 decide   with `sources`: a piece -> line, bytes and sampling key of each kept document, in the work folder
+cut      with `sources`: all decisions -> which of them the sample takes
 write    with `sources`, once all pieces are decided: the documents that the sample takes
 join     parts of long shards -> one file each
 
@@ -27,7 +28,7 @@ from dolma.data import streams
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece
 from dolma.data.documents import Reading
-from dolma.data.exchange import MEMORY, RunFile
+from dolma.data.exchange import MEMORY, RunFile, whole_runs
 from dolma.data.manifest import FileSet
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import check_contiguous
@@ -38,6 +39,7 @@ from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, check_sources,
 from dolma.mixers.subject import Subject, check_names, identified_subject, inputs_of, settings_of, subject_of
 from dolma.mixers.waterfall import warnings_of
 from dolma.mixers.write import (
+    DECISIONS,
     DecidePiece,
     Decisions,
     JoinParts,
@@ -156,10 +158,13 @@ def preview(
             layout = Layout(output=folder, work=stage.work_folder, format=config.format)
             decided = _decided(subject, stage, layout, subject.specs(), seed)
             made = decided.as_made()
-            sampled = Ledger()
-            for found in _candidates(stage, decided.decisions):
-                count_sampled(sampled, found, times_of(found, decided.cuts), decided.sources)
-            made.written = [TaskResult(ledger=sampled)]
+            counting = CountSampled(
+                cuts=tuple(decided.cuts),
+                sources=tuple(decided.sources),
+                work=stage.work_folder,
+                memory=_memory(stage),
+            )
+            made.written = stage.run("count", [_all_decisions(decided.decisions)], counting)
             notes, ledger = _notes(subject, made), merged_of([*made.judged, *made.written])
     return StageReport(
         stage="mix",
@@ -223,11 +228,40 @@ def _decisions(spec: PieceSpec, result: TaskResult, sources: Sequence[str]) -> D
     return Decisions(shard=spec.piece.shard.name, file=file, codes=codes)
 
 
-def _candidates(stage: StageRun, decisions: Sequence[Decisions]) -> Iterator[Candidates]:
+def _candidates(decisions: Sequence[Decisions], work: str, *, memory: int) -> Iterator[Candidates]:
     """The kept documents of all pieces, some at a time."""
     for of_piece in decisions:
-        for records in of_piece.read(stage.work_folder, memory=_memory(stage)):
+        for records in of_piece.read(work, memory=memory):
             yield of_piece.candidates(records)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindCuts:
+    """Finds which documents fill the quotas. Called with all decisions; the ledger says what would be written."""
+
+    wanted: tuple[Quota, ...]
+    work: str
+    memory: int
+
+    def __call__(self, decisions: Sequence[Decisions]) -> TaskResult:
+        cuts = find_cuts(self.wanted, lambda: _candidates(decisions, self.work, memory=self.memory))
+        return TaskResult(payload={"cuts": msgspec.to_builtins(cuts)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountSampled:
+    """Counts what `WritePiece` would write, in the ledger. Called with all decisions."""
+
+    cuts: tuple[Cut, ...]
+    sources: tuple[str, ...]
+    work: str
+    memory: int
+
+    def __call__(self, decisions: Sequence[Decisions]) -> TaskResult:
+        ledger = Ledger()
+        for found in _candidates(decisions, self.work, memory=self.memory):
+            count_sampled(ledger, found, times_of(found, self.cuts), self.sources)
+        return TaskResult(ledger=ledger)
 
 
 def _memory(stage: StageRun) -> int:
@@ -246,8 +280,15 @@ def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
     wanted = list(quotas(subject.config, supplies, seen=seen).values())
     sources = [quota.source for quota in wanted]
     decisions = [_decisions(spec, result, sources) for spec, result in zip(specs, judged, strict=True)]
-    cuts = find_cuts(wanted, lambda: _candidates(stage, decisions))
+    finding = FindCuts(wanted=tuple(wanted), work=stage.work_folder, memory=_memory(stage))
+    found = stage.plan("cut", _all_decisions(decisions), finding)
+    cuts = msgspec.convert(found.payload["cuts"], list[Cut])
     return _Decided(judged=judged, decisions=decisions, wanted=wanted, cuts=cuts)
+
+
+def _all_decisions(decisions: Sequence[Decisions]) -> Task:
+    files = whole_runs([of_piece.file for of_piece in decisions])
+    return Task(key=files.fingerprint, size=files.n_bytes, spec=tuple(decisions))
 
 
 def _sums(judged: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
@@ -279,7 +320,7 @@ def _sampled(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
         for spec, decisions in zip(specs, decided.decisions, strict=True)
     ]
     made = decided.as_made()
-    made.written = stage.run("write", tasks, work)
+    made.written = stage.run("write", tasks, work, uses_up=(DECISIONS.name,))
     return made
 
 

@@ -2,7 +2,7 @@
 
     <set>/.journal/run.json               in every set: format version and the fingerprints of all sets of the run
     <first set>/.journal/<phase>/<key>.json   xxh3-128 of the task's key; the key and its `TaskResult`
-    <first set>/.journal/<phase>/released.json   which of the phase's intermediate files are used up
+    <first set>/.journal/<phase>/released.json   which of the phase's intermediate files are used up, and by whom
 
 Records name outputs by the number of their set, so that a run may be resumed from another working directory.
 """
@@ -45,14 +45,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True):
-    """`released.json`: files below `below` in the work folder are freed; the phases `read_by` are done with them."""
+    """One entry of `released.json`: the files below `below` in the work folder are used up.
+
+    They stay so while these records of these phases, which have read them, have all their outputs.
+    """
 
     below: str
-    read_by: list[str]
-
-    def covers(self, out: OutputFile, work: str) -> bool:
-        """Whether this output of the phase is not needed any more."""
-        return out.set == work and out.path.startswith(self.below)
+    read_by: dict[str, list[str]]
 
 
 def header_of(sets: Sequence[FileSet]) -> Header:
@@ -103,53 +102,70 @@ class Journal:
         streams.write_bytes(self._path(phase, key), encoded)
         return _placed(msgspec.json.decode(encoded, type=Record).result, self._folders)
 
-    def read(self, phase: str, keys: Iterable[str]) -> dict[str, TaskResult]:
-        """The results, by key, of those tasks that are finished and whose outputs are still there, in size."""
+    def read(self, phase: str, keys: Iterable[str]) -> dict[str, TaskResult | None]:
+        """The results, by key, of those tasks that are finished; None where outputs are lost that are not used up."""
         there = {path.rpartition("/")[2] for path in streams.list_files(self._folder(phase))}
-        found = [key for key in keys if _name(key) in there]
-        read = partial(self._read, phase)
-        if streams.is_url(self._home):
-            with ThreadPoolExecutor(REMOTE_READERS) as pool:
-                results = list(pool.map(read, found))
-        else:
-            results = list(map(read, found))
-        return {key: result for key, result in zip(found, results, strict=True) if result is not None}
+        found = [key for key in keys if record_name(key) in there]
+        return dict(zip(found, self._read(phase, list(map(record_name, found))), strict=True))
 
-    def released(self, phase: str) -> Released | None:
-        """Which files of the phase are used up; None where all of them are kept."""
-        path = streams.join(self._folder(phase), RELEASED)
+    def release(self, phase: str, released: Released, outputs: Iterable[OutputFile]) -> None:
+        """Note that these outputs of a phase are used up, then remove them.
+
+        A kill in between leaves some, and a second call none.
+        """
+        before = self._released(phase)
+        if released not in before:
+            others = [one for one in before if one.below != released.below]
+            streams.write_bytes(self._noted(phase), msgspec.json.encode([*others, released]))
+        there = set(streams.list_files(streams.join(self._folders["work"], released.below)))
+        for out in outputs:
+            if (path := streams.join(out.set, out.path)) in there:
+                streams.remove(path)
+
+    def _released(self, phase: str) -> list[Released]:
+        path = self._noted(phase)
         try:
-            return decode_json(streams.read_bytes(path), Released)
+            return decode_json(streams.read_bytes(path), list[Released])
         except FileNotFoundError:
-            return None
+            return []
         except msgspec.DecodeError as error:
             raise DataError(f"not a task's record: {printable(error)}", file=path) from error
 
-    def release(self, phase: str, released: Released, results: Iterable[TaskResult]) -> None:
-        """Note that files are used up, then remove them: a kill in between leaves some, and a second call none."""
-        if self.released(phase) is None:
-            streams.write_bytes(streams.join(self._folder(phase), RELEASED), msgspec.json.encode(released))
-        for result in results:
-            for out in result.outputs:
-                if released.covers(out, self._folders["work"]):
-                    streams.remove(streams.join(out.set, out.path))
+    def _read(self, phase: str, names: Sequence[str]) -> list[TaskResult | None]:
+        """What these records say, as `read` does; None, too, where there is no record."""
+        read = partial(self._record, self._folder(phase))
+        if streams.is_url(self._home):
+            with ThreadPoolExecutor(REMOTE_READERS) as pool:
+                found = list(pool.map(read, names))
+        else:
+            found = list(map(read, names))
+        if any(lost for _, lost in found):  # asked only now: what is used up is noted before it is removed
+            used_up = tuple(f"{one.below}/" for one in self._released(phase) if self._is_held(one))
+            work = self._folders["work"]
+            found = [
+                (result, [out for out in lost if not (out.set == work and out.path.startswith(used_up))])
+                for result, lost in found
+            ]
+        return [None if lost else result for result, lost in found]
 
-    def keep(self, phase: str) -> None:
-        """Take back that files of the phase are used up."""
-        streams.remove(streams.join(self._folder(phase), RELEASED))
+    def _is_held(self, released: Released) -> bool:
+        """Whether all that was made of used-up files is there, or is used up itself."""
+        return all(None not in self._read(phase, names) for phase, names in released.read_by.items())
 
-    def _read(self, phase: str, key: str) -> TaskResult | None:
-        path = self._path(phase, key)
+    def _record(self, folder: str, name: str) -> tuple[TaskResult | None, list[OutputFile]]:
+        """What a record says, and the outputs that are not there."""
+        path = streams.join(folder, name)
         try:
             record = decode_json(streams.read_bytes(path), Record)
         except FileNotFoundError:
-            return None
+            return None, []
         except msgspec.DecodeError as error:
             raise DataError(f"not a task's record: {printable(error)}", file=path) from error
         result = _placed(record.result, self._folders)
-        gone = [out for out in result.outputs if not _is_there(out)]
-        released = self.released(phase) if gone else None  # looked at after them: it is written before they go
-        return result if all(released and released.covers(out, self._folders["work"]) for out in gone) else None
+        return result, [out for out in result.outputs if not _is_there(out)]
+
+    def _noted(self, phase: str) -> str:
+        return streams.join(self._folder(phase), RELEASED)
 
     def _folder(self, phase: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", phase):
@@ -157,10 +173,11 @@ class Journal:
         return streams.join(self._home, phase)
 
     def _path(self, phase: str, key: str) -> str:
-        return streams.join(self._folder(phase), _name(key))
+        return streams.join(self._folder(phase), record_name(key))
 
 
-def _name(key: str) -> str:
+def record_name(key: str) -> str:
+    """The name of a task's record."""
     return f"{xxhash.xxh3_128_hexdigest(key.encode())}.json"
 
 

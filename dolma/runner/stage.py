@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -25,7 +24,7 @@ from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.heartbeat import Pulse
 from dolma.runner.inputs import Inputs
-from dolma.runner.journal import Header, Journal, Released, header_of, read_header, write_header
+from dolma.runner.journal import Header, Journal, Released, header_of, read_header, record_name, write_header
 from dolma.runner.ledger import Ledger, merged
 from dolma.runner.local import refuse_while_starting_up
 from dolma.runner.lock import RunLock
@@ -88,7 +87,8 @@ class StageRun:
 
     Several shards (`options.shard`) make the same calls in the same order. Each does its tasks of a phase and waits
     until the records of all are there. So each of them does what stands between two phases, from the same results, and
-    has to come to the same. It writes nothing into the file sets: a file that is made of all results is a task, too.
+    has to come to the same. There it reads no file of the work folder, which may be freed already, and writes nothing:
+    what is made of the files of all tasks, a plan or an output, is a task, too.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class StageRun:
         self._patience = _Patience(reporter, wait=options.wait)
         self._pulse = Pulse(sets[0].folder, stage=self.name, shard=(options.shard or (1, 1))[0], of=self._share.of)
         self._executor = executor
-        self._ran: dict[str, _Phase] = {}
+        self._ran: dict[str, list[tuple[str, list[OutputFile]]]] = {}  # by phase, each task's key and outputs
         self._finished = False
         self._inputs: Inputs | None = None
         self.complete = self._settle_complete() or self._begin()
@@ -267,68 +267,101 @@ class StageRun:
 
     # --- running --------------------------------------------------------------------------------------------------
 
-    def run(self, phase: str, tasks: Sequence[Task], work: Work, *, scratch: float = 0.0) -> list[TaskResult]:
+    def run(
+        self, phase: str, tasks: Sequence[Task], work: Work, *, scratch: float = 0.0, uses_up: Sequence[str] = ()
+    ) -> list[TaskResult]:
         """The results of these tasks, in their order; what an earlier run has finished is not done again.
 
-        `scratch` is the least that the work folder takes for each byte of input, if that is known.
+        `scratch` is the least that the work folder takes for each byte of input, if that is known. `uses_up` names
+        folders below the work folder: what earlier phases have left there is freed at the end of this one, as no later
+        phase reads it. A run that is taken up later has their results all the same, and does them again only if a phase
+        that has read those files has lost outputs of its own.
 
         Raises:
             WriteError: there is no room for what the phase writes.
             Unfinished: this is one shard of several that is not to wait, and others have not finished this phase.
             DolmaError: what the work raised; other exceptions come as `WorkerError`.
         """
+        return self._phase(phase, tasks, work, self._share.mine(len(tasks)), scratch=scratch, uses_up=uses_up)
+
+    def plan(self, phase: str, task: Task, work: Work, *, uses_up: Sequence[str] = ()) -> TaskResult:
+        """The result of a phase of one task, which every shard needs for its next tasks.
+
+        A shard that does not wait does the task itself where no other has finished it, as each plan would cost all of
+        them one more round.
+        """
+        mine = self._share.mine(1) if self.options.wait else [0]
+        return self._phase(phase, [task], work, mine, uses_up=uses_up)[0]
+
+    def _phase(
+        self,
+        phase: str,
+        tasks: Sequence[Task],
+        work: Work,
+        share: Iterable[int],
+        *,
+        scratch: float = 0.0,
+        uses_up: Sequence[str] = (),
+    ) -> list[TaskResult]:
         if self.complete or self._finished:
             raise ValueError(f"{self.name}: the stage is complete; there is nothing to run")
         _check_keys(tasks)
         results: dict[int, TaskResult] = {}
-        self._collect(phase, tasks, results)
-        mine = self._share.mine(len(tasks))
-        todo = [i for i in mine if i not in results]
+        lost = self._collect(phase, tasks, results)
+        if lost:
+            self._leave_if_others_are_done()  # who ends the stage removes its intermediate files
+        mine = {*share, *lost}
+        todo = sorted(mine - results.keys())
         self._pulse.phase(phase, tasks=len(mine), done=len(mine) - len(todo))
         if todo:
             try:
-                self._restore(phase)
                 self._run_here(phase, tasks, todo, work, results, scratch=scratch)
             except DolmaError as error:
-                # A shard that has taken over from this one may have done its tasks, and have freed what they read.
-                if self._share.of == 1 or set(mine) & set(self._collect(phase, tasks, results)):
+                # A faster shard, or one that has taken over, may have done these tasks, and have freed what they read.
+                self._collect(phase, tasks, results)
+                if self._share.of == 1 or mine - results.keys():
                     raise
                 self.reporter.note(f"{self.name}: others have done {phase} meanwhile; here it ended with: {error}")
-        while missing := self._collect(phase, tasks, results):
+        while missing := [i for i in range(len(tasks)) if i not in results]:
             self._wait(phase, self._share.named(missing))
-        done = [results[i] for i in range(len(tasks))]
-        self._ran[phase] = _Phase(tasks=tasks, work=work, results=done)
-        return done
+            self._collect(phase, tasks, results)
+        self._ran[phase] = [(task.key, results[i].outputs) for i, task in enumerate(tasks)]
+        for below in uses_up:
+            self._release(below, reader=phase)
+        return [results[i] for i in range(len(tasks))]
 
-    def release(self, phase: str, *, below: str = "") -> None:
-        """Free what a phase has left in the work folder, or the part of it `below` a folder there: it is used up.
+    def _release(self, below: str, *, reader: str) -> None:
+        """Free what phases before `reader` have left in a folder of the work folder."""
+        if not self._share.finishes:
+            return
+        phases = list(self._ran)
+        before = phases[: phases.index(reader)]
+        for i, phase in enumerate(before):
+            outputs = [
+                out
+                for _, outputs in self._ran[phase]
+                for out in outputs
+                if out.set == self.work_folder and out.path.startswith(f"{below}/")
+            ]
+            if outputs:
+                read_by = {
+                    name: [record_name(key) for key, _ in self._ran[name]] for name in [*before[i + 1 :], reader]
+                }
+                self._journal.release(phase, Released(below=below, read_by=read_by), outputs)
 
-        No phase after those that have run by now reads it, and nothing between two phases does. A run that is taken up
-        later has the results of the phase all the same. It does the phase again only if one that has read the files has
-        lost outputs of its own.
+    def _collect(self, phase: str, tasks: Sequence[Task], results: dict[int, TaskResult]) -> set[int]:
+        """Add the results that the journal has and `results` lacks; the numbers of tasks that have lost outputs.
+
+        Such a task is for whoever finds it: the shard that did it may be in a later phase.
         """
-        if self._share.finishes:
-            names = list(self._ran)
-            released = Released(below=below, read_by=names[names.index(phase) + 1 :])
-            self._journal.release(phase, released, self._ran[phase].results)
-
-    def _restore(self, reader: str) -> None:
-        """Make the released files again that this phase reads; it has tasks to do, which is so if outputs were lost."""
-        for phase, ran in self._ran.items():
-            released = self._journal.released(phase)
-            if released is not None and reader in released.read_by:
-                self._journal.keep(phase)
-                results: dict[int, TaskResult] = {}
-                if missing := self._collect(phase, ran.tasks, results):
-                    self._restore(phase)
-                    self._run_here(phase, ran.tasks, missing, ran.work, results)
-
-    def _collect(self, phase: str, tasks: Sequence[Task], results: dict[int, TaskResult]) -> list[int]:
-        """Add the results that the journal has and `results` lacks; the numbers of the tasks that still have none."""
-        missing = [i for i in range(len(tasks)) if i not in results]
-        found = self._journal.read(phase, [tasks[i].key for i in missing]) if missing else {}
-        results.update((i, found[tasks[i].key]) for i in missing if tasks[i].key in found)
-        return [i for i in missing if i not in results]
+        numbers = {tasks[i].key: i for i in range(len(tasks)) if i not in results}
+        lost = set()
+        for key, result in (self._journal.read(phase, numbers) if numbers else {}).items():
+            if result is None:
+                lost.add(numbers[key])
+            else:
+                results[numbers[key]] = result
+        return lost
 
     def _wait(self, where: str, whom: str) -> None:
         """Let some time pass for other shards.
@@ -337,6 +370,11 @@ class StageRun:
             _Complete: they have completed the file sets.
             Unfinished: this shard is not to wait.
         """
+        self._leave_if_others_are_done()
+        self._pulse.wait(whom)
+        self._patience.wait(f"{self.name}: {where}", whom)
+
+    def _leave_if_others_are_done(self) -> None:
         begun = read_header(self.sets[0].folder) == self._header  # looked at first: it goes after the manifests come
         if self._is_complete():
             raise _Complete
@@ -345,8 +383,6 @@ class StageRun:
                 f"{printable(self.sets[0].folder)}: the journal of this run is gone, and its outputs are not complete"
                 "\n  run the same command again, and leave the folder alone meanwhile"
             )
-        self._pulse.wait(whom)
-        self._patience.wait(f"{self.name}: {where}", whom)
 
     def _is_complete(self) -> bool:
         there = streams.exists(self._manifest_paths()[-1])
@@ -530,15 +566,6 @@ def left_to_make(groups: Sequence[Sequence[FileSet]]) -> list[int]:
 def merged_of(results: Iterable[TaskResult]) -> Ledger:
     """The sum of the results' ledgers."""
     return merged([result.ledger for result in results])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Phase:
-    """A phase that is done."""
-
-    tasks: Sequence[Task]
-    work: Work
-    results: list[TaskResult]
 
 
 class _Patience:

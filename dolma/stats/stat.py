@@ -34,13 +34,15 @@ from dolma.runner.progress import Reporter
 from dolma.runner.report import StageReport
 from dolma.runner.stage import StageRun, open_stage
 from dolma.runner.task import Task, TaskResult
-from dolma.stats.counts import CountPiece, SourceCounts
+from dolma.stats.counts import SOURCES, CountPiece, SourceCounts
 from dolma.stats.describe import Column, ShardRows, describe
 from dolma.stats.statistics import Counts, OutputSummary, Statistics, TokenCounts
 from dolma.stats.tokens import CountTokens, by_source, from_ledger, row_files
 
 VERSION = 1
 NAME = "stat.json"
+CONVERTED = "converted"
+"""The folder, below the work folder, of Dolma 1.x attribute files as parquet."""
 
 
 def stat(
@@ -305,7 +307,9 @@ def _describe(
     ]
     work = DescribeColumn(sources=sources, bins=subject.config.bins, quantiles=tuple(subject.config.quantiles))
     described: dict[str, dict[str, OutputSummary]] = {name: {} for name in subject.files}
-    for output, result in zip(outputs, stage.run("describe", tasks, work) if tasks else [], strict=True):
+    for output, result in zip(
+        outputs, stage.run("describe", tasks, work, uses_up=(SOURCES.name, CONVERTED)) if tasks else [], strict=True
+    ):
         described[output.set][output.name] = msgspec.convert(result.payload["summary"], OutputSummary)
     return described
 
@@ -334,7 +338,7 @@ def _converted(
 ) -> dict[str, tuple[str, dict[str, Output]]]:
     if not files:
         return {}
-    below = {shard: streams.join("converted", name, shard + ".parquet") for shard in files}
+    below = {shard: streams.join(CONVERTED, name, shard + ".parquet") for shard in files}
     tasks = [
         Task(key=shard, size=contents[path].size, spec=(path, contents[path], below[shard]), file=path)
         for shard, path in files.items()

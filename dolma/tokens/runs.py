@@ -1,17 +1,18 @@
 """What the encode phase leaves for the write phase, and where shards begin and end.
 
 encode   piece -> `places`: place and tokens of each document; `documents`: its ids, and the row that goes with them
-plan     all places, in order -> the range of places of each shard, in the parent: exact before anything is written
+cut      all places, in order -> the range of places of each shard: exact before anything is written
 write    range of places -> one token shard, its documents merged from all runs
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -19,6 +20,7 @@ import pyarrow as pa
 from dolma.data.exchange import END_OF_KEYS, Partition, RunFile, RunWriter, Table, in_groups, read_sorted
 from dolma.data.manifest import OutputFile
 from dolma.data.tokens import Dtype, little_endian
+from dolma.runner.task import TaskResult
 from dolma.tokens.order import Counts, Places, cut
 
 PLACES = Table(name="places", schema=pa.schema([("place", pa.uint64()), ("tokens", pa.int64())]), key=("place",))
@@ -110,6 +112,24 @@ class _Units:
     places: Places
     documents: Counts
     tokens: Counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutParts:
+    """Finds where shards begin and end. Called with all places; the payload is for `parts_of`."""
+
+    work: str
+    limit: int
+    memory: int
+
+    def __call__(self, places: Partition) -> TaskResult:
+        parts = plan_parts(self.work, places, limit=self.limit, memory=self.memory)
+        return TaskResult(payload={"parts": msgspec.to_builtins(parts)})
+
+
+def parts_of(payload: Mapping[str, Any]) -> list[Part]:
+    """The parts that `CutParts` has found."""
+    return msgspec.convert(payload["parts"], list[Part])
 
 
 def plan_parts(work: str, places: Partition, *, limit: int, memory: int) -> list[Part]:

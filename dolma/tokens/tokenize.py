@@ -1,7 +1,7 @@
 """`dolma tokenize`: documents in, raw token shards with document rows out.
 
 encode   a piece of a document file -> encoded documents, sorted by place, in the work folder
-plan     all places -> where each shard begins and ends, in the parent: exact before anything is written
+cut      all places -> where each shard begins and ends: exact before anything is written
 write    a range of places -> one token shard, merged from the runs of all pieces
 """
 
@@ -49,7 +49,7 @@ from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.tokens.encoder import Encoder, encoder_of, slow_note
 from dolma.tokens.order import Counts, Places, corpus_places, shuffled_places
-from dolma.tokens.runs import PLACES, EncodedPiece, Part, bounds_of, documents_of, plan_parts, read_part
+from dolma.tokens.runs import PLACES, CutParts, EncodedPiece, Part, bounds_of, documents_of, parts_of, read_part
 from dolma.tokens.tokenizer import TokenizerFacts, read_facts
 
 SCRATCH = 0.1
@@ -361,7 +361,9 @@ def _write(
             "  look at what went in with `dolma stat`; `--text-field` names the field that holds the text"
         )
     (places,) = partitioned(stage, PLACES, files["places"], [0, END_OF_KEYS], memory=memory)
-    parts = plan_parts(work, places, limit=config.max_tokens_per_shard, memory=memory)
+    cut = CutParts(work=work, limit=config.max_tokens_per_shard, memory=memory)
+    task = Task(key=places.fingerprint, size=places.n_bytes, spec=places)
+    parts = parts_of(stage.plan("cut", task, cut, uses_up=(PLACES.name,)).payload)
     tokens, n_docs = sum(part.tokens for part in parts), sum(part.documents for part in parts)
     said = f"{counted(tokens, 'token')} of {counted(n_docs, 'document')}"
     stage.reporter.note(f"tokenize: {said} go into {counted(len(parts), 'shard')}")

@@ -56,9 +56,9 @@ def test_records_come_out_in_order_from_a_few_runs(
     ran: list[str] = []
     run = StageRun.run
 
-    def noting(self: StageRun, phase: str, tasks: Sequence[Task], work: Work) -> list[TaskResult]:
+    def noting(self: StageRun, phase: str, tasks: Sequence[Task], work: Work, **given: Any) -> list[TaskResult]:
         ran.append(phase)
-        return run(self, phase, tasks, work)
+        return run(self, phase, tasks, work, **given)
 
     monkeypatch.setattr(StageRun, "run", noting)
     with opened(tmp_path) as stage:
