@@ -22,13 +22,14 @@ from dolma.runner.task import Task, TaskResult
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """Writes `<folder>/<name>.txt` for a spec `name`, in two steps, slowly when asked."""
+    """Writes `<folder>/<below><name>.txt` for a spec `name`, in two steps, slowly when asked."""
 
     folder: str
+    below: str = ""
     seconds: float = 0.0
 
     def __call__(self, name: str) -> TaskResult:
-        path = f"{name}.txt"
+        path = f"{self.below}{name}.txt"
         with streams.open_output(streams.join(self.folder, path)) as out:
             out.write(f"{name}\n".encode())
             time.sleep(self.seconds)

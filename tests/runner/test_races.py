@@ -19,10 +19,8 @@ import run_works as works
 from dolma.data import manifest as manifests
 from dolma.data import streams
 from dolma.errors import DataError, Unfinished
-from dolma.runner import journal as journals
 from dolma.runner import standing
 from dolma.runner.heartbeat import statuses
-from dolma.runner.journal import Journal, Released
 from dolma.runner.lock import RunLock
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter
@@ -126,19 +124,6 @@ def test_a_heartbeat_that_goes_while_it_is_looked_for_is_left_out(folder: str, m
     assert [beat.shard for beat in status.shards] == [1]
 
 
-def test_records_stand_whose_files_are_freed_while_they_are_read(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = works.names(3)
-    with open_stage([works.file_set(folder)], options=ONE) as stage:
-        stage.run("parts", works.tasks_of(names), works.Write(folder=stage.work_folder))
-        journal = Journal([works.file_set(folder)], work=stage.work_folder)
-        found = journal.read("parts", names)
-        assert list(found) == names
-        free = Released(below="", read_by=["join"])
-        once(monkeypatch, journals, "_is_there", lambda: journal.release("parts", free, found.values()))
-        assert journal.read("parts", names) == found
-        assert not Path(stage.work_folder, f"{names[0]}.txt").exists()
-
-
 # --- shards that leave ------------------------------------------------------------------------------------------------
 
 
@@ -197,15 +182,14 @@ def test_a_shard_goes_on_whose_tasks_were_taken_over_and_their_inputs_freed(fold
 
     def stage_of(options: RunOptions, copy: Callable[[str], TaskResult], reporter: NullReporter | None = None) -> None:
         with open_stage([works.file_set(folder)], options=options, reporter=reporter) as stage:
-            work = works.Write(folder=stage.work_folder)
+            work = works.Write(folder=stage.work_folder, below="parts/")
             stage.run("parts", works.tasks_of(names), work)
-            copied = stage.run("copy", works.tasks_of(names), copy)
-            stage.release("parts")
+            copied = stage.run("copy", works.tasks_of(names), copy, uses_up=("parts",))
             stage.run("more", works.tasks_of([f"{name}-more" for name in names]), works.Write(folder=folder))
             stage.finish(copied)
 
     def copy(name: str) -> TaskResult:
-        if not Path(folder, WORK, f"{name}.txt").exists():
+        if not Path(folder, WORK, "parts", f"{name}.txt").exists():
             raise DataError("no such file", file=name)
         return TaskResult(payload={"name": name})
 

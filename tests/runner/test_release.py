@@ -50,10 +50,7 @@ class Stages:
 
     def _write(self, name: str) -> TaskResult:
         self.done.append(name)
-        made = works.Write(folder=f"{self.work}/parts")(name)
-        (out,) = made.outputs
-        made.outputs = [works.OutputFile(set=self.work, path=f"parts/{out.path}", bytes=out.bytes, checksum="")]
-        return made
+        return works.Write(folder=self.work, below="parts/")(name)
 
     def _join(self, names: list[str]) -> TaskResult:
         self.done.append("join")
