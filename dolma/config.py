@@ -56,8 +56,8 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def __post_init__(self) -> None:
         if self.experiment is not None and self.attributes_format != "dolma1":
             raise ValueError(
-                "`experiment` is a part of Dolma 1.x keys: it needs `attributes_format: dolma1`; "
-                "where attributes go is `attributes`"
+                "`experiment` is a part of Dolma 1.x keys: it needs `attributes_format: dolma1`"
+                "\n  where attributes go is `attributes`"
             )
         if self.experiment is not None:
             _check("experiment", self.experiment, check_key)
@@ -299,7 +299,9 @@ class NamedStage(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True
     def __post_init__(self) -> None:
         if len(self.given) != 1:
             names = ", ".join(Sections.__struct_fields__)
-            raise ValueError(f"a stage has one of {names}; this has {' and '.join(self.given) or 'none'}")
+            raise ValueError(
+                f"a stage has one of {names}; this has {' and '.join(self.given) or 'none'}\n  give one of them"
+            )
         self.check_dedupes()
 
 
@@ -340,7 +342,10 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for key in ("documents", "exclude", "output", "attributes", "quarantine"):
             given = getattr(self, key)
             if given == "" or (isinstance(given, list) and "" in given):
-                raise ValueError(f"`{key}` has an empty path; a variable of the shell may have no value")
+                raise ValueError(
+                    f"`{key}` has an empty path; a variable of the shell may have no value"
+                    "\n  give a path, or leave the key out"
+                )
         for key, least in (("max_errors", 0), ("max_line_bytes", 1)):
             if getattr(self, key) < least:
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected at least {least}")
@@ -359,7 +364,11 @@ def read_recipe(path: str, overrides: Mapping[str, Any] | None = None) -> Recipe
     """
     values, places = read_file(path)
     if values is not None and not isinstance(values, dict):
-        raise ConfigError(f"a recipe is a mapping of keys, this is a {type(values).__name__}", file=path)
+        raise ConfigError(
+            f"a recipe is a mapping of keys, this is a {type(values).__name__}"
+            "\n  write `key: value` lines, as in configs/quickstart.yaml",
+            file=path,
+        )
     return make_recipe(values or {}, overrides, file=path, places=places)
 
 
@@ -408,7 +417,10 @@ def _set(values: dict[str, Any], keys: Sequence[str], value: Any, file: str) -> 
         if not isinstance(node, dict):
             path = "$." + ".".join(keys[: i + 1])
             raise ConfigError(
-                f"is a {type(node).__name__}, so `{leaf}` cannot be set in it by a flag", path=path, file=file
+                f"is a {type(node).__name__}, so `{leaf}` cannot be set in it by a flag"
+                "\n  give the whole of it in the recipe",
+                path=path,
+                file=file,
             )
     node[leaf] = value
 

@@ -307,7 +307,9 @@ def _circle(left: Mapping[str, _Wanted], linked: Mapping[str, _Wanted]) -> Confi
         trail.append(next(name for name in _reads(left[trail[-1]], linked) if name in left))
     circle = trail[trail.index(trail[-1]) :]
     said = ", ".join(f"`{name}` reads `{other}`" for name, other in pairwise(circle))
-    return ConfigError(f"stages read each other in a circle: {said}", path="$.stages")
+    return ConfigError(
+        f"stages read each other in a circle: {said}\n  let one of them read the documents", path="$.stages"
+    )
 
 
 def _check_folders(recipe: Recipe) -> None:
@@ -321,7 +323,7 @@ def _check_folders(recipe: Recipe) -> None:
         try:
             check_name(name)
         except ValueError as error:
-            raise ConfigError(f"the name of a stage {error}", path=path) from None
+            raise ConfigError(f"the name of a stage {error}\n  use letters, digits, `-` and `_`", path=path) from None
         if (other := taken.get(name.lower())) is not None:
             raise ConfigError(f"would write to the folder of {other}\n  give it another name", path=path)
         taken[name.lower()] = f"stage {name!r}"

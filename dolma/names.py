@@ -70,7 +70,9 @@ def check_key(name: str) -> None:
         ValueError: it begins with a digit, which 1.x refuses.
     """
     if name[:1].isdigit():
-        raise ValueError(f"{name[:80]!r} begins with a digit, which the Dolma 1.x form does not allow")
+        raise ValueError(
+            f"{name[:80]!r} begins with a digit, which the Dolma 1.x form does not allow\n  begin it with a letter"
+        )
 
 
 def leads_below(path: str) -> bool:

@@ -40,12 +40,20 @@ def read_file(path: str) -> tuple[Any, dict[str, Place]]:
         with open(path, "rb") as file:
             raw = file.read(MOST_BYTES + 1)
         if len(raw) > MOST_BYTES:
-            raise ConfigError(f"cannot read the recipe: it has more than {MOST_BYTES:,} bytes", file=path)
+            raise ConfigError(
+                f"cannot read the recipe: it has more than {MOST_BYTES:,} bytes"
+                "\n  give a recipe: a YAML file of some kilobytes",
+                file=path,
+            )
         text = raw.decode()
     except OSError as error:
-        raise ConfigError(f"cannot read the recipe: {error.strerror}", file=path) from error
+        raise ConfigError(
+            f"cannot read the recipe: {error.strerror}\n  look at its path and permissions", file=path
+        ) from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"cannot read the recipe: it is not UTF-8 (byte {error.start})", file=path) from error
+        raise ConfigError(
+            f"cannot read the recipe: it is not UTF-8 (byte {error.start})\n  save it as UTF-8", file=path
+        ) from error
     return parse(text, file=path)
 
 
@@ -160,7 +168,7 @@ _KINDS = {"bool": "true or false", "int": "a number", "float": "a number", "null
 
 def _bool(text: str) -> bool:
     if text.lower() not in _TRUE | _FALSE:
-        raise ValueError(f"`{printable(text)}` is neither true nor false")
+        raise ValueError(f"`{printable(text)}` is neither true nor false\n  write `true` or `false`")
     return text.lower() in _TRUE
 
 
@@ -171,7 +179,7 @@ def _int(text: str) -> int:
     if re.fullmatch(r"[-+]?0\d+", digits):
         raise ValueError(f"`{text}` is read as a number of base 8\n  quote it, or write it without the leading 0")
     if len(digits) > 80 or not -(2**63) <= (number := int(digits, 0)) < 2**64:
-        raise ValueError(f"`{text[:20]}…` has more than 64 bits")
+        raise ValueError(f"`{text[:20]}…` has more than 64 bits\n  write a smaller number, or quote a text")
     return number
 
 

@@ -42,7 +42,9 @@ def missing_of_extra(extra: str) -> list[str]:
         and (match := _REQUIREMENT.match(requirement))
     ]
     if not wanted:
-        raise ConfigError(f"there is no extra {extra!r}")
+        raise ConfigError(
+            f"there is no extra {extra!r}\n  name one that stands in pyproject.toml under `optional-dependencies`"
+        )
     return [package for package in wanted if not _installed(package)]
 
 

@@ -110,7 +110,9 @@ class Catalogue:
             return found[0]
         given = ".".join(parts[:2])
         if found:
-            raise ConfigError(f"{given!r} could be {' or '.join('.'.join(column) for column in found)}")
+            raise ConfigError(
+                f"{given!r} could be {' or '.join('.'.join(column) for column in found)}\n  write the one that you mean"
+            )
         raise self._unknown(given)
 
     def files(self, name: str, outputs: Sequence[str]) -> dict[str, str]:

@@ -48,8 +48,9 @@ _SYNTAX: dict[str, frozenset[str]] = {
     "TYPE": frozenset({"TYPE"}),
 }
 _REFUSED = {
-    "SUBQUERY": "has a subquery; a rule sees one document at a time",
-    "WINDOW": "has a window function, which looks at other documents; a rule sees one document at a time",
+    "SUBQUERY": "has a subquery; a rule sees one document at a time\n  write conditions over attributes",
+    "WINDOW": "has a window function, which looks at other documents; a rule sees one document at a time\n"
+    "  write conditions over attributes",
     "STAR": "has a `*`; name one output",
     "PARAMETER": "has a parameter; write the value",
     "POSITIONAL_REFERENCE": "has a positional reference; name the output",
@@ -74,20 +75,25 @@ def parse(text: str) -> Expression:
             known to follow from the document.
     """
     if not text.strip():
-        raise ExpressionError("no SQL expression: it is empty")
+        raise ExpressionError("no SQL expression: it is empty\n  write a condition: `length.words > 50`")
     odd = next((character for character in text if ord(character) < 32 and not character.isspace()), None)
     if odd is not None:
-        raise ExpressionError(f"no SQL expression: it has the character {odd!r}")
+        raise ExpressionError(f"no SQL expression: it has the character {odd!r}\n  leave it out")
     # What follows the brackets makes a text that leaves them a syntax error, or one more expression.
     found = tree_of(f"SELECT (\n{text}\n) AS value, true")
     if found.get("error"):
         plain = tree_of(f"SELECT {text}")
-        raise ExpressionError(f"no SQL expression: {(plain if plain.get('error') else found)['error_message']}")
+        raise ExpressionError(
+            f"no SQL expression: {(plain if plain.get('error') else found)['error_message']}"
+            "\n  write one expression of SQL: `length.words > 50`"
+        )
     node = found["statements"][0]["node"]
     expressions, node["select_list"] = node.get("select_list", []), []
     columns = tuple(dict.fromkeys(_columns(expressions, frozenset())))
     if _bare(found) != _bare(_statement([])) or len(expressions) != 2:
-        raise ExpressionError("more than one SQL expression; a rule is one")
+        raise ExpressionError(
+            "more than one SQL expression; a rule is one\n  write each as a rule of its own, or join them by AND"
+        )
     return Expression(columns=columns, tree=expressions[0])
 
 
@@ -133,11 +139,16 @@ def _columns(tree: Any, names: frozenset[str]) -> Iterator[tuple[str, ...]]:
 
 def _check_node(kind: str, tree: Tree) -> None:
     if kind in _REFUSED or kind not in _SYNTAX:
-        raise ExpressionError(_REFUSED.get(kind, f"has a {kind.lower()}, which a rule cannot have"))
+        raise ExpressionError(
+            _REFUSED.get(kind, f"has a {kind.lower()}, which a rule cannot have\n  write conditions over attributes")
+        )
     if tree["type"] not in _SYNTAX[kind]:
         if "UNPACK" in tree["type"]:
             raise ExpressionError(_REFUSED["STAR"])
-        raise ExpressionError(f"has {tree['type'].lower()}, which a rule cannot have")
+        raise ExpressionError(
+            f"has {tree['type'].lower()}, which a rule cannot have"
+            "\n  write conditions over attributes: `length.words > 50 AND document.source = 'web'`"
+        )
     if kind == "FUNCTION":
         _check_function(tree)
     if kind == "TYPE":
@@ -147,6 +158,7 @@ def _check_node(kind: str, tree: Tree) -> None:
     if kind == "CONSTANT" and _constant_kind(tree) not in _CONSTANTS:
         raise ExpressionError(
             f"has a constant of kind {_constant_kind(tree)}; a rule has numbers, texts and truth values"
+            "\n  write 1.5, 'a text' or TRUE"
         )
 
 
@@ -182,15 +194,18 @@ def _check_function(tree: Tree) -> None:
     if name not in ALLOWED:
         raise ExpressionError(_why_not(name))
     if tree.get("filter") or tree.get("distinct") or tree["order_bys"]["orders"] or tree.get("export_state"):
-        raise ExpressionError(f"has {name}(...) with DISTINCT, ORDER BY or FILTER, which add up over documents")
+        raise ExpressionError(
+            f"has {name}(...) with DISTINCT, ORDER BY or FILTER, which add up over documents"
+            "\n  leave that out: a rule is about one document"
+        )
 
 
 def _why_not(name: str) -> str:
     found = known_functions().get(name, set())
     kinds, instead = {kind for kind, _ in found}, nearest(name)
     if kinds & {"aggregate", "window"} and "scalar" not in kinds:
-        over = f"; over the spans of one document use {instead}(...)" if instead == f"list_{name}" else ""
-        return f"has {name}(...), which adds up over documents; a rule sees one document at a time{over}"
+        over = f"over the spans of one document use {instead}(...)" if instead == f"list_{name}" else "leave it out"
+        return f"has {name}(...), which adds up over documents; a rule sees one document at a time\n  {over}"
     if not found:
         return f"has {name}(...), and there is no such function\n  {did_you_mean(name, ALLOWED) if instead else _LIST}"
     hint = f"did you mean {instead}(...)? " if instead else ""
@@ -287,7 +302,11 @@ def _written(tree: Tree) -> str:
 def _check_conditions(operands: Sequence[Tree], types: Sequence[str]) -> None:
     for operand, kind in zip(operands, types, strict=True):
         if _family(kind) in ("a list", "a struct", "text"):
-            raise ExpressionError(f"takes `{_written(operand)}`, which is {_family(kind)}, for a condition")
+            text = _written(operand)
+            comparison = f"{text} = 'a'" if _family(kind) == "text" else f"len({text}) > 0"
+            raise ExpressionError(
+                f"takes `{text}`, which is {_family(kind)}, for a condition\n  write a comparison: `{comparison}`"
+            )
 
 
 def _check_alike(operands: Sequence[Tree], types: Sequence[str], text: str) -> None:
@@ -304,7 +323,7 @@ def _check_alike(operands: Sequence[Tree], types: Sequence[str], text: str) -> N
         if "text" in (families[0], family):
             the_text = ours if families[0] == "text" else theirs
             raise ExpressionError(f"{message}\n  a number in text is TRY_CAST({the_text} AS DOUBLE)")
-        raise ExpressionError(message)
+        raise ExpressionError(f"{message}\n  compare values of one type")
 
 
 def _says(operand: Tree, kind: str) -> bool:

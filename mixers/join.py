@@ -120,7 +120,11 @@ def column_of(found: pa.Table, name: str, output: Output, *, path: str) -> pa.Ar
         try:
             return typed(found.column(name), output)
         except ValueError as error:
-            raise DataError(f"the column {name!r} is not {output.kind}: {error}", file=path) from error
+            raise DataError(
+                f"the column {name!r} is not {output.kind}: {error}"
+                "\n  measure again with one version of the tagger: `dolma tag --overwrite`",
+                file=path,
+            ) from error
     if output.kind == "spans":  # Dolma 1.x: a key that is absent has no span
         return pa.array([[]] * len(found), output.arrow_type)
     return pa.nulls(len(found), output.arrow_type)

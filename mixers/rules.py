@@ -117,7 +117,7 @@ class RuleSet:
         except duckdb.Error:
             self._locate(batch, rows)
         except ExpressionError as error:
-            raise DataError(f"a rule {error}; no document was decided on", file=batch.path) from error
+            raise DataError(f"no document was decided on: a rule {error}", file=batch.path) from error
         for rule, (_, nulls) in zip(self.rules, found, strict=True):
             if self.missing == "error" and nulls.any():
                 raise _is_null(rule, batch, arrays, int(nulls.argmax()))
@@ -140,7 +140,11 @@ class RuleSet:
                 file=batch.path,
                 line=int(batch.lines[low]),
             )
-        raise DataError("the rules can be evaluated one by one, but not together", file=batch.path)
+        raise DataError(
+            "the rules can be evaluated one by one, but not together"
+            "\n  lower the memory that they need: shorten texts that a rule makes",
+            file=batch.path,
+        )
 
 
 def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
@@ -168,7 +172,10 @@ def _compile(kind: Literal["keep", "drop"], path: str, sql: str, catalogue: Cata
         expression = parse(sql)
         columns = tuple(dict.fromkeys(_resolve(names, path, catalogue) for names in expression.columns))
         if not columns:
-            raise ExpressionError("names no attribute, so it says the same of every document")
+            raise ExpressionError(
+                "names no attribute, so it says the same of every document"
+                "\n  name one: `length.words > 50`; `dolma mix --dry-run` shows which there are"
+            )
         schema = _schema(columns, catalogue)
         check_operands(expression, schema, text=" ".join(sql.split()))
         kind_of_value = bound_type(sql, schema)

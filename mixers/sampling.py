@@ -101,7 +101,10 @@ def check_sources(config: MixConfig) -> None:
 
 def _check_total(total: Budget, *, has_shares: bool) -> None:
     if not has_shares:
-        raise ConfigError("is the size of a mix with shares, but no source has one", path="$.mix.total")
+        raise ConfigError(
+            "is the size of a mix with shares, but no source has one\n  give `share` to a source, or leave `total` out",
+            path="$.mix.total",
+        )
     if total.documents is not None and total.bytes is not None:
         raise ConfigError("gives both documents and bytes, expected one of them", path="$.mix.total")
     for name in ("documents", "bytes"):

@@ -80,11 +80,13 @@ def tree_of(statement: str) -> dict[str, Any]:
     # fetchall, not fetchone: DuckDB takes no further statement while a result has rows left.
     text = connection().execute("SELECT json_serialize_sql(?)", [statement]).fetchall()[0][0]
     if "Max expression depth" in text:
-        raise ExpressionError(f"is nested too deeply: more than {MAX_DEPTH} levels")
+        raise ExpressionError(
+            f"is nested too deeply: more than {MAX_DEPTH} levels\n  write it with fewer brackets, or as several rules"
+        )
     try:
         return json.loads(text)
     except RecursionError:
-        raise ExpressionError("is nested too deeply") from None
+        raise ExpressionError("is nested too deeply\n  write it with fewer brackets, or as several rules") from None
 
 
 def text_of(tree: dict[str, Any]) -> str:
@@ -188,6 +190,6 @@ def evaluate(texts: Sequence[str], rows: pa.Table) -> list[tuple[npt.NDArray[np.
     values = [found[f"c{i}"] for i in range(len(texts))]
     for text, value in zip(texts, values, strict=True):
         if value.shape != (len(rows),):
-            raise ExpressionError(f"has {value.size} values for {len(rows)} rows: `{text}`")
+            raise ExpressionError(f"has {value.size} values for {len(rows)} rows: `{text}`\n  leave that function out")
     nulls = [np.ma.getmaskarray(value) for value in values]
     return [(np.ma.getdata(value).astype(bool) & ~null, null) for value, null in zip(values, nulls, strict=True)]

@@ -211,9 +211,11 @@ def _load(place: str) -> Any:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             is_file = os.path.isfile(f"{module_name}.py")
-            hint = f"\n  did you mean the file, `{module_name}.py:{attribute}`?" if is_file else ""
+            hint = (
+                f"did you mean the file, `{module_name}.py:{attribute}`?" if is_file else "install it, or give a file"
+            )
             raise ConfigError(
-                f"cannot import {module_name!r} for the tagger {place!r}: {printable(error)}{hint}"
+                f"cannot import {module_name!r} for the tagger {place!r}: {printable(error)}\n  {hint}"
             ) from error
     return _attribute(module, attribute, place)
 
@@ -230,7 +232,9 @@ def _attribute(module: ModuleType, attribute: str, place: str) -> Any:
 def _from_file(use: str) -> Any:
     path, _, attribute = use.partition(":")
     if not os.path.isfile(path):
-        raise ConfigError(f"no such file for a tagger: {printable(path)}")
+        raise ConfigError(
+            f"no such file for a tagger: {printable(path)}\n  give the path of a Python file: `taggers/mine.py`"
+        )
     name = "dolma_tagger_file_" + re.sub(r"\W", "_", os.path.abspath(path))
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, path)
@@ -282,7 +286,9 @@ def _is_own(value: Any, module: str) -> bool:
 def _instance(found: Any, spec: TaggerSpec) -> Any:
     if not inspect.isclass(found) and not (inspect.isfunction(found) and not hasattr(found, "outputs")):
         if spec.options:
-            raise ConfigError(f"the tagger {spec.use!r} takes no options, given: {', '.join(spec.options)}")
+            raise ConfigError(
+                f"the tagger {spec.use!r} takes no options, given: {', '.join(spec.options)}\n  leave `options` out"
+            )
         return found
     try:
         inspect.signature(found).bind(**spec.options)
@@ -307,7 +313,7 @@ def _options_needed(found: Any, spec: TaggerSpec) -> str:
     known = inspect.signature(found).parameters
     unknown = next((name for name in spec.options if name not in known), None)
     if not known:
-        return f"the tagger {spec.use!r} takes no options, given: {', '.join(spec.options)}"
+        return f"the tagger {spec.use!r} takes no options, given: {', '.join(spec.options)}\n  leave `options` out"
     if unknown is not None:
         return f"the tagger {spec.use!r} has no option {unknown!r}; {did_you_mean(unknown, known)}"
     missing = [
@@ -338,16 +344,19 @@ def _check(tagger: Any, use: str) -> None:
         raise ConfigError(
             f"the tagger {use!r} declares a bad output {odd or taken if outputs else '(none)'!r}: outputs are names of "
             "letters, digits and `_`, other than `id` and `error`, with DocInt, DocFloat, DocBool, DocText or Spans"
+            "\n  see docs/tag.md, 'Your own tagger'"
         )
 
 
 def _checked_name(name: str) -> str:
     if not _NAME.match(name):
-        raise ConfigError(f"a tagger cannot be called {name!r}: letters, digits and `_`, not a digit first")
+        raise ConfigError(
+            f"a tagger cannot be called {name!r}: letters, digits and `_`, not a digit first\n  give it another `name`"
+        )
     try:
         check_set_name(name)
     except ValueError as error:
-        raise ConfigError(f"a tagger cannot be called so: {error}") from None
+        raise ConfigError(f"a tagger cannot be called so: {error}\n  give it another `name`") from None
     return name
 
 

@@ -118,6 +118,7 @@ class Transformer:
             upto = "" if limit is None else f" to {limit}"
             raise ConfigError(
                 f"{self.name}: max_tokens={wanted}; the model takes {n_frame + 1}{upto}, {n_frame} of them special ones"
+                "\n  give a number in between as `max_tokens`"
             )
         return wanted
 

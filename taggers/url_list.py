@@ -92,7 +92,10 @@ class UrlList:
         if match not in get_args(Match):
             raise ConfigError(f"url_list: match {match!r}; {did_you_mean(str(match), get_args(Match))}")
         if squeeze and match != "substring":
-            raise ConfigError(f"url_list: squeeze is for match 'substring', given: {match!r}")
+            raise ConfigError(
+                f"url_list: squeeze is for match 'substring', given: {match!r}"
+                "\n  leave `squeeze` out, or give `match: substring`"
+            )
         self._field = UrlField(field)
         groups = {label: _files(paths) for label, paths in _groups(lists).items()}
         try:
@@ -101,7 +104,7 @@ class UrlList:
                 for label, paths in groups.items()
             }
         except DataError as error:
-            raise ConfigError(f"url_list: {error}") from error
+            raise ConfigError(f"url_list: {error}\n  `dolma list url_list` shows its options") from error
         self.files = tuple(str(path) for paths in groups.values() for path in paths)
         extra = (Need(kind="extra", name=EXTRA, get=f"pip install 'dolma[{EXTRA}]'"),) if match == "adblock" else ()
         self.needs = (*extra, Need(kind="metadata", name=field, get=self.needs[1].get))
@@ -148,7 +151,7 @@ def _groups(lists: Lists) -> dict[str, list[str]]:
         if label and (not _LABEL.match(label) or label in UrlList.outputs):
             raise ConfigError(
                 f"url_list: a list cannot be called {label!r}: letters, digits and `_`, and none of "
-                + ", ".join(UrlList.outputs)
+                f"{', '.join(UrlList.outputs)}\n  give the list another name"
             )
         named[label] = paths
     if not named:
@@ -176,7 +179,7 @@ def _finder(match: Match, paths: list[Path], *, column: str | None, squeeze: boo
         return AdblockRules(paths, request_type=request_type)
     lines = [(path, number, line) for path in paths for number, line in entries(path, column=column)]
     if not lines:
-        raise DataError("an empty list", file=str(paths[0]))
+        raise DataError("an empty list\n  give a file with an entry on each line", file=str(paths[0]))
     if match == "page":
         return _Pages([_page_of(*line) for line in lines])
     if match == "word":
@@ -235,7 +238,9 @@ def _pages_above(url: Url) -> Iterator[str]:
 def _page_of(path: Path, number: int, line: str) -> str:
     url = parse_url(line)
     if url is None:
-        raise DataError(f"no URL: {line[:80]!r}", file=str(path), line=number)
+        raise DataError(
+            f"no URL: {line[:80]!r}\n  write a URL on each line: `example.org/page`", file=str(path), line=number
+        )
     return _page(url)
 
 
@@ -249,7 +254,11 @@ class _Words:
 
 def _word_of(path: Path, number: int, line: str) -> str:
     if not _WORD.fullmatch(line):
-        raise DataError(f"no single word of letters and digits: {line[:80]!r}", file=str(path), line=number)
+        raise DataError(
+            f"no single word of letters and digits: {line[:80]!r}\n  write one word on each line",
+            file=str(path),
+            line=number,
+        )
     return line.lower()
 
 

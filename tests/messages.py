@@ -85,12 +85,23 @@ OF_LIBRARIES = {
 }
 
 
+# Ends of messages that say what to type: a further line, the nearest name, or a request on the first line.
+_NEXT = "\ue000"  # stands for `did_you_mean(...)`
+_SAYS_WHAT_NEXT = re.compile(
+    rf"\n  \S|{_NEXT}|expected|valid|did you mean|[;:,] (give|name|take|make|set|use|write|call|add|put|see|leave|a rule may)\b"
+)
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """A first line in the code, and the file and class of error that have it."""
+    """A first line in the code, and the file and class of error that have it.
+
+    `says_what_next`: the message says what was expected or what to type next.
+    """
 
     text: str
     file: str
     error: str
+    says_what_next: bool = True
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -130,8 +141,14 @@ def messages() -> dict[str, list[Message]]:
         for text, error in _raised(tree, values_are_given=name in GIVEN):
             if not name.startswith(INTERNAL):
                 option = error == "DataError" and name.startswith(OPTIONS)
-                found.setdefault(text, []).append(
-                    Message(text=text, file=name, error="ConfigError" if option else error)
+                first = re.sub("…+", "…", text.partition("\n")[0].replace(_NEXT, "…")).rstrip()
+                found.setdefault(first, []).append(
+                    Message(
+                        text=first,
+                        file=name,
+                        error="ConfigError" if option else error,
+                        says_what_next=error == "MissingExtraError" or _SAYS_WHAT_NEXT.search(text) is not None,
+                    )
                 )
     return found
 
@@ -145,7 +162,7 @@ def _files() -> Iterator[Path]:
 
 
 def _raised(tree: ast.Module, *, values_are_given: bool) -> Iterator[tuple[str, str]]:
-    """First lines and classes of the errors made in this module; a `ValueError` in `__post_init__` is a recipe's.
+    """Texts and classes of the errors made in this module; a `ValueError` in `__post_init__` is a recipe's.
 
     `values_are_given`: all of its `ValueError`s are. A function that returns an error is what its calls make of it.
     """
@@ -174,7 +191,7 @@ def _raised(tree: ast.Module, *, values_are_given: bool) -> Iterator[tuple[str, 
 
 
 def _says(text: str) -> bool:
-    return bool(text.strip("… :;,.()`'"))
+    return bool(text.partition("\n")[0].strip(f"…{_NEXT} :;,.()`'"))
 
 
 def _assigned(tree: ast.Module | ast.FunctionDef) -> dict[str, ast.expr]:
@@ -199,7 +216,7 @@ def _name(function: ast.expr | None) -> str:
 
 
 class _Texts:
-    """The first lines that an expression may have, with the constants and text functions of its module followed."""
+    """The texts that an expression may have, with the constants and text functions of its module followed."""
 
     def __init__(self, tree: ast.Module) -> None:
         self.constants = _assigned(tree)
@@ -223,7 +240,7 @@ class _Texts:
             if isinstance(node.func, ast.Attribute) and _name(node.func.value) in self.tables:
                 values = self.tables[_name(node.func.value)]
                 return [text for value in [*values, *node.args[1:]] for text in self.of(value, given)]
-        return [re.sub("…+", "…", _text(node, given).partition("\n")[0]).rstrip()]
+        return [_text(node, given)]
 
 
 def _text(node: ast.expr, given: dict[str, ast.expr]) -> str:
@@ -234,6 +251,8 @@ def _text(node: ast.expr, given: dict[str, ast.expr]) -> str:
     if isinstance(node, ast.FormattedValue):
         text = _text(node.value, given)
         return repr(text) if node.conversion == ord("r") and text != "…" else text
+    if isinstance(node, ast.Call) and _name(node.func) == "did_you_mean":
+        return _NEXT
     if isinstance(node, ast.Name) and node.id in given:
         return _text(given[node.id], {})
     return _text(node.left, given) + _text(node.right, given) if isinstance(node, ast.BinOp) else "…"

@@ -23,6 +23,19 @@ def test_every_message_has_an_entry_and_every_entry_a_message() -> None:
     assert not gone, "remove their entries from docs/errors/*.yaml: " + "; ".join(sorted(gone))
 
 
+# What cannot say more than it does, and why.
+SILENT = {
+    "--set …: …": "what is set says it: the text is that of another message",
+    "field …": "the text is that of another message",
+    "no document was decided on: a rule …": "the text is that of another message",
+}
+
+
+def test_every_message_says_what_was_expected_or_what_to_type_next() -> None:
+    silent = {text: found[0].file for text, found in messages().items() if not all(m.says_what_next for m in found)}
+    assert silent.keys() == SILENT.keys(), silent
+
+
 def test_every_message_has_an_area() -> None:
     files = tuple(file for area in AREAS.values() for file in area)
     assert [found[0].file for found in messages().values() if not found[0].file.startswith(files)] == []

@@ -649,7 +649,8 @@ def test_documents_that_are_gone_are_said(finished: Path, tmp_path: Path) -> Non
 def test_code_that_a_recipe_names_does_not_run(finished: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     (tmp_path / "mine.py").write_text(
-        "import dolma\n\n\n@dolma.document_tagger(name='mine', n=dolma.DocInt('one'))\ndef mine(text):\n    return {'n': 1}\n"
+        "import dolma\n\n\n@dolma.document_tagger(name='mine', n=dolma.DocInt('one'))\n"
+        "def mine(text):\n    return {'n': 1}\n"
     )
     home = another_run(finished, tmp_path, tag={"taggers": ["length", f"{tmp_path}/mine.py:mine"]})
     (tmp_path / "mine.py").write_text(f"open({str(marker)!r}, 'w')\n")

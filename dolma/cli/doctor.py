@@ -44,4 +44,7 @@ def command(ctx: click.Context, *, places: tuple[str, ...], as_json: bool, **_: 
         show_findings(findings)
     missing = [found for found in findings if not found.ok]
     if missing:
-        raise ConfigError(f"{len(missing)} of {len(findings)} things that this needs are missing; see above")
+        raise ConfigError(
+            f"{len(missing)} of {len(findings)} things that this needs are missing; see above"
+            "\n  install or fetch what is listed there, and ask again"
+        )

@@ -48,7 +48,9 @@ def command(names: tuple[str, ...], *, listed: bool, sha256: str | None, again: 
     if not urls:
         raise ConfigError("nothing to fetch\n  give URLs or names; `dolma fetch --list` shows the names")
     if sha256 is not None and len(urls) != 1:
-        raise ConfigError(f"--sha256 is of one file, and {len(urls)} are to be fetched")
+        raise ConfigError(
+            f"--sha256 is of one file, and {len(urls)} are to be fetched\n  fetch each file by a command of its own"
+        )
     paths = {}
     for url in urls:
         with _progress(url) as on_bytes:

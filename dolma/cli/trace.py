@@ -28,7 +28,7 @@ def command(run: str, step: int | None, document: str | None, tokens: tuple[str,
     from dolma.training.trace import documents_of_step, stages_of_run, steps_of_document
 
     if (step is None) == (document is None):
-        raise ConfigError("give either --step or --document")
+        raise ConfigError("give either --step or --document\n  `dolma trace --run runs/quickstart/train --step 1`")
     stages = stages_of_run(run, tokens=list(tokens) or None)
     if step is not None:
         show_seen(documents_of_step(stages, step), as_json=as_json)

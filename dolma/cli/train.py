@@ -69,7 +69,10 @@ def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: 
 
     trains = [node for node in graph_of(read_recipe(recipe, {})) if node.stage.writes == "checkpoints"]
     if not trains:
-        raise ConfigError(f"{printable(recipe)} has no `train:`")
+        raise ConfigError(
+            f"{printable(recipe)} has no `train:`"
+            "\n  add a section `train`, or give another recipe: `dolma train -c configs/quickstart.yaml`"
+        )
     folders = [tokens] if tokens is not None else list(trains[0].tokens if trains[0].reads else ())
     found = plan_training(trains[0].config, tokens=folders, devices=devices, peak_flops=peak_flops, mfu=mfu)
     show_training_plan(found, as_json=as_json)

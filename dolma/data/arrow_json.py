@@ -105,7 +105,10 @@ class JsonForm:
             return array.cast(pa.string()), None
         if types.is_temporal(kind) and not types.is_interval(kind):
             return _temporal(array), None
-        raise DataError(f"the column {path!r} is {kind}, which has no form in JSON")
+        raise DataError(
+            f"the column {path!r} is {kind}, which has no form in JSON"
+            "\n  cast the column to text, or write the file without it"
+        )
 
     def _float(self, array: pa.Array) -> pa.Array:
         from pyarrow import compute as pc

@@ -27,6 +27,7 @@ _NOTES = b"dolma.attributes"  # the key in a file's metadata
 _ROWS_PER_GROUP = 1 << 16
 _BYTES_PER_GROUP = 64 << 20
 _ROWS_AT_ONCE = 1 << 14
+_REMEDY = "\n  the attributes are of other documents, or of another version of them: run their stage again"
 
 
 class AttributeWriter:
@@ -264,25 +265,24 @@ def check_alignment(
     Raises:
         AlignmentError: fewer rows than documents, or another id; names both files and the document's line.
     """
-    remedy = "\n  the attributes are of other documents, or of another version of them: run their stage again"
     theirs = found.column("id").to_pylist()
     if list(ids) == theirs:
         return
     for i, id in enumerate(ids):
         if i >= len(theirs):
             raise AlignmentError(
-                f"no row for this document (id {id!r}) in {attributes}, which ends before{remedy}",
+                f"no row for this document (id {id!r}) in {attributes}, which ends before{_REMEDY}",
                 file=documents,
                 line=int(lines[i]),
             )
         if not same_document(id, theirs[i], line=int(lines[i])):
             raise AlignmentError(
-                f"id {id!r}, but its row in {attributes} has id {theirs[i]!r}{remedy}",
+                f"id {id!r}, but its row in {attributes} has id {theirs[i]!r}{_REMEDY}",
                 file=documents,
                 line=int(lines[i]),
             )
     if len(theirs) > len(ids):
-        raise AlignmentError(f"{attributes} has more rows than documents{remedy}", file=documents)
+        raise AlignmentError(f"{attributes} has more rows than documents{_REMEDY}", file=documents)
 
 
 def same_document(id: str, other: str, *, line: int) -> bool:
@@ -333,4 +333,8 @@ def concatenate_attributes(parts: Sequence[str], path: str) -> tuple[streams.Wri
 
 
 def _corrupt(error: Exception, path: str) -> DataError:
-    return DataError(f"corrupt attribute file: {error}", file=path)
+    return DataError(
+        f"corrupt attribute file: {error}"
+        "\n  run the stage that made it again with `--overwrite`, or copy the file anew",
+        file=path,
+    )

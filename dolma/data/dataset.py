@@ -54,7 +54,10 @@ class Dataset:
         found = self._found()
         paths = [path for one in found for path in one.paths]
         if not paths:
-            raise ConfigError(f"every document file is left out: {discovery.describe(self.left_out())}")
+            raise ConfigError(
+                f"every document file is left out: {discovery.describe(self.left_out())}"
+                "\n  name the files themselves, or change `--exclude`"
+            )
         twice = [path for path, n in Counter(map(_identity, paths)).items() if n > 1]
         if twice:
             raise ConfigError(f"listed twice: {twice[0]}\n  each document file may match one pattern only")
@@ -96,7 +99,9 @@ class Dataset:
         name = "/".join(part for part in relative.split("/") if part != _DOCUMENTS) if root or inner else relative
         size = streams.size(path) if entry is None else entry.size
         if size is None:
-            raise DataError("no such file", file=path)
+            raise DataError(
+                "no such file\n  look for the name in its folder, or give a pattern: `'data/*.jsonl.gz'`", file=path
+            )
         _check_name(path, name)
         return Shard(path=path, name=name, root=root, inner=inner, size=size)
 

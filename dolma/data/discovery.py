@@ -273,7 +273,9 @@ def _walk(selection: _Selection, names: tuple[str, ...], above: list[tuple[int, 
     except FileNotFoundError:
         return
     except OSError as error:
-        raise DataError(f"cannot list this folder: {error.strerror}", file=folder) from error
+        raise DataError(
+            f"cannot list this folder: {error.strerror}\n  allow yourself to read it: `chmod u+rx`", file=folder
+        ) from error
     here = (status.st_dev, status.st_ino)
     if here in above:
         selection.loop(names)
@@ -292,7 +294,9 @@ def _walk(selection: _Selection, names: tuple[str, ...], above: list[tuple[int, 
                 file=selection.path(below),
             )
         elif is_document(entry.name) and selection.take(below):
-            raise DataError("neither a file nor a folder", file=selection.path(below))
+            raise DataError(
+                "neither a file nor a folder\n  give regular files, or folders of them", file=selection.path(below)
+            )
 
 
 def _select_keys(selection: _Selection, keys: Sequence[str]) -> None:

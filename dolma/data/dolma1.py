@@ -130,7 +130,11 @@ def _records(path: str, *, content: Content | None = None) -> list[_Record]:
             try:
                 records.append(decoder.decode(line))
             except msgspec.DecodeError as error:
-                raise DataError(f"not an attribute record: {printable(error)}", file=path, line=number) from error
+                raise DataError(
+                    f"not an attribute record: {printable(error)}\n  measure this file again: `dolma tag --overwrite`",
+                    file=path,
+                    line=number,
+                ) from error
     return records
 
 
@@ -181,7 +185,11 @@ def read_table(path: str, *, content: Content | None = None) -> pa.Table:
         columns = [_column(name, output, rows) for name, output in outputs.items()]
         ids = pa.array([name_of(record.id) for record in records], pa.string())
     except (ValueError, OverflowError) as error:
-        raise DataError(f"not an attribute file: {error}", file=path) from error
+        raise DataError(
+            f"not an attribute file: {error}"
+            "\n  give the attributes that Dolma 1.x wrote, or measure again with `dolma tag`",
+            file=path,
+        ) from error
     return pa.Table.from_arrays([ids, *columns], schema=schema_of(outputs))
 
 

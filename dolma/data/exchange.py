@@ -522,7 +522,9 @@ def _frames(work: str, path: str, start: int, end: int) -> Generator[bytes, None
                 length, checksum = np.frombuffer(head, "<u8").tolist() if len(head) == _HEAD else (0, 0)
                 payload = raw.read(length) if length <= end - start else b""
                 if len(payload) != length or xxhash.xxh3_64_intdigest(payload) != checksum:
-                    raise DataError("holds other bytes than were written", file=path)
+                    raise DataError(
+                        "holds other bytes than were written\n  run the command again with `--overwrite`", file=path
+                    )
                 yield payload
     except DataError as error:
         raise _spoiled(error.message, work, path) from error

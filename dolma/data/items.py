@@ -58,9 +58,14 @@ def read_items(path: str, *, limit: int | None = None) -> list[Choice | Question
         try:
             items.append(_item(decode_json(line, dict[str, Any]), f"{path}:{number}"))
         except (msgspec.DecodeError, ValueError) as error:
-            raise DataError(f"is no item of a benchmark: {printable(error)}", file=path, line=number) from error
+            raise DataError(
+                f"is no item of a benchmark: {printable(error)}"
+                "\n  write a text and an answer, or a text, choices and the number of the right one as answer",
+                file=path,
+                line=number,
+            ) from error
     if not items:
-        raise DataError("has no items", file=path)
+        raise DataError("has no items\n  give a file with an item on each line", file=path)
     return items
 
 

@@ -166,7 +166,11 @@ def _decoded(data: bytes, path: str) -> Manifest:
     try:
         manifest, checksum = decode_json(data, Manifest), _checksum(data)
     except msgspec.DecodeError as error:
-        raise DataError(f"not a manifest: {printable(error)}", file=path) from error
+        raise DataError(
+            f"not a manifest: {printable(error)}"
+            "\n  put the file back as it was; or remove its folder and run the stage that made it again",
+            file=path,
+        ) from error
     if manifest.checksum != checksum or not all(leads_below(out.path) for out in manifest.outputs):
         raise DataError(
             "is not as a stage of this version of dolma wrote it: its own checksum does not fit\n"

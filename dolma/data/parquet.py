@@ -35,7 +35,7 @@ def open_parquet(path: str, *, what: str = "parquet", content: Content | None = 
                 source = stack.enter_context(streams.open_seekable(path, content))
             file = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
         except FileNotFoundError as error:
-            raise DataError("no such file", file=path) from error
+            raise DataError("no such file\n  look for the name in its folder", file=path) from error
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a column's name
             said = streams.mistaken_for(path, "parquet", bare=f"{os.path.splitext(path)[0]}.jsonl")
             raise DataError(said or f"not a readable {what} file: {printable(error)}", file=path) from error

@@ -232,11 +232,16 @@ def read_chunks(
 
 def _unreadable(error: Exception, path: str, compression: Compression, offset: int) -> DataError:
     if _is_missing(error):
-        return DataError("no such file", file=path)
+        return DataError("no such file\n  look for the name in its folder", file=path)
     if isinstance(error, OSError) and error.errno in FULL:  # what it is copied to
         raise unwritable(error, os.path.join(tempfile.gettempdir(), "dolma-*")) from error
     if isinstance(error, OSError) and (error.errno is not None or not compression):
-        return DataError(f"cannot read: {error.strerror or error}", file=path, offset=offset or None)
+        return DataError(
+            f"cannot read: {error.strerror or error}"
+            "\n  allow yourself to read it: `chmod u+r`, or copy it to another disk",
+            file=path,
+            offset=offset or None,
+        )
     if compression and not offset and (said := mistaken_for(path, compression, bare=os.path.splitext(path)[0])):
         return DataError(said, file=path)
     kind = "truncated" if isinstance(error, EOFError) else "corrupt"
@@ -445,7 +450,11 @@ def _joined(chunks: Iterable[bytes], path: str, limit: int) -> bytes:
     for chunk in chunks:
         have += len(chunk)
         if have > limit:
-            raise DataError(f"has more than {limit:,} bytes, the most that is read of such a file", file=path)
+            raise DataError(
+                f"has more than {limit:,} bytes, the most that is read of such a file"
+                "\n  give the right file: this one is of another kind",
+                file=path,
+            )
         parts.append(chunk)
     return b"".join(parts)
 
@@ -525,11 +534,17 @@ def _frame_end(raw: BinaryIO, position: int, path: str) -> int:
         return position + 8 + int.from_bytes(head[4:8], "little")
     if magic != 0xFD2FB528 or len(head) < 6:
         said = None if position else mistaken_for(path, "zstd", bare=os.path.splitext(path)[0])
-        raise DataError(said or "corrupt zstd: no frame header", file=path, offset=None if said else position)
+        raise DataError(
+            said or "corrupt zstd: no frame header\n  copy or download the file again",
+            file=path,
+            offset=None if said else position,
+        )
     try:
         parameters = zstandard.get_frame_parameters(head)
     except zstandard.ZstdError as error:
-        raise DataError(f"corrupt zstd: {printable(error)}", file=path, offset=position) from error
+        raise DataError(
+            f"corrupt zstd: {printable(error)}\n  copy or download the file again", file=path, offset=position
+        ) from error
     at = position + zstandard.frame_header_size(head)
     last = False
     while not last:

@@ -108,7 +108,10 @@ def read_token_manifest(folder: str) -> TokenManifest:
             file=folder,
         ) from error
     except msgspec.DecodeError as error:
-        raise DataError(f"not a description of token shards: {printable(error)}", file=path) from error
+        raise DataError(
+            f"not a description of token shards: {printable(error)}\n  give a folder that `dolma tokenize` has written",
+            file=path,
+        ) from error
     return manifest
 
 
@@ -127,7 +130,7 @@ def open_tokens(path: str, dtype: Dtype) -> npt.NDArray[Any]:
     kind = little_endian(dtype)
     size = streams.size(path)
     if size is None:
-        raise DataError("no such file", file=path)
+        raise DataError("no such file\n  copy the whole folder of shards, or tokenize again", file=path)
     with open(path, "rb") as raw:
         if raw.read(len(NUMPY_MAGIC)) == NUMPY_MAGIC:
             raise DataError(
@@ -136,7 +139,11 @@ def open_tokens(path: str, dtype: Dtype) -> npt.NDArray[Any]:
                 file=path,
             )
     if size % kind.itemsize:
-        raise DataError(f"{size:,} bytes are no whole number of {dtype} ids", file=path)
+        raise DataError(
+            f"{size:,} bytes are no whole number of {dtype} ids"
+            "\n  copy the shard again: it is cut short; or give the right `--dtype`",
+            file=path,
+        )
     return np.memmap(path, dtype=kind, mode="r") if size else np.zeros(0, dtype=kind)
 
 

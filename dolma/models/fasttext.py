@@ -48,7 +48,10 @@ def read_model(path: str | Path) -> Model:
         raise ConfigError(f"there is no fastText model {os.fspath(path)!r}\n  give the path of a `.bin` or `.ftz` file")
     with open(path, "rb") as file:
         if os.path.getsize(path) == 0:
-            raise ConfigError(f"{os.fspath(path)!r} is not a fastText model: it is empty")
+            raise ConfigError(
+                f"{os.fspath(path)!r} is not a fastText model: it is empty"
+                "\n  download it again, with `dolma fetch` if it is in `dolma fetch --list`"
+            )
         return _Reader(os.fspath(path), mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)).model()
 
 

@@ -157,11 +157,18 @@ def _download(url: str, target: Path, on_bytes: OnBytes | None) -> None:
             _copy(response, out.write, url, on_bytes)
     except urllib.error.HTTPError as error:
         error.close()
-        raise DataError(f"the server answers {error.code} {error.reason}", file=url) from error
+        raise DataError(
+            f"the server answers {error.code} {error.reason}\n  look for the address in a browser", file=url
+        ) from error
     except urllib.error.URLError as error:
-        raise DataError(f"cannot download: {error.reason}", file=url) from error
+        raise DataError(
+            f"cannot download: {error.reason}\n  look at the address and the network, and try again", file=url
+        ) from error
     except (http.client.HTTPException, OSError, ValueError) as error:
-        raise DataError(f"cannot download: {error or type(error).__name__}", file=url) from error
+        raise DataError(
+            f"cannot download: {error or type(error).__name__}\n  look at the address and the network, and try again",
+            file=url,
+        ) from error
 
 
 def _copy(

@@ -87,7 +87,9 @@ def read_tokenizer(path: str, *, sha256: str | None) -> bytes:
     try:
         content = streams.read_bytes(path)
     except FileNotFoundError as error:
-        raise DataError("no such file", file=path) from error
+        raise DataError(
+            "no such file\n  give a tokenizer.json, or fetch one: `dolma fetch --list`", file=path
+        ) from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise changed(path)
     return content
@@ -141,7 +143,10 @@ def frame(tokenizer: Any) -> tuple[list[int], list[int]]:
     for n_before in range(len(framed) - len(bare) + 1):
         if framed[n_before : n_before + len(bare)] == bare:
             return framed[:n_before], framed[n_before + len(bare) :]
-    raise ConfigError(f"the tokenizer makes {bare} of 'a', and {framed} with its special tokens: no text in a frame")
+    raise ConfigError(
+        f"the tokenizer makes {bare} of 'a', and {framed} with its special tokens: no text in a frame"
+        "\n  make a template with the text once, `A` or `<s> $A`"
+    )
 
 
 def token_strings(tokenizer: Any) -> Callable[[npt.NDArray[np.uint32]], list[str]]:
@@ -204,8 +209,10 @@ def _failures_as_errors() -> Iterator[None]:
     except BaseException as error:
         if not _is_of_the_library(error):
             raise
-        hint = "\n  `pip install 'dolma[fast]'` brings another implementation" if _is_panic(error) else ""
-        raise RecordError(f"the tokenizer fails on this text: {printable(error)}{hint}") from error
+        hint = "`pip install 'dolma[fast]'` brings another implementation, " if _is_panic(error) else ""
+        raise RecordError(
+            f"the tokenizer fails on this text: {printable(error)}\n  {hint}`--on-error skip` leaves it out"
+        ) from error
 
 
 def _is_of_the_library(error: BaseException) -> bool:

@@ -75,7 +75,10 @@ def _entries(text: str, path: str, column: str | None) -> Iterator[tuple[int, st
         yield from _column(text, path, column)
         return
     if column is not None:
-        raise ConfigError(f"{printable(path)}: only .csv and .tsv files have columns, and {column!r} was asked for")
+        raise ConfigError(
+            f"{printable(path)}: only .csv and .tsv files have columns, and {column!r} was asked for"
+            "\n  leave the column out, or give the list as .csv"
+        )
     for number, line in enumerate(text.split("\n"), 1):
         line = line.strip()
         if line and line[0] not in "#!;[" and (line := _COMMENT.sub("", line).strip()):
@@ -117,9 +120,13 @@ def domains(path: str | Path, *, column: str | None = None) -> frozenset[str]:
         if not hosts and not _is_local(line):
             n_odd, odd = n_odd + 1, odd if n_odd else (number, line)
     if not n_lines:
-        raise DataError("an empty list", file=str(path))
+        raise DataError("an empty list\n  give a file with a domain or URL on each line", file=str(path))
     if 2 * n_odd > n_lines or not found:
-        raise DataError(f"no list of domains: {odd[1][:80]!r} is none", file=str(path), line=odd[0] or None)
+        raise DataError(
+            f"no list of domains: {odd[1][:80]!r} is none\n  write a domain on each line: `example.org`",
+            file=str(path),
+            line=odd[0] or None,
+        )
     return frozenset(found - _LOCAL_NAMES)
 
 

@@ -129,7 +129,9 @@ class Journal:
         except FileNotFoundError:
             return []
         except msgspec.DecodeError as error:
-            raise DataError(f"not a task's record: {printable(error)}", file=path) from error
+            raise DataError(
+                f"not a task's record: {printable(error)}\n  run the command again with `--overwrite`", file=path
+            ) from error
 
     def _read(self, phase: str, names: Sequence[str]) -> list[TaskResult | None]:
         """What these records say, as `read` does; None, too, where there is no record."""
@@ -160,7 +162,9 @@ class Journal:
         except FileNotFoundError:
             return None, []
         except msgspec.DecodeError as error:
-            raise DataError(f"not a task's record: {printable(error)}", file=path) from error
+            raise DataError(
+                f"not a task's record: {printable(error)}\n  run the command again with `--overwrite`", file=path
+            ) from error
         result = _placed(record.result, self._folders)
         return result, [out for out in result.outputs if not _is_there(out)]
 

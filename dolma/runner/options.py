@@ -83,11 +83,14 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 f"max_memory is {self.max_memory:,} bytes; at least {LEAST_MEMORY:,}\n  write `--max-memory 2GB`"
             )
         if not 0 <= self.stall_after < 1e9:
-            raise ConfigError(f"stall_after is {self.stall_after:g} seconds; 0 or more, less than 1e9; 0: never")
+            raise ConfigError(
+                f"stall_after is {self.stall_after:g} seconds; 0 or more, less than 1e9; 0: never"
+                "\n  `--stall-after 1800`"
+            )
         if self.work_dir == "":
             raise ConfigError("work_dir is an empty path\n  a variable of the shell may have no value")
         if self.max_errors < 0:
-            raise ConfigError(f"max_errors is {self.max_errors}; 0 or more")
+            raise ConfigError(f"max_errors is {self.max_errors}; 0 or more\n  `--max-errors 0` allows none")
         if self.address is not None and self.executor != "ray":
             raise ConfigError("an address is for the Ray executor only\n  add `--executor ray`")
 

@@ -86,7 +86,11 @@ class Column:
         try:
             return as_declared(column, self.output)
         except ValueError as error:
-            raise DataError(f"the column {self.name!r} is not {self.output.kind}: {error}", file=path) from error
+            raise DataError(
+                f"the column {self.name!r} is not {self.output.kind}: {error}"
+                "\n  measure again with one version of the tagger: `dolma tag --overwrite`",
+                file=path,
+            ) from error
 
 
 class _Codes:

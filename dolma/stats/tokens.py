@@ -73,7 +73,11 @@ def _by_src(encoded: bytes, path: str) -> dict[str, list[int]]:
             convert_options=pa_csv.ConvertOptions(column_types=_COLUMNS, include_columns=["start", "end", "src"]),
         )
     except pa.ArrowInvalid as error:
-        raise DataError(f"not document rows (start, end, id, src, loc): {printable(error)}", file=path) from error
+        raise DataError(
+            f"not document rows (start, end, id, src, loc): {printable(error)}"
+            "\n  give a folder that `dolma tokenize` has written",
+            file=path,
+        ) from error
     sums = rows.group_by("src", use_threads=False).aggregate([("start", "sum"), ("end", "sum"), ("end", "count")])
     return {row["src"]: [row["end_count"], row["end_sum"] - row["start_sum"]] for row in sums.to_pylist()}
 

@@ -103,7 +103,10 @@ class Encoder:
         found = np.concatenate(self._encode(apart))
         if self._is_control[found].any():
             at = int(np.flatnonzero(self._is_control[found])[0])
-            raise RecordError(f"the text gives the control token {int(found[at])} though it is encoded as text")
+            raise RecordError(
+                f"the text gives the control token {int(found[at])} though it is encoded as text"
+                "\n  use a tokenizer whose normalizer makes no control tokens, or `--allow-special-tokens`"
+            )
         return found
 
 

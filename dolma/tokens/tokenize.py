@@ -403,7 +403,10 @@ class WritePart:
         info, rows = writer.info, writer.rows_written
         assert info is not None and rows is not None
         if (info.tokens, info.documents, info.bytes) != (part.tokens, part.documents, part.tokens * itemsize):
-            raise DataError(f"{self.work} has changed while {info.path} was written from it")
+            raise DataError(
+                f"{self.work} has changed while {info.path} was written from it"
+                "\n  run the same command again, and let no other program write there"
+            )
         n_rows = info.documents
         return TaskResult(
             outputs=[

@@ -120,7 +120,10 @@ def load_model(folder: str) -> tuple[Transformer, CheckpointState]:
     parameters = count_parameters(state.model, vocab_size=state.vocab_size)
     weights = streams.join(folder, WEIGHTS)
     if parameters > sum(os.path.getsize(entry) for entry in (os.scandir(weights) if os.path.isdir(weights) else ())):
-        raise DataError(f"has fewer bytes than its model has parameters, {parameters:,}", file=weights)
+        raise DataError(
+            f"has fewer bytes than its model has parameters, {parameters:,}\n  copy or download the checkpoint again",
+            file=weights,
+        )
     model = unfilled(state.model, vocab_size=state.vocab_size)
     load_weights(folder, model)
     return model.eval(), state

@@ -107,9 +107,14 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if not 1 < self.rope_theta < math.inf:
             raise ValueError(f"`rope_theta` is {self.rope_theta}, expected a finite number above 1")
         if self.d_model % self.heads or (self.d_model // self.heads) % 2:
-            raise ValueError(f"`d_model` {self.d_model} over {self.heads} `heads` must be an even number")
+            raise ValueError(
+                f"`d_model` {self.d_model} over {self.heads} `heads` must be an even number"
+                "\n  change `d_model` or `heads`"
+            )
         if self.heads % (self.kv_heads or self.heads):
-            raise ValueError(f"`heads` {self.heads} must be a multiple of `kv_heads` {self.kv_heads}")
+            raise ValueError(
+                f"`heads` {self.heads} must be a multiple of `kv_heads` {self.kv_heads}\n  change one of the two"
+            )
 
     @property
     def head_width(self) -> int:
@@ -435,6 +440,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if self.batch_size % (self.micro_batch_size or self.batch_size):
             raise ValueError(
                 f"`batch_size` {self.batch_size} must be a multiple of `micro_batch_size` {self.micro_batch_size}"
+                "\n  change one of the two"
             )
         for name in ("duration_tokens", "warmup_tokens", "horizon_tokens"):
             if getattr(self, name) is not None:
@@ -443,7 +449,10 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise ValueError(f"`{one}` and `{other}` say the same thing: give one of them")
         if self.init_optimizer and self.init_from is None:
-            raise ValueError("`init_optimizer` takes moments from `init_from`, which is not given")
+            raise ValueError(
+                "`init_optimizer` takes moments from `init_from`, which is not given"
+                "\n  give `init_from`, or leave `init_optimizer` out"
+            )
         if self.sources:
             total = math.fsum(source.target_ratio for source in self.sources.values())
             if abs(total - 1) > 1e-6:

@@ -88,15 +88,21 @@ def read_metadata(folder: str) -> dict[str, StoredTensor | Part]:
     """
     path = os.path.join(folder, METADATA)
     if not os.path.isfile(path):
-        raise DataError("there is no `.metadata`: this is no checkpoint of torch", file=folder)
+        raise DataError(
+            "there is no `.metadata`: this is no checkpoint of torch"
+            "\n  copy the folder again with its hidden files: `cp -r`",
+            file=folder,
+        )
     with open(path, "rb") as file:
         content = file.read(_MAX_METADATA + 1)
     if len(content) > _MAX_METADATA:
-        raise DataError(f"is of more than {_MAX_METADATA >> 20} MB", file=path)
+        raise DataError(f"is of more than {_MAX_METADATA >> 20} MB\n  copy or download the checkpoint again", file=path)
     try:
         return _Reader(folder).entries(load(content, names=_NAMES, what="metadata of a checkpoint", file=path))
     except _NoMetadataError as error:
-        raise DataError(f"is no metadata of a checkpoint: {error}", file=path) from error
+        raise DataError(
+            f"is no metadata of a checkpoint: {error}\n  copy or download the checkpoint again", file=path
+        ) from error
 
 
 class _NoMetadataError(Exception):
@@ -246,16 +252,22 @@ def read_into(folder: str, entries: Mapping[str, torch.Tensor]) -> None:
     for key, tensor in entries.items():
         kept = stored.get(key)
         if kept is None:
-            raise DataError(f"has no {key!r}: it is of another model", file=folder)
+            raise DataError(
+                f"has no {key!r}: it is of another model\n  give the recipe the model that the checkpoint is of",
+                file=folder,
+            )
         if not isinstance(kept, StoredTensor):
-            raise DataError(f"{key!r} is no tensor", file=folder)
+            raise DataError(f"{key!r} is no tensor\n  copy or download the checkpoint again", file=folder)
         if kept.shape != tensor.shape:
             raise DataError(f"{key!r} has the shape {list(kept.shape)}, expected {list(tensor.shape)}", file=folder)
     for key, tensor in entries.items():
         kept = stored[key]
         assert isinstance(kept, StoredTensor)
         if not _fill(tensor, kept):
-            raise DataError(f"holds some of {key!r} twice and some of it not at all", file=folder)
+            raise DataError(
+                f"holds some of {key!r} twice and some of it not at all\n  copy or download the checkpoint again",
+                file=folder,
+            )
 
 
 def _fill(tensor: torch.Tensor, kept: StoredTensor) -> bool:

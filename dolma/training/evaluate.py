@@ -92,7 +92,7 @@ class HeldOutText:
             n_tokens += int(valid.sum())
             n_bytes += int(self._bytes[ids[:, 1:][valid]].sum())
         if not n_tokens:
-            raise DataError("has no tokens to evaluate on", file=str(self.tokens))
+            raise DataError("has no tokens to evaluate on\n  give shards of documents with text", file=str(self.tokens))
         loss = total / n_tokens
         return HeldOut(
             loss=loss,
@@ -139,7 +139,11 @@ def bytes_of_ids(tokens: str | Sequence[str], shards: TokenShards) -> np.ndarray
     folder = tokens if isinstance(tokens, str) else tokens[0]
     path = streams.join(folder, read_token_manifest(folder).tokenizer)
     if not os.path.isfile(path):
-        raise DataError("is missing: bits per byte need the tokenizer that made the shards", file=path)
+        raise DataError(
+            "is missing: bits per byte need the tokenizer that made the shards"
+            "\n  copy tokenizer.json beside the shards",
+            file=path,
+        )
     file = read_tokenizer_file(path)
     sizes = np.zeros(max(shards.vocab_size, file.vocab_size), dtype=np.int64)
     for token, id in file.ids.items():
@@ -193,7 +197,7 @@ class Answerer:
             try:
                 scores = [self.log_probability(item.prompt, continuation) for continuation in item.continuations]
             except DataError as error:
-                raise DataError(f"of item {item.id}, {error}") from error
+                raise DataError(f"of item {item.id}, {error}\n  shorten it, or leave it out") from error
             nats = np.array([score for score, _ in scores])
             tokens = np.array([max(n, 1) for _, n in scores])
             n_bytes = np.array([max(len(continuation.encode()), 1) for continuation in item.continuations])
@@ -288,11 +292,15 @@ class Evaluator:
         }
         for name, text in self.texts.items():
             if tokenizer_sha256 is not None and text.shards.tokenizer_sha256 != tokenizer_sha256:
-                raise DataError("is of another tokenizer than the model", file=str(config.sources[name]))
+                raise DataError(
+                    "is of another tokenizer than the model\n  tokenize the text with the model's tokenizer",
+                    file=str(config.sources[name]),
+                )
         self.items = {name: read_items(path, limit=config.max_items) for name, path in config.tasks.items()}
         if (self.items or config.olmo_tasks) and tokenizer is None:
             raise ConfigError(
-                "tasks need the tokenizer: there is none beside the token shards", path="$.train.evaluate"
+                "tasks need the tokenizer: there is none beside the token shards\n  copy tokenizer.json beside them",
+                path="$.train.evaluate",
             )
         self.tokenizer = tokenizer
 

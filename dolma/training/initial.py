@@ -37,7 +37,9 @@ def fill(model: Transformer, config: TrainConfig) -> None:
         _fill_from_hf(model, source)
     else:
         raise DataError(
-            f"is neither a checkpoint (no {WEIGHTS}/) nor a folder of transformers (no {hf.CONFIG})", file=source
+            f"is neither a checkpoint (no {WEIGHTS}/) nor a folder of transformers (no {hf.CONFIG})"
+            "\n  give a `stepN` folder, or one that `save_pretrained` wrote",
+            file=source,
         )
 
 
@@ -78,7 +80,9 @@ def _check_same(found: ModelConfig, wanted: ModelConfig, source: str) -> None:
         there, here = getattr(found, name), getattr(wanted, name)
         if there != here:
             raise DataError(
-                f"is another model than the recipe's: `{name}` is {there} there and {here} in the recipe", file=source
+                f"is another model than the recipe's: `{name}` is {there} there and {here} in the recipe"
+                "\n  change the recipe's model, or `init_from`",
+                file=source,
             )
 
 
@@ -99,9 +103,14 @@ def _fill_from_hf(model: Transformer, folder: str) -> None:
             has = "no such weight" if given is None else f"shape {list(given.shape)}"
             raise DataError(
                 f"is another model than the recipe's: {name} has the shape {list(parameter.shape)} here, there {has} "
-                f"(d_model {found.d_model}, layers {found.layers}, vocabulary {rows})",
+                f"(d_model {found.d_model}, layers {found.layers}, vocabulary {rows})"
+                "\n  change the recipe's model, or `init_from`",
                 file=folder,
             )
         assign(parameter, given)
     if weights:
-        raise DataError(f"has weights that the recipe's model has no place for: {min(weights)}", file=folder)
+        raise DataError(
+            f"has weights that the recipe's model has no place for: {min(weights)}"
+            "\n  give the recipe the model that they are of",
+            file=folder,
+        )

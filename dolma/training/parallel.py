@@ -54,7 +54,9 @@ def joined(config: TrainConfig) -> Iterator[Processes]:
         return
     if world_size % (config.hsdp_replicas or 1):
         raise ConfigError(
-            f"{world_size} processes do not go into {config.hsdp_replicas} replicas", path="$.train.hsdp_replicas"
+            f"{world_size} processes do not go into {config.hsdp_replicas} replicas"
+            "\n  start a multiple of `hsdp_replicas` processes, or change it",
+            path="$.train.hsdp_replicas",
         )
     if config.device == "cuda":
         torch.cuda.set_device(device)

@@ -51,8 +51,8 @@ def _check_token_folders(train: TrainConfig, home: str | None) -> None:
                 continue
             parent, name = os.path.split(folder.rstrip("/"))
             beside = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
-            near = f"\n  {did_you_mean(name, beside)}" if beside else ""
-            raise ConfigError(f"no such folder of token shards: {folder}{near}", path=path)
+            hint = did_you_mean(name, beside) if beside else "make it with `dolma tokenize`"
+            raise ConfigError(f"no such folder of token shards: {folder}\n  {hint}", path=path)
 
 
 def needs() -> Iterator[Finding]:

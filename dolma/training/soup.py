@@ -26,7 +26,7 @@ def soup(checkpoints: Sequence[str], output: str) -> str:
         DataError: one is no checkpoint, or damaged.
     """
     if len(checkpoints) < 2:
-        raise ConfigError("give at least two checkpoints")
+        raise ConfigError("give at least two checkpoints\n  `dolma train soup runs/a/step4 runs/b/step4 -o soup`")
     if os.path.exists(output) and os.listdir(output):
         raise OutputExistsError(f"{output} is not empty\n  give another output folder")
     model, first = checkpointing.load_model(checkpoints[0])
@@ -38,7 +38,10 @@ def soup(checkpoints: Sequence[str], output: str) -> str:
             first.vocab_size,
             first.tokenizer_sha256,
         ):
-            raise ConfigError(f"{printable(folder)} is of another model or tokenizer than {checkpoints[0]}")
+            raise ConfigError(
+                f"{printable(folder)} is of another model or tokenizer than {checkpoints[0]}"
+                "\n  give checkpoints of one model, trained on shards of one tokenizer"
+            )
         for name, parameter in other.named_parameters():
             sums[name] += parameter.double()
     for name, parameter in model.named_parameters():

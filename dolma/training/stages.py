@@ -292,7 +292,8 @@ def _peak(settings: TrainConfig, before: Stage | None, path: str) -> float:
     if settings.warmup_min_lr > inherited:
         raise ConfigError(
             f"{settings.warmup_min_lr:g} is above the rate that is inherited, {inherited:g}, to which the warm-up "
-            "rises",
+            "rises"
+            "\n  lower `warmup_min_lr`",
             path=f"{path}.warmup_min_lr",
         )
     return inherited

@@ -111,9 +111,11 @@ def read_state(folder: str, *, weights: bool = True) -> CheckpointState:
     try:
         state = decode_json(streams.read_bytes(path), CheckpointState)
     except msgspec.DecodeError as error:
-        raise DataError(f"is not the state of a checkpoint: {printable(error)}", file=path) from error
+        raise DataError(
+            f"is not the state of a checkpoint: {printable(error)}\n  copy or download the checkpoint again", file=path
+        ) from error
     if said := state.implausible():
-        raise DataError(f"is not the state of a checkpoint: {said}", file=path)
+        raise DataError(f"is not the state of a checkpoint: {said}\n  copy or download the checkpoint again", file=path)
     return msgspec.structs.replace(state, tokens=tokens_of_run(os.path.dirname(os.path.abspath(folder)), state.tokens))
 
 

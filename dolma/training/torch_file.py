@@ -57,20 +57,20 @@ def read_tensor(part: Part, *, shape: Sequence[int]) -> torch.Tensor:
         DataError: there is none, or it is of another shape, or not all of it is there.
     """
     if part.length > math.prod(shape) * 8 + _MAX_OVERHEAD:
-        raise DataError(f"has {part.length:,} bytes for {list(shape)} numbers", file=part.file, offset=part.at)
+        raise _damaged(f"has {part.length:,} bytes for {list(shape)} numbers", part)
     with _archive(part) as archive:
         value = _value(archive, part)
         if not (isinstance(value, Record) and value.kind == _REBUILD and len(value.args) >= 4):
-            raise DataError("holds no tensor where its checkpoint says so", file=part.file, offset=part.at)
+            raise _damaged("holds no tensor where its checkpoint says so", part)
         storage, offset, size, stride = value.args[:4]
         if size != tuple(shape) or not _are_numbers([offset, *size, *_items(stride)]) or len(stride) != len(size):
-            raise DataError("holds a tensor of another shape than its checkpoint says", file=part.file, offset=part.at)
+            raise _damaged("holds a tensor of another shape than its checkpoint says", part)
         dtype, name = _storage(storage, part)
         n = math.prod(size)
         content = _content(archive, name, part, most=n * dtype.itemsize)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
     if len(content) != n * dtype.itemsize or (n and last >= n):
-        raise DataError("does not hold as many numbers as its tensor has", file=part.file, offset=part.at)
+        raise _damaged("does not hold as many numbers as its tensor has", part)
     if not n:
         return torch.empty(size, dtype=dtype)
     with warnings.catch_warnings():
@@ -85,9 +85,13 @@ def read_value(part: Part) -> Any:
         DataError: there is none.
     """
     if part.length > _MAX_OVERHEAD:
-        raise DataError(f"has {part.length:,} bytes for one value", file=part.file, offset=part.at)
+        raise _damaged(f"has {part.length:,} bytes for one value", part)
     with _archive(part) as archive:
         return _value(archive, part)
+
+
+def _damaged(said: str, part: Part) -> DataError:
+    return DataError(f"{said}\n  copy or download the checkpoint again", file=part.file, offset=part.at)
 
 
 @contextmanager
@@ -100,14 +104,12 @@ def _archive(part: Part) -> Iterator[zipfile.ZipFile]:
                 view.most = part.length
                 yield archive
         except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, struct.error) as error:
-            raise DataError(
-                f"does not hold what `torch.save` writes: {printable(error)}", file=part.file, offset=part.at
-            ) from error
+            raise _damaged(f"does not hold what `torch.save` writes: {printable(error)}", part) from error
 
 
 def _value(archive: zipfile.ZipFile, part: Part) -> Any:
     if _content(archive, "byteorder", part, default=b"little") != b"little":
-        raise DataError("has its bytes in another order than little-endian", file=part.file, offset=part.at)
+        raise _damaged("has its bytes in another order than little-endian", part)
     return load(_content(archive, "data.pkl", part), names=_NAMES, what="tensor or value", file=part.file)
 
 
@@ -118,11 +120,11 @@ def _content(
     for member in archive.infolist():
         if member.filename.partition("/")[2] == name:
             if member.compress_type != zipfile.ZIP_STORED or member.file_size > most:
-                raise DataError(f"has a compressed or too long {name[:100]!r}", file=part.file, offset=part.at)
+                raise _damaged(f"has a compressed or too long {name[:100]!r}", part)
             return archive.read(member)
     if default is not None:
         return default
-    raise DataError(f"lacks {name[:100]!r}", file=part.file, offset=part.at)
+    raise _damaged(f"lacks {name[:100]!r}", part)
 
 
 def _storage(value: Any, part: Part) -> tuple[torch.dtype, str]:
@@ -131,7 +133,7 @@ def _storage(value: Any, part: Part) -> tuple[torch.dtype, str]:
     match reference:
         case ("storage", Name() as kind, str(key), _, _) if kind in _DTYPES:
             return _DTYPES[kind], f"data/{key}"
-    raise DataError("has a tensor without a storage of numbers", file=part.file, offset=part.at)
+    raise _damaged("has a tensor without a storage of numbers", part)
 
 
 def _items(value: Any) -> tuple[Any, ...]:

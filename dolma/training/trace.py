@@ -45,7 +45,7 @@ def documents_of_step(stages: Stages, step: int) -> Iterator[Seen]:
         DataError: a shard has no rows.
     """
     if not 1 <= step <= stages.steps:
-        raise ConfigError(f"there is no step {step:,}: the run has {stages.steps:,}")
+        raise ConfigError(f"there is no step {step:,}: the run has {stages.steps:,}\n  steps are counted from 1")
     stage = stages.of(step)
     instances = stage.loader.instances
     for window, instance in enumerate(stage.loader.indices(step - stage.first)):
@@ -79,7 +79,10 @@ def steps_of_document(stages: Stages, id: str) -> Iterator[Seen]:
                 if seen.id == id:
                     yield seen
     if not found:
-        raise ConfigError(f"no document in the shards of this run has the id {id!r}")
+        raise ConfigError(
+            f"no document in the shards of this run has the id {id!r}"
+            "\n  give an id as it stands in the documents, a copy's with `#2`"
+        )
 
 
 def _occurrences(stage: Stage, wanted: set[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:

@@ -93,7 +93,10 @@ def train(
         DataError: the shards are not what their description says, or too few; or what `output` holds is damaged.
     """
     if streams.is_url(output):
-        raise OutputExistsError(f"{output}: checkpoints are written to a local disk only, for now")
+        raise OutputExistsError(
+            f"{output}: checkpoints are written to a local disk only, for now"
+            "\n  give a local folder as `--output`, and copy it afterwards"
+        )
     resolve_model(config.model)  # a misspelt name is said before shards are read
     with joined(config) as processes:
         folders = [tokens] if isinstance(tokens, str) else list(tokens or ())

@@ -62,7 +62,9 @@ def load(data: bytes, *, names: Set[tuple[str, str]], what: str, file: str) -> A
     try:
         return machine.run()
     except _BadPickleError as error:
-        raise DataError(f"is no {what}: {error}", file=file, offset=machine.began) from error
+        raise DataError(
+            f"is no {what}: {error}\n  copy or download the checkpoint again", file=file, offset=machine.began
+        ) from error
 
 
 class _BadPickleError(Exception):

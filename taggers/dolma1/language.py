@@ -101,7 +101,10 @@ class _English(_FtLangId):
 
     def _prepare(self, labels: tuple[str, ...]) -> None:
         if "en" not in labels:
-            raise ConfigError(f"{type(self).__name__}: the model has no label 'en', only {', '.join(labels[:9])}, ...")
+            raise ConfigError(
+                f"{type(self).__name__}: the model has no label 'en', only {', '.join(labels[:9])}, ..."
+                "\n  give a model of language identification as `path`"
+            )
         self.judged = _judged(self.classifier, (labels.index("en"),))
 
 

@@ -29,7 +29,9 @@ class Random:
 
     def __init__(self, seed: int = 0) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int):
-            raise ConfigError(f"the seed of the tagger {self.name!r} is an integer, not {seed!r}")
+            raise ConfigError(
+                f"the seed of the tagger {self.name!r} is an integer, not {seed!r}\n  give a whole number as `seed`"
+            )
         self.seed = seed
 
     def __call__(self, batch: TextBatch) -> Columns:

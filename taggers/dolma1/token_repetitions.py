@@ -188,7 +188,10 @@ def _points(
     encoded = np.frombuffer((unicodedata.normalize("NFC", text) if sizes.composed else text).encode(), np.uint8)
     ends = np.cumsum(sizes.n_bytes[ids])
     if ends[-1] != len(encoded):
-        raise RecordError("the tokens of a text do not stand for its bytes: the tokenizer is not byte-level")
+        raise RecordError(
+            "the tokens of a text do not stand for its bytes: the tokenizer is not byte-level"
+            "\n  give a byte-level tokenizer, or leave the tagger out"
+        )
     # A token that holds part of a character's bytes stands on the whole character.
     points = np.concatenate([[0], np.cumsum(encoded & 0xC0 != 0x80)])
     first, last = points[ends - sizes.n_bytes[ids] + 1] - 1, points[ends]

@@ -57,7 +57,7 @@ class _UrlTagger:
         given = [self.name] if path is None else [path] if isinstance(path, str) else list(path)
         paths = [local for item in given for local in copies(item, tagger=self.name)]
         if not paths:
-            raise ConfigError(f"{self.name}: `path` names no list")
+            raise ConfigError(f"{self.name}: `path` names no list\n  give the path of a list, or leave `path` out")
         self._field = UrlField(field)
         self.files = tuple(map(str, paths))
         others = tuple(need for need in self.needs if need.kind == "extra")
@@ -105,7 +105,7 @@ class _Links(_UrlTagger):
         lines = [line for path in paths for _, line in entries(path)]
         parsed = [url for line in lines if (url := parse_url(line)) is not None]
         if 2 * len(parsed) < len(lines) or not parsed:
-            raise DataError("no list of links", file=str(paths[0]))
+            raise DataError("no list of links\n  give a file with a link on each line", file=str(paths[0]))
         self._pages = HashedSet(map(_page, parsed))
 
     def _listed(self, urls: Sequence[Url]) -> Sequence[bool]:
@@ -131,7 +131,7 @@ class _Wikidata(_UrlTagger):
         rows = [row for path in paths for row in _rows(path) if self._counts(row)]
         urls = [url for row in rows if (url := parse_url(str(row.get("url")))) is not None]
         if not urls:
-            raise DataError("no rows with a URL", file=str(paths[0]))
+            raise DataError("no rows with a URL\n  give a list whose rows have a URL", file=str(paths[0]))
         self._names = HashedSet(name for url in urls for name in self._names_of(url))
 
     def _names_of(self, url: Url) -> Iterable[str]:
@@ -166,7 +166,7 @@ def _decoded(whole: bytes, path: Path) -> Any:
     try:
         return msgspec.json.decode(whole)
     except msgspec.DecodeError as error:
-        raise DataError(f"no JSON: {printable(error)}", file=str(path)) from error
+        raise DataError(f"no JSON: {printable(error)}\n  download the list again", file=str(path)) from error
 
 
 # --- adult, phishing -------------------------------------------------------------------------------------------------

@@ -82,7 +82,7 @@ def _opened(path: str, content: Content | None = None) -> Iterator[Any]:
             file = stack.enter_context(kind(pa.PythonFile(raw, mode="r")))
             names = file.schema.names
         except FileNotFoundError as error:
-            raise DataError("no such file", file=path) from error
+            raise DataError("no such file\n  look for the name in its folder", file=path) from error
         except _FAILURES as error:
             said = streams.mistaken_for(path, "Arrow IPC", bare=path)
             raise DataError(said or f"not a readable Arrow IPC file: {printable(error)}", file=path) from error
@@ -109,7 +109,9 @@ def _batches(file: Any, path: str, start: int = 0, end: int | None = None) -> It
         except StopIteration:
             return
         except _FAILURES as error:
-            raise DataError(f"corrupt Arrow IPC in record batch {i}: {printable(error)}", file=path) from error
+            raise DataError(
+                f"corrupt Arrow IPC in record batch {i}: {printable(error)}\n  copy or write the file again", file=path
+            ) from error
         yield batch
         i += 1
 

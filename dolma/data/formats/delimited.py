@@ -137,7 +137,12 @@ class _Rows:
         try:
             header = next(self._reader, [])
         except csv.Error as error:
-            raise DataError(f"its header cannot be read: {printable(error)}", file=self._path, line=1) from error
+            raise DataError(
+                f"its header cannot be read: {printable(error)}"
+                "\n  write the file again with a first line of column names",
+                file=self._path,
+                line=1,
+            ) from error
         header = [name.encode(errors="surrogateescape").decode(errors="replace") for name in header]
         if not any(header):
             raise DataError(

@@ -81,13 +81,17 @@ def _tables(file: pq.ParquetFile, piece: Piece, names: list[str]) -> Iterator[pa
         with streams.open_seekable(path, piece.shard.content) as source:
             n_rows = rows_at_once(file, source, groups, names, most=1024)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"corrupt parquet near row {row}: {printable(error)}", file=path) from error
+        raise DataError(
+            f"corrupt parquet near row {row}: {printable(error)}\n  copy or write the file again", file=path
+        ) from error
     batches = file.iter_batches(batch_size=n_rows, row_groups=groups, columns=names)
     while True:
         try:
             batch = next(batches, None)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"corrupt parquet near row {row}: {printable(error)}", file=path) from error
+            raise DataError(
+                f"corrupt parquet near row {row}: {printable(error)}\n  copy or write the file again", file=path
+            ) from error
         if batch is None:
             return
         row += len(batch)

@@ -62,7 +62,9 @@ class Rows:
             except pa.ArrowException as error:
                 last = self._row + len(table) - 1
                 raise DataError(
-                    f"rows {self._row} to {last} cannot be read: {printable(error)}", file=self._path
+                    f"rows {self._row} to {last} cannot be read: {printable(error)}"
+                    "\n  write these rows again, or leave the file out with `--exclude`",
+                    file=self._path,
                 ) from error
             for some in by_bytes(lines, self._reading.batch_bytes):
                 block = b"\n".join(some)

@@ -138,4 +138,6 @@ def remove_leftover(path: str) -> None:
 
 def _cannot_list(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError) and error.errno != errno.ESTALE:
-        raise DataError(f"cannot be listed: {error.strerror}", file=str(error.filename)) from error
+        raise DataError(
+            f"cannot be listed: {error.strerror}\n  allow yourself to read it: `chmod u+rx`", file=str(error.filename)
+        ) from error

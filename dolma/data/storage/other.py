@@ -56,7 +56,11 @@ def _copied(path: str) -> BinaryIO:
     try:
         source = smart_open.open(path, "rb", compression="disable")
     except ImportError as error:  # says itself what to install
-        raise ConfigError(f"this address needs another package: {printable(error)}", path=path) from error
+        raise ConfigError(
+            f"this address needs another package: {printable(error)}"
+            "\n  install that package, or copy the file to a disk",
+            path=path,
+        ) from error
     file = tempfile.TemporaryFile(prefix="dolma-")
     try:
         with source:

@@ -88,7 +88,11 @@ class Remote(Storage):
         def read_range(start: int, length: int) -> bytes:
             data = self.asked("read", path, partial(self._range, path, start, length, entry.version))
             if len(data) != length:
-                raise DataError(f"cannot read: {len(data):,} bytes came where {length:,} were asked for", file=path)
+                raise DataError(
+                    f"cannot read: {len(data):,} bytes came where {length:,} were asked for"
+                    "\n  try again; if it stays so, copy the file to a disk",
+                    file=path,
+                )
             return data
 
         return cast(BinaryIO, RemoteFile(read_range, entry.size))
@@ -166,9 +170,9 @@ class Remote(Storage):
         if advice:
             said += f"\n  {advice.format(bucket=printable(bucket), path=printable(path))}"
         if operation == "write":
-            return WriteError(f"cannot be written: {said}", file=path)
+            return WriteError(f"cannot be written: {said}\n  put that right, and run the same command again", file=path)
         doing = {"list": "listed", "read": "read", "remove": "removed"}[operation]
-        return DataError(f"cannot be {doing}: {said}", file=path)
+        return DataError(f"cannot be {doing}: {said}\n  put that right, and run the same command again", file=path)
 
 
 def check_name(path: str) -> None:

@@ -43,4 +43,7 @@ def export_checkpoint(
             tokenizer=tokenizer or tokenizer_beside(state.tokens),
         )
     except ValueError as error:
-        raise ConfigError(f"{printable(checkpoint)} cannot be exported: {error}") from error
+        raise ConfigError(
+            f"{printable(checkpoint)} cannot be exported: {error}"
+            "\n  use the checkpoint with `dolma eval`, or train a model that transformers has"
+        ) from error

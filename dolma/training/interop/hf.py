@@ -271,7 +271,11 @@ def read_folder(folder: str) -> tuple[ModelConfig, int, Weights, dict[str, Any]]
         _check_shapes(weights, model, rows)
     except (ValueError, KeyError, msgspec.DecodeError) as error:
         said = f"`{error.args[0]}` is missing" if isinstance(error, KeyError) else str(error)
-        raise DataError(f"is no model that can be read here: {said}", file=path) from error
+        raise DataError(
+            f"is no model that can be read here: {said}"
+            "\n  give a folder of an Olmo, Olmo2, Olmo3 or Olmoe model, as it was downloaded",
+            file=path,
+        ) from error
     return model, rows, weights, fields
 
 
@@ -296,5 +300,7 @@ def _read_weights(folder: str) -> Weights:
                     raise ValueError(f"two files hold the weight {min(twice)}")
                 weights |= {key: stored.get_tensor(key) for key in keys}
         except SafetensorError as error:
-            raise DataError(f"is damaged, or no safetensors: {printable(error)}", file=path) from error
+            raise DataError(
+                f"is damaged, or no safetensors: {printable(error)}\n  download it again", file=path
+            ) from error
     return weights
