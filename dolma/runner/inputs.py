@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
 import xxhash
@@ -32,6 +32,8 @@ from dolma.runner.executors import Executor, executor_for
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter
 from dolma.runner.task import Task, TaskResult
+
+T = TypeVar("T")
 
 NAME = ".inputs.json"
 HERE_BYTES = 64 << 20
@@ -63,6 +65,40 @@ class _Saved(msgspec.Struct):
     files: msgspec.Raw
 
 
+class Memory(Generic[T]):
+    """What files held, by path, in `.inputs.json` of the folder `home`; nowhere where that is "" or remote."""
+
+    def __init__(self, home: str, kind: type[T]) -> None:
+        self.home = "" if streams.is_url(home) else streams.local_path(home)
+        self._kind = kind
+
+    def key(self, path: str) -> str:
+        """What a file is called here."""
+        return path if streams.is_url(path) else os.path.relpath(streams.local_path(path), self.home or ".")
+
+    def read(self) -> dict[str, T]:
+        """What is remembered, by key; nothing where it is damaged."""
+        if not self.home:
+            return {}
+        try:
+            saved = decode_json(streams.read_bytes(streams.join(self.home, NAME)), _Saved)
+            if xxhash.xxh3_128_hexdigest(saved.files) != saved.checksum:
+                return {}
+            return decode_json(bytes(saved.files), dict[str, self._kind])  # type: ignore[name-defined]
+        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError, DataError):
+            return {}
+
+    def write(self, files: Mapping[str, T]) -> None:
+        """Remember these files, by key, and no others.
+
+        Raises:
+            WriteError: the folder cannot be written to.
+        """
+        encoded = msgspec.json.encode(files, order="deterministic")
+        saved = _Saved(checksum=xxhash.xxh3_128_hexdigest(encoded), files=msgspec.Raw(encoded))
+        streams.write_note(streams.join(self.home, NAME), msgspec.json.encode(saved) + b"\n")
+
+
 class _Look(NamedTuple):
     """A file to be read: its path, and whether to find out how it is cut as documents."""
 
@@ -81,10 +117,10 @@ class Inputs:
         reporter: Reporter | None = None,
         executor: Executor | None = None,
     ) -> None:
-        self._home = "" if streams.is_url(home) else streams.local_path(home)
+        self._memory = Memory(home, Known)
         self._options, self._reporter = options or RunOptions(), reporter or NullReporter()
         self._executor = executor
-        self._known = {} if self._options.check_inputs else self._saved()
+        self._known = {} if self._options.check_inputs else self._memory.read()
         self._fresh: dict[str, Known] = {}
         self._last_save = time.monotonic()
 
@@ -107,12 +143,10 @@ class Inputs:
 
     def save(self) -> None:
         """Write down what was read, if anything was."""
-        if not self._home or not self._fresh:
+        if not self._memory.home or not self._fresh:
             return
-        files = msgspec.json.encode(self._saved() | self._fresh, order="deterministic")
-        saved = _Saved(checksum=xxhash.xxh3_128_hexdigest(files), files=msgspec.Raw(files))
         try:
-            streams.write_note(streams.join(self._home, NAME), msgspec.json.encode(saved) + b"\n")
+            self._memory.write(self._memory.read() | self._fresh)
         except WriteError as error:
             self._reporter.note(f"what the inputs hold is not remembered: {error}")
         self._known |= self._fresh
@@ -120,33 +154,19 @@ class Inputs:
 
     def forget(self, path: str) -> None:
         """Have this file read by the next run; fine where nothing is known of it."""
-        key = self._key(path) if path else ""
+        key = self._memory.key(path) if path else ""
         if self._known.pop(key, None) or self._fresh.pop(key, None):
-            files = self._saved()
+            files = self._memory.read()
             if files.pop(key, None):
-                streams.remove(streams.join(self._home, NAME))
+                streams.remove(streams.join(self._memory.home, NAME))
                 self._fresh = files | self._fresh
                 self.save()
-
-    def _saved(self) -> dict[str, Known]:
-        if not self._home:
-            return {}
-        try:
-            saved = decode_json(streams.read_bytes(streams.join(self._home, NAME)), _Saved)
-            if xxhash.xxh3_128_hexdigest(saved.files) != saved.checksum:
-                return {}
-            return decode_json(bytes(saved.files), dict[str, Known])
-        except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError, DataError):
-            return {}
-
-    def _key(self, path: str) -> str:
-        return path if streams.is_url(path) else os.path.relpath(streams.local_path(path), self._home or ".")
 
     def _found(self, looks: Sequence[_Look]) -> list[Known]:
         found: dict[str, Known] = {}
         missing: list[tuple[_Look, tuple[int, str] | None]] = []
         for look in looks:
-            version, known = streams.version(look.path), self._known.get(self._key(look.path))
+            version, known = streams.version(look.path), self._known.get(self._memory.key(look.path))
             if known is not None and version == (known.size, known.version) and (known.cuts or not look.documents):
                 found[look.path] = known
             else:
@@ -170,8 +190,8 @@ class Inputs:
             for (look, version), read in zip(groups[index][0], result.payload["files"], strict=True):
                 known = msgspec.convert({**read, "version": version[1] if version else ""}, Known)
                 found[look.path] = known
-                if version is not None and version == streams.version(look.path) and _is_settled(look.path, began):
-                    self._fresh[self._key(look.path)] = known
+                if version is not None and version == streams.version(look.path) and is_settled(look.path, began):
+                    self._fresh[self._memory.key(look.path)] = known
             if time.monotonic() - self._last_save > _SAVE_SECONDS:
                 self.save()
 
@@ -229,6 +249,6 @@ def _together(
         yield group, size
 
 
-def _is_settled(path: str, began: int) -> bool:
+def is_settled(path: str, began: int) -> bool:
     """Whether a later change of the file would show in its version."""
     return streams.is_url(path) or os.stat(streams.local_path(path)).st_mtime_ns + SETTLED_NS < began

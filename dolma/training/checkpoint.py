@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 import torch
@@ -18,7 +19,7 @@ from dolma.data.manifest import FileSet, OutputFile, manifest_of, write_manifest
 from dolma.errors import DataError, DolmaError
 from dolma.training import dcp
 from dolma.training.model.transformer import Transformer, unfilled
-from dolma.training.parallel import Processes, barrier
+from dolma.training.parallel import ALONE, Processes, by_first, by_shares
 from dolma.training.presets import count_parameters
 from dolma.training.state import NAME, STATE, WEIGHTS, CheckpointState, checkpoints, newest, read_state
 
@@ -61,42 +62,56 @@ def save(
     """
     final = streams.join(output, f"step{state.step}")
     unfinished = final + _UNFINISHED
-    if processes.is_first:
-        check_room(output, sum(parameter.numel() for parameter in model.parameters()))
-        with streams.writing(final):
-            os.mkdir(unfinished)
-    barrier(processes)
+    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    by_first(partial(_begin, output, unfinished, n_parameters), processes)
     dcp.write(streams.join(unfinished, WEIGHTS), dcp.model_entries(model) | dcp.optimizer_entries(model, optimizer))
-    if processes.is_first:
-        # Relative, a run that is moved with its shards still finds them, and no machine's path is passed around.
-        tokens = [os.path.relpath(given, output) for given in state.tokens]
-        stored = msgspec.structs.replace(state, tokens=tokens)
-        encoded = msgspec.json.format(msgspec.json.encode(stored), indent=1)
-        streams.write_bytes(streams.join(unfinished, STATE), encoded + b"\n")
-        _seal(unfinished, state)
-        with streams.writing(final):
-            os.rename(unfinished, final)
-    barrier(processes)
+    by_first(partial(_write_state, unfinished, state, output), processes)
+    _seal(unfinished, state, processes)
+    by_first(partial(_publish, unfinished, final), processes)
     return final
 
 
-def _seal(folder: str, state: CheckpointState) -> None:
-    outputs = []
-    for name in sorted(_files(folder)):
-        path = streams.join(folder, name)
-        with open(path, "rb") as written:
-            os.fsync(written.fileno())
-        outputs.append(
-            OutputFile(set=folder, path=name, bytes=streams.size(path) or 0, checksum=streams.checksum(path))
-        )
+def _begin(output: str, unfinished: str, n_parameters: int) -> None:
+    check_room(output, n_parameters)
+    with streams.writing(unfinished.removesuffix(_UNFINISHED)):
+        os.mkdir(unfinished)
+
+
+def _write_state(folder: str, state: CheckpointState, output: str) -> None:
+    # Relative, a run that is moved with its shards still finds them, and no machine's path is passed around.
+    tokens = [os.path.relpath(given, output) for given in state.tokens]
+    stored = msgspec.structs.replace(state, tokens=tokens)
+    encoded = msgspec.json.format(msgspec.json.encode(stored), indent=1)
+    streams.write_bytes(streams.join(folder, STATE), encoded + b"\n")
+
+
+def _publish(unfinished: str, final: str) -> None:
+    with streams.writing(final):
+        os.rename(unfinished, final)
+
+
+def _seal(folder: str, state: CheckpointState, processes: Processes = ALONE) -> None:
+    """Write the manifest once all files are on the disk to stay; each process sees to its share of them."""
+    names = by_first(partial(_names, folder), processes)
+    outputs = sorted(by_shares(partial(_kept, folder), names, processes), key=lambda out: out.path)
     config = {"identity": state.identity, "step": state.step}
     made_by = FileSet(folder=folder, stage="checkpoint", name=f"step{state.step}", config=config, inputs=[])
-    write_manifest(folder, manifest_of(made_by, outputs=outputs, ledger={}, notes={}))
+    manifest = manifest_of(made_by, outputs=outputs, ledger={}, notes={})
+    by_first(partial(write_manifest, folder, manifest), processes)
 
 
-def _files(folder: str) -> Iterator[str]:
-    yield STATE
-    yield from (f"{WEIGHTS}/{name}" for name in os.listdir(streams.join(folder, WEIGHTS)))
+def _names(folder: str) -> list[str]:
+    """The files of a checkpoint, those of weights first, in the order of the processes that wrote them."""
+    weights = os.listdir(streams.join(folder, WEIGHTS))
+    weights.sort(key=lambda name: (name == dcp.METADATA, len(name), name))
+    return [*(f"{WEIGHTS}/{name}" for name in weights), STATE]
+
+
+def _kept(folder: str, name: str) -> OutputFile:
+    path = streams.join(folder, name)
+    with streams.writing(path), open(path, "rb") as written:
+        os.fsync(written.fileno())
+    return OutputFile(set=folder, path=name, bytes=streams.size(path) or 0, checksum=streams.checksum(path))
 
 
 def load_weights(folder: str, model: Transformer) -> None:

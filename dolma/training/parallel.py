@@ -7,17 +7,23 @@ all of them, or over each of `hsdp_replicas` groups.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
-from dolma.errors import ConfigError
+from dolma.errors import ConfigError, DolmaError
 from dolma.training.config import TrainConfig
 from dolma.training.model.transformer import Transformer
+
+T = TypeVar("T")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,9 @@ class Processes:
     def is_first(self) -> bool:
         """Whether this is the process that writes logs and manifests."""
         return self.rank == 0
+
+
+ALONE = Processes(rank=0, world_size=1, device=torch.device("cpu"))
 
 
 @contextmanager
@@ -135,7 +144,57 @@ def agree(flag: bool, processes: Processes) -> bool:  # noqa: FBT001 - it is the
     return bool(total(torch.tensor([float(flag)], dtype=torch.float64), processes).item())
 
 
-def barrier(processes: Processes) -> None:
-    """Return when all processes are here."""
-    if processes.world_size > 1:
-        dist.barrier()
+def exchanged(value: T, processes: Processes) -> list[T]:
+    """What each process gives, by rank; all call this."""
+    if processes.world_size == 1:
+        return [value]
+    found: list[Any] = [None] * processes.world_size
+    dist.all_gather_object(found, value)
+    return found
+
+
+def by_first(work: Callable[[], T], processes: Processes) -> T:
+    """What the first process's work gives, in all of them; the others wait for it.
+
+    Raises:
+        DolmaError: what the work raises, in all of them: none waits for one that has given up.
+    """
+    outcome = exchanged(_outcome(work) if processes.is_first else None, processes)[0]
+    assert outcome is not None
+    return _result(outcome)
+
+
+def by_shares(
+    work: Callable[[Item], T], items: Sequence[Item], processes: Processes, *, alike: Hashable = None
+) -> list[T]:
+    """What the work gives for each item, in order: each process does its share, and all are given all.
+
+    Processes share with those that are `alike`: where nodes have disks of their own, each looks at its own files.
+
+    Raises:
+        DolmaError: the first that the work raises, in all of them.
+    """
+    theirs = exchanged(alike, processes)
+    sharing = [rank for rank in range(processes.world_size) if theirs[rank] == alike]
+    mine = items[sharing.index(processes.rank) :: len(sharing)]
+    outcomes = exchanged([_outcome(partial(work, item)) for item in mine], processes)
+    # In the order of the items, and then what only others have found.
+    found = [outcomes[sharing[i % len(sharing)]][i // len(sharing)] for i in range(len(items))]
+    results = [_result(outcome) for outcome in found]
+    for outcome in chain.from_iterable(outcomes):
+        _result(outcome)
+    return results
+
+
+def _outcome(work: Callable[[], T]) -> tuple[T | None, DolmaError | None]:
+    try:
+        return work(), None
+    except DolmaError as error:
+        return None, error
+
+
+def _result(outcome: tuple[T | None, DolmaError | None]) -> T:
+    value, error = outcome
+    if error is not None:
+        raise error
+    return value  # type: ignore[return-value]

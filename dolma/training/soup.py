@@ -13,7 +13,7 @@ from dolma.printable import printable
 from dolma.training import checkpoint as checkpointing
 from dolma.training.config import TrainConfig
 from dolma.training.optim import make_optimizer
-from dolma.training.parallel import Processes
+from dolma.training.parallel import ALONE
 
 
 @torch.no_grad()
@@ -48,5 +48,4 @@ def soup(checkpoints: Sequence[str], output: str) -> str:
         parameter.copy_(sums[name] / len(checkpoints))
     os.makedirs(output, exist_ok=True)
     state = msgspec.structs.replace(first, step=0, losses=[], norms=[], parent=", ".join(checkpoints))
-    alone = Processes(rank=0, world_size=1, device=torch.device("cpu"))
-    return checkpointing.save(output, model, make_optimizer(model, TrainConfig()), state, alone)
+    return checkpointing.save(output, model, make_optimizer(model, TrainConfig()), state, ALONE)

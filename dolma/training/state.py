@@ -6,12 +6,15 @@ import hashlib
 import math
 import os
 import re
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
-from dolma.data.manifest import read_manifest
+from dolma.data.manifest import OutputFile, read_manifest
 from dolma.errors import DataError
 from dolma.printable import printable
 from dolma.training.config import ModelConfig, TrainConfig
@@ -21,6 +24,8 @@ from dolma.training.data.shards import tokens_of_run
 WEIGHTS = "model_and_optim"
 STATE = "state.json"
 NAME = re.compile(r"step(\d+)\Z")
+Each = Callable[[Callable[[Any], None], list[Any]], Iterable[None]]
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,8 +87,10 @@ def newest(path: str) -> str:
     return found[max(found)] if found else path
 
 
-def read_state(folder: str, *, weights: bool = True) -> CheckpointState:
+def read_state(folder: str, *, weights: bool = True, each: Each = map) -> CheckpointState:
     """The state of a checkpoint whose files are as they were written: all of them, or without `weights` its state.
+
+    `each` is `map`, or what does the same by several processes.
 
     Raises:
         DataError: the folder is no finished checkpoint; a file is gone or has changed; `state.json` is none.
@@ -95,18 +102,7 @@ def read_state(folder: str, *, weights: bool = True) -> CheckpointState:
         )
     if STATE not in {out.path for out in manifest.outputs}:
         raise DataError("is no checkpoint\n  give a `stepN` folder of a training run", file=folder)
-    inside = os.path.join(os.path.realpath(folder), "")
-    for out in manifest.outputs:
-        path = streams.join(folder, out.path)
-        if not os.path.realpath(path).startswith(inside):
-            raise DataError("is a link that leads out of its checkpoint\n  put the file itself in its place", file=path)
-        is_read = weights or out.path == STATE
-        if streams.size(path) != out.bytes or (is_read and streams.checksum(path) != out.checksum):
-            raise DataError(
-                "is gone or has changed since the checkpoint was saved\n"
-                "  delete this checkpoint's folder to go on from the one before, or train again with `--overwrite`",
-                file=path,
-            )
+    list(each(partial(_check_file, folder, weights=weights), manifest.outputs))
     path = streams.join(folder, STATE)
     try:
         state = decode_json(streams.read_bytes(path), CheckpointState)
@@ -119,6 +115,19 @@ def read_state(folder: str, *, weights: bool = True) -> CheckpointState:
     return msgspec.structs.replace(state, tokens=tokens_of_run(os.path.dirname(os.path.abspath(folder)), state.tokens))
 
 
+def _check_file(folder: str, out: OutputFile, *, weights: bool) -> None:
+    path = streams.join(folder, out.path)
+    if not os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), "")):
+        raise DataError("is a link that leads out of its checkpoint\n  put the file itself in its place", file=path)
+    is_read = weights or out.path == STATE
+    if streams.size(path) != out.bytes or (is_read and streams.checksum(path) != out.checksum):
+        raise DataError(
+            "is gone or has changed since the checkpoint was saved\n"
+            "  delete this checkpoint's folder to go on from the one before, or train again with `--overwrite`",
+            file=path,
+        )
+
+
 def is_ours(folder: str) -> bool:
     """Whether this is a checkpoint of ours; those of OLMo-core have weights and no state."""
     return os.path.isfile(streams.join(folder, STATE))
@@ -127,8 +136,10 @@ def is_ours(folder: str) -> bool:
 # --- weights of others -----------------------------------------------------------------------------------------------
 
 
-def check_weights(folder: str) -> None:
+def check_weights(folder: str, *, each: Each = map) -> None:
     """Return when the weights to begin with are as they were written, as far as there are checksums of them.
+
+    `each` is `map`, or what does the same by several processes.
 
     Archives of torch have checksums of their own, which their reader compares.
 
@@ -136,13 +147,17 @@ def check_weights(folder: str) -> None:
         DataError: a file has changed.
     """
     if is_ours(folder):
-        read_state(folder)
+        read_state(folder, each=each)
         return
-    for path, expected in _checksums(folder).items():
-        if expected and _sha256(path) != expected:
-            raise DataError(
-                f"is not the file that was downloaded: its SHA-256 is not {expected}\n  download it again", file=path
-            )
+    list(each(_check_download, [(path, expected) for path, expected in _checksums(folder).items() if expected]))
+
+
+def _check_download(file: tuple[str, str]) -> None:
+    path, expected = file
+    if _sha256(path) != expected:
+        raise DataError(
+            f"is not the file that was downloaded: its SHA-256 is not {expected}\n  download it again", file=path
+        )
 
 
 def unchecked_weights(folder: str | None) -> list[str]:

@@ -11,8 +11,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ from dolma.training.curve import write_curve
 from dolma.training.evaluate import Evaluation, Evaluator
 from dolma.training.metrics import MetricsLog, StepRecord, read_metrics
 from dolma.training.observers import Observer, observing, values_of_evaluation, values_of_step
-from dolma.training.parallel import Processes, agree, barrier, joined, only_forward
+from dolma.training.parallel import ALONE, Processes, agree, by_first, joined, only_forward
 from dolma.training.presets import count_parameters, resolve_model
 from dolma.training.stages import Stage, Stages, resolve_stages
 from dolma.training.state import CheckpointState, check_weights, checkpoints, read_state, unchecked_weights
@@ -101,11 +102,14 @@ def train(
     with joined(config) as processes:
         folders = [tokens] if isinstance(tokens, str) else list(tokens or ())
         run = _Run(config, resolve_stages(config, folders), output, processes, tokens=folders)
-        with _alone(output) if processes.is_first else nullcontext(), _threads(config):
-            if processes.is_first:
+        with ExitStack() as held, _threads(config):
+
+            def begin() -> None:
+                held.enter_context(_alone(output))
                 run.claim(overwrite=overwrite)
                 run.tidy()
-            barrier(processes)  # none looks into the folder before the first has put it in order
+
+            by_first(begin, processes)  # none looks into the folder before the first has put it in order
             return run.go(progress, stop)
 
 
@@ -119,6 +123,11 @@ def _alone(output: str) -> Iterator[None]:
         yield
     finally:
         lock.discard()
+
+
+def _sharing(processes: Processes) -> Callable[..., Sequence[None]]:
+    """`map` by all processes together."""
+    return partial(by_shares, processes=processes)
 
 
 @contextmanager
@@ -248,7 +257,9 @@ class _Run:
             return True
         return False
 
-    def _restore_point(self) -> tuple[CheckpointState | None, str | None, list[StepRecord]]:
+    def _restore_point(
+        self, processes: Processes = ALONE
+    ) -> tuple[CheckpointState | None, str | None, list[StepRecord]]:
         """The newest checkpoint's state and folder, and the log up to it; None and nothing when there is none.
 
         Raises:
@@ -258,7 +269,7 @@ class _Run:
         newest = max(found, default=0)
         if not newest:
             return None, None, []
-        state = read_state(found[newest])
+        state = read_state(found[newest], each=_sharing(processes))
         if (state.step, state.identity) != (newest, self.identity):
             raise DataError(
                 "is a checkpoint of another run\n  move it away, or train again with `--overwrite`", file=found[newest]
@@ -276,7 +287,7 @@ class _Run:
 
     def go(self, progress: Progress | None, stop: Callable[[], bool] | None) -> TrainResult:
         """Train what is left to train."""
-        state, folder, records = self._restore_point()
+        state, folder, records = self._restore_point(self.processes)
         newest = state.step if state else 0
         if folder is not None and newest == self.steps and read_manifest(self.output) is not None:
             return self._result(records, folder, resumed_from=None, already_complete=True)
@@ -301,12 +312,10 @@ class _Run:
 
         `records` are those of the steps before; the new ones are appended.
         """
-        if self.processes.is_first:
-            checkpointing.check_room(self.output, self._parameters())
+        by_first(partial(checkpointing.check_room, self.output, self._parameters()), self.processes)
         evaluator = self._evaluator()
-        if folder is None and self.config.init_from is not None and self.processes.is_first:
-            check_weights(self.config.init_from)
-        barrier(self.processes)
+        if folder is None and self.config.init_from is not None:
+            check_weights(self.config.init_from, each=_sharing(self.processes))
         training = Training(self.config, self.stages, self.processes, state=state, folder=folder)
         parent = os.path.basename(folder) if folder else self.config.init_from
         evaluations = [found for found in self._evaluations() if found.step <= len(records)]
