@@ -205,6 +205,13 @@ json_option = option(
 
 seed_option = option(section="Running", key="seed")
 
+check_inputs_option = option(
+    "--check-inputs",
+    section="Running",
+    is_flag=True,
+    help="Read all inputs to see whether they changed, also those with the size and time of before.",
+)
+
 running_options = _stacked(
     option(section="Running", key="workers"),
     option(section="Running", key="executor"),
@@ -228,12 +235,7 @@ running_options = _stacked(
         default=30.0,
         help="A task that comes no further for so long has its stack printed; 0: never.",
     ),
-    option(
-        "--check-inputs",
-        section="Running",
-        is_flag=True,
-        help="Read all inputs to see whether they changed, also those with the size and time of before.",
-    ),
+    check_inputs_option,
     option(section="Running", key="address", metavar="HOST:PORT"),
     option(
         "--shard",

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, ManualGroup, option, recipe_options
+from dolma.cli.options import ManualCommand, ManualGroup, check_inputs_option, option, recipe_options
 from dolma.cli.printing import say
 from dolma.cli.session import run_command
 from dolma.errors import ConfigError
@@ -29,6 +29,7 @@ dolma train --tokens runs/quickstart/tokens --model olmo2_quickstart --steps 200
 @option("-o", "--output", section="Output", key="output", metavar="DIR", help="Folder of checkpoints and step log.")
 @option("--overwrite", section="Running", is_flag=True, show_default=False, help="Replace a run of other settings.")
 @option("--dry-run", section="Running", is_flag=True, show_default=False, help="Print the plan and touch nothing.")
+@check_inputs_option
 @option(
     "--progress/--no-progress",
     section="Running",

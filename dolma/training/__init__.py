@@ -34,14 +34,23 @@ def train(
         ConfigError: no preset has the model's name.
     """
     require_torch()
+    from dolma.runner.options import RunOptions
     from dolma.runner.report import StageReport
     from dolma.training.presets import resolve_model
 
     resolve_model(config.model)  # before torch is imported, which takes seconds
     from dolma.training.trainer import train as run
 
-    overwrite = options is not None and options.overwrite
-    result = run(config, tokens=tokens, output=output, overwrite=overwrite, progress=on_step, stop=stop)
+    asked = options or RunOptions()
+    result = run(
+        config,
+        tokens=tokens,
+        output=output,
+        overwrite=asked.overwrite,
+        progress=on_step,
+        stop=stop,
+        check_inputs=asked.check_inputs,
+    )
     return StageReport(
         stage="train",
         name="train",

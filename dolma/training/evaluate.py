@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -24,11 +25,13 @@ from dolma.models.tokenizer_file import read_tokenizer_file
 from dolma.models.tokenizers_library import encode_texts, load_tokenizer
 from dolma.training import checkpoint as checkpointing
 from dolma.training.config import EvalConfig
+from dolma.training.data.contents import Contents
 from dolma.training.data.loader import IGNORED
 from dolma.training.data.shards import TokenShards, open_shards, tokenizer_beside
 from dolma.training.generate import generate
 from dolma.training.interop import hf
 from dolma.training.model.transformer import Transformer, unfilled
+from dolma.training.parallel import ALONE, by_shares
 from dolma.training.state import check_weights, newest
 
 _WINDOWS_PER_PASS = 8
@@ -304,6 +307,14 @@ class Evaluator:
             )
         self.tokenizer = tokenizer
 
+    def check(self, contents: Contents) -> None:
+        """Return when the shards are what their descriptions say.
+
+        Raises:
+            DataError: one is not.
+        """
+        contents.check(text.shards for text in self.texts.values())
+
     def evaluate(self, model: Transformer, *, step: int, eos_id: int | None) -> Evaluation:
         """The model as it is now; nothing of it is changed."""
         tasks = {}
@@ -341,6 +352,7 @@ def evaluate_model(path: str, config: EvalConfig, *, tokenizer: str | None = Non
         tokenizer = tokenizer or (beside if os.path.isfile(beside) else None)
         sha256 = None if tokenizer is None else hashlib.sha256(streams.read_bytes(tokenizer)).hexdigest()
         evaluator = Evaluator(config, length=found.context_length, tokenizer=tokenizer, tokenizer_sha256=sha256)
+        evaluator.check(Contents("", together=partial(by_shares, processes=ALONE)))
         return evaluator.evaluate(model.eval(), step=0, eos_id=fields.get("eos_token_id"))
     model, state = checkpointing.load_model(path)
     evaluator = Evaluator(
@@ -349,4 +361,5 @@ def evaluate_model(path: str, config: EvalConfig, *, tokenizer: str | None = Non
         tokenizer=tokenizer or tokenizer_beside(state.tokens),
         tokenizer_sha256=state.tokenizer_sha256,
     )
+    evaluator.check(Contents("", together=partial(by_shares, processes=ALONE)))
     return evaluator.evaluate(model, step=state.step, eos_id=state.eos_id)

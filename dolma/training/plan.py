@@ -65,12 +65,12 @@ def plan_training(
     peak_flops: float = 989e12,
     mfu: float = 0.4,
 ) -> TrainPlan:
-    """The plan of a recipe on these shards, whose checksums are not compared. Defaults: an H100's dense bfloat16 peak.
+    """The plan of a recipe on these shards, whose contents are not compared. Defaults: an H100's dense bfloat16 peak.
 
     Raises:
         ConfigError, DataError: as `resolve_stages`.
     """
-    stages = resolve_stages(config, tokens, compare=False)
+    stages = resolve_stages(config, tokens)
     vocab_size = stages.tokenizer.vocab_size
     model = stages.stages[0].model
     parameters = count_parameters(model, vocab_size=vocab_size)

@@ -15,6 +15,7 @@ from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 from dolma.training import require_torch
 from dolma.training.config import ModelConfig, StageConfig, TrainConfig, count_tokens, stage_settings
+from dolma.training.data.contents import Contents
 from dolma.training.data.loader import Instances, Loader
 from dolma.training.data.mixture import MixedSource, plan_mixture, taken_windows
 from dolma.training.data.shards import TokenShards, open_shards
@@ -118,14 +119,14 @@ class Stages:
                 return f"the mixture of stage {now.name!r} takes other windows for another length"
         return None
 
-    def beside(self) -> dict[str, str]:
+    def beside(self, contents: Contents) -> dict[str, str]:
         """Checksums of what decides the loss beside the ids: labels, and documents' borders where a stage uses them."""
         packed = any(stage.settings.windows == "packed" for stage in self.stages)
         masked = any(stage.settings.document_masking for stage in self.stages)
         found = {}
         opened = [shard for shards in self.shards.values() for shard in shards.shards]
         for file, shard in zip(self.files(), opened, strict=True):
-            if labels := shard.labels_checksum():
+            if labels := contents.labels(shard):
                 found[f"labels of {file.name}"] = labels
             if (packed or masked) and (borders := shard.borders_checksum(packed=packed)):
                 found[f"documents of {file.name}"] = borders
@@ -164,14 +165,13 @@ def _refuse_idle(stage: Stage, path: str) -> None:
 class _Opened:
     """Shards by the folders they are in, each opened once."""
 
-    def __init__(self, *, compare: bool) -> None:
-        self.compare = compare
+    def __init__(self) -> None:
         self.shards: dict[tuple[str, ...], TokenShards] = {}
 
     def __getitem__(self, tokens: str | Sequence[str]) -> TokenShards:
         folders = (tokens,) if isinstance(tokens, str) else tuple(tokens)
         if folders not in self.shards:
-            found = open_shards(folders, compare=self.compare)
+            found = open_shards(folders)
             for others, shards in self.shards.items():
                 if (found.tokenizer_sha256, found.vocab_size) != (shards.tokenizer_sha256, shards.vocab_size):
                     raise DataError(
@@ -193,10 +193,10 @@ def _refuse_shared(folders: tuple[str, ...], found: TokenShards, others: tuple[s
         )
 
 
-def resolve_stages(config: TrainConfig, tokens: str | Sequence[str] | None, *, compare: bool = True) -> Stages:
+def resolve_stages(config: TrainConfig, tokens: str | Sequence[str] | None) -> Stages:
     """The stages of a recipe on these token shards, which stages with `sources` of their own do not use.
 
-    With `compare`, every shard is read once and compared with its description; else only its size is.
+    Of shards only sizes are compared with their description (`Contents.check` compares all of them).
 
     Raises:
         ConfigError: no such model, windows longer than its context, a mixture that asks for too much, a rate inherited
@@ -204,7 +204,7 @@ def resolve_stages(config: TrainConfig, tokens: str | Sequence[str] | None, *, c
         DataError: the shards are not what their description says, or too few, or of different tokenizers.
     """
     configs = config.stages or [StageConfig(name=ONLY)]
-    opened = _Opened(compare=compare)
+    opened = _Opened()
     stages: list[Stage] = []
     for number, stage in enumerate(configs):
         path = f"$.train.stages[{number}]" if config.stages else "$.train"

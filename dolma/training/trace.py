@@ -164,7 +164,7 @@ def stages_of_run(run: str, *, tokens: Sequence[str] | None = None) -> Stages:
     if not found:
         raise DataError("has no checkpoint: give the folder of a training run", file=run)
     state = read_state(found[max(found)], weights=False)
-    stages = resolve_stages(state.config, tokens or state.tokens, compare=False)
+    stages = resolve_stages(state.config, tokens or state.tokens)
     here = {file.name: file.checksum for file in stages.files()}
     if here != state.shards:
         other = sorted(name for name in here.keys() | state.shards.keys() if here.get(name) != state.shards.get(name))

@@ -30,10 +30,11 @@ from dolma.runner.lock import RunLock
 from dolma.training import checkpoint as checkpointing
 from dolma.training.config import HOW, INCIDENTAL, TrainConfig
 from dolma.training.curve import write_curve
+from dolma.training.data.contents import Contents
 from dolma.training.evaluate import Evaluation, Evaluator
 from dolma.training.metrics import MetricsLog, StepRecord, read_metrics
 from dolma.training.observers import Observer, observing, values_of_evaluation, values_of_step
-from dolma.training.parallel import ALONE, Processes, agree, by_first, joined, only_forward
+from dolma.training.parallel import ALONE, Processes, agree, by_first, by_shares, joined, only_forward
 from dolma.training.presets import count_parameters, resolve_model
 from dolma.training.stages import Stage, Stages, resolve_stages
 from dolma.training.state import CheckpointState, check_weights, checkpoints, read_state, unchecked_weights
@@ -81,9 +82,11 @@ def train(
     overwrite: bool = False,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
+    check_inputs: bool = False,
 ) -> TrainResult:
     """Train on the shards in `tokens` and write checkpoints and log to `output`, going on where a run was stopped.
 
+    Shards are read once; with `check_inputs` also those that have the size and time of then.
     `stop` is asked after every step; once it says so, a checkpoint is saved and the result is `stopped`. Started by
     torchrun, every process calls this with the same arguments.
 
@@ -101,13 +104,17 @@ def train(
     resolve_model(config.model)  # a misspelt name is said before shards are read
     with joined(config) as processes:
         folders = [tokens] if isinstance(tokens, str) else list(tokens or ())
-        run = _Run(config, resolve_stages(config, folders), output, processes, tokens=folders)
+        contents = Contents(output, together=partial(by_shares, processes=processes), again=check_inputs)
+        stages = resolve_stages(config, folders)
+        contents.check(stages.shards.values())
+        run = _Run(config, stages, output, processes, tokens=folders, contents=contents)
         with ExitStack() as held, _threads(config):
 
             def begin() -> None:
                 held.enter_context(_alone(output))
                 run.claim(overwrite=overwrite)
                 run.tidy()
+                contents.save()
 
             by_first(begin, processes)  # none looks into the folder before the first has put it in order
             return run.go(progress, stop)
@@ -145,10 +152,17 @@ class _Run:
     """One run: a recipe, its stages, its folder."""
 
     def __init__(
-        self, config: TrainConfig, stages: Stages, output: str, processes: Processes, *, tokens: list[str]
+        self,
+        config: TrainConfig,
+        stages: Stages,
+        output: str,
+        processes: Processes,
+        *,
+        tokens: list[str],
+        contents: Contents,
     ) -> None:
         self.config, self.stages, self.output, self.processes = config, stages, output, processes
-        self.log, self.tokens = streams.join(output, LOG), tokens
+        self.log, self.tokens, self.contents = streams.join(output, LOG), tokens, contents
         self.steps = stages.steps
         self.shards = stages.tokenizer
         self.settings = self._settings()
@@ -169,7 +183,7 @@ class _Run:
             "tokenizer_sha256": self.shards.tokenizer_sha256,
             "eos_id": self.shards.eos_id,
             "shards": [[file.name, file.checksum] for file in self.stages.files()],
-            "beside": self.stages.beside(),
+            "beside": self.stages.beside(self.contents),
         }
         return msgspec.json.decode(msgspec.json.encode(settings))
 
@@ -212,7 +226,7 @@ class _Run:
             state, _, _ = self._restore_point()
             if state is None:
                 return
-            before = resolve_stages(state.config, self.tokens, compare=False)
+            before = resolve_stages(state.config, self.tokens)
             reason = self._dtype_differs(state) or self.stages.differ(before, steps=state.step)
             if not reason:
                 return
@@ -415,12 +429,15 @@ class _Run:
     def _evaluator(self) -> Evaluator | None:
         if self.config.evaluate is None:
             return None
-        return Evaluator(
+        evaluator = Evaluator(
             self.config.evaluate,
             length=self.stages.stages[-1].settings.sequence_length,
             tokenizer=self.shards.tokenizer,
             tokenizer_sha256=self.shards.tokenizer_sha256,
         )
+        evaluator.check(self.contents)
+        by_first(self.contents.save, self.processes)
+        return evaluator
 
     def _evaluations(self) -> list[Evaluation]:
         path = streams.join(self.output, EVALUATIONS)

@@ -63,25 +63,60 @@ def free_port() -> int:
         return listening.getsockname()[1]
 
 
-def in_processes(n: int, config: TrainConfig, tokens: str, output: Path, *, limit: int = 10**9) -> None:
-    """Train as `torchrun --nproc-per-node n` would."""
+def in_processes(
+    n: int, config: TrainConfig, tokens: str, output: Path, *, limit: int = 10**9, before: str = ""
+) -> list[str]:
+    """Train as `torchrun --nproc-per-node n` would; what each process prints. `before` is run in each at first."""
     encoded = msgspec.json.encode(config).decode()
+    ended = started(n, before + PROGRAM, encoded, tokens, str(output), str(limit))
+    assert [status for status, _, _ in ended] == [0] * n, "\n".join(error for _, _, error in ended)
+    return [printed for _, printed, _ in ended]
+
+
+def started(n: int, program: str, *arguments: str) -> list[tuple[int, str, str]]:
+    """A program in several processes that know of each other: status, output and errors of each."""
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(n)}
-    started = [
+    processes = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, encoded, tokens, str(output), str(limit)],
+            [sys.executable, "-c", program, *arguments],
             env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in range(n)
     ]
     try:
-        errors = [process.communicate(timeout=240)[1].decode() for process in started]
+        told = [process.communicate(timeout=240) for process in processes]
     finally:
-        for process in started:
+        for process in processes:
             process.kill()
             process.communicate()
-    assert [process.returncode for process in started] == [0] * n, "\n".join(errors)
+    return [(process.returncode, *texts) for process, texts in zip(processes, told, strict=True)]
+
+
+# Prints what each process reads whole, of shards and of checkpoints.
+COUNTING = """
+import os
+from dolma.data import streams
+from dolma.training.data import contents
+numbers, checksum = contents._numbers, streams.checksum
+def counted(look):
+    print("tokens", os.path.basename(look.path))
+    return numbers(look)
+def checked(path):
+    print("whole", path)
+    return checksum(path)
+contents._numbers, streams.checksum = counted, checked
+"""
+# As the command does: errors end it with a status of their own.
+TELLING = """
+import sys
+from dolma.errors import DolmaError
+def tell(kind, error, trace):
+    sys.stderr.write(f"{kind.__name__}: {error}")
+sys.excepthook = tell
+"""
 
 
 def records(folder: Path) -> list[StepRecord]:
@@ -233,3 +268,59 @@ def test_a_mixture_of_experts_trains_alike_in_one_two_and_four_processes(
         if dtype == "float32":
             assert loss <= 1e-6
             assert router <= 1e-6
+
+
+def test_processes_share_what_is_to_be_read(shards: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    printed = in_processes(2, SETTINGS, shards, run, limit=4, before=COUNTING)
+    of_each = [[line.split()[1] for line in text.splitlines() if line.startswith("tokens")] for text in printed]
+    names = [f"{mask}part-{number:05d}.npy" for mask in ("", "labels_mask_") for number in (0, 1)]
+    assert sorted(of_each[0] + of_each[1]) == sorted(names)
+    assert [len(names) for names in of_each] == [2, 2]
+    checkpoint = [path for path in (run / "step4").rglob("*") if path.is_file() and path.name != "manifest.json"]
+    again = in_processes(2, SETTINGS, shards, run, before=COUNTING)
+    read = [line.split()[1] for text in again for line in text.splitlines() if "/step4/" in line]
+    assert sorted(read) == sorted(str(path) for path in checkpoint)
+
+
+@pytest.mark.parametrize("broken", ["strangers", "tokens"])
+def test_what_one_process_finds_ends_all(broken: str, tmp_path: Path) -> None:
+    tokens, run = write_shards(tmp_path / "tokens", [some_ids(800), some_ids(800, seed=2)]), tmp_path / "run"
+    if broken == "strangers":
+        run.mkdir()
+        (run / "thesis.tex").write_text("all my work")
+        said = "OutputExistsError"
+    else:
+        some_ids(800, seed=3).astype("<u2").tofile(Path(tokens) / "part-00001.npy")
+        said = "DataError"
+    encoded = msgspec.json.encode(SETTINGS).decode()
+    for status, _, error in started(2, TELLING + PROGRAM, encoded, tokens, str(run), "9"):
+        assert status == 1
+        assert f"{said}: " in error
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_disk_that_is_full_for_one_process_ends_all_and_the_run_goes_on(
+    rank: int, shards: str, pair: Path, tmp_path: Path
+) -> None:
+    full = (
+        TELLING
+        + f"""
+import os, resource, signal
+from dolma.training import checkpoint
+save = checkpoint.save
+def filling(output, model, optimizer, state, processes):
+    if state.step == 8 and processes.rank == {rank}:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    return save(output, model, optimizer, state, processes)
+checkpoint.save = filling
+"""
+    )
+    encoded = msgspec.json.encode(SETTINGS).decode()
+    for status, _, error in started(2, full + PROGRAM, encoded, shards, str(tmp_path / "run"), "9"):
+        assert status == 1
+        assert "WriteError: " in error
+        assert "step8.tmp/model_and_optim: cannot be written: File too large" in error
+    assert (tmp_path / "run" / "step4").is_dir()
+    in_processes(2, SETTINGS, shards, tmp_path / "run")
+    assert log_of(tmp_path / "run") == log_of(pair)

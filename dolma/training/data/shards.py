@@ -1,4 +1,4 @@
-"""Token shards as a trainer sees them: mapped, and checked before the first step.
+"""Token shards as a trainer sees them: mapped.
 
 Documents end where the rows beside a shard say so; without rows, after each end-of-text token and at the end of the
 shard, so that no token is lost where a document is not ended. `labels_mask_<shard>.npy` beside a shard, a byte per
@@ -23,7 +23,6 @@ from dolma.data.manifest import InputFile
 from dolma.data.tokens import (
     NAME,
     TokenManifest,
-    TokenShardInfo,
     open_tokens,
     read_rows,
     read_token_manifest,
@@ -34,7 +33,6 @@ from dolma.printable import printable
 
 Boundaries = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
 
-_SCAN = 1 << 24  # ids looked at together
 _LONG = 1 << 31  # tokens of a shard: where a document that begins in it has its end at most as far again
 
 
@@ -79,9 +77,10 @@ class ShardTokens:
         """Whether each of some tokens is learnt."""
         return np.ones(end - start, dtype=bool) if self._mask is None else np.asarray(self._mask[start:end], dtype=bool)
 
-    def labels_checksum(self) -> str | None:
-        """xxh3-128 of the file that says which tokens are learnt; None where all are."""
-        return None if self._mask is None else streams.checksum(mask_path(self.path))
+    @property
+    def masked(self) -> bool:
+        """Whether a file says which tokens are learnt."""
+        return self._mask is not None
 
     def borders_checksum(self, *, packed: bool) -> str | None:
         """xxh3-128 of where documents end; None where the ids themselves say so, in windows that are not packed."""
@@ -151,14 +150,11 @@ class TokenShards:
             shard.check_unchanged(file.checksum)
 
 
-def open_shards(tokens: str | Sequence[str], *, compare: bool = True) -> TokenShards:
-    """The shards of one folder or several, every file compared with `tokens.json`, every id with the vocabulary.
-
-    Without `compare` only sizes are.
+def open_shards(tokens: str | Sequence[str]) -> TokenShards:
+    """The shards of one folder or several, of which sizes are looked at and nothing else (`Contents.check` does).
 
     Raises:
-        DataError: a file is gone, changed, has a NumPy header, or holds an id outside the vocabulary; or the folders
-            are of different tokenizers.
+        DataError: a file is gone, of another size, or has a NumPy header; or the folders are of different tokenizers.
     """
     folders = [tokens] if isinstance(tokens, str) else list(tokens)
     manifests = [_manifest(folder) for folder in folders]
@@ -177,9 +173,11 @@ def open_shards(tokens: str | Sequence[str], *, compare: bool = True) -> TokenSh
         for info in manifest.shards:
             path = streams.join(folder, info.path)
             stamp = stamp_of(path) if streams.exists(path) else None
-            array = _checked(folder, info, manifest, compare=compare)
             name = info.path if len(folders) == 1 else f"{number}/{info.path}"
             files.append(InputFile(name=name, size=info.bytes, checksum=info.xxh3))
+            array = open_tokens(path, manifest.dtype)
+            if array.nbytes != info.bytes:
+                raise not_described(path, array.nbytes, files[-1])
             shards.append(
                 ShardTokens(
                     path,
@@ -233,25 +231,13 @@ def _unended(shards: list[str], *, n_shards: int) -> tuple[str, ...]:
     )
 
 
-def _checked(folder: str, info: TokenShardInfo, manifest: TokenManifest, *, compare: bool) -> npt.NDArray[Any]:
-    path = streams.join(folder, info.path)
-    array = open_tokens(path, manifest.dtype)
-    if array.nbytes != info.bytes or (compare and streams.checksum(path) != info.xxh3):
-        raise DataError(
-            f"is not the file that tokens.json describes ({array.nbytes:,} bytes, expected {info.bytes:,} and xxh3 "
-            f"{info.xxh3})\n  run `dolma verify {printable(folder)}`, then tokenize again",
-            file=path,
-        )
-    for start in range(0, len(array) if compare else 0, _SCAN):
-        block = array[start : start + _SCAN]
-        if int(block.max()) >= manifest.vocab_size:
-            at = start + int(np.argmax(block >= manifest.vocab_size))
-            raise DataError(
-                f"id {int(array[at])} at position {at:,} is outside the vocabulary of {manifest.vocab_size:,}\n"
-                "  the shards are of another tokenizer, or of another type than tokens.json says",
-                file=path,
-            )
-    return array
+def not_described(path: str, size: int, file: InputFile) -> DataError:
+    """The error about a shard of this size that is not the one that `tokens.json` describes."""
+    return DataError(
+        f"is not the file that tokens.json describes ({size:,} bytes, expected {file.size:,} and xxh3 "
+        f"{file.checksum})\n  run `dolma verify {printable(os.path.dirname(path))}`, then tokenize again",
+        file=path,
+    )
 
 
 def tokens_of_run(run: str, stored: Sequence[str]) -> list[str]:
