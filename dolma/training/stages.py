@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -165,13 +165,15 @@ def _refuse_idle(stage: Stage, path: str) -> None:
 class _Opened:
     """Shards by the folders they are in, each opened once."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[list[TokenShards]], None]) -> None:
+        self._check = check
         self.shards: dict[tuple[str, ...], TokenShards] = {}
 
     def __getitem__(self, tokens: str | Sequence[str]) -> TokenShards:
         folders = (tokens,) if isinstance(tokens, str) else tuple(tokens)
         if folders not in self.shards:
             found = open_shards(folders)
+            self._check([found])
             for others, shards in self.shards.items():
                 if (found.tokenizer_sha256, found.vocab_size) != (shards.tokenizer_sha256, shards.vocab_size):
                     raise DataError(
@@ -193,10 +195,12 @@ def _refuse_shared(folders: tuple[str, ...], found: TokenShards, others: tuple[s
         )
 
 
-def resolve_stages(config: TrainConfig, tokens: str | Sequence[str] | None) -> Stages:
+def resolve_stages(
+    config: TrainConfig, tokens: str | Sequence[str] | None, *, contents: Contents | None = None
+) -> Stages:
     """The stages of a recipe on these token shards, which stages with `sources` of their own do not use.
 
-    Of shards only sizes are compared with their description (`Contents.check` compares all of them).
+    With `contents`, shards are compared with their description; without, only their sizes are.
 
     Raises:
         ConfigError: no such model, windows longer than its context, a mixture that asks for too much, a rate inherited
@@ -204,7 +208,7 @@ def resolve_stages(config: TrainConfig, tokens: str | Sequence[str] | None) -> S
         DataError: the shards are not what their description says, or too few, or of different tokenizers.
     """
     configs = config.stages or [StageConfig(name=ONLY)]
-    opened = _Opened()
+    opened = _Opened(contents.check if contents is not None else lambda shards: None)
     stages: list[Stage] = []
     for number, stage in enumerate(configs):
         path = f"$.train.stages[{number}]" if config.stages else "$.train"

@@ -105,8 +105,7 @@ def train(
     with joined(config) as processes:
         folders = [tokens] if isinstance(tokens, str) else list(tokens or ())
         contents = Contents(output, together=partial(by_shares, processes=processes), again=check_inputs)
-        stages = resolve_stages(config, folders)
-        contents.check(stages.shards.values())
+        stages = resolve_stages(config, folders, contents=contents)
         run = _Run(config, stages, output, processes, tokens=folders, contents=contents)
         with ExitStack() as held, _threads(config):
 

@@ -78,7 +78,7 @@ POINTS = (
 
 
 def files_of(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.name != ".inputs.json")
 
 
 @pytest.fixture(scope="module")
