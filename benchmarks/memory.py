@@ -47,7 +47,7 @@ def run_stage(stage: str, pattern: str, folder: str, *, max_memory: int | None) 
     from dolma.config import DedupeConfig, MixConfig, SourceShare, StatConfig, TagConfig, TokenizeConfig
     from dolma.data.dataset import Dataset
     from dolma.data.documents import Intake, Reading, read_batches
-    from dolma.dedupers.exact import dedupe
+    from dolma.dedupers.dedupe import dedupe
     from dolma.mixers.mix import mix
     from dolma.stats.stat import stat
     from dolma.taggers.tag import tag

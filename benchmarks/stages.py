@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks import floor
 from dolma.config import DedupeConfig, MixConfig, StatConfig, TagConfig, TokenizeConfig
 from dolma.data.dataset import Dataset
-from dolma.dedupers.exact import dedupe
+from dolma.dedupers.dedupe import dedupe
 from dolma.mixers.mix import mix
 from dolma.runner.options import RunOptions
 from dolma.stats.stat import stat

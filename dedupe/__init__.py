@@ -9,14 +9,14 @@ STAGE = Stage(
     writes="attributes",
     beginning="looking at the documents",
     bare=True,
-    run="dolma.dedupers.exact:dedupe",
-    plan="dolma.dedupers.exact:plan",
-    declares="dolma.dedupers.exact:declares",
-    sets="dolma.dedupers.exact:sets",
-    again="dolma.dedupers.exact:made_again",
+    run="dolma.dedupers.dedupe:dedupe",
+    plan="dolma.dedupers.dedupe:plan",
+    declares="dolma.dedupers.dedupe:declares",
+    sets="dolma.dedupers.dedupe:sets",
+    again="dolma.dedupers.dedupe:made_again",
     checks={
         "dedupe": Checks(
-            rows="dolma.runner.attribute_sets:count_rows", contradictions="dolma.dedupers.exact:contradictions"
+            rows="dolma.runner.attribute_sets:count_rows", contradictions="dolma.dedupers.dedupe:contradictions"
         ),
     },
 )

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.exchange import Cursor, RunWriter, Table, in_groups
+from dolma.dedupers.clusters import first_place
 from dolma.dedupers.grouping import Groups, group_equal
 from dolma.dedupers.keys import Keys
 
@@ -40,28 +41,15 @@ KEYS = Table(
             ("low", pa.uint64()),
             ("place", pa.uint64()),
             ("copies", pa.uint32()),
-            ("id", pa.string()),
         ]
     ),
     key=("high", "low"),
 )
 MARKS = Table(
     name="marks",
-    schema=pa.schema(
-        [("place", pa.uint64()), ("copies", pa.int64()), ("first", pa.bool_()), ("first_id", pa.string())]
-    ),
+    schema=pa.schema([("place", pa.uint64()), ("first", pa.bool_())]),
     key=("place",),
 )
-_PLACE_BITS = 40  # of the number within the piece
-
-
-def first_place(piece: int) -> int:
-    """The place of the first key of a piece; those of all pieces before are smaller.
-
-    >>> first_place(2) - first_place(1) == 1 << 40
-    True
-    """
-    return piece << _PLACE_BITS
 
 
 class Chunk:
@@ -78,25 +66,23 @@ class Chunk:
         self._ids.append(pa.array(batch.ids, pa.string()))
         self._keys.append(keys)
 
-    def write(self, rows: RunWriter, keys: RunWriter, *, place: int, with_ids: bool) -> int:
+    def write(self, rows: RunWriter, keys: RunWriter, *, place: int) -> int:
         """Write a block of rows and a run of distinct keys, the first of which has this place; returns the next."""
         ids = pa.concat_arrays(self._ids)
         counts = self._all("counts")
         groups = group_equal(self._all("hashes"))
         rows.write_run([_rows(ids, counts, groups, self)])
-        owner = np.repeat(np.arange(len(ids)), counts)[groups.firsts]
         distinct = pa.RecordBatch.from_arrays(
             [
                 pa.array(groups.hashes[:, 0]),
                 pa.array(groups.hashes[:, 1]),
-                pa.array(np.arange(place, place + len(owner), dtype=np.uint64)),
+                pa.array(np.arange(place, place + len(groups.sizes), dtype=np.uint64)),
                 pa.array(groups.sizes.astype(np.uint32)),
-                ids.take(pa.array(owner)) if with_ids else pa.nulls(len(owner), pa.string()),
             ],
             schema=KEYS.schema,
         )
         keys.write_run([distinct])
-        return place + len(owner)
+        return place + len(groups.sizes)
 
     def _all(self, name: str) -> npt.NDArray[Any]:
         return np.concatenate([getattr(keys, name) for keys in self._keys])
@@ -133,9 +119,7 @@ def marks_of(keys: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_arrays(
             [
                 records["place"].take(pa.array(rows)),
-                pa.array(np.repeat(copies, sizes)[rows]),
                 pa.array(firsts == rows),
-                records["id"].take(pa.array(firsts)),
             ],
             schema=MARKS.schema,
         )
@@ -146,17 +130,14 @@ class MarkedChunk:
     """The rows of a chunk with the verdict on each of its keys.
 
     `rows` has the schema of `ROWS`. Per key, in order: `document`, its row in the chunk; `duplicate`, whether an equal
-    key comes before it in the corpus; `copies`, equal keys in the corpus, itself included; `[first, last)`, code
-    points. `first_id` is an Arrow string array: the id of the first copy, null unless duplicate.
+    key comes before it in the corpus; `[first, last)`, code points.
     """
 
     rows: pa.RecordBatch
     document: Ints
     duplicate: npt.NDArray[np.bool_]
-    copies: Ints
     first: Ints
     last: Ints
-    first_id: pa.Array
 
 
 def marked_chunks(chunks: Iterable[pa.RecordBatch], marks: Cursor, *, piece: int) -> Iterator[MarkedChunk]:
@@ -176,8 +157,7 @@ def _marked(rows: pa.RecordBatch, marks: pa.RecordBatch, *, first: int, n_groups
     at[(marks["place"].to_numpy() - np.uint64(first)).astype(np.int64)] = np.arange(len(marks))
     mark = at[group]
     marked = np.flatnonzero(mark >= 0)
-    duplicate, copies = np.zeros(len(keys), dtype=bool), np.ones(len(keys), dtype=np.int64)
-    copies[marked] = marks["copies"].to_numpy()[mark[marked]]
+    duplicate = np.zeros(len(keys), dtype=bool)
     is_first = marks["first"].to_numpy(zero_copy_only=False)
     duplicate[marked] = ~(leads[marked] & is_first[mark[marked]])
     counts = np.diff(rows["keys"].offsets.to_numpy())
@@ -185,8 +165,6 @@ def _marked(rows: pa.RecordBatch, marks: pa.RecordBatch, *, first: int, n_groups
         rows=rows,
         document=np.repeat(np.arange(len(rows)), counts),
         duplicate=duplicate,
-        copies=copies,
         first=start.astype(np.int64),
         last=end.astype(np.int64),
-        first_id=marks["first_id"].take(pa.array(np.where(duplicate, mark, 0), mask=~duplicate)),
     )

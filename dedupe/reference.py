@@ -1,11 +1,14 @@
-"""Exact dedupe as one readable function per mode, on texts in memory: what the stage must agree with."""
+"""Each method as one readable function, on documents in memory: what the stage must agree with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from dolma.kernels.reference import minhash
+
 Gate = Callable[[str], bool]
+Ranks = Sequence[float] | None
 
 
 def gate(*, skip_empty: bool = True, min_length: int = 0, min_words: int = 0) -> Gate:
@@ -19,22 +22,86 @@ def gate(*, skip_empty: bool = True, min_length: int = 0, min_words: int = 0) ->
     return takes_part
 
 
-def duplicate_documents(ids: Sequence[str], keys: Sequence[str | None], takes_part: Gate) -> list[dict[str, Any]]:
-    """`duplicate`, `first_id` and `copies` of each document, in order. A key of None is a record without the field.
+def duplicate_documents(
+    ids: Sequence[str], keys: Sequence[str | None], takes_part: Gate, *, keep: str = "first", ranks: Ranks = None
+) -> list[dict[str, Any]]:
+    """The outputs for each document, in order. A key of None is a record without the field.
 
     >>> duplicate_documents(["a", "b"], ["x", "x"], gate())[1]
-    {'duplicate': True, 'first_id': 'a', 'copies': 2}
+    {'duplicate': True, 'cluster': 0, 'cluster_size': 2, 'kept_id': 'a'}
     """
     members: dict[str, list[int]] = {}
     for row, key in enumerate(keys):
         if key is not None and takes_part(key):
             members.setdefault(key, []).append(row)
-    answers: list[dict[str, Any]] = [{"duplicate": False, "first_id": None, "copies": 1} for _ in keys]
-    for first, *others in members.values():
-        answers[first]["copies"] = 1 + len(others)
-        for row in others:
-            answers[row] = {"duplicate": True, "first_id": ids[first], "copies": 1 + len(others)}
-    return answers
+    return answers(ids, list(members.values()), keep=keep, ranks=ranks)
+
+
+def answers(
+    ids: Sequence[str], clusters: Iterable[list[int]], *, keep: str = "first", ranks: Ranks = None
+) -> list[dict[str, Any]]:
+    """What is said of each document, where `clusters` are rows in corpus order. The highest of `ranks` is kept."""
+    found: list[dict[str, Any]] = [
+        {"duplicate": False, "cluster": None, "cluster_size": 1, "kept_id": None} for _ in ids
+    ]
+    for cluster in clusters:
+        if len(cluster) == 1:
+            continue
+        kept = kept_of(cluster, keep, ranks)
+        for row in cluster:
+            found[row] = {
+                "duplicate": row != kept,
+                "cluster": cluster[0],
+                "cluster_size": len(cluster),
+                "kept_id": None if kept in (None, row) else ids[kept],
+            }
+    return found
+
+
+def kept_of(cluster: list[int], keep: str, ranks: Ranks) -> int | None:
+    """The row that is kept of a cluster; None where none is.
+
+    >>> kept_of([3, 5], "last", None), kept_of([0, 1], "longest", [1.0, 2.0])
+    (5, 1)
+    """
+    if keep == "none":
+        return None
+    if keep == "last":
+        return cluster[-1]
+    return cluster[0] if ranks is None else max(cluster, key=lambda row: (ranks[row], -row))
+
+
+def near_duplicates(
+    ids: Sequence[str],
+    shingles: Sequence[Sequence[int]],
+    *,
+    bands: int,
+    rows: int,
+    seed: int,
+    threshold: float,
+    verify: bool = True,
+    link: str = "components",
+    keep: str = "first",
+    ranks: Ranks = None,
+) -> list[dict[str, Any]]:
+    """The outputs for each document, given its shingles: those that share a band and are alike are joined."""
+    permutations = minhash.permutations(bands * rows, seed)
+    signatures = [minhash.signature(one, permutations) for one in shingles]
+    buckets: dict[int, list[int]] = {}
+    for row, signature in enumerate(signatures):
+        for band in range(bands if shingles[row] else 0):
+            buckets.setdefault(minhash.band(signature, band, rows), []).append(row)
+    leaders = minhash.joined(buckets.values(), shingles, threshold if verify else 0.0)
+    clusters = [[row for row, leader in enumerate(leaders) if leader == first] for first in sorted(set(leaders))]
+    found = answers(ids, clusters, keep=keep, ranks=ranks)
+    for cluster in clusters:
+        kept = kept_of(cluster, keep, ranks)
+        for row in cluster:
+            alone = len(cluster) == 1 or kept in (None, row)
+            found[row]["similarity"] = None if alone else minhash.jaccard(shingles[row], shingles[kept or 0])
+            if link == "kept" and not alone and found[row]["similarity"] < threshold:
+                found[row] |= {"duplicate": False, "kept_id": None}
+    return found
 
 
 def paragraphs(text: str) -> list[tuple[int, int, str]]:

@@ -16,7 +16,7 @@ import msgspec
 
 from dolma.errors import ConfigError, did_you_mean
 from dolma.keys import about
-from dolma.names import check_field, check_key, check_name
+from dolma.names import check_field, check_keep, check_key, check_name
 from dolma.recipe_file import Place, read_file
 from dolma.training.config import TrainConfig
 
@@ -92,13 +92,42 @@ def check_set_name(name: str) -> None:
 
 
 class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Find exact copies; the first in corpus order is kept."""
+    """Find copies; one of each cluster is kept."""
 
-    by: Annotated[str, about("What must be equal: text, paragraphs, or a field such as metadata.url.")] = "text"
+    method: Annotated[Literal["exact", "minhash"], about("What a copy is: exact, or minhash for near-duplicates.")] = (
+        "exact"
+    )
+    by: Annotated[
+        str, about("What is compared: text, paragraphs, or a field such as metadata.url; minhash takes text.")
+    ] = "text"
     name: Annotated[str, about("What rules call the answer.")] = "dedupe"
+    keep: Annotated[str, about("Which copy stays: first, last, longest, shortest, none, max:FIELD or min:FIELD.")] = (
+        "first"
+    )
     skip_empty: Annotated[bool, about("Whether blank text is nobody's copy.")] = True
     min_length: Annotated[int, about("Code points below which a text is nobody's copy.")] = 0
     min_words: Annotated[int, about("Words below which a text is nobody's copy.")] = 0
+    threshold: Annotated[
+        float | None, about("Jaccard similarity from which on two documents are alike.", absent="0.8")
+    ] = None
+    word_ngrams: Annotated[int | None, about("Words of a shingle.", absent="5")] = None
+    character_ngrams: Annotated[
+        int | None, about("Characters of a shingle, in the place of words.", absent="shingles are of words")
+    ] = None
+    permutations: Annotated[int | None, about("Most values of a signature.", absent="128")] = None
+    recall: Annotated[
+        float | None, about("Share of the pairs at the threshold that bands and rows have to find.", absent="0.95")
+    ] = None
+    bands: Annotated[int | None, about("Bands of a signature; with `rows`.", absent="chosen for `recall`")] = None
+    rows: Annotated[int | None, about("Rows of a band; with `bands`.", absent="chosen for `recall`")] = None
+    seed: Annotated[int | None, about("Seed of the permutations.", absent="1")] = None
+    verify: Annotated[
+        bool | None, about("Whether the true similarity of documents that share a band is looked at.", absent="yes")
+    ] = None
+    link: Annotated[
+        Literal["components", "kept"] | None,
+        about("What is a duplicate: all of a cluster, or what is itself like the kept document.", absent="components"),
+    ] = None
     attributes_format: Annotated[Literal["parquet", "dolma1"], about("Native, or the JSONL of Dolma 1.x.")] = "parquet"
 
     def __post_init__(self) -> None:
@@ -106,9 +135,58 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.attributes_format == "dolma1":
             _check("name", self.name, check_key)
         _check("by", self.by, check_field)
+        _check("keep", self.keep, check_keep)
         for key in ("min_length", "min_words"):
             if getattr(self, key) < 0:
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
+        if self.method == "exact":
+            self._check_exact()
+        else:
+            self._check_minhash()
+
+    def _check_exact(self) -> None:
+        given = [key for key in _OF_MINHASH if getattr(self, key) is not None]
+        if given:
+            raise ValueError(f"`{given[0]}` is for near-duplicates: add `method: minhash`, or leave it out")
+        if self.by == "paragraphs" and self.keep != "first":
+            raise ValueError(f"`keep` is {self.keep!r}, expected first where paragraphs are compared")
+
+    def _check_minhash(self) -> None:
+        if self.by != "text":
+            raise ValueError(f"`by` is {self.by!r}, expected text: near-duplicates are found by their text")
+        for key in ("word_ngrams", "character_ngrams", "permutations", "bands", "rows"):
+            value = getattr(self, key)
+            if value is not None and not 1 <= value <= _MOST_PARTS:
+                raise ValueError(f"`{key}` is {value}, expected 1 to {_MOST_PARTS:,}")
+        for key in ("threshold", "recall"):
+            value = getattr(self, key)
+            if value is not None and not 0 < value <= 1:
+                raise ValueError(f"`{key}` is {value}, expected more than 0 and at most 1")
+        if self.seed is not None and not 0 <= self.seed < 1 << 32:
+            raise ValueError(f"`seed` is {self.seed}, expected 0 to 4,294,967,295")
+        if self.word_ngrams is not None and self.character_ngrams is not None:
+            raise ValueError("`word_ngrams` and `character_ngrams` are both given, expected one of them")
+        if (self.bands is None) != (self.rows is None):
+            raise ValueError("`bands` and `rows` go together: give both or neither")
+        if self.bands is not None and (self.permutations is not None or self.recall is not None):
+            raise ValueError("`permutations` and `recall` choose bands and rows: leave them out where these are given")
+        if self.bands is not None and self.rows is not None and self.bands * self.rows > _MOST_PARTS:
+            raise ValueError(f"`bands` times `rows` is {self.bands * self.rows:,}, expected at most {_MOST_PARTS:,}")
+
+
+_OF_MINHASH = (
+    "threshold",
+    "word_ngrams",
+    "character_ngrams",
+    "permutations",
+    "recall",
+    "bands",
+    "rows",
+    "seed",
+    "verify",
+    "link",
+)
+_MOST_PARTS = 10_000
 
 
 class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -234,7 +312,7 @@ class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     tag: Annotated[TagConfig | None, about("Measure documents.")] = None
     dedupe: Annotated[
-        list[DedupeConfig] | DedupeConfig | None, about("Find exact copies; one section, or a list of them.")
+        list[DedupeConfig] | DedupeConfig | None, about("Find copies; one section, or a list of them.")
     ] = None
     mix: Annotated[MixConfig | None, about("Decide what stays, as what, and how often.")] = None
     tokenize: Annotated[TokenizeConfig | None, about("Encode documents into token shards.")] = None

@@ -106,3 +106,18 @@ def _odd(name: str) -> str | None:
     if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in name):
         return "has a control character"
     return "has white space at an end" if name.strip() != name else None
+
+
+KEEP_WORDS = ("first", "last", "longest", "shortest", "none")
+KEEP_BY_FIELD = ("max:", "min:")
+
+
+def check_keep(keep: str) -> None:
+    """Return when this says which of some copies is kept.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if keep not in KEEP_WORDS and not (keep.startswith(KEEP_BY_FIELD) and all(keep[4:].split("."))):
+        words = ", ".join(KEEP_WORDS)
+        raise ValueError(f"is {keep!r}, expected {words}, max:FIELD or min:FIELD, such as max:metadata.score")

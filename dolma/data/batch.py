@@ -70,6 +70,25 @@ class TextBatch:
         self._views.clear()
         return records
 
+    def taken(self, rows: npt.NDArray[np.int64]) -> TextBatch:
+        """These documents alone, in this order; what the batch was found to hold is not taken along.
+
+        >>> TextBatch.of(["a", "bc", ""]).taken(np.array([2, 1])).texts()
+        ['', 'bc']
+        """
+        chosen = rows.tolist()
+        texts = [self.utf8[self.offsets[i] : self.offsets[i + 1]] for i in chosen]
+        return TextBatch(
+            utf8=np.concatenate([self.utf8[:0], *texts]),
+            offsets=np.concatenate([[0], np.cumsum(self.n_bytes[rows])]).astype(np.int64),
+            ids=[self.ids[i] for i in chosen],
+            sources=[self.sources[i] for i in chosen],
+            lines=self.lines[rows],
+            path=self.path,
+            records=None if self.records is None else [self.records[i] for i in chosen],
+            metadata=None if self.metadata is None else [self.metadata[i] for i in chosen],
+        )
+
     @property
     def n_bytes(self) -> npt.NDArray[np.int64]:
         """UTF-8 bytes of each document; int64, shape `(n_docs,)`."""

@@ -53,7 +53,7 @@ def signatures(shingles: Shingles, *, n: int, seed: int) -> Signatures:
 
 
 def bands(signatures: Signatures, *, n: int, rows: int) -> npt.NDArray[np.uint64]:
-    """The hash of each band, and of its number; uint64, shape `(n_docs, n)`. A signature has at least `n * rows` values."""
+    """The hash of each band, its number included; uint64, shape `(n_docs, n)`, of the first `n * rows` values."""
     found = np.empty((len(signatures), n), np.uint64)
     _hash_bands(read_only(signatures, np.uint32), rows, found)
     return found
@@ -61,9 +61,9 @@ def bands(signatures: Signatures, *, n: int, rows: int) -> npt.NDArray[np.uint64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joined:
-    """What `join` found: `leaders`, int64, the first document of each document's cluster, and how many pairs it compared.
+    """What `join` found: `leaders`, int64, the first document of each document's cluster.
 
-    `compared` and `alike` are those whose shingles were looked at, and those that were alike enough.
+    `compared` counts the pairs whose shingles were looked at, `alike` those of them that were alike enough.
     """
 
     leaders: Int64
@@ -92,7 +92,18 @@ def join(buckets: Int64, index: Int64, sets: Shingles, *, threshold: float) -> J
         clusters,
         known,
     )
+    settle(leaders)
     return Joined(leaders=leaders, compared=compared, alike=alike)
+
+
+def unite(leaders: Int64, left: Int64, right: Int64) -> None:
+    """Note in `leaders` that the documents of each pair are in one cluster."""
+    _unite(leaders, read_only(left, np.int64), read_only(right, np.int64))
+
+
+def settle(leaders: Int64) -> None:
+    """Make each document's leader the first of its cluster."""
+    _settle(leaders)
 
 
 def jaccard(sets: Shingles, left: Int64, right: Int64) -> npt.NDArray[np.float64]:
@@ -138,6 +149,19 @@ def _leader(leaders: Any, doc: int) -> int:
         leaders[doc] = leaders[leaders[doc]]
         doc = leaders[doc]
     return doc
+
+
+@kernel
+def _unite(leaders: Any, left: Any, right: Any) -> None:
+    for pair in range(len(left)):
+        one, other = _leader(leaders, left[pair]), _leader(leaders, right[pair])
+        leaders[max(one, other)] = min(one, other)
+
+
+@kernel
+def _settle(leaders: Any) -> None:
+    for doc in range(len(leaders)):
+        leaders[doc] = _leader(leaders, doc)
 
 
 @inlined
@@ -219,6 +243,4 @@ def _join(
             if mine < 0:
                 clusters[0, n_clusters], clusters[1, n_clusters] = at, at
                 n_clusters += 1
-    for doc in range(len(leaders)):
-        leaders[doc] = _leader(leaders, doc)
     return n_compared, n_alike

@@ -14,7 +14,7 @@ from dolma.data.attributes import read_attributes
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.streams import open_output
-from dolma.dedupers.exact import dedupe
+from dolma.dedupers.dedupe import dedupe
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
 

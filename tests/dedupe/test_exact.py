@@ -20,8 +20,9 @@ from dolma.data.dataset import Dataset, Piece, Shard, pieces
 from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY
 from dolma.data.manifest import read_manifest
-from dolma.dedupers import exact as stage_module
-from dolma.dedupers.exact import dedupe, plan
+from dolma.dedupers import dedupe as stage_module
+from dolma.dedupers import exact
+from dolma.dedupers.dedupe import dedupe, plan
 from dolma.dedupers.reference import duplicate_documents, duplicate_paragraphs, gate
 from dolma.errors import ConfigError, DataError, OutputExistsError, Unfinished
 from dolma.runner.options import RunOptions
@@ -46,19 +47,21 @@ def test_of_six_documents_with_five_equal_texts_four_are_duplicates(corpus: Corp
     assert columns(corpus)["duplicate"] == [False, True, False, True, True, True]
 
 
-def test_a_duplicate_names_the_first_copy_and_how_many_there_are(corpus: Corpus) -> None:
+def test_a_duplicate_names_its_cluster_and_the_document_that_is_kept(corpus: Corpus) -> None:
     corpus.write_texts("a.jsonl", ["x", "y"])
     corpus.write_texts("b.jsonl.gz", ["y", "z", "y"])
     corpus.dedupe()
-    assert columns(corpus)["first_id"] == [None, None, "a.jsonl-1", None, "a.jsonl-1"]
-    assert columns(corpus)["copies"] == [1, 3, 3, 1, 3]
+    found = columns(corpus)
+    assert found["kept_id"] == [None, None, "a.jsonl-1", None, "a.jsonl-1"]
+    assert found["cluster"] == [None, 1, 1, None, 1]
+    assert found["cluster_size"] == [1, 3, 3, 1, 3]
 
 
 def test_the_first_copy_is_in_the_shard_whose_name_comes_first(corpus: Corpus) -> None:
     corpus.write_texts("z.jsonl", ["x"])
     corpus.write_texts("a.jsonl", ["x"])
     corpus.dedupe()
-    assert columns(corpus)["first_id"] == [None, "a.jsonl-0"]
+    assert columns(corpus)["kept_id"] == [None, "a.jsonl-0"]
 
 
 def test_the_report_and_the_manifest_count_documents_and_duplicates(corpus: Corpus) -> None:
@@ -67,7 +70,7 @@ def test_the_report_and_the_manifest_count_documents_and_duplicates(corpus: Corp
     manifest = read_manifest(str(corpus.folder / "attributes" / "dedupe"))
     assert report.ledger.total().out.documents == 3
     assert manifest is not None
-    assert manifest.notes == {"documents": 3, "duplicates": 1, "without_key": 0}
+    assert manifest.notes == {"documents": 3, "duplicates": 1, "without_key": 0, "near": None}
 
 
 def test_a_rerun_does_nothing(corpus: Corpus) -> None:
@@ -249,16 +252,17 @@ def test_a_paragraph_may_repeat_within_its_document(corpus: Corpus) -> None:
         {"skip_empty": st.booleans(), "min_length": st.integers(0, 3), "min_words": st.integers(0, 2)}
     ),
     by=st.sampled_from(["text", "paragraphs"]),
+    keep=st.sampled_from(["first", "last", "none"]),
 )
-def test_agrees_with_the_twin(tmp_path_factory: Any, shards: Sequence, options: dict, by: str) -> None:
+def test_agrees_with_the_twin(tmp_path_factory: Any, shards: Sequence, options: dict, by: str, keep: str) -> None:
     corpus = _corpus(tmp_path_factory.mktemp("corpus"))
     for i, shard in enumerate(shards):
         corpus.write_texts(f"{i}.jsonl", shard)
-    corpus.dedupe(by=by, **options)
+    corpus.dedupe(by=by, keep=keep if by == "text" else "first", **options)
     everything = [text for shard in shards for text in shard]
     ids = [f"{i}.jsonl-{j}" for i, shard in enumerate(shards) for j in range(len(shard))]
     if by == "text":
-        expected = duplicate_documents(ids, everything, gate(**options))
+        expected = duplicate_documents(ids, everything, gate(**options), keep=keep)
     else:
         expected = [
             row | {"spans": [dict(zip(("start", "end", "score"), span, strict=True)) for span in row["spans"]]}
@@ -288,8 +292,8 @@ def test_many_partitions_chunks_merges_and_pieces_change_nothing(
         return pieces(shard, piece_bytes=shard.size // 3)
 
     monkeypatch.setattr(stage_module, "pieces", small_pieces)
-    monkeypatch.setattr(stage_module, "_BYTES_PER_KEY", MEMORY // 64)
-    monkeypatch.setattr(stage_module, "_PARTITION_BYTES", 2_000)
+    monkeypatch.setattr(exact, "_BYTES_PER_KEY", MEMORY // 64)
+    monkeypatch.setattr(exact, "_PARTITION_BYTES", 2_000)
     monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
     monkeypatch.setattr(exchange, "FAN_IN", 3)
     cut.dedupe(by=by, reading=Reading(batch_bytes=2_000))
@@ -378,10 +382,10 @@ def test_a_run_that_broke_off_goes_on_where_it_was(corpora: Make, monkeypatch: p
         raise DataError("the disk is full")
 
     with monkeypatch.context() as patch, pytest.raises(DataError, match="disk is full"):
-        patch.setattr(stage_module.GroupKeys, "__call__", fail)
+        patch.setattr(exact.GroupDocuments, "__call__", fail)
         broken.dedupe()
     assert not broken.files() or all(path.suffix != ".parquet" for path in broken.files())
     with monkeypatch.context() as patch:
-        patch.setattr(stage_module.HashPiece, "__call__", fail)
+        patch.setattr(exact.HashDocuments, "__call__", fail)
         broken.dedupe()
     assert [path.read_bytes() for path in broken.files()] == [path.read_bytes() for path in whole.files()]

@@ -19,7 +19,7 @@ from dolma.config import DedupeConfig, MixConfig, SourceShare, StatConfig, TagCo
 from dolma.data import exchange, streams
 from dolma.data.dataset import Dataset
 from dolma.dedupers import exact
-from dolma.dedupers.exact import dedupe
+from dolma.dedupers.dedupe import dedupe
 from dolma.mixers.mix import mix
 from dolma.runner.options import RunOptions
 from dolma.stats.stat import stat

@@ -21,7 +21,7 @@ from dolma.config import DedupeConfig, MixConfig, SpanEdit, TagConfig
 from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import read_manifest
-from dolma.dedupers.exact import dedupe
+from dolma.dedupers.dedupe import dedupe
 from dolma.errors import AlignmentError, ConfigError, DataError, OutputExistsError, RecordError, Unfinished
 from dolma.mixers.mix import mix, plan
 from dolma.mixers.waterfall import plain_rows

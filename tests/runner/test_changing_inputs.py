@@ -16,7 +16,7 @@ import pytest
 from dolma.config import DedupeConfig, MixConfig, SourceShare, StatConfig, TagConfig, TaggerSpec, TokenizeConfig
 from dolma.data.dataset import Dataset
 from dolma.data.manifest import NAME
-from dolma.dedupers.exact import dedupe
+from dolma.dedupers.dedupe import dedupe
 from dolma.errors import DataError
 from dolma.mixers.mix import mix
 from dolma.runner.options import RunOptions

@@ -16,7 +16,7 @@ import pytest
 from dolma.config import DedupeConfig, MixConfig, TagConfig, TokenizeConfig
 from dolma.data import streams
 from dolma.data.dataset import Dataset
-from dolma.dedupers.exact import dedupe
+from dolma.dedupers.dedupe import dedupe
 from dolma.errors import DataError, OutputExistsError
 from dolma.mixers.mix import mix
 from dolma.runner import inputs as inputs_module

@@ -1,0 +1,116 @@
+"""What is said of documents that are copies of each other, and the files that say it.
+
+A *place* is a document's piece and its number among those that were read of the piece, in one uint64: places rise in
+corpus order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dolma.data.batch import TextBatch
+from dolma.data.columns import Columns, DocBool, DocInt, DocText, Output
+from dolma.data.exchange import Cursor, Partition, RunFile, Table, read_in_order, read_sorted
+from dolma.kernels.views import code_points
+
+Ints = npt.NDArray[np.int64]
+
+OUTPUTS: dict[str, Output] = {
+    "duplicate": DocBool("a copy of the document that is kept of its cluster; of all where none is kept"),
+    "cluster": DocInt("corpus position, from 0, of the cluster's first document; null for one without a copy"),
+    "cluster_size": DocInt("documents of the cluster; 1 without a copy", unit="documents", range=">= 1"),
+    "kept_id": DocText("id of the document that is kept; null unless this one is a duplicate of it"),
+}
+ROWS = Table(name="rows", schema=pa.schema([("id", pa.string()), ("characters", pa.int64())]))
+MARKS = Table(
+    name="marks",
+    schema=pa.schema(
+        [
+            ("place", pa.uint64()),
+            ("duplicate", pa.bool_()),
+            ("cluster", pa.uint64()),  # the place of its first document
+            ("cluster_size", pa.int64()),
+            ("kept_id", pa.string()),
+            ("similarity", pa.float64()),
+        ]
+    ),
+    key=("place",),
+)
+_PLACE_BITS = 40  # of the number within the piece
+
+
+def first_place(piece: int) -> int:
+    """The place of the first document of a piece; those of all pieces before are smaller."""
+    return piece << _PLACE_BITS
+
+
+def places(piece: int, first: int, n: int) -> npt.NDArray[np.uint64]:
+    """The places of `n` documents of a piece, from its number `first` on."""
+    return np.arange(first, first + n, dtype=np.uint64) + np.uint64(first_place(piece))
+
+
+def positions(places: npt.NDArray[np.uint64], starts: Ints) -> Ints:
+    """The corpus positions of these places; `starts` has the position of the first document of each piece."""
+    piece = (places >> np.uint64(_PLACE_BITS)).astype(np.int64)
+    return starts[piece] + (places & np.uint64((1 << _PLACE_BITS) - 1)).astype(np.int64)
+
+
+def rows_of(batch: TextBatch) -> pa.RecordBatch:
+    """The `ROWS` of a batch."""
+    return pa.RecordBatch.from_arrays(
+        [pa.array(batch.ids, pa.string()), pa.array(batch.view(code_points))], schema=ROWS.schema
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarkedRows:
+    """Reads the rows of some pieces with what is said of them. Called with (their files by piece, their marks).
+
+    Gives tables of `id`, `characters`, the `OUTPUTS` and `similarity`. `starts` has the corpus position of the first
+    document of each piece.
+    """
+
+    work: str
+    starts: tuple[int, ...]
+    memory: int
+
+    def __call__(self, rows: Mapping[int, RunFile], marks: Partition) -> Iterator[pa.Table]:
+        cursor = Cursor(MARKS, read_sorted(MARKS, self.work, marks, memory=self.memory))
+        starts = np.array(self.starts, np.int64)
+        for piece, file in rows.items():
+            first = first_place(piece)
+            for batch in read_in_order(ROWS, self.work, file):
+                found = cursor.before(first + len(batch))
+                at = (found["place"].to_numpy() - np.uint64(first)).astype(np.int64)
+                columns = _columns(found, at, len(batch), starts)
+                yield pa.table({"id": batch["id"], "characters": batch["characters"], **columns})
+                first += len(batch)
+
+
+def _columns(marks: pa.RecordBatch, at: Ints, n: int, starts: Ints) -> Columns:
+    mark = np.full(n, -1, np.int64)
+    mark[at] = np.arange(len(marks))
+    chosen = pa.array(mark, mask=mark < 0)
+    clusters = positions(marks["cluster"].to_numpy(), starts)
+    return {
+        "duplicate": marks["duplicate"].take(chosen).fill_null(False),
+        "cluster": pa.array(clusters).take(chosen),
+        "cluster_size": marks["cluster_size"].take(chosen).fill_null(1),
+        "kept_id": marks["kept_id"].take(chosen),
+        "similarity": marks["similarity"].take(chosen),
+    }
+
+
+def in_runs(values: npt.NDArray[np.number]) -> Sequence[tuple[int, int]]:
+    """Where each run of equal neighbours begins and ends.
+
+    >>> in_runs(np.array([4, 4, 7]))
+    [(0, 2), (2, 3)]
+    """
+    borders = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
+    return list(zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True)) if len(values) else []

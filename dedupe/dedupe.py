@@ -1,0 +1,271 @@
+"""`dolma dedupe`: documents in, an attribute that says which are copies out. What is a copy is for a method to say.
+
+A method reads the documents in phases of its own and leaves, in the work folder, a row for each document and marks for
+those that have copies. The last phase, `write`, makes an attribute file for each shard of them. The answer depends on
+the corpus and the settings alone, whatever the number of workers; memory is bounded by `RunOptions.max_memory`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dolma.config import DedupeConfig
+from dolma.data import streams
+from dolma.data.attributes import AttributeWriter
+from dolma.data.columns import Output
+from dolma.data.dataset import AttributesFormat, Dataset, Piece, Place, Shard, pieces
+from dolma.data.documents import Reading
+from dolma.data.exchange import MEMORY, Partition, RunFile, Table
+from dolma.data.manifest import FileSet, InputFile, Manifest, OutputFile
+from dolma.dedupers.clusters import first_place
+from dolma.dedupers.exact import Exact
+from dolma.dedupers.method import Job, Method, NearNotes, Tables
+from dolma.dedupers.minhash import MinHash
+from dolma.runner import attribute_sets
+from dolma.runner.inputs import Inputs
+from dolma.runner.ledger import Ledger
+from dolma.runner.merging import partitioned
+from dolma.runner.options import RunOptions
+from dolma.runner.progress import Reporter
+from dolma.runner.report import BESIDE, StageReport
+from dolma.runner.stage import StageRun, check_settings, open_stage
+from dolma.runner.standing import why_again
+from dolma.runner.task import Task, TaskResult
+
+METHODS: dict[str, Callable[[DedupeConfig], Method]] = {"exact": Exact.of, "minhash": MinHash.of}
+_ROWS_PER_WRITE = 1 << 16
+
+
+class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the manifest of a dedupe says beside its ledger; `duplicates` are documents, or paragraphs.
+
+    `without_key` counts documents that can have no copy, as they lack the field or have no shingles.
+    """
+
+    documents: int = 0
+    duplicates: int = 0
+    without_key: int = 0
+    near: NearNotes | None = None
+
+
+def method_of(config: DedupeConfig) -> Method:
+    """The method that the config names.
+
+    Raises:
+        ConfigError: it cannot be run like this.
+    """
+    return METHODS[config.method](config)
+
+
+def dedupe(
+    dataset: Dataset,
+    config: DedupeConfig,
+    *,
+    reading: Reading | None = None,
+    options: RunOptions | None = None,
+    reporter: Reporter | None = None,
+) -> StageReport[DedupeNotes]:
+    """Write the attribute `config.name` beside the documents; the report says what was done.
+
+    Raises:
+        ConfigError: the config cannot be run like this, or no documents match.
+        DataError: no record has a value at the field `config.by`.
+    """
+    reading, method = reading or Reading(), method_of(config)
+    shards = dataset.shards()
+    inputs = Inputs(dataset.home(shards), options=options, reporter=reporter)
+    places = dataset.places(config.name, shards)
+    check_settings(_file_sets(config, method, reading, places, []), options)
+    shards = inputs.shards(shards)
+    called = {"name": config.name, "folder": dataset.attributes or BESIDE}
+    sets = _file_sets(config, method, reading, places, _named(shards, places))
+    with open_stage(sets, options=options, reporter=reporter, inputs=inputs) as stage:
+        stage.leave_if_complete()
+        parts = [piece for shard in shards for piece in pieces(shard)]
+        memory = stage.options.max_memory or MEMORY
+        found = method.find(stage, Job(parts=parts, reading=reading, memory=memory))
+        writing = WriteShard(
+            name=config.name,
+            format=config.attributes_format,
+            outputs=method.outputs,
+            parameters=method.parameters,
+            version=method.version,
+            tables=found.tables,
+        )
+        tasks = _write_tasks(stage, dataset, shards, parts, config, found.rows, found.marks, found.table)
+        written = stage.run("write", tasks, writing)
+        notes = DedupeNotes(
+            documents=sum(result.ledger.total().out.documents for result in found.counted),
+            duplicates=sum(result.payload["duplicates"] for result in written),
+            without_key=found.without_key,
+            near=found.near,
+        )
+        counted = [TaskResult(ledger=result.ledger) for result in found.counted]
+        report = stage.finish([*counted, *written], notes=msgspec.to_builtins(notes))
+        return report.detailed(notes, **called)
+    return stage.noted(DedupeNotes, **called)
+
+
+def declares(config: DedupeConfig) -> dict[str, Mapping[str, Output]]:
+    """The outputs that this dedupe writes, by name, under that of its set."""
+    return {config.name: method_of(config).outputs}
+
+
+def sets(config: DedupeConfig) -> list[str]:
+    """The set that this dedupe writes."""
+    return [config.name]
+
+
+def plan(dataset: Dataset, config: DedupeConfig, *, reading: Reading | None = None) -> Iterator[dict[str, Any]]:
+    """What `dedupe` would write, one row per output file; reads no document."""
+    reading, method = reading or Reading(), method_of(config)
+    columns = [reading.text, reading.id, reading.source, *method.reads]
+    shards = dataset.shards()
+    for shard, place in zip(shards, dataset.places(config.name, shards), strict=True):
+        yield {
+            "name": config.name,
+            "input": shard.path,
+            "bytes": shard.size,
+            "columns": ", ".join(columns),
+            "output": place.path(config.attributes_format),
+            "holds": list(method.outputs),
+        }
+
+
+# --- write -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteShard:
+    """Writes the attribute file of one shard. Called with (folder of the file set, path in it, rows, marks).
+
+    `rows` are the files of its pieces by their numbers, in order; `tables` makes of them, and of the marks, tables with
+    the columns `id`, `characters` and those of `outputs`.
+    """
+
+    name: str
+    format: AttributesFormat
+    outputs: Mapping[str, Output]
+    parameters: Mapping[str, Any]
+    version: int
+    tables: Tables
+
+    def __call__(self, spec: tuple[str, str, dict[int, RunFile], Partition]) -> TaskResult:
+        folder, path, rows, marks = spec
+        n_duplicates = 0
+        with AttributeWriter(
+            streams.join(folder, path),
+            self.outputs,
+            tagger=self.name,
+            version=self.version,
+            parameters=self.parameters,
+            format=self.format,
+        ) as writer:
+            for table in _even(self.tables(rows, marks)):
+                columns = {name: table[name].combine_chunks() for name in self.outputs}
+                writer.write(table["id"].to_pylist(), columns, characters=table["characters"].to_pylist())
+                n_duplicates += pc.sum(columns["n_duplicates" if "spans" in columns else "duplicate"]).as_py()
+        written = writer.written
+        assert written is not None
+        output = OutputFile(set=folder, path=path, bytes=written.bytes, checksum=written.checksum, rows=writer.rows)
+        return TaskResult(outputs=[output], payload={"duplicates": n_duplicates})
+
+
+def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same rows, cut alike wherever the chunks were: how a shard was read leaves no trace in its file."""
+    held: pa.Table | None = None
+    for table in tables:
+        held = table if held is None else pa.concat_tables([held, table])
+        while len(held) >= _ROWS_PER_WRITE:
+            yield held.slice(0, _ROWS_PER_WRITE)
+            held = held.slice(_ROWS_PER_WRITE)
+    if held is not None and len(held):
+        yield held
+
+
+def _write_tasks(
+    stage: StageRun,
+    dataset: Dataset,
+    shards: Sequence[Shard],
+    parts: Sequence[Piece],
+    config: DedupeConfig,
+    rows: Sequence[RunFile],
+    marks: Sequence[RunFile],
+    table: Table,
+) -> list[Task]:
+    files: dict[str, dict[int, RunFile]] = {shard.name: {} for shard in shards}
+    for index, (piece, file) in enumerate(zip(parts, rows, strict=True)):
+        files[piece.shard.name][index] = file
+    bounds = [first_place(min(files[shard.name])) for shard in shards] + [first_place(len(parts))]
+    marked = partitioned(stage, table, marks, bounds, memory=stage.options.max_memory or MEMORY)
+    tasks = []
+    for shard, place, part in zip(shards, dataset.places(config.name, shards), marked, strict=True):
+        path = place.path(config.attributes_format).removeprefix(place.folder + "/")
+        spec = (place.folder, path, files[shard.name], part)
+        tasks.append(Task(key=shard.name, size=shard.size, spec=spec, file=shard.path))
+    return tasks
+
+
+# --- what the stage is -----------------------------------------------------------------------------------------------
+
+
+def made_again(dataset: Dataset, config: DedupeConfig, *, reading: Reading) -> dict[str, str]:
+    """Why this stage would replace what it has finished; empty where it would not. Reads no document."""
+    shards = dataset.shards()
+    places = dataset.places(config.name, shards)
+    sizes = {place.name if place.root else shard.name: shard.size for shard, place in zip(shards, places, strict=True)}
+    made = _file_sets(config, method_of(config), reading, places, [])
+    return next(({config.name: why} for file_set in made if (why := why_again(file_set, sizes=sizes))), {})
+
+
+def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
+    """What of a manifest and its files does not fit."""
+    made = manifest.config
+    return attribute_sets.contradictions(
+        folder, manifest, ledger, options=lambda given: {key: made.get(key) for key in given}
+    )
+
+
+def _settings(config: DedupeConfig, method: Method, reading: Reading) -> dict[str, Any]:
+    return {
+        **method.parameters,
+        "version": method.version,
+        "attributes_format": config.attributes_format,
+        "outputs": {name: asdict(output) for name, output in method.outputs.items()},
+        **reading.identity,
+    }
+
+
+def _file_sets(
+    config: DedupeConfig, method: Method, reading: Reading, places: Sequence[Place], inputs: Sequence[InputFile]
+) -> list[FileSet]:
+    """One per attributes folder. Each depends on every input: a copy may be anywhere."""
+    remedy = (
+        "each of its rows depends on all of its documents: `--overwrite` makes it for these documents, and no others "
+        "have rows then; or give this one a `--name` of its own"
+    )
+    return [
+        FileSet(
+            folder=folder,
+            stage="dedupe",
+            name=config.name,
+            config=_settings(config, method, reading),
+            inputs=list(inputs),
+            root=places[0].root,
+            remedy=remedy,
+        )
+        for folder in sorted({place.folder for place in places})
+    ]
+
+
+def _named(shards: Sequence[Shard], places: Sequence[Place]) -> list[InputFile]:
+    return [
+        msgspec.structs.replace(shard.input, name=place.name) if place.root else shard.input
+        for shard, place in zip(shards, places, strict=True)
+    ]

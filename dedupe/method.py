@@ -1,0 +1,120 @@
+"""What a method of finding copies is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+import pyarrow as pa
+
+from dolma.data.batch import TextBatch
+from dolma.data.columns import Output
+from dolma.data.dataset import Piece
+from dolma.data.documents import Intake, Reading
+from dolma.data.exchange import Partition, RunFile, Table
+from dolma.runner.ledger import Ledger
+from dolma.runner.stage import StageRun
+from dolma.runner.task import Task, TaskResult
+
+
+class Tables(Protocol):
+    """Makes what is written of the rows of a shard's pieces, by number, and of their marks. Can be pickled.
+
+    The tables have the columns `id`, `characters` (code points) and the method's outputs, a row for each document.
+    """
+
+    def __call__(self, rows: Mapping[int, RunFile], marks: Partition) -> Iterator[pa.Table]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a method is to look at. `memory` is what a task may hold, in bytes."""
+
+    parts: Sequence[Piece]
+    reading: Reading
+    memory: int
+
+    def tasks(self) -> list[Task]:
+        """A task for each piece; its spec is (number of the piece, piece)."""
+        return [
+            Task(key=piece.key, size=piece.size, spec=(i, piece), file=piece.shard.path, part=piece.words)
+            for i, piece in enumerate(self.parts)
+        ]
+
+
+class NearNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is counted where near-duplicates are looked for.
+
+    `compared`: pairs of documents whose shingles were compared, `alike`: those of them that reached the threshold,
+    `by_chain`: documents of a cluster that do not reach it with the one that is kept.
+    """
+
+    clusters: int
+    compared: int
+    alike: int
+    by_chain: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a method has left: `rows`, a file for each piece; `marks`, files of the exchange `table`, by place.
+
+    `counted` are the results whose ledgers count the documents, `without_key` those that can have no copy.
+    """
+
+    rows: Sequence[RunFile]
+    marks: Sequence[RunFile]
+    table: Table
+    tables: Tables
+    counted: Sequence[TaskResult]
+    without_key: int
+    near: NearNotes | None = None
+
+
+class Method(Protocol):
+    """A way to find copies. `parameters` (JSON) decide the answer; `reads` names fields beside text, id and source."""
+
+    @property
+    def outputs(self) -> Mapping[str, Output]: ...
+
+    @property
+    def parameters(self) -> dict[str, Any]: ...
+
+    @property
+    def reads(self) -> Sequence[str]: ...
+
+    @property
+    def version(self) -> int: ...
+
+    def find(self, stage: StageRun, job: Job) -> Found:
+        """Run the phases of the method."""
+        ...
+
+
+@dataclass(slots=True)
+class Count:
+    """Documents and bytes of text by source."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+
+    def add(self, batch: TextBatch) -> None:
+        """Count the documents of a batch."""
+        self.documents.update(batch.sources)
+        if len(set(batch.sources)) == 1:
+            self.bytes[batch.sources[0]] += len(batch.utf8)
+            return
+        for source, n_bytes in zip(batch.sources, batch.n_bytes.tolist(), strict=True):
+            self.bytes[source] += n_bytes
+
+    def ledger(self, piece: Piece, intake: Intake) -> Ledger:
+        """The account of a piece: what was counted is kept, and what could not be read has failed."""
+        ledger = Ledger()
+        for source, documents in self.documents.items():
+            ledger.take(source, documents=documents, bytes=self.bytes[source])
+            ledger.keep(source, documents=documents, bytes=self.bytes[source])
+        ledger.fail(piece.shard.source, intake)
+        return ledger

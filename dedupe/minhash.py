@@ -1,0 +1,673 @@
+"""Near-duplicates: documents whose shingles have a Jaccard similarity of at least a threshold.
+
+    sign         piece -> a row per document; `bands`, the hash of each band of its signature with the hash of its text
+    candidates   range of band hashes -> `links`: documents that share a band; `edges` between them
+    components   all of these -> `members`: which documents may be in one cluster; `buckets`: the bands that they share
+    shingles     piece -> `sets`: the shingles of its members, by component
+    verify       range of components -> `marks`: what is said of each document that is in a cluster
+    write        shard -> its attribute file
+
+Documents with one text are taken together before they are compared, so a text that occurs 100,000 times costs what
+one does. Two others are in one cluster when they share a band and their true similarity, of the sets of shingle hashes,
+reaches the threshold, or when a chain of such pairs leads from one to the other. Which documents share a band follows
+from the documents alone, so the answer depends on nothing else.
+
+All that grows with the corpus lies in the work folder: 24 bytes for each band of a document, and the shingles of those
+that share a band. In memory, the phase `components` alone grows: about 80 bytes for each document that shares a band.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from dolma.config import DedupeConfig
+from dolma.data.batch import TextBatch
+from dolma.data.columns import DocFloat, Output
+from dolma.data.dataset import Piece
+from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.exchange import (
+    END_OF_KEYS,
+    Cursor,
+    Partition,
+    RunFile,
+    RunWriter,
+    Table,
+    prefix_bounds,
+    read_in_order,
+    read_sorted,
+)
+from dolma.dedupers import clusters
+from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place, in_runs
+from dolma.dedupers.keep import Keep
+from dolma.dedupers.lsh import Bands, bands_for
+from dolma.dedupers.method import Count, Found, Job, NearNotes
+from dolma.dedupers.paragraphs import takes_part
+from dolma.kernels import minhash, shingles
+from dolma.kernels.hashing import hash128_documents
+from dolma.kernels.shingles import Shingles
+from dolma.runner.compiling import compile_by_calling
+from dolma.runner.merging import partitioned
+from dolma.runner.progress import advance
+from dolma.runner.stage import StageRun
+from dolma.runner.task import Task, TaskResult
+
+T = TypeVar("T")
+
+Ints = npt.NDArray[np.int64]
+Words = npt.NDArray[np.uint64]
+
+OUTPUTS: dict[str, Output] = {
+    **clusters.OUTPUTS,
+    "similarity": DocFloat(
+        "Jaccard similarity of the shingles to those of the kept document; null for that one, and where none is",
+        range="0-1",
+    ),
+}
+BANDS = Table(
+    name="bands",
+    schema=pa.schema([("band", pa.uint64()), ("text", pa.uint64()), ("place", pa.uint64())]),
+    key=("band",),
+)
+LINKS = Table(
+    name="links",
+    schema=pa.schema([("place", pa.uint64()), ("text", pa.uint64()), ("band", pa.uint64())]),
+    key=("place",),
+)
+EDGES = Table(name="edges", schema=pa.schema([("place", pa.uint64()), ("other", pa.uint64())]))
+MEMBERS = Table(
+    name="members",
+    schema=pa.schema([("place", pa.uint64()), ("component", pa.uint64()), ("same", pa.uint64())]),
+    key=("place",),
+)
+BUCKETS = Table(
+    name="buckets",
+    schema=pa.schema([("component", pa.uint64()), ("band", pa.uint64()), ("place", pa.uint64())]),
+    key=("component", "band", "place"),
+)
+SETS = Table(
+    name="sets",
+    schema=pa.schema(
+        [
+            ("component", pa.uint64()),
+            ("place", pa.uint64()),
+            ("same", pa.uint64()),  # the place of the first document with this text
+            ("id", pa.string()),
+            ("rank", pa.float64()),
+            ("shingles", pa.large_binary()),  # uint64, sorted; empty unless `same` is `place`
+        ]
+    ),
+    key=("component", "place"),
+)
+WORD_NGRAMS, THRESHOLD, PERMUTATIONS, RECALL, SEED = 5, 0.8, 128, 0.95, 1
+SCRATCH = 0.05
+"""Bytes of bands for each byte of input, at the least."""
+_COUNTS = ("clusters", "compared", "alike", "by_chain")
+_PARTITION_BYTES = 64 << 20
+_DOCUMENTS_PER_TASK = 1 << 14  # of those that are verified
+_ROWS_PER_BLOCK = 1 << 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likeness:
+    """What documents are compared by. `seed` is that of the permutations; `unit` is "word" or "character"."""
+
+    unit: str
+    n: int
+    bands: Bands
+    seed: int
+    skip_empty: bool
+    min_length: int
+    min_words: int
+
+    def shingles(self, batch: TextBatch) -> Shingles:
+        """The shingles of each document."""
+        make = shingles.word_shingles if self.unit == "word" else shingles.character_shingles
+        return make(batch.utf8, batch.offsets, n=self.n)
+
+    def takes_part(self, batch: TextBatch, found: Shingles) -> npt.NDArray[np.bool_]:
+        """Whether each document can have a copy: those without shingles cannot."""
+        enough = takes_part(
+            batch.utf8,
+            batch.offsets[:-1],
+            batch.offsets[1:],
+            min_length=self.min_length,
+            min_words=max(self.min_words, int(self.skip_empty)),
+        )
+        return enough & (np.diff(found.index) > 0)
+
+    def bands_of(self, found: Shingles) -> Words:
+        """The hash of each band of each document; uint64, shape `(n_docs, n_bands)`."""
+        signed = minhash.signatures(found, n=self.bands.permutations, seed=self.seed)
+        return minhash.bands(signed, n=self.bands.n, rows=self.bands.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinHash:
+    """Documents that are alike."""
+
+    likeness: Likeness
+    threshold: float
+    verify: bool
+    link: str
+    keep: Keep
+    version = 1
+
+    @classmethod
+    def of(cls, config: DedupeConfig) -> MinHash:
+        """The method with these settings.
+
+        Raises:
+            ConfigError: no bands find enough at the threshold.
+        """
+        threshold = _or(config.threshold, THRESHOLD)
+        return cls(
+            likeness=Likeness(
+                unit="word" if config.character_ngrams is None else "character",
+                n=_or(config.character_ngrams, _or(config.word_ngrams, WORD_NGRAMS)),
+                bands=_bands(config, threshold),
+                seed=_or(config.seed, SEED),
+                skip_empty=config.skip_empty,
+                min_length=config.min_length,
+                min_words=config.min_words,
+            ),
+            threshold=threshold,
+            verify=_or(config.verify, True),
+            link=_or(config.link, "components"),
+            keep=Keep(config.keep),
+        )
+
+    @property
+    def outputs(self) -> Mapping[str, Output]:
+        return OUTPUTS
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return {
+            "method": "minhash",
+            **asdict(self.likeness),
+            "threshold": self.threshold,
+            "verify": self.verify,
+            "link": self.link,
+            "keep": self.keep.name,
+        }
+
+    @property
+    def reads(self) -> Sequence[str]:
+        return [".".join(self.keep.field)] if self.keep.field else []
+
+    def find(self, stage: StageRun, job: Job) -> Found:
+        compile_by_calling(stage.reporter, self._warm_up)
+        work, memory, likeness = stage.work_folder, job.memory, self.likeness
+        sign = SignPiece(work=work, likeness=likeness, reading=job.reading, memory=memory)
+        signed = stage.run("sign", job.tasks(), sign, scratch=SCRATCH)
+        members, buckets, bounds = self._components(stage, signed, memory)
+        sets = self._shingles(stage, job, members)
+        parts = zip(
+            partitioned(stage, SETS, sets, bounds, memory=memory),
+            partitioned(stage, BUCKETS, [buckets], bounds, memory=memory),
+            strict=True,
+        )
+        tasks = [
+            Task(key=name, size=documents.n_bytes, spec=(name, documents, shared))
+            for i, (documents, shared) in enumerate(parts)
+            for name in [f"{i:06d}-{documents.fingerprint}"]
+        ]
+        verify = VerifyClusters(
+            work=work, threshold=self.threshold, verify=self.verify, link=self.link, keep=self.keep, memory=memory
+        )
+        verified = stage.run("verify", tasks, verify)
+        starts = np.cumsum([0, *(result.payload["documents"] for result in signed)])[:-1]
+        near = NearNotes(**{name: sum(result.payload[name] for result in verified) for name in _COUNTS})
+        return Found(
+            rows=_files(signed, "rows"),
+            marks=_files(verified, "marks"),
+            table=MARKS,
+            tables=MarkedRows(work=work, starts=tuple(starts.tolist()), memory=memory // 4),
+            counted=signed,
+            without_key=sum(result.payload["without_key"] for result in signed),
+            near=near,
+        )
+
+    def _warm_up(self, batch: TextBatch) -> None:
+        found = self.likeness.shingles(batch)
+        self.likeness.takes_part(batch, found)
+        self.likeness.bands_of(found)
+
+    def _components(
+        self, stage: StageRun, signed: Sequence[TaskResult], memory: int
+    ) -> tuple[RunFile, RunFile, list[int]]:
+        work, bands = stage.work_folder, _files(signed, "bands")
+        n_partitions = 1 + sum(file.index for file in bands) // _PARTITION_BYTES
+        ranges = partitioned(stage, BANDS, bands, prefix_bounds(n_partitions), memory=memory)
+        names = [f"{i:06d}-{part.fingerprint}" for i, part in enumerate(ranges)]
+        tasks = [Task(key=name, size=part.n_bytes, spec=(name, part)) for name, part in zip(names, ranges, strict=True)]
+        found = stage.run("candidates", tasks, FindCandidates(work=work, memory=memory))
+        (links,) = partitioned(stage, LINKS, _files(found, "links"), [0, END_OF_KEYS], memory=memory)
+        task = Task(key=f"all-{links.fingerprint}", size=links.n_bytes, spec=(links, _files(found, "edges")))
+        (joined,) = stage.run("components", [task], FindComponents(work=work, memory=memory))
+        members, buckets = (msgspec.convert(joined.payload[name], RunFile) for name in ("members", "buckets"))
+        return members, buckets, [0, *joined.payload["bounds"], END_OF_KEYS]
+
+    def _shingles(self, stage: StageRun, job: Job, members: RunFile) -> list[RunFile]:
+        bounds = [first_place(i) for i in range(len(job.parts) + 1)]
+        of_pieces = partitioned(stage, MEMBERS, [members], bounds, memory=job.memory)
+        tasks = [
+            replace(task, spec=(*task.spec, part))
+            for task, part in zip(job.tasks(), of_pieces, strict=True)
+            if part.n_bytes
+        ]
+        take = TakeShingles(
+            work=stage.work_folder, likeness=self.likeness, keep=self.keep, reading=job.reading, memory=job.memory
+        )
+        return _files(stage.run("shingles", tasks, take), "sets")
+
+
+def _files(results: Sequence[TaskResult], name: str) -> list[RunFile]:
+    return [msgspec.convert(result.payload[name], RunFile) for result in results]
+
+
+def _or(given: T | None, default: T) -> T:
+    return default if given is None else given
+
+
+def _bands(config: DedupeConfig, threshold: float) -> Bands:
+    if config.bands is not None and config.rows is not None:
+        return Bands(n=config.bands, rows=config.rows)
+    return bands_for(threshold, permutations=_or(config.permutations, PERMUTATIONS), recall=_or(config.recall, RECALL))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignPiece:
+    """Reads a piece and leaves its rows and bands. Called with (number of the piece, piece)."""
+
+    work: str
+    likeness: Likeness
+    reading: Reading
+    memory: int
+
+    def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
+        number, piece = spec
+        intake, n, n_without = Intake(), 0, 0
+        name = f"{number:06d}"
+        count = Count()
+        with (
+            RunWriter(ROWS, self.work, name) as rows,
+            RunWriter(BANDS, self.work, name, memory=self.memory) as bands,
+        ):
+            for batch in read_batches(piece, self.reading, intake=intake):
+                found = self.likeness.shingles(batch)
+                takes_part = np.flatnonzero(self.likeness.takes_part(batch, found))
+                hashes = self.likeness.bands_of(found)[takes_part]
+                texts = hash128_documents(batch.utf8, batch.offsets)[takes_part, 0]
+                places = clusters.places(number, n, len(batch))[takes_part]
+                n_bands = self.likeness.bands.n
+                columns = [hashes.reshape(-1), np.repeat(texts, n_bands), np.repeat(places, n_bands)]
+                bands.add(pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=BANDS.schema))
+                rows.add(clusters.rows_of(batch))
+                count.add(batch)
+                n += len(batch)
+                n_without += len(batch) - len(takes_part)
+                advance(documents=len(batch), bytes=len(batch.utf8))
+        return TaskResult(
+            outputs=[*rows.outputs, *bands.outputs],
+            ledger=count.ledger(piece, intake),
+            payload={
+                "rows": msgspec.to_builtins(rows.file),
+                "bands": msgspec.to_builtins(bands.file),
+                "documents": n,
+                "without_key": n_without,
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindCandidates:
+    """Finds documents that share a band. Called with (name, range of band hashes)."""
+
+    work: str
+    memory: int
+
+    def __call__(self, spec: tuple[str, Partition]) -> TaskResult:
+        name, partition = spec
+        bands = read_sorted(BANDS, self.work, partition, memory=self.memory // 2)
+        with (
+            RunWriter(LINKS, self.work, name, memory=self.memory // 4) as links,
+            RunWriter(EDGES, self.work, name) as edges,
+        ):
+            for shared, between in candidates(bands):
+                links.add(shared)
+                edges.add(between)
+        return TaskResult(
+            outputs=[*links.outputs, *edges.outputs],
+            payload={"links": msgspec.to_builtins(links.file), "edges": msgspec.to_builtins(edges.file)},
+        )
+
+
+def candidates(bands: Iterable[pa.RecordBatch]) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """The `LINKS` of documents that share a band, and `EDGES` from the first of each band to the others.
+
+    `bands` come sorted, those of one band in corpus order; one band may go on for many batches.
+    """
+    first = pa.RecordBatch.from_pylist([], schema=BANDS.schema)  # of the last band, and whether it was linked
+    linked = False
+    for batch in bands:
+        if not len(batch):
+            continue
+        records = pa.concat_batches([first, batch]) if len(first) else batch
+        band, text, place = (records[name].to_numpy() for name in ("band", "text", "place"))
+        starts = np.flatnonzero(np.append(True, band[1:] != band[:-1]))
+        sizes = np.diff(np.append(starts, len(band)))
+        leads = np.zeros(len(band), bool)
+        leads[starts] = True
+        shares = np.repeat(sizes > 1, sizes)
+        others = np.flatnonzero(shares & ~leads)
+        first_is_linked = len(first) > 0 and linked
+        linked = bool(sizes[-1] > 1) or (first_is_linked and len(starts) == 1)
+        first = records.slice(int(starts[-1]), 1)
+        if first_is_linked:
+            shares[0] = False
+        rows = np.flatnonzero(shares)
+        if len(rows) or len(others):
+            yield (
+                pa.RecordBatch.from_arrays(
+                    [pa.array(column[rows]) for column in (place, text, band)], schema=LINKS.schema
+                ),
+                pa.RecordBatch.from_arrays(
+                    [pa.array(np.repeat(place[starts], sizes)[others]), pa.array(place[others])], schema=EDGES.schema
+                ),
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FindComponents:
+    """Finds what may be in one cluster. Called with (all links, files of edges).
+
+    The payload has `members`, `buckets`, and `bounds`, between which components are verified together.
+    """
+
+    work: str
+    memory: int
+
+    def __call__(self, spec: tuple[Partition, Sequence[RunFile]]) -> TaskResult:
+        links, edges = spec
+        places, texts = self._nodes(links)
+        leaders = np.arange(len(places), dtype=np.int64)
+        for file in edges:
+            for batch in read_in_order(EDGES, self.work, file):
+                ends = [np.searchsorted(places, batch[name].to_numpy()) for name in ("place", "other")]
+                minhash.unite(leaders, *ends)
+        minhash.settle(leaders)
+        same = first_with_text(leaders, texts)
+        with RunWriter(MEMBERS, self.work, "all") as members:
+            members.write_run(_members(places, leaders, same))
+        with RunWriter(BUCKETS, self.work, "all", memory=self.memory // 4) as buckets:
+            for batch in read_sorted(LINKS, self.work, links, memory=self.memory // 4):
+                at = np.searchsorted(places, batch["place"].to_numpy())
+                firsts = np.flatnonzero(same[at] == at)
+                columns = [places[leaders[at]][firsts], batch["band"].to_numpy()[firsts], places[at][firsts]]
+                buckets.add(pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=BUCKETS.schema))
+        return TaskResult(
+            outputs=[*members.outputs, *buckets.outputs],
+            payload={
+                "members": msgspec.to_builtins(members.file),
+                "buckets": msgspec.to_builtins(buckets.file),
+                "bounds": _bounds(places, leaders, same),
+            },
+        )
+
+    def _nodes(self, links: Partition) -> tuple[Words, Words]:
+        """Each place once, in order, and the hash of its text."""
+        places: list[Words] = [np.zeros(0, np.uint64)]
+        texts: list[Words] = [np.zeros(0, np.uint64)]
+        last = None
+        for batch in read_sorted(LINKS, self.work, links, memory=self.memory // 4):
+            place, text = batch["place"].to_numpy(), batch["text"].to_numpy()
+            new = np.append(place[:1] != last, place[1:] != place[:-1])
+            last = place[-1] if len(place) else last
+            places.append(place[new])
+            texts.append(text[new])
+        return np.concatenate(places), np.concatenate(texts)
+
+
+def first_with_text(leaders: Ints, texts: Words) -> Ints:
+    """For each document, the first one of its component that has its text; int64.
+
+    >>> first_with_text(np.array([0, 0, 0, 3]), np.array([7, 8, 7, 7], np.uint64)).tolist()
+    [0, 1, 0, 3]
+    """
+    order = np.lexsort((np.arange(len(leaders)), texts, leaders))
+    sorted_leaders, sorted_texts = leaders[order], texts[order]
+    changes = (sorted_leaders[1:] != sorted_leaders[:-1]) | (sorted_texts[1:] != sorted_texts[:-1])
+    starts = np.flatnonzero(np.append(len(leaders) > 0, changes))
+    same = np.empty(len(leaders), np.int64)
+    same[order] = np.repeat(order[starts], np.diff(np.append(starts, len(leaders))))
+    return same
+
+
+def _members(places: Words, leaders: Ints, same: Ints) -> Iterator[pa.RecordBatch]:
+    for start in range(0, len(places), _ROWS_PER_BLOCK):
+        rows = slice(start, start + _ROWS_PER_BLOCK)
+        columns = [places[rows], places[leaders[rows]], places[same[rows]]]
+        yield pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=MEMBERS.schema)
+
+
+def _bounds(places: Words, leaders: Ints, same: Ints) -> list[int]:
+    """Some components, by the places of their first documents: between two, there are not many documents to verify."""
+    n_docs = np.bincount(leaders[same == np.arange(len(same))], minlength=len(places))
+    part = (np.cumsum(n_docs) - n_docs) // _DOCUMENTS_PER_TASK
+    begins = np.flatnonzero(n_docs)
+    changes = begins[1:][part[begins[1:]] != part[begins[:-1]]]
+    return places[changes].tolist()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeShingles:
+    """Reads the members of a piece again. Called with (number of the piece, piece, its members)."""
+
+    work: str
+    likeness: Likeness
+    keep: Keep
+    reading: Reading
+    memory: int
+
+    def __call__(self, spec: tuple[int, Piece, Partition]) -> TaskResult:
+        number, piece, partition = spec
+        members = Cursor(MEMBERS, read_sorted(MEMBERS, self.work, partition, memory=self.memory // 4))
+        n = 0
+        with RunWriter(SETS, self.work, f"{number:06d}", memory=self.memory // 2) as sets:
+            for batch in read_batches(piece, self.reading, intake=Intake(), records=bool(self.keep.field)):
+                first = first_place(number) + n
+                found = members.before(first + len(batch))
+                if len(found):
+                    at = (found["place"].to_numpy() - np.uint64(first)).astype(np.int64)
+                    sets.add(self._sets(batch, found, at))
+                n += len(batch)
+                advance(documents=len(batch), bytes=len(batch.utf8))
+        return TaskResult(outputs=sets.outputs, payload={"sets": msgspec.to_builtins(sets.file)})
+
+    def _sets(self, batch: TextBatch, members: pa.RecordBatch, at: Ints) -> pa.RecordBatch:
+        is_first = members["same"].to_numpy() == members["place"].to_numpy()
+        texts = batch.taken(at[is_first])
+        found = self.likeness.shingles(texts).sets()
+        counts = np.zeros(len(members), np.int64)
+        counts[is_first] = np.diff(found.index)
+        offsets = np.concatenate([[0], np.cumsum(counts)]) * found.hashes.itemsize
+        encoded = pa.LargeBinaryArray.from_buffers(
+            pa.large_binary(), len(members), [None, pa.py_buffer(offsets), pa.py_buffer(found.hashes)]
+        )
+        return pa.RecordBatch.from_arrays(
+            [
+                members["component"],
+                members["place"],
+                members["same"],
+                pa.array([batch.ids[i] for i in at.tolist()], pa.string()),
+                pa.array(self.keep.ranks(batch)[at]),
+                encoded,
+            ],
+            schema=SETS.schema,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyClusters:
+    """Compares documents that share a band. Called with (name, sets, buckets).
+
+    `threshold` is the least similarity; `verify` False: all that share a band are taken for alike. `link` "kept": only
+    what is like the kept document is its duplicate.
+    """
+
+    work: str
+    threshold: float
+    verify: bool
+    link: str
+    keep: Keep
+    memory: int
+
+    def __call__(self, spec: tuple[str, Partition, Partition]) -> TaskResult:
+        name, sets, buckets = spec
+        count = {"compared": 0, "alike": 0, "clusters": 0, "duplicates": 0, "by_chain": 0}
+        batches = read_sorted(SETS, self.work, sets, memory=self.memory // 4)
+        shared = Cursor(BUCKETS, read_sorted(BUCKETS, self.work, buckets, memory=self.memory // 8))
+        with RunWriter(MARKS, self.work, name, memory=self.memory // 8) as marks:
+            for group in Group.of_batches(batches, limit=self.memory // 4):
+                with group:
+                    bands = shared.before(group.last + 1)
+                    for found in self._marks(group, bands, count):
+                        marks.add(found)
+        return TaskResult(outputs=marks.outputs, payload={"marks": msgspec.to_builtins(marks.file), **count})
+
+    def _marks(self, group: Group, buckets: pa.RecordBatch, count: dict[str, int]) -> Iterator[pa.RecordBatch]:
+        """The marks of all clusters of some components."""
+        sets = group.sets()
+        order, index = in_buckets(buckets, group)
+        joined = minhash.join(order, index, sets, threshold=self.threshold if self.verify else 0.0)
+        count["compared"] += joined.compared
+        count["alike"] += joined.alike
+        same = group.numbers(group.same)
+        leaders = joined.leaders[same]
+        by_cluster = np.argsort(leaders, kind="stable")
+        for start, end in in_runs(leaders[by_cluster]):
+            if end - start > 1:
+                yield self._mark(group, sets, by_cluster[start:end], same, count)
+
+    def _mark(self, group: Group, sets: Shingles, members: Ints, same: Ints, count: dict[str, int]) -> pa.RecordBatch:
+        kept = self.keep.best(group.ranks[members])
+        duplicate = np.ones(len(members), bool)
+        similarity = np.full(len(members), np.nan)
+        if kept is not None:
+            similarity = minhash.jaccard(sets, same[members], np.full(len(members), same[members[kept]]))
+            count["by_chain"] += int(np.count_nonzero(similarity < self.threshold))
+            if self.link == "kept":
+                duplicate = similarity >= self.threshold
+            duplicate[kept] = False
+        others = np.arange(len(members)) != kept
+        count["clusters"] += 1
+        count["duplicates"] += int(np.count_nonzero(duplicate))
+        kept_id = None if kept is None else group.ids[int(members[kept])].as_py()
+        return pa.RecordBatch.from_arrays(
+            [
+                pa.array(group.places[members]),
+                pa.array(duplicate),
+                pa.array(np.repeat(group.places[members[0]], len(members))),
+                pa.array(np.repeat(len(members), len(members))),
+                pa.array([kept_id if one else None for one in duplicate.tolist()], pa.string()),
+                pa.array(similarity, mask=~others | np.isnan(similarity)),
+            ],
+            schema=MARKS.schema,
+        )
+
+
+class Group:
+    """The documents of some whole components, by component and place. A context manager: leaving it drops them.
+
+    Shingles of a component that is larger than `limit` bytes lie in a temporary file.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self.n_bytes = limit, 0
+        self._batches: list[pa.RecordBatch] = []
+        self._hashes: list[Words] = []
+        self._file: Any = None
+
+    @classmethod
+    def of_batches(cls, batches: Iterable[pa.RecordBatch], *, limit: int) -> Iterator[Group]:
+        """Groups of about `limit` bytes of `SETS`, which come sorted; more where one component has more."""
+        group = cls(limit)
+        for batch in batches:
+            components = batch["component"].to_numpy()
+            n_more = len(batch)
+            if group.n_bytes >= limit:
+                n_more = int(np.searchsorted(components, group.last, side="right"))
+            group._add(batch.slice(0, n_more))
+            if n_more < len(batch):
+                yield group
+                group = cls(limit)
+                group._add(batch.slice(n_more))
+        if group._batches:
+            yield group
+
+    def _add(self, batch: pa.RecordBatch) -> None:
+        if not len(batch):
+            return
+        encoded = batch["shingles"]
+        offsets = np.frombuffer(encoded.buffers()[1], np.int64)[encoded.offset : encoded.offset + len(encoded) + 1]
+        hashes = np.frombuffer(encoded.buffers()[2] or b"", np.uint64)[offsets[0] // 8 : offsets[-1] // 8]
+        self._batches.append(batch.drop_columns(["shingles"]).append_column("n", pa.array(np.diff(offsets) // 8)))
+        self.n_bytes += batch.nbytes
+        if self.n_bytes > 2 * self._limit and self._file is None:
+            self._file = tempfile.TemporaryFile()
+            for held in self._hashes:
+                self._file.write(held)
+            self._hashes = []
+        if self._file is not None:
+            self._file.write(np.ascontiguousarray(hashes))
+        else:
+            self._hashes.append(hashes.copy())
+
+    def __enter__(self) -> Group:
+        records = pa.Table.from_batches(self._batches).combine_chunks()
+        self.places, self.same, self.ranks, self._n = (
+            records[name].to_numpy() for name in ("place", "same", "rank", "n")
+        )
+        self.ids = records["id"]
+        self._by_place = np.argsort(self.places)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    @property
+    def last(self) -> int:
+        """The last component, by the place of its first document."""
+        return int(self._batches[-1]["component"][-1].as_py())
+
+    def sets(self) -> Shingles:
+        """The shingles of each document; none for one whose text another has."""
+        index = np.concatenate([[0], np.cumsum(self._n)])
+        if self._file is None:
+            return Shingles(hashes=np.concatenate(self._hashes), index=index)
+        self._file.flush()
+        return Shingles(hashes=np.memmap(self._file, np.uint64, mode="r"), index=index)
+
+    def numbers(self, places: Words) -> Ints:
+        """The numbers of these documents in the group."""
+        return self._by_place[np.searchsorted(self.places, places, sorter=self._by_place)]
+
+
+def in_buckets(buckets: pa.RecordBatch, group: Group) -> tuple[Ints, Ints]:
+    """The documents of each bucket, by number, and where each bucket begins; those of one document are left out."""
+    component, band, place = (buckets[name].to_numpy() for name in ("component", "band", "place"))
+    changes = (component[1:] != component[:-1]) | (band[1:] != band[:-1])
+    starts = np.flatnonzero(np.append(len(band) > 0, changes))
+    sizes = np.diff(np.append(starts, len(band)))
+    shared = np.repeat(sizes > 1, sizes)
+    return group.numbers(place[shared]), np.concatenate([[0], np.cumsum(sizes[sizes > 1])])

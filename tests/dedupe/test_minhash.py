@@ -1,0 +1,245 @@
+"""Near-duplicates from documents on disk to attributes on disk. Run: `pytest tests/dedupe/test_minhash.py`."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dolma.config import DedupeConfig
+from dolma.data import exchange
+from dolma.data.dataset import Piece, Shard, pieces
+from dolma.data.documents import Reading
+from dolma.dedupers import dedupe as stage_module
+from dolma.dedupers import minhash
+from dolma.dedupers.dedupe import METHODS
+from dolma.dedupers.reference import near_duplicates
+from dolma.errors import DataError
+from dolma.kernels.reference import shingles as reference
+
+if TYPE_CHECKING:
+    from .conftest import Corpus
+
+WORDS = [f"w{i}" for i in range(400)]
+SMALL = {"word_ngrams": 1, "bands": 6, "rows": 2, "threshold": 0.5}
+
+
+def columns(corpus: Corpus, name: str = "dedupe") -> dict[str, list]:
+    rows = corpus.rows(name)
+    return {key: [row[key] for row in rows] for key in rows[0]}
+
+
+def expected(texts: Sequence[str], ids: Sequence[str], **given: Any) -> list[dict[str, Any]]:
+    config = DedupeConfig(method="minhash", **given)
+    method = METHODS["minhash"](config)
+    assert isinstance(method, minhash.MinHash)
+    likeness = method.likeness
+    make = reference.word_shingles if likeness.unit == "word" else reference.character_shingles
+    return near_duplicates(
+        ids,
+        [make(text, likeness.n) for text in texts],
+        bands=likeness.bands.n,
+        rows=likeness.bands.rows,
+        seed=likeness.seed,
+        threshold=method.threshold,
+        verify=method.verify,
+        link=method.link,
+        keep=config.keep,
+        ranks={"longest": [len(text) for text in texts], "shortest": [-len(text) for text in texts]}.get(config.keep),
+    )
+
+
+def changed(words: Sequence[str], n: int, rng: random.Random) -> list[str]:
+    """The words, `n` of them replaced by others."""
+    found = list(words)
+    for i in rng.sample(range(len(words)), n):
+        found[i] = f"x{rng.random()}"
+    return found
+
+
+texts = st.lists(st.sampled_from("abcdefgh"), max_size=6).map(" ".join)
+
+
+@pytest.mark.property
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shards=st.lists(st.lists(texts, max_size=6), min_size=1, max_size=3).filter(any),
+    options=st.fixed_dictionaries(
+        {
+            "keep": st.sampled_from(["first", "last", "longest", "shortest", "none"]),
+            "link": st.sampled_from(["components", "kept"]),
+            "verify": st.booleans(),
+            "threshold": st.sampled_from([0.3, 0.5, 1.0]),
+        }
+    ),
+    unit=st.sampled_from(["word_ngrams", "character_ngrams"]),
+)
+def test_agrees_with_the_twin(tmp_path_factory: Any, shards: Sequence, options: dict[str, Any], unit: str) -> None:
+    from .conftest import Corpus
+
+    corpus = Corpus(tmp_path_factory.mktemp("corpus"))
+    for i, shard in enumerate(shards):
+        corpus.write_texts(f"{i}.jsonl", shard)
+    options = SMALL | {"word_ngrams": None, unit: 2} | options
+    corpus.dedupe(method="minhash", **options)
+    everything = [text for shard in shards for text in shard]
+    ids = [f"{i}.jsonl-{j}" for i, shard in enumerate(shards) for j in range(len(shard))]
+    wanted = expected(everything, ids, **options)
+    assert corpus.rows() == [{"id": id} | row for id, row in zip(ids, wanted, strict=True)]
+
+
+def near(rng: random.Random, n: int) -> list[str]:
+    """Texts of 60 words, most of them like another one, some the same."""
+    originals = [rng.choices(WORDS, k=60) for _ in range(n // 4)]
+    found = [changed(one, rng.choice([0, 0, 1, 2, 5]), rng) for one in originals for _ in range(4)]
+    rng.shuffle(found)
+    return [" ".join(words) for words in found]
+
+
+def test_many_partitions_merges_and_pieces_change_nothing(corpora: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shard = near(random.Random(5), 200)
+    whole, cut = corpora(), corpora()
+    for corpus in (whole, cut):
+        corpus.write_texts("a.jsonl", shard)
+    whole.dedupe(method="minhash")
+
+    def small_pieces(shard: Shard) -> list[Piece]:
+        return pieces(shard, piece_bytes=shard.size // 3)
+
+    monkeypatch.setattr(stage_module, "pieces", small_pieces)
+    monkeypatch.setattr(stage_module, "MEMORY", 1 << 14)
+    monkeypatch.setattr(minhash, "_PARTITION_BYTES", 20_000)
+    monkeypatch.setattr(minhash, "_DOCUMENTS_PER_TASK", 20)
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(exchange, "FAN_IN", 3)
+    cut.dedupe(method="minhash", reading=Reading(batch_bytes=2_000))
+    assert cut.rows() == whole.rows()
+    ids = [row["id"] for row in whole.rows()]
+    assert whole.rows() == [{"id": id} | row for id, row in zip(ids, expected(shard, ids), strict=True)]
+    assert sum(columns(whole)["duplicate"]) > 60
+
+
+def test_two_workers_write_the_bytes_of_one(corpora: Any) -> None:
+    rng = random.Random(3)
+    shards = {f"{i}.jsonl.gz": near(rng, 40) for i in range(3)}
+    one, two = corpora(), corpora()
+    for name in shards:
+        one.write_texts(name, shards[name])
+    for name in reversed(shards):
+        two.write_texts(name, shards[name])
+    one.dedupe(method="minhash", workers=1)
+    two.dedupe(method="minhash", workers=2)
+    assert [path.read_bytes() for path in one.files()] == [path.read_bytes() for path in two.files()]
+
+
+def test_a_large_component_is_compared_from_a_file(corpora: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(4)
+    original = rng.choices(WORDS, k=200)
+    shard = [" ".join(changed(original, 2, rng)) for _ in range(60)]
+    held, spilled = corpora(), corpora()
+    for corpus in (held, spilled):
+        corpus.write_texts("a.jsonl", shard)
+    held.dedupe(method="minhash")
+    files: list[object] = []
+    temporary = minhash.tempfile.TemporaryFile
+    monkeypatch.setattr(minhash.tempfile, "TemporaryFile", lambda: files.append(temporary()) or files[-1])
+    monkeypatch.setattr(stage_module, "MEMORY", 1 << 16)
+    spilled.dedupe(method="minhash")
+    assert len(files) == 1
+    assert spilled.rows() == held.rows()
+    assert columns(held)["cluster_size"] == [60] * 60
+
+
+def test_a_chain_is_one_cluster_unless_only_the_kept_document_counts(corpus: Corpus) -> None:
+    chain = ["a b c d e f g h", "c d e f g h i j", "e f g h i j k l"]
+    corpus.write_texts("a.jsonl", chain)
+    options: dict[str, Any] = {"method": "minhash", "word_ngrams": 1, "bands": 40, "rows": 1, "threshold": 0.5}
+    report = corpus.dedupe(**options)
+    corpus.dedupe(**options, link="kept", name="kept")
+    assert columns(corpus)["duplicate"] == [False, True, True]
+    assert columns(corpus)["similarity"] == [None, 0.6, 4 / 12]
+    assert columns(corpus, "kept")["duplicate"] == [False, True, False]
+    assert columns(corpus, "kept")["cluster"] == [0, 0, 0]
+    assert (report.details.near.by_chain, report.details.near.clusters) == (1, 1)
+
+
+def test_case_punctuation_and_white_space_make_no_difference(corpus: Corpus) -> None:
+    corpus.write_texts("a.jsonl", ["The quick brown fox, it jumps!", "the QUICK brown\nfox it jumps", "another text"])
+    corpus.dedupe(method="minhash")
+    assert columns(corpus)["similarity"] == [None, 1.0, None]
+
+
+def test_documents_without_words_have_no_copy(corpus: Corpus) -> None:
+    corpus.write_texts("a.jsonl", ["", "", "...", "...", " ", "word", "word"])
+    report = corpus.dedupe(method="minhash")
+    assert columns(corpus)["duplicate"] == [False] * 6 + [True]
+    assert report.details.without_key == 5
+
+
+def test_the_document_with_the_highest_value_is_kept(corpus: Corpus) -> None:
+    text = "one text that all of these documents have"
+    values: list[Any] = [1, 7.5, None, 7.5, "2020-02-03"]
+    corpus.write("a.jsonl", [{"id": str(i), "text": text, "metadata": {"x": x}} for i, x in enumerate(values[:4])])
+    corpus.dedupe(method="minhash", keep="max:metadata.x", name="max")
+    corpus.dedupe(method="minhash", keep="min:metadata.x", name="min")
+    assert columns(corpus, "max")["duplicate"] == [True, False, True, True]
+    assert columns(corpus, "min")["duplicate"] == [False, True, True, True]
+
+
+def test_the_latest_date_is_kept(corpora: Any) -> None:
+    for method in ("exact", "minhash"):
+        corpus = corpora()
+        dates = ["2020-01-31", "2021-01-01T00:00:00Z", None, "2020-12-31T23:59:59"]
+        corpus.write("a.jsonl", [{"id": str(i), "text": "a b c", "created": date} for i, date in enumerate(dates)])
+        corpus.dedupe(method=method, keep="max:created")
+        assert columns(corpus)["duplicate"] == [True, False, True, True]
+
+
+def test_a_value_that_cannot_be_compared_is_an_error(corpus: Corpus) -> None:
+    corpus.write("a.jsonl", [{"id": str(i), "text": "a b", "metadata": {"x": "good"}} for i in range(2)])
+    with pytest.raises(DataError, match=r"a\.jsonl:1: `metadata\.x` is 'good', expected a number or a date"):
+        corpus.dedupe(method="minhash", keep="max:metadata.x")
+
+
+def test_many_near_copies_take_few_comparisons(corpus: Corpus) -> None:
+    rng = random.Random(1)
+    original = rng.choices(WORDS, k=80)
+    corpus.write_texts("a.jsonl", [" ".join(changed(original, 1, rng)) for _ in range(2_000)])
+    report = corpus.dedupe(method="minhash")
+    assert columns(corpus)["cluster_size"] == [2_000] * 2_000
+    assert report.details.near.compared < 10_000
+
+
+def test_letters_with_one_frame_are_no_copies_and_filled_in_forms_are(corpora: Any) -> None:
+    rng = random.Random(2)
+    frame = rng.choices(WORDS, k=120)
+    letters = corpora()
+    letters.write_texts("a.jsonl", [" ".join([*frame, *rng.choices(WORDS, k=120)]) for _ in range(300)])
+    letters.dedupe(method="minhash")
+    assert not any(columns(letters)["duplicate"])
+    forms = corpora()
+    forms.write_texts("a.jsonl", [" ".join([*frame, f"name{i}"]) for i in range(300)])
+    forms.dedupe(method="minhash")
+    assert sum(columns(forms)["duplicate"]) == 299
+
+
+def test_real_text_with_words_changed(corpus: Corpus) -> None:
+    import gzip
+
+    shards = sorted(Path(__file__).parents[2].glob("data/sample/*/documents/*.jsonl.gz"))
+    records = [json.loads(line) for path in shards for line in gzip.decompress(path.read_bytes()).splitlines()]
+    originals = [record["text"] for record in records if len(record["text"].split()) > 200][:40]
+    rng = random.Random(6)
+    copies = [" ".join(changed(text.split(), len(text.split()) // 100, rng)) for text in originals]
+    corpus.write_texts("a.jsonl", originals)
+    corpus.write_texts("b.jsonl", copies)
+    corpus.dedupe(method="minhash")
+    found = columns(corpus)
+    assert sum(found["duplicate"][len(originals) :]) >= 0.95 * len(copies)
+    assert all(kept in (None, f"a.jsonl-{i}") for i, kept in enumerate(found["kept_id"][len(originals) :]))
