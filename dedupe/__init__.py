@@ -14,6 +14,7 @@ STAGE = Stage(
     declares="dolma.dedupers.dedupe:declares",
     sets="dolma.dedupers.dedupe:sets",
     again="dolma.dedupers.dedupe:made_again",
+    show="dolma.dedupers.notes:tables",
     checks={
         "dedupe": Checks(
             rows="dolma.runner.attribute_sets:count_rows", contradictions="dolma.dedupers.dedupe:contradictions"

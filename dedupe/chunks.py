@@ -30,7 +30,13 @@ _KEY = pa.struct([("group", pa.uint32()), ("leads", pa.bool_()), ("first", pa.ui
 ROWS = Table(
     name="rows",
     schema=pa.schema(
-        [("id", pa.string()), ("characters", pa.int64()), ("paragraphs", pa.int64()), ("keys", pa.list_(_KEY))]
+        [
+            ("id", pa.string()),
+            ("source", pa.string()),
+            ("characters", pa.int64()),
+            ("paragraphs", pa.int64()),
+            ("keys", pa.list_(_KEY)),
+        ]
     ),
 )
 KEYS = Table(
@@ -58,12 +64,14 @@ class Chunk:
     def __init__(self) -> None:
         self.size = 0
         self._ids: list[pa.Array] = []
+        self._sources: list[pa.Array] = []
         self._keys: list[Keys] = []
 
     def add(self, batch: TextBatch, keys: Keys) -> None:
         """Append the keys of the next batch."""
         self.size += max(len(batch), len(keys.hashes))
         self._ids.append(pa.array(batch.ids, pa.string()))
+        self._sources.append(pa.array(batch.sources, pa.string()))
         self._keys.append(keys)
 
     def write(self, rows: RunWriter, keys: RunWriter, *, place: int) -> int:
@@ -101,7 +109,8 @@ def _rows(ids: pa.Array, counts: Ints, groups: Groups, chunk: Chunk) -> pa.Recor
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     keys = pa.ListArray.from_arrays(pa.array(offsets), values)
     characters, paragraphs = pa.array(chunk._all("characters")), pa.array(chunk._all("paragraphs"))
-    return pa.RecordBatch.from_arrays([ids, characters, paragraphs, keys], schema=ROWS.schema)
+    sources = pa.concat_arrays(chunk._sources)
+    return pa.RecordBatch.from_arrays([ids, sources, characters, paragraphs, keys], schema=ROWS.schema)
 
 
 def marks_of(keys: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

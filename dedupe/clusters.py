@@ -26,7 +26,7 @@ OUTPUTS: dict[str, Output] = {
     "cluster_size": DocInt("documents of the cluster; 1 without a copy", unit="documents", range=">= 1"),
     "kept_id": DocText("id of the document that is kept; null unless this one is a duplicate of it"),
 }
-ROWS = Table(name="rows", schema=pa.schema([("id", pa.string()), ("characters", pa.int64())]))
+ROWS = Table(name="rows", schema=pa.schema([("id", pa.string()), ("source", pa.string()), ("characters", pa.int64())]))
 MARKS = Table(
     name="marks",
     schema=pa.schema(
@@ -36,6 +36,7 @@ MARKS = Table(
             ("cluster", pa.uint64()),  # the place of its first document
             ("cluster_size", pa.int64()),
             ("kept_id", pa.string()),
+            ("kept_source", pa.string()),
             ("similarity", pa.float64()),
         ]
     ),
@@ -63,7 +64,8 @@ def positions(places: npt.NDArray[np.uint64], starts: Ints) -> Ints:
 def rows_of(batch: TextBatch) -> pa.RecordBatch:
     """The `ROWS` of a batch."""
     return pa.RecordBatch.from_arrays(
-        [pa.array(batch.ids, pa.string()), pa.array(batch.view(code_points))], schema=ROWS.schema
+        [pa.array(batch.ids, pa.string()), pa.array(batch.sources, pa.string()), pa.array(batch.view(code_points))],
+        schema=ROWS.schema,
     )
 
 
@@ -71,7 +73,7 @@ def rows_of(batch: TextBatch) -> pa.RecordBatch:
 class MarkedRows:
     """Reads the rows of some pieces with what is said of them. Called with (their files by piece, their marks).
 
-    Gives tables of `id`, `characters`, the `OUTPUTS` and `similarity`. `starts` has the corpus position of the first
+    Gives tables of `ROWS`, the `OUTPUTS`, `kept_source` and `similarity`. `starts` has the corpus position of the first
     document of each piece.
     """
 
@@ -87,8 +89,8 @@ class MarkedRows:
             for batch in read_in_order(ROWS, self.work, file):
                 found = cursor.before(first + len(batch))
                 at = (found["place"].to_numpy() - np.uint64(first)).astype(np.int64)
-                columns = _columns(found, at, len(batch), starts)
-                yield pa.table({"id": batch["id"], "characters": batch["characters"], **columns})
+                columns = {name: batch[name] for name in batch.schema.names}
+                yield pa.table(columns | _columns(found, at, len(batch), starts))
                 first += len(batch)
 
 
@@ -102,6 +104,7 @@ def _columns(marks: pa.RecordBatch, at: Ints, n: int, starts: Ints) -> Columns:
         "cluster": pa.array(clusters).take(chosen),
         "cluster_size": marks["cluster_size"].take(chosen).fill_null(1),
         "kept_id": marks["kept_id"].take(chosen),
+        "kept_source": marks["kept_source"].take(chosen),
         "similarity": marks["similarity"].take(chosen),
     }
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from dolma.config import DedupeConfig
 from dolma.data import streams
@@ -25,8 +24,9 @@ from dolma.data.exchange import MEMORY, Partition, RunFile, Table
 from dolma.data.manifest import FileSet, InputFile, Manifest, OutputFile
 from dolma.dedupers.clusters import first_place
 from dolma.dedupers.exact import Exact
-from dolma.dedupers.method import Job, Method, NearNotes, Tables
+from dolma.dedupers.method import Job, Method, Tables
 from dolma.dedupers.minhash import MinHash
+from dolma.dedupers.notes import Copies, DedupeNotes, by_source
 from dolma.runner import attribute_sets
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
@@ -40,18 +40,6 @@ from dolma.runner.task import Task, TaskResult
 
 METHODS: dict[str, Callable[[DedupeConfig], Method]] = {"exact": Exact.of, "minhash": MinHash.of}
 _ROWS_PER_WRITE = 1 << 16
-
-
-class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
-    """What the manifest of a dedupe says beside its ledger; `duplicates` are documents, or paragraphs.
-
-    `without_key` counts documents that can have no copy, as they lack the field or have no shingles.
-    """
-
-    documents: int = 0
-    duplicates: int = 0
-    without_key: int = 0
-    near: NearNotes | None = None
 
 
 def method_of(config: DedupeConfig) -> Method:
@@ -100,15 +88,20 @@ def dedupe(
         )
         tasks = _write_tasks(stage, dataset, shards, parts, config, found.rows, found.marks, found.table)
         written = stage.run("write", tasks, writing)
+        sources, overlaps = by_source(result.payload for result in written)
         notes = DedupeNotes(
+            unit="paragraphs" if "spans" in method.outputs else "documents",
             documents=sum(result.ledger.total().out.documents for result in found.counted),
-            duplicates=sum(result.payload["duplicates"] for result in written),
+            duplicates=sum(source.duplicates for source in sources),
             without_key=found.without_key,
+            sources=sources,
+            overlaps=overlaps,
             near=found.near,
         )
         counted = [TaskResult(ledger=result.ledger) for result in found.counted]
         report = stage.finish([*counted, *written], notes=msgspec.to_builtins(notes))
-        return report.detailed(notes, **called)
+        warnings = list(notes.warnings(config.max_removal))
+        return report.detailed(notes, remarks=list(notes.remarks()), warnings=warnings, **called)
     return stage.noted(DedupeNotes, **called)
 
 
@@ -146,7 +139,7 @@ class WriteShard:
     """Writes the attribute file of one shard. Called with (folder of the file set, path in it, rows, marks).
 
     `rows` are the files of its pieces by their numbers, in order; `tables` makes of them, and of the marks, tables with
-    the columns `id`, `characters` and those of `outputs`.
+    the columns `id`, `source`, `characters` and those of `outputs`.
     """
 
     name: str
@@ -158,7 +151,7 @@ class WriteShard:
 
     def __call__(self, spec: tuple[str, str, dict[int, RunFile], Partition]) -> TaskResult:
         folder, path, rows, marks = spec
-        n_duplicates = 0
+        copies = Copies()
         with AttributeWriter(
             streams.join(folder, path),
             self.outputs,
@@ -170,11 +163,28 @@ class WriteShard:
             for table in _even(self.tables(rows, marks)):
                 columns = {name: table[name].combine_chunks() for name in self.outputs}
                 writer.write(table["id"].to_pylist(), columns, characters=table["characters"].to_pylist())
-                n_duplicates += pc.sum(columns["n_duplicates" if "spans" in columns else "duplicate"]).as_py()
+                count_copies(table, copies)
         written = writer.written
         assert written is not None
         output = OutputFile(set=folder, path=path, bytes=written.bytes, checksum=written.checksum, rows=writer.rows)
-        return TaskResult(outputs=[output], payload={"duplicates": n_duplicates})
+        return TaskResult(outputs=[output], payload=copies.payload())
+
+
+def count_copies(table: pa.Table, copies: Copies) -> None:
+    """Count documents, or paragraphs, and duplicates of a table that is written."""
+    sources = table["source"].to_pylist()
+    if "n_duplicates" in table.column_names:
+        columns = (table[name].to_pylist() for name in ("n_paragraphs", "n_duplicates"))
+        for source, n_paragraphs, n_duplicates in zip(sources, *columns, strict=True):
+            copies.seen[source] += n_paragraphs
+            copies.duplicates[source] += n_duplicates
+        return
+    copies.seen.update(sources)
+    duplicates = table.filter(table["duplicate"])
+    kept = duplicates["kept_source"].to_pylist()
+    copies.duplicates.update(duplicates["source"].to_pylist())
+    pairs = zip(duplicates["source"].to_pylist(), kept, strict=True)
+    copies.overlaps.update(pair for pair in pairs if pair[1] is not None)
 
 
 def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -59,6 +59,7 @@ KEYS = Table(
             ("place", pa.uint64()),
             ("rank", pa.float64()),
             ("id", pa.string()),
+            ("source", pa.string()),
         ]
     ),
     key=("high", "low"),
@@ -118,7 +119,7 @@ class Exact:
         parts = partitioned(stage, keys, files, prefix_bounds(n_partitions), memory=memory)
         names = [f"{i:06d}-{part.fingerprint}" for i, part in enumerate(parts)]
         tasks = [Task(key=name, size=part.n_bytes, spec=(name, part)) for name, part in zip(names, parts, strict=True)]
-        grouped = stage.run("group", tasks, grouping)
+        grouped = stage.run("group", tasks, grouping, uses_up=(keys.name,))
         starts = np.cumsum([0, *(result.payload["documents"] for result in hashed)])[:-1]
         tables: Tables = MarkedRows(work=work, starts=tuple(starts.tolist()), memory=memory // 4)
         if self.key.mode == "paragraphs":
@@ -210,6 +211,7 @@ class HashDocuments:
                             pa.array(clusters.places(number, hashed.documents, len(batch))[at]),
                             pa.array(self.keep.ranks(batch)[at]),
                             pa.array([batch.ids[i] for i in at.tolist()], pa.string()),
+                            pa.array([batch.sources[i] for i in at.tolist()], pa.string()),
                         ],
                         schema=KEYS.schema,
                     )
@@ -264,6 +266,10 @@ def cluster_marks(read: Callable[[], Iterator[pa.RecordBatch]], keep: Keep) -> I
                 pa.array(
                     [one.kept_id if is_copy else None for is_copy, one in zip(duplicate, of, strict=True)], pa.string()
                 ),
+                pa.array(
+                    [one.kept_source if is_copy else None for is_copy, one in zip(duplicate, of, strict=True)],
+                    pa.string(),
+                ),
                 pa.nulls(len(rows), pa.float64()),
             ],
             schema=MARKS.schema,
@@ -280,6 +286,7 @@ class _Key:
     rank: float
     kept: int | None
     kept_id: str | None
+    kept_source: str | None
 
 
 def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
@@ -319,11 +326,13 @@ def _shared_keys(batches: Iterable[pa.RecordBatch], keep: Keep) -> Iterator[_Key
                 rank=0.0 if kept is None else float(ranks[kept]),
                 kept=None if kept is None else int(place[kept]),
                 kept_id=None if kept is None else ids[kept].as_py(),
+                kept_source=None if kept is None else records["source"][kept].as_py(),
             )
             if goes_on and start == 0 and last is not None:
                 found.first, found.size = last.first, found.size + last.size
                 if keep.best([last.rank, found.rank]) == 0:
-                    found.rank, found.kept, found.kept_id = last.rank, last.kept, last.kept_id
+                    found.rank, found.kept = last.rank, last.kept
+                    found.kept_id, found.kept_source = last.kept_id, last.kept_source
             if end < len(number):
                 if found.size > 1:
                     yield found
@@ -394,8 +403,8 @@ class MarkedParagraphs:
         cursor = Cursor(chunks.MARKS, read_sorted(chunks.MARKS, self.work, marks, memory=self.memory))
         for piece, file in rows.items():
             for chunk in marked_chunks(read_in_order(chunks.ROWS, self.work, file), cursor, piece=piece):
-                columns = {"id": chunk.rows["id"], "characters": chunk.rows["characters"], **paragraph_columns(chunk)}
-                yield pa.table(columns)
+                columns = {name: chunk.rows[name] for name in ("id", "source", "characters")}
+                yield pa.table(columns | paragraph_columns(chunk))
 
 
 def paragraph_columns(marked: MarkedChunk) -> Columns:

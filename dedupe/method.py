@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch
@@ -15,6 +14,7 @@ from dolma.data.columns import Output
 from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading
 from dolma.data.exchange import Partition, RunFile, Table
+from dolma.dedupers.notes import NearNotes
 from dolma.runner.ledger import Ledger
 from dolma.runner.stage import StageRun
 from dolma.runner.task import Task, TaskResult
@@ -23,7 +23,8 @@ from dolma.runner.task import Task, TaskResult
 class Tables(Protocol):
     """Makes what is written of the rows of a shard's pieces, by number, and of their marks. Can be pickled.
 
-    The tables have the columns `id`, `characters` (code points) and the method's outputs, a row for each document.
+    The tables have a row for each document: `id`, `source`, `characters` (code points) and the method's outputs; and
+    `kept_source`, that of the kept document, where documents are compared.
     """
 
     def __call__(self, rows: Mapping[int, RunFile], marks: Partition) -> Iterator[pa.Table]: ...
@@ -43,19 +44,6 @@ class Job:
             Task(key=piece.key, size=piece.size, spec=(i, piece), file=piece.shard.path, part=piece.words)
             for i, piece in enumerate(self.parts)
         ]
-
-
-class NearNotes(msgspec.Struct, frozen=True, kw_only=True):
-    """What is counted where near-duplicates are looked for.
-
-    `compared`: pairs of documents whose shingles were compared, `alike`: those of them that reached the threshold,
-    `by_chain`: documents of a cluster that do not reach it with the one that is kept.
-    """
-
-    clusters: int
-    compared: int
-    alike: int
-    by_chain: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,8 @@ from dolma.dedupers import clusters
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place, in_runs
 from dolma.dedupers.keep import Keep
 from dolma.dedupers.lsh import Bands, bands_for
-from dolma.dedupers.method import Count, Found, Job, NearNotes
+from dolma.dedupers.method import Count, Found, Job
+from dolma.dedupers.notes import NearNotes
 from dolma.dedupers.paragraphs import takes_part
 from dolma.kernels import minhash, shingles
 from dolma.kernels.hashing import hash128_documents
@@ -100,6 +101,7 @@ SETS = Table(
             ("place", pa.uint64()),
             ("same", pa.uint64()),  # the place of the first document with this text
             ("id", pa.string()),
+            ("source", pa.string()),
             ("rank", pa.float64()),
             ("shingles", pa.large_binary()),  # uint64, sorted; empty unless `same` is `place`
         ]
@@ -203,6 +205,15 @@ class MinHash:
     def reads(self) -> Sequence[str]:
         return [".".join(self.keep.field)] if self.keep.field else []
 
+    @property
+    def described(self) -> str:
+        """What is compared, and what becomes of the pairs that are found."""
+        unit = f"shingles are of {self.likeness.n} {self.likeness.unit}s"
+        if self.likeness.unit == "word":
+            unit += ", in lower case (a letter of a script without spaces is a word)"
+        then = "a pair is verified before it counts" if self.verify else "a pair that is found counts, alike or not"
+        return f"{unit}; {then}"
+
     def find(self, stage: StageRun, job: Job) -> Found:
         compile_by_calling(stage.reporter, self._warm_up)
         work, memory, likeness = stage.work_folder, job.memory, self.likeness
@@ -223,7 +234,7 @@ class MinHash:
         verify = VerifyClusters(
             work=work, threshold=self.threshold, verify=self.verify, link=self.link, keep=self.keep, memory=memory
         )
-        verified = stage.run("verify", tasks, verify)
+        verified = stage.run("verify", tasks, verify, uses_up=(SETS.name, BUCKETS.name))
         starts = np.cumsum([0, *(result.payload["documents"] for result in signed)])[:-1]
         near = NearNotes(**{name: sum(result.payload[name] for result in verified) for name in _COUNTS})
         return Found(
@@ -249,10 +260,11 @@ class MinHash:
         ranges = partitioned(stage, BANDS, bands, prefix_bounds(n_partitions), memory=memory)
         names = [f"{i:06d}-{part.fingerprint}" for i, part in enumerate(ranges)]
         tasks = [Task(key=name, size=part.n_bytes, spec=(name, part)) for name, part in zip(names, ranges, strict=True)]
-        found = stage.run("candidates", tasks, FindCandidates(work=work, memory=memory))
+        found = stage.run("candidates", tasks, FindCandidates(work=work, memory=memory), uses_up=(BANDS.name,))
         (links,) = partitioned(stage, LINKS, _files(found, "links"), [0, END_OF_KEYS], memory=memory)
         task = Task(key=f"all-{links.fingerprint}", size=links.n_bytes, spec=(links, _files(found, "edges")))
-        (joined,) = stage.run("components", [task], FindComponents(work=work, memory=memory))
+        finding = FindComponents(work=work, memory=memory)
+        (joined,) = stage.run("components", [task], finding, uses_up=(LINKS.name, EDGES.name))
         members, buckets = (msgspec.convert(joined.payload[name], RunFile) for name in ("members", "buckets"))
         return members, buckets, [0, *joined.payload["bounds"], END_OF_KEYS]
 
@@ -267,7 +279,7 @@ class MinHash:
         take = TakeShingles(
             work=stage.work_folder, likeness=self.likeness, keep=self.keep, reading=job.reading, memory=job.memory
         )
-        return _files(stage.run("shingles", tasks, take), "sets")
+        return _files(stage.run("shingles", tasks, take, uses_up=(MEMBERS.name,)), "sets")
 
 
 def _files(results: Sequence[TaskResult], name: str) -> list[RunFile]:
@@ -509,6 +521,7 @@ class TakeShingles:
                 members["place"],
                 members["same"],
                 pa.array([batch.ids[i] for i in at.tolist()], pa.string()),
+                pa.array([batch.sources[i] for i in at.tolist()], pa.string()),
                 pa.array(self.keep.ranks(batch)[at]),
                 encoded,
             ],
@@ -533,7 +546,7 @@ class VerifyClusters:
 
     def __call__(self, spec: tuple[str, Partition, Partition]) -> TaskResult:
         name, sets, buckets = spec
-        count = {"compared": 0, "alike": 0, "clusters": 0, "duplicates": 0, "by_chain": 0}
+        count = dict.fromkeys(_COUNTS, 0)
         batches = read_sorted(SETS, self.work, sets, memory=self.memory // 4)
         shared = Cursor(BUCKETS, read_sorted(BUCKETS, self.work, buckets, memory=self.memory // 8))
         with RunWriter(MARKS, self.work, name, memory=self.memory // 8) as marks:
@@ -570,8 +583,10 @@ class VerifyClusters:
             duplicate[kept] = False
         others = np.arange(len(members)) != kept
         count["clusters"] += 1
-        count["duplicates"] += int(np.count_nonzero(duplicate))
-        kept_id = None if kept is None else group.ids[int(members[kept])].as_py()
+        of_kept = None if kept is None else int(members[kept])
+        kept_id, kept_source = (
+            None if of_kept is None else column[of_kept].as_py() for column in (group.ids, group.sources)
+        )
         return pa.RecordBatch.from_arrays(
             [
                 pa.array(group.places[members]),
@@ -579,6 +594,7 @@ class VerifyClusters:
                 pa.array(np.repeat(group.places[members[0]], len(members))),
                 pa.array(np.repeat(len(members), len(members))),
                 pa.array([kept_id if one else None for one in duplicate.tolist()], pa.string()),
+                pa.array([kept_source if one else None for one in duplicate.tolist()], pa.string()),
                 pa.array(similarity, mask=~others | np.isnan(similarity)),
             ],
             schema=MARKS.schema,
@@ -637,7 +653,7 @@ class Group:
         self.places, self.same, self.ranks, self._n = (
             records[name].to_numpy() for name in ("place", "same", "rank", "n")
         )
-        self.ids = records["id"]
+        self.ids, self.sources = records["id"], records["source"]
         self._by_place = np.argsort(self.places)
         return self
 

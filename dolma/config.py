@@ -104,6 +104,9 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keep: Annotated[str, about("Which copy stays: first, last, longest, shortest, none, max:FIELD or min:FIELD.")] = (
         "first"
     )
+    max_removal: Annotated[
+        float, about("Share of a source from which on so many duplicates are warned of, 0 to 1.")
+    ] = 0.9
     skip_empty: Annotated[bool, about("Whether blank text is nobody's copy.")] = True
     min_length: Annotated[int, about("Code points below which a text is nobody's copy.")] = 0
     min_words: Annotated[int, about("Words below which a text is nobody's copy.")] = 0
@@ -139,6 +142,8 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for key in ("min_length", "min_words"):
             if getattr(self, key) < 0:
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
+        if not 0 <= self.max_removal <= 1:
+            raise ValueError(f"`max_removal` is {self.max_removal}, expected 0 to 1")
         if self.method == "exact":
             self._check_exact()
         else:

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
 
 PACKAGES = {
     "tag": Entry("dolma.taggers", "measure documents with taggers"),
-    "dedupe": Entry("dolma.dedupers", "find exact copies of documents or paragraphs"),
+    "dedupe": Entry("dolma.dedupers", "find copies: exact ones, near-duplicates, repeated paragraphs"),
     "mix": Entry("dolma.mixers", "decide what stays, by rules, and how often"),
     "tokenize": Entry("dolma.tokens", "encode documents into token shards"),
     "train": Entry("dolma.training", "train an OLMo-family model on token shards; plan, export, soup"),

@@ -25,7 +25,7 @@ Column = tuple[str, str]
 
 # What `dolma dedupe` writes, and no tagger; so that advice names the right command.
 _OF_PARAGRAPHS = frozenset({"fraction", "n_paragraphs", "n_duplicates"})
-_OF_DEDUPE = _OF_PARAGRAPHS | {"duplicate", "first_id", "copies"}
+_OF_DEDUPE = _OF_PARAGRAPHS | {"duplicate", "cluster", "cluster_size", "kept_id", "similarity"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

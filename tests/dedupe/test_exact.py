@@ -65,12 +65,21 @@ def test_the_first_copy_is_in_the_shard_whose_name_comes_first(corpus: Corpus) -
 
 
 def test_the_report_and_the_manifest_count_documents_and_duplicates(corpus: Corpus) -> None:
-    corpus.write_texts("a.jsonl", ["x", "x", "y"])
+    corpus.write("a.jsonl", [{"id": str(i), "text": text, "source": "s"} for i, text in enumerate("xxy")])
     report = corpus.dedupe()
     manifest = read_manifest(str(corpus.folder / "attributes" / "dedupe"))
     assert report.ledger.total().out.documents == 3
     assert manifest is not None
-    assert manifest.notes == {"documents": 3, "duplicates": 1, "without_key": 0, "near": None}
+    assert manifest.notes == {
+        "unit": "documents",
+        "documents": 3,
+        "duplicates": 1,
+        "without_key": 0,
+        "sources": [{"source": "s", "seen": 3, "duplicates": 1}],
+        "overlaps": [{"source": "s", "kept_source": "s", "documents": 1}],
+        "near": None,
+    }
+    assert report.remarks == ["1 of 3 documents are duplicates (33.3 %)"]
 
 
 def test_a_rerun_does_nothing(corpus: Corpus) -> None:

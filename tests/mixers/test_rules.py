@@ -13,8 +13,8 @@ import pytest
 from dolma.config import MixConfig, convert
 from dolma.data.batch import TextBatch
 from dolma.data.columns import DocFloat, DocInt
-from dolma.dedupers.clusters import OUTPUTS as DOCUMENT_OUTPUTS
 from dolma.dedupers.exact import PARAGRAPH_OUTPUTS
+from dolma.dedupers.minhash import OUTPUTS as DOCUMENT_OUTPUTS
 from dolma.errors import ConfigError, DataError
 from dolma.mixers.catalogue import _OF_DEDUPE, _OF_PARAGRAPHS, Catalogue
 from dolma.mixers.rules import RuleSet, compile_rules, typed

@@ -1,0 +1,129 @@
+"""`DedupeNotes`: what a dedupe found, by source."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from dolma.printable import counted, printable
+from dolma.runner.report import Table
+
+_NAMED = 5  # sources in a message
+
+
+class SourceCopies(msgspec.Struct, frozen=True, kw_only=True):
+    """Documents, or paragraphs, of one source, and how many of them are duplicates."""
+
+    source: str
+    seen: int
+    duplicates: int
+
+
+class Overlap(msgspec.Struct, frozen=True, kw_only=True):
+    """How many documents of a source are duplicates of documents of a source that are kept."""
+
+    source: str
+    kept_source: str
+    documents: int
+
+
+class NearNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is counted where near-duplicates are looked for.
+
+    `compared`: pairs of documents whose shingles were compared, `alike`: those of them that reached the threshold,
+    `by_chain`: documents of a cluster that do not reach it with the one that is kept.
+    """
+
+    clusters: int
+    compared: int
+    alike: int
+    by_chain: int
+
+
+class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """What the manifest of a dedupe says beside its ledger; `duplicates` are of the `unit`, documents or paragraphs.
+
+    `without_key` counts documents that can have no copy, as they lack the field or have no shingles.
+    """
+
+    unit: str = "documents"
+    documents: int = 0
+    duplicates: int = 0
+    without_key: int = 0
+    sources: list[SourceCopies] = []
+    overlaps: list[Overlap] = []
+    near: NearNotes | None = None
+
+    def remarks(self) -> Iterator[str]:
+        """What came of it, in lines for a person."""
+        seen = sum(source.seen for source in self.sources)
+        share = f" ({100 * self.duplicates / seen:.1f} %)" if seen else ""
+        yield f"{self.duplicates:,} of {counted(seen, self.unit.removesuffix('s'))} are duplicates{share}"
+        if self.near is not None:
+            yield (
+                f"{counted(self.near.clusters, 'cluster')}; {counted(self.near.compared, 'pair')} compared, "
+                f"{self.near.alike:,} alike; {counted(self.near.by_chain, 'document')} joined by a chain alone"
+            )
+
+    def warnings(self, max_removal: float) -> Iterator[str]:
+        """What looks wrong: sources without a duplicate, and one of which more than this share are duplicates."""
+        without = [printable(source.source) for source in self.sources if source.seen and not source.duplicates]
+        if without:
+            more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
+            yield f"no duplicate was found in {', '.join(without[:_NAMED])}{more}"
+        for source in self.sources:
+            if source.duplicates > max_removal * source.seen:
+                yield (
+                    f"{source.duplicates:,} of {counted(source.seen, self.unit[:-1])} of {printable(source.source)} "
+                    f"are duplicates, more than `max_removal` {max_removal}\n"
+                    "  look at some before a rule drops them: a form or a licence that many texts share may be why"
+                )
+
+
+class Copies:
+    """Counts what is written, by source."""
+
+    def __init__(self) -> None:
+        self.seen: Counter[str] = Counter()
+        self.duplicates: Counter[str] = Counter()
+        self.overlaps: Counter[tuple[str, str]] = Counter()
+
+    def payload(self) -> dict[str, list[list[str | int]]]:
+        """The counts as JSON."""
+        return {
+            "sources": [[source, n, self.duplicates[source]] for source, n in sorted(self.seen.items())],
+            "overlaps": [[*pair, n] for pair, n in sorted(self.overlaps.items())],
+        }
+
+
+def by_source(payloads: Iterable[dict[str, list[list[str | int]]]]) -> tuple[list[SourceCopies], list[Overlap]]:
+    """The sums of several payloads of `Copies`, sorted."""
+    found = Copies()
+    for payload in payloads:
+        for source, seen, duplicates in msgspec.convert(payload["sources"], list[tuple[str, int, int]]):
+            found.seen[source] += seen
+            found.duplicates[source] += duplicates
+        for source, kept, n in msgspec.convert(payload["overlaps"], list[tuple[str, str, int]]):
+            found.overlaps[source, kept] += n
+    sources = [
+        SourceCopies(source=source, seen=n, duplicates=found.duplicates[source])
+        for source, n in sorted(found.seen.items())
+    ]
+    overlaps = [
+        Overlap(source=source, kept_source=kept, documents=n) for (source, kept), n in sorted(found.overlaps.items())
+    ]
+    return sources, overlaps
+
+
+def tables(details: DedupeNotes) -> Iterator[Table]:
+    """Duplicates by source, and which sources they are copies of."""
+    rows: Sequence[tuple[object, ...]] = [
+        (one.source, one.seen, one.duplicates, f"{100 * one.duplicates / max(one.seen, 1):.1f} %")
+        for one in details.sources
+    ]
+    yield Table(title="duplicates", headers=["source", details.unit, "duplicates", "share"], rows=rows)
+    if len({one.source for one in details.overlaps} | {one.kept_source for one in details.overlaps}) > 1:
+        rows = [(one.source, one.kept_source, one.documents) for one in details.overlaps]
+        yield Table(title="copies of", headers=["source", "kept in", "documents"], rows=rows)
