@@ -30,8 +30,8 @@ PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 # Its commands end with errors, which is for tests/test_messages.py.
 OF_ERRORS = REPOSITORY / "docs" / "errors.md"
 
-# Its scripts are for schedulers, which tests/e2e/test_scale.py stands in for.
-OF_SCALE = REPOSITORY / "docs" / "scale.md"
+# Their scripts are for schedulers, which tests/e2e/test_scale.py and test_nodes.py stand in for.
+OF_SCHEDULERS = [REPOSITORY / "docs" / name for name in ("scale.md", "nodes.md")]
 
 # What is not run here, and why.
 NOT_RUN = {
@@ -88,7 +88,7 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in PAGES if commands(path) and path not in (OF_ERRORS, OF_SCALE)], ids=page_id
+    "path", [path for path in PAGES if commands(path) and path not in (OF_ERRORS, *OF_SCHEDULERS)], ids=page_id
 )
 def test_the_commands_of_a_page_work(path: Path, working_folder: Path, dolma: Callable[..., Ended]) -> None:
     for command in commands(path):
