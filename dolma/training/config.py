@@ -369,7 +369,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     )
     peak_flops: Annotated[
         float | None,
-        about("Operations of a device per second: with it the log says what share of them is reached (MFU)."),
+        about("Operations of a device per second; the log has the share that is reached (MFU).", absent="the device's"),
     ] = None
     tensorboard: Annotated[bool, about("Whether events go into tensorboard/, with the extra `tensorboard`.")] = False
     wandb: Annotated[str | None, about("Project that Weights & Biases logs to, with the extra `wandb`.")] = None

@@ -40,6 +40,11 @@ class Processes:
         """Whether this is the process that writes logs and manifests."""
         return self.rank == 0
 
+    @property
+    def device_name(self) -> str:
+        """What torch calls the device; empty for a CPU."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
+
 
 ALONE = Processes(rank=0, world_size=1, device=torch.device("cpu"))
 

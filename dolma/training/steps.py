@@ -22,6 +22,7 @@ from dolma.training.metrics import StepRecord, flops_per_token
 from dolma.training.model.transformer import Losses, Transformer, outline
 from dolma.training.optim import SpikeGuard, clip, make_optimizer, update
 from dolma.training.parallel import Processes, spread, summing_gradients, total
+from dolma.training.peak import peak_flops
 from dolma.training.stages import Stage, Stages
 from dolma.training.state import CheckpointState
 
@@ -81,6 +82,7 @@ class Training:
         self.config, self.stages, self.processes = config, stages, processes
         self.objective = objective or NextToken()
         self.vocab_size = stages.tokenizer.vocab_size
+        self.peak = config.peak_flops or peak_flops(processes.device_name, dtype=config.dtype)
         for stage in stages.stages:
             _check_shared(stage, processes)
         first = stages.of((state.step if state else 0) + 1)
@@ -151,8 +153,7 @@ class Training:
         )
 
     def _share_of_peak(self, flops_per_second: float) -> float | None:
-        peak = self.config.peak_flops
-        return None if peak is None else flops_per_second / (peak * self.processes.world_size)
+        return None if self.peak is None else flops_per_second / (self.peak * self.processes.world_size)
 
     def _begin(self, stage: Stage) -> None:
         self.model.config = stage.model

@@ -17,10 +17,10 @@ import yaml
 
 pytest.importorskip("torch", reason="torch is not installed (dolma[train])")
 
-from dolma.training.config import TrainConfig  # noqa: E402
-from dolma.training.metrics import StepRecord, read_metrics  # noqa: E402
-from dolma.training.trainer import train  # noqa: E402
-from tests.training.conftest import CONFIG, replaced, some_ids, write_shards  # noqa: E402
+from dolma.training.config import TrainConfig
+from dolma.training.metrics import StepRecord, read_metrics
+from dolma.training.trainer import train
+from tests.training.conftest import CONFIG, replaced, some_ids, write_shards
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -108,11 +108,13 @@ def end(process: subprocess.Popen[str]) -> None:
 
 def below(pid: int) -> list[int]:
     """The processes that a process has started, and theirs; torchrun gives each a session of its own."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-    pairs = [(int(child), int(parent)) for child, parent in (line.split() for line in listed.splitlines())]
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
     found = [pid]
     for parent in found:
-        found += [child for child, of in pairs if of == parent]
+        found += [child for child, of in parents.items() if of == parent]
     return found[1:]
 
 

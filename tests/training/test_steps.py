@@ -98,3 +98,33 @@ def test_preferences_are_learnt_by_an_objective_alone(tokens, config):
     for one, other in zip(whole, parts, strict=True):
         assert other.loss == pytest.approx(one.loss, rel=1e-4)
         assert other.grad_norm == pytest.approx(one.grad_norm, rel=1e-3)
+
+
+class Named(Processes):
+    """One process, on a device of some name."""
+
+    device_name = ""
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "given", "expected"),
+    [
+        ("NVIDIA H200", "bfloat16", None, 989.4e12),
+        ("NVIDIA H100 NVL", "bfloat16", None, 835.5e12),
+        ("AMD Instinct MI300X OAM", "bfloat16", None, 1307.4e12),
+        ("NVIDIA H200", "bfloat16", 1e12, 1e12),
+        ("NVIDIA H200", "float32", None, None),
+        ("Somebody's 9000", "bfloat16", None, None),
+        ("", "bfloat16", None, None),
+        ("", "float32", 1e12, 1e12),
+    ],
+)
+def test_the_share_of_the_peak_is_that_of_the_device(name, dtype, given, expected, tokens, config):
+    settings = msgspec.structs.replace(config, dtype=dtype, peak_flops=given)
+    stages = resolve_stages(settings, tokens)
+    alone = Named(rank=0, world_size=1, device=torch.device("cpu"))
+    Named.device_name = name
+    training = Training(settings, stages, alone, state=None, folder=None)
+    stage = stages.stages[0]
+    record = training.step(stage, 1, stage.loader.batch(1), 0.0)
+    assert record.mfu == (None if expected is None else record.flops_per_second / expected)
