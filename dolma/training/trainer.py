@@ -35,6 +35,7 @@ from dolma.training.evaluate import Evaluation, Evaluator
 from dolma.training.metrics import MetricsLog, StepRecord, read_metrics
 from dolma.training.observers import Observer, observing, values_of_evaluation, values_of_step
 from dolma.training.parallel import ALONE, Processes, agree, by_first, by_shares, joined, only_forward
+from dolma.training.peak import peak_flops
 from dolma.training.presets import count_parameters, resolve_model
 from dolma.training.stages import Stage, Stages, resolve_stages
 from dolma.training.state import CheckpointState, check_weights, checkpoints, read_state, unchecked_weights
@@ -464,6 +465,14 @@ class _Run:
         permanent = range(every, self.steps + 1, every) if every else ()
         checkpointing.rotate(self.output, keep=self.config.keep_checkpoints, permanent=[*ends, *permanent])
 
+    def _without_peak(self) -> Iterator[str]:
+        name, dtype = self.processes.device_name, self.config.dtype
+        if name and (self.config.peak_flops or peak_flops(name, dtype=dtype)) is None:
+            yield (
+                f"the log has tokens per second and no share of the peak (MFU): that of {printable(name)} in {dtype} "
+                "is not known; give `peak_flops`"
+            )
+
     def _parameters(self) -> int:
         return count_parameters(self.stages.stages[0].model, vocab_size=self.shards.vocab_size)
 
@@ -507,7 +516,12 @@ class _Run:
             parameters=self._parameters(),
             checkpoint=last,
             log=self.log,
-            warnings=(*self.stages.warnings(), *unchecked_weights(self.config.init_from), *_skipped(records)),
+            warnings=(
+                *self.stages.warnings(),
+                *unchecked_weights(self.config.init_from),
+                *self._without_peak(),
+                *_skipped(records),
+            ),
             resumed_from=resumed_from,
             already_complete=already_complete,
             stopped=len(records) < self.steps,
