@@ -173,8 +173,8 @@ def _line(error: DataError) -> str:
 
 
 def _strays(folder: str, manifest: Manifest) -> list[str]:
-    known = {out.path for out in manifest.outputs}
-    return [f"{streams.join(folder, path)}: no run has written it" for path in own_files(folder) if path not in known]
+    known, there = {out.path for out in manifest.outputs}, own_files(streams.entries_below(folder))
+    return [f"{streams.join(folder, path)}: no run has written it" for path in there if path not in known]
 
 
 def _run_folders(found: list[str], folders: list[str]) -> list[str]:
@@ -340,9 +340,8 @@ def _other_attributes(node: Node, again: Node) -> Iterator[str]:
     there = {shard.path: shard for shard in node.dataset.shards()}
     made = again.dataset.shards()
     for name in again.dataset.attribute_names(made):
-        was = node.dataset.places(name, [there[shard.path] for shard in made])
-        for old, new in zip(was, again.dataset.places(name, made), strict=True):
-            path, other = old.found(), new.found()
+        was = node.dataset.attribute_files(name, [there[shard.path] for shard in made])
+        for (_, path), (_, other) in zip(was, again.dataset.attribute_files(name, made), strict=True):
             if path is not None and other is not None and streams.checksum(path) != streams.checksum(other):
                 columns = [read_attributes(found).drop_columns("id") for found in (path, other)]
                 if not columns[0].equals(columns[1]):
@@ -382,8 +381,7 @@ def _check_ids(dataset: Dataset, reading: Reading) -> list[str]:
     origins: dict[str, Origins] = {}
     problems = []
     for name in dataset.attribute_names(shards):
-        for shard, place in zip(shards, dataset.places(name, shards), strict=True):
-            path = place.found()
+        for shard, (place, path) in zip(shards, dataset.attribute_files(name, shards), strict=True):
             if path is None:
                 problems.append(f"{place.path()}: missing for {shard.path}")
                 continue

@@ -5,14 +5,18 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+import msgspec
 
 from dolma.config import MixConfig
 from dolma.data import streams
 from dolma.data.attributes import attribute_schema
 from dolma.data.columns import Output
-from dolma.data.dataset import Dataset, Shard, is_native
-from dolma.errors import AlignmentError, ConfigError, did_you_mean
+from dolma.data.dataset import Dataset, Place, Shard, is_native
+from dolma.data.manifest import read_manifest
+from dolma.errors import AlignmentError, ConfigError, DataError, did_you_mean
 from dolma.printable import printable
 
 DOCUMENT = "document"
@@ -32,13 +36,15 @@ _OF_DEDUPE = _OF_PARAGRAPHS | {"duplicate", "cluster", "cluster_size", "kept_id"
 class Catalogue:
     """The attribute sets of a dataset that rules may name, by name, in order; `document` is one of them.
 
-    The outputs of a set are looked up when first asked for, in the footer of one file (Dolma 1.x: in all files).
+    The outputs of a set are looked up when first asked for: in its manifest, or in the footer of one file where it has
+    none that tells (Dolma 1.x: in all files).
     """
 
     dataset: Dataset
     shards: Sequence[Shard]
     names: tuple[str, ...]
     _known: dict[str, dict[str, Output]] = field(default_factory=dict)
+    _found: dict[str, list[tuple[Place, str | None]]] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -76,14 +82,18 @@ class Catalogue:
         if name == DOCUMENT:
             return DOCUMENT_COLUMNS
         if name not in self._known:
-            places = self.dataset.places(name, self.shards)
-            paths = [path for place in places if (path := place.found()) is not None]
-            outputs = attribute_schema(paths[0]) if paths else {}
-            for path in paths[1:]:
+            found = [(place.folder, path) for place, path in self._files(name) if path is not None]
+            outputs = _outputs(*found[0]) if found else {}
+            for _, path in found[1:]:
                 if not is_native(path):
                     outputs = attribute_schema(path) | outputs
             self._known[name] = outputs
         return self._known[name]
+
+    def _files(self, name: str) -> list[tuple[Place, str | None]]:
+        if name not in self._found:
+            self._found[name] = self.dataset.attribute_files(name, self.shards)
+        return self._found[name]
 
     def find(self, name: str, output: str) -> list[Column]:
         """The columns of this name: the exact one, else those that differ in case only."""
@@ -122,8 +132,7 @@ class Catalogue:
             AlignmentError: a shard has none, or its file lacks an output that the others have.
         """
         files = {}
-        for shard, place in zip(self.shards, self.dataset.places(name, self.shards), strict=True):
-            path = place.found()
+        for shard, (place, path) in zip(self.shards, self._files(name), strict=True):
             if path is None:
                 raise AlignmentError(
                     f"no attributes {name!r} for this file: {printable(place.path())} is not there\n"
@@ -197,6 +206,17 @@ class Catalogue:
             near = _nearest(given, full)
             hint = f"did you mean {full[near]!r}?" if near is not None else self._listed()
         return ConfigError(f"no attribute {given!r}: a name is `tagger.output` {strings}\n  {hint}")
+
+
+def _outputs(folder: str, path: str) -> dict[str, Output]:
+    """The outputs of a set, of which this is one file."""
+    if is_native(path):
+        with suppress(DataError, msgspec.ValidationError):  # another program's manifest, or none of ours
+            manifest = read_manifest(folder)
+            declared = manifest.config.get("outputs") if manifest is not None else None
+            if declared:
+                return msgspec.convert(declared, dict[str, Output])
+    return attribute_schema(path)
 
 
 def _nearest(given: str, names: Iterable[str]) -> str | None:

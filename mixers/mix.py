@@ -36,7 +36,15 @@ from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
 from dolma.mixers.notes import MixNotes, SpanRow, share_rows, share_warnings
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, check_sources, find_cuts, quotas
-from dolma.mixers.subject import Subject, check_names, identified_subject, inputs_of, settings_of, subject_of
+from dolma.mixers.subject import (
+    Subject,
+    check_names,
+    finished_inputs,
+    identified_subject,
+    inputs_of,
+    settings_of,
+    subject_of,
+)
 from dolma.mixers.waterfall import warnings_of
 from dolma.mixers.write import (
     DECISIONS,
@@ -75,15 +83,18 @@ def mix(
         ConfigError: rules, shares or inputs cannot be used as they are; nothing was written.
         DataError: a file cannot be read, attributes do not fit their documents, or a rule has no answer.
     """
-    subject = subject_of(dataset, config, reading or Reading())
+    reading = reading or Reading()
     inputs = Inputs(output, options=options, reporter=reporter)
-    settings = settings_of(config, subject.judge.reading, seed)
-    file_set = FileSet(folder=output, stage="mix", name="mix", config=settings, inputs=[])
+    file_set = FileSet(folder=output, stage="mix", name="mix", config=settings_of(config, reading, seed), inputs=[])
     check_settings([file_set], options)
-    subject = identified_subject(subject, inputs)
-    file_set = msgspec.structs.replace(file_set, inputs=inputs_of(subject))
+    if (finished := finished_inputs(dataset, file_set, inputs)) is not None:
+        subject, file_set = None, msgspec.structs.replace(file_set, inputs=finished)
+    else:
+        subject = identified_subject(subject_of(dataset, config, reading), inputs)
+        file_set = msgspec.structs.replace(file_set, inputs=inputs_of(subject))
     with open_stage([file_set], options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
+        subject = subject or identified_subject(subject_of(dataset, config, reading), inputs)
         layout = Layout(output=output, work=stage.work_folder, format=config.format)
         specs = subject.specs()
         made = _sampled(subject, stage, layout, specs, seed) if config.sources else _kept(stage, layout, specs, subject)

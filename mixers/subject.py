@@ -13,7 +13,7 @@ from dolma.config import MixConfig
 from dolma.data.dataset import Dataset, Shard, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.formats.table import EXPECTED, format_of, is_document, strip_suffixes
-from dolma.data.manifest import InputFile, Manifest, input_file, read_manifest
+from dolma.data.manifest import FileSet, InputFile, Manifest, input_file, read_manifest
 from dolma.data.shards import Origins
 from dolma.errors import AlignmentError, ConfigError, DataError, did_you_mean
 from dolma.mixers.catalogue import Catalogue
@@ -23,6 +23,7 @@ from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import check_seen, check_sources
 from dolma.printable import printable
 from dolma.runner.inputs import Inputs
+from dolma.runner.separate import same_settings
 
 VERSION = 2
 _SAMPLED_SHARDS = 16
@@ -139,6 +140,32 @@ def settings_of(config: MixConfig, reading: Reading, seed: int) -> dict[str, Any
         "seed": seed if config.sources else None,
         **reading.identity,
     }
+
+
+def finished_inputs(dataset: Dataset, file_set: FileSet, inputs: Inputs) -> list[InputFile] | None:
+    """What the files hold now that the finished mix of these settings was made from, if nothing of them has changed.
+
+    So that a mix with nothing to do opens no attribute file: which sets its rules read its manifest tells.
+
+    Raises:
+        DataError: a file cannot be read, or is not what its manifest says was written.
+    """
+    manifest = _manifest_of(file_set.folder)
+    if manifest is None or not same_settings(manifest, file_set):
+        return None
+    shards = dataset.shards()
+    of_first = manifest.inputs[len(shards) : len(manifest.inputs) // len(shards) + len(shards) - 1]
+    sets = [file.name.removeprefix("attributes/").removesuffix(f"/{shards[0].name}") for file in of_first]
+    files = {name: [path for _, path in dataset.attribute_files(name, shards)] for name in sets}
+    names = [f"attributes/{name}/{shard.name}" for shard in shards for name in sets]
+    paths = [path for of_shard in zip(*files.values(), strict=True) for path in of_shard if path is not None]
+    named = [*(shard.name for shard in shards), *names]
+    if [file.name for file in manifest.inputs] != named or len(paths) < len(names):
+        return None
+    now = [shard.input for shard in inputs.shards(shards)]
+    contents = inputs.contents(paths)
+    now += [input_file(name, contents[path]) for name, path in zip(names, paths, strict=True)]
+    return now if now == manifest.inputs else None
 
 
 def identified_subject(subject: Subject, inputs: Inputs) -> Subject:

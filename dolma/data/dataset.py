@@ -161,6 +161,12 @@ class Dataset:
                 )
         return places
 
+    def attribute_files(self, name: str, shards: Sequence[Shard]) -> list[tuple[Place, str | None]]:
+        """Where the attribute set `name` has the file of each shard, in their order; None where it has none."""
+        places = self.places(name, shards)
+        there = {folder: streams.entries_below(folder).keys() for folder in {place.folder for place in places}}
+        return [(place, place.found(there[place.folder])) for place in places]
+
     def attribute_names(self, shards: list[Shard] | None = None) -> list[str]:
         """The attributes found on disk for any of the shards, sorted.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +26,7 @@ from dolma.errors import DataError
 
 AttributesFormat = Literal["parquet", "dolma1"]
 DOCUMENTS = "documents"
+_FORMATS: tuple[AttributesFormat, ...] = ("parquet", "dolma1")
 _NATIVE = ".parquet"
 _TEXT = ".jsonl.gz"
 Root = tuple[str, ...]
@@ -45,11 +46,15 @@ class Place:
 
     def path(self, format: AttributesFormat = "parquet") -> str:
         """Where the attribute file is written."""
-        return streams.join(self.folder, self.name) + suffix_of(self.name, format)
+        return streams.join(self.folder, self.below(format))
 
-    def found(self) -> str | None:
-        """The attribute file in whichever format is there; None when there is none."""
-        return next((path for path in (self.path("parquet"), self.path("dolma1")) if streams.exists(path)), None)
+    def below(self, format: AttributesFormat) -> str:
+        """The same from the set's folder."""
+        return self.name + suffix_of(self.name, format)
+
+    def found(self, there: Container[str]) -> str | None:
+        """The attribute file in whichever format is `there`, by its path from the set's folder; None: there is none."""
+        return next((self.path(format) for format in _FORMATS if self.below(format) in there), None)
 
 
 def suffix_of(name: str, format: str) -> str:

@@ -66,6 +66,7 @@ _BROKEN: tuple[type[Exception], ...] = (
     zstandard.ZstdError,
     OSError,
 )
+_ASKED_ONE_BY_ONE = 8  # of the files in one remote folder
 _TEMPORARY = re.compile(r"^\..+\.\d+-\d+\.tmp$")
 
 
@@ -131,6 +132,24 @@ def version(path: str) -> tuple[int, str] | None:
     return (entry.size, entry.version) if entry is not None and entry.version else None
 
 
+def versions(paths: Iterable[str]) -> dict[str, tuple[int, str] | None]:
+    """`version` of each of these; of many in one remote folder by its listing, not by a request each."""
+    by_folder: dict[str, list[str]] = {}
+    for path in paths:
+        by_folder.setdefault(path.rpartition("/")[0] if is_url(path) else "", []).append(path)
+    listed: dict[str, Entry] = {}
+    for folder, within in by_folder.items():
+        if folder and len(within) > _ASKED_ONE_BY_ONE and can_list(folder):
+            listed |= {entry.path: entry for entry in list_entries(folder + "/")}
+    return {
+        path: ((listed[path].size, listed[path].version) if listed[path].version else None)
+        if path in listed
+        else version(path)
+        for within in by_folder.values()
+        for path in within
+    }
+
+
 def remove(path: str) -> None:
     """Delete a file; a missing one is fine."""
     storage_of(path).remove(path)
@@ -144,6 +163,12 @@ def remove_tree(folder: str) -> None:
 def list_files(folder: str) -> list[str]:
     """All files below a folder, sorted; hidden ones and temporary ones included, an absent folder is empty."""
     return sorted(storage_of(folder).paths(folder))
+
+
+def entries_below(folder: str) -> dict[str, Entry]:
+    """All files below a folder, by their path from there; hidden and temporary ones included, none if it is absent."""
+    base = join(local_path(folder), "")
+    return {entry.path.removeprefix(base): entry for entry in storage_of(folder).below(folder)}
 
 
 def list_entries(prefix: str) -> list[Entry]:

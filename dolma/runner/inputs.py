@@ -1,10 +1,14 @@
 """What the inputs of a stage hold: remembered where nothing about a file has changed, else read, by workers.
 
 A file is taken to hold what it did when its size and its time of change, in nanoseconds, or its ETag are those of then.
-This is remembered beside the stage's outputs in `.inputs.json`, which is none of them, decides nothing that is
-published, and may be deleted at any time; one that is damaged is as none. Of a file that was written less than two
-seconds before it was read nothing is remembered: clocks of file systems are coarse. A file without time or ETag is
-read.
+This is remembered in `.inputs.json` beside the stage's outputs; where these are remote and there is a work folder, in
+that. The file is no output, decides nothing that is published, and may be deleted at any time; one that is damaged is
+as none. What was written less than two seconds before it was read is read again: clocks of file systems are coarse. So
+is a file without time or ETag.
+
+Of several shards each reads its share of the files and remembers it in a file of its own,
+`.inputs/<shard>/.inputs.json`, which the others wait for, unless what is left is less than a task. Each takes the
+others' word for their shares. Files without time or ETag each reads itself.
 
 Whatever changes under the same size and time is found where the file is read: readers compare each block
 (`dolma/data/identity.py`). The file is then forgotten here, so that the next run reads it anew.
@@ -31,11 +35,13 @@ from dolma.errors import DataError, WriteError
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter
-from dolma.runner.task import Task, TaskResult
+from dolma.runner.shares import Patience, Share
+from dolma.runner.task import OnResult, Task, TaskResult
 
 T = TypeVar("T")
 
 NAME = ".inputs.json"
+SHARDS = ".inputs"
 HERE_BYTES = 64 << 20
 """What is read without workers: about as long as it takes to start one."""
 SETTLED_NS = 2_000_000_000
@@ -45,13 +51,17 @@ _FILES_TOGETHER = 256
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a file held when it had this size and version (`streams.version`); `cuts` of documents alone."""
+    """What a file held when it had this size and version (`streams.version`); `cuts` of documents alone.
+
+    Not `settled`: it was read so soon after it was written that it may have changed under the same version.
+    """
 
     size: int
     version: str
     checksum: str
     blocks: bytes
     cuts: tuple[Cut, ...] = ()
+    settled: bool = True
 
     @property
     def content(self) -> Content:
@@ -59,29 +69,33 @@ class Known(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class _Saved(msgspec.Struct):
-    """`.inputs.json`: the files by path, from its folder where both are local, and xxh3-128 of that."""
+    """`.inputs.json`: the files by path, from the home where both are local, and xxh3-128 of that."""
 
     checksum: str
     files: msgspec.Raw
 
 
 class Memory(Generic[T]):
-    """What files held, by path, in `.inputs.json` of the folder `home`; nowhere where that is "" or remote."""
+    """What files held, by path from `home`: in `.inputs.json`, there or in a folder `below`; nowhere if that is ""."""
 
-    def __init__(self, home: str, kind: type[T]) -> None:
-        self.home = "" if streams.is_url(home) else streams.local_path(home)
+    def __init__(self, home: str, kind: type[T], *, below: str = "") -> None:
+        self.home = streams.local_path(home)
+        self.path = streams.join(self.home, below, NAME) if below else streams.join(self.home, NAME)
         self._kind = kind
 
     def key(self, path: str) -> str:
         """What a file is called here."""
-        return path if streams.is_url(path) else os.path.relpath(streams.local_path(path), self.home or ".")
+        if streams.is_url(path):
+            return path
+        local = streams.local_path(path)
+        return os.path.abspath(local) if streams.is_url(self.home) else os.path.relpath(local, self.home or ".")
 
     def read(self) -> dict[str, T]:
         """What is remembered, by key; nothing where it is damaged."""
         if not self.home:
             return {}
         try:
-            saved = decode_json(streams.read_bytes(streams.join(self.home, NAME)), _Saved)
+            saved = decode_json(streams.read_bytes(self.path), _Saved)
             if xxhash.xxh3_128_hexdigest(saved.files) != saved.checksum:
                 return {}
             return decode_json(bytes(saved.files), dict[str, self._kind])  # type: ignore[name-defined]
@@ -96,7 +110,7 @@ class Memory(Generic[T]):
         """
         encoded = msgspec.json.encode(files, order="deterministic")
         saved = _Saved(checksum=xxhash.xxh3_128_hexdigest(encoded), files=msgspec.Raw(encoded))
-        streams.write_note(streams.join(self.home, NAME), msgspec.json.encode(saved) + b"\n")
+        streams.write_note(self.path, msgspec.json.encode(saved) + b"\n")
 
 
 class _Look(NamedTuple):
@@ -106,8 +120,12 @@ class _Look(NamedTuple):
     documents: bool
 
 
+Version = tuple[int, str]
+"""Size and version of a file (`streams.version`)."""
+
+
 class Inputs:
-    """The contents of a stage's inputs. `home`: the folder of `.inputs.json`, "" where nothing is to be remembered."""
+    """The contents of a stage's inputs. `home`: where its outputs go, "" where nothing is to be remembered."""
 
     def __init__(
         self,
@@ -117,18 +135,24 @@ class Inputs:
         reporter: Reporter | None = None,
         executor: Executor | None = None,
     ) -> None:
-        self._memory = Memory(home, Known)
         self._options, self._reporter = options or RunOptions(), reporter or NullReporter()
         self._executor = executor
-        self._known = {} if self._options.check_inputs else self._memory.read()
+        self._home = _home(home, self._options.work_dir)
+        self._share = Share.of_options(self._options if self._home else self._options.whole())
+        shard = f"{min(self._share.shards):05d}-of-{self._share.of:05d}"
+        self._own = Memory(self._home, Known, below=streams.join(SHARDS, shard) if self._share.of > 1 else "")
+        self._recalled: dict[str, tuple[Version | None, dict[str, Known]]] = {}  # by folder of the memory, below home
+        self._read_here: dict[str, Known] = {}
         self._fresh: dict[str, Known] = {}
         self._last_save = time.monotonic()
+        self._recall()
 
     def shards(self, shards: Sequence[Shard]) -> list[Shard]:
         """The shards with what they hold now; what reads them later is held to it.
 
         Raises:
             DataError: a file cannot be read, or is not what its manifest says was written.
+            Unfinished: this is one shard of several that is not to wait, and others have not read their share.
         """
         found = self._found([_Look(shard.path, documents=True) for shard in shards])
         return [
@@ -143,63 +167,144 @@ class Inputs:
 
     def save(self) -> None:
         """Write down what was read, if anything was."""
-        if not self._memory.home or not self._fresh:
+        if not self._home or not self._fresh:
             return
         try:
-            self._memory.write(self._memory.read() | self._fresh)
+            self._own.write(self._own.read() | self._fresh)
         except WriteError as error:
+            if self._share.of > 1:  # others wait for it
+                raise
             self._reporter.note(f"what the inputs hold is not remembered: {error}")
-        self._known |= self._fresh
         self._fresh, self._last_save = {}, time.monotonic()
 
     def forget(self, path: str) -> None:
         """Have this file read by the next run; fine where nothing is known of it."""
-        key = self._memory.key(path) if path else ""
-        if self._known.pop(key, None) or self._fresh.pop(key, None):
-            files = self._memory.read()
-            if files.pop(key, None):
-                streams.remove(streams.join(self._memory.home, NAME))
-                self._fresh = files | self._fresh
-                self.save()
+        if path:
+            key = self._own.key(path)
+            self._read_here.pop(key, None)
+            self._fresh.pop(key, None)
+            for memory in map(self._memory, self._recalled):
+                files = memory.read()
+                if files.pop(key, None):
+                    memory.write(files)
+
+    # --- what is remembered -------------------------------------------------------------------------------------------
+
+    def _recall(self) -> None:
+        """Take in what has been remembered here since the last look, by whichever shard."""
+        if not self._home:
+            return
+        of_shards = streams.entries_below(streams.join(self._home, SHARDS)).items()
+        there = {"": streams.version(self._memory("").path)} | {
+            streams.join(SHARDS, path.removesuffix("/" + NAME)): (entry.size, entry.version)
+            for path, entry in of_shards
+            if path.endswith("/" + NAME)
+        }
+        for below, version in there.items():
+            if below not in self._recalled or self._recalled[below][0] != version:
+                self._recalled[below] = version, self._memory(below).read()
+
+    def _memory(self, below: str) -> Memory[Known]:
+        return Memory(self._home, Known, below=below)
+
+    def _known(self, look: _Look, version: Version | None, *, mine: bool) -> Known | None:
+        """What is known of a file of this version. A shard takes the word of the others for what is not `mine`."""
+        key = self._own.key(look.path)
+        here = self._read_here.get(key)
+        if here is not None and (here.size, here.version) == version and (here.cuts or not look.documents):
+            return here
+        for _, files in self._recalled.values():
+            known = files.get(key)
+            if known is None or (known.size, known.version) != version or not (known.cuts or not look.documents):
+                continue
+            if not mine or (known.settled and not self._options.check_inputs):
+                return known
+        return None
+
+    def _remember(self, key: str, known: Known) -> None:
+        for below, (_, files) in self._recalled.items():
+            was = files.get(key)
+            if was is not None and was.version == known.version and was.content != known.content:
+                memory = self._memory(below)
+                memory.write({name: known for name, known in memory.read().items() if name != key})
+        self._read_here[key] = known
+        if known.settled or self._share.of > 1:
+            self._fresh[key] = known
+
+    def _is_of_another_version(self, look: _Look) -> bool:
+        key = self._own.key(look.path)
+        return any(key in files for _, files in self._recalled.values())
+
+    # --- what is found out --------------------------------------------------------------------------------------------
 
     def _found(self, looks: Sequence[_Look]) -> list[Known]:
-        found: dict[str, Known] = {}
-        missing: list[tuple[_Look, tuple[int, str] | None]] = []
-        for look in looks:
-            version, known = streams.version(look.path), self._known.get(self._memory.key(look.path))
-            if known is not None and version == (known.size, known.version) and (known.cuts or not look.documents):
-                found[look.path] = known
-            else:
-                missing.append((look, version))
-        if missing:
-            found |= self._read(missing)
+        versions = streams.versions(look.path for look in looks)
+        found: list[Known | None] = []
+        here: list[int] = []
+        theirs: list[int] = []
+        for i, look in enumerate(looks):
+            version = versions[look.path]
+            mine = version is None or self._share.owner(i) in self._share.shards
+            found.append(self._known(look, version, mine=mine) if version is not None else None)
+            if found[i] is None:
+                (here if mine or self._is_of_another_version(look) else theirs).append(i)
+        self._read(looks, versions, here, found)
+        patience = Patience(self._reporter, wait=self._options.wait)
+        while theirs:
+            self._recall()
+            for i in theirs:
+                found[i] = self._known(looks[i], versions[looks[i].path], mine=False)
+            theirs = [i for i in theirs if found[i] is None]
+            # A machine that has a file under another time of change, on a disk of its own, reads it itself.
+            here = [i for i in theirs if self._is_of_another_version(looks[i])]
+            if len(list(_together([(i, versions[looks[i].path]) for i in theirs]))) <= 1:
+                here = theirs  # less than a task is not worth waiting for
+            self._read(looks, versions, here, found)
+            if theirs := [i for i in theirs if found[i] is None]:
+                patience.wait("inputs", self._share.named(theirs, "file"))
+        done = [known for known in found if known is not None]
         finished = Finished()
-        for look in looks:
-            finished.check(look.path, found[look.path].content)
-        return [found[look.path] for look in looks]
+        for look, known in zip(looks, done, strict=True):
+            finished.check(look.path, known.content)
+        return done
 
-    def _read(self, missing: Sequence[tuple[_Look, tuple[int, str] | None]]) -> dict[str, Known]:
-        began, found = time.time_ns(), {}
-        groups = list(_together(missing))
+    def _read(
+        self,
+        looks: Sequence[_Look],
+        versions: Mapping[str, Version | None],
+        which: Sequence[int],
+        found: list[Known | None],
+    ) -> None:
+        """Read these of the files, by number, and remember what others may take for them."""
+        if not which:
+            return
+        began, groups = time.time_ns(), list(_together([(i, versions[looks[i].path]) for i in which]))
         tasks = [
-            Task(key=f"{i:06d}", size=size, spec=tuple(look for look, _ in group), file=group[0][0].path)
-            for i, (group, size) in enumerate(groups)
+            Task(key=f"{n:06d}", size=size, spec=tuple(looks[i] for i in group), file=looks[group[0]].path)
+            for n, (group, size) in enumerate(groups)
         ]
 
         def take(index: int, result: TaskResult) -> None:
-            for (look, version), read in zip(groups[index][0], result.payload["files"], strict=True):
-                known = msgspec.convert({**read, "version": version[1] if version else ""}, Known)
-                found[look.path] = known
-                if version is not None and version == streams.version(look.path) and is_settled(look.path, began):
-                    self._fresh[self._memory.key(look.path)] = known
+            for i, read in zip(groups[index][0], result.payload["files"], strict=True):
+                path = looks[i].path
+                version = versions[path]
+                settled = version is not None and version == streams.version(path) and is_settled(path, began)
+                known = msgspec.convert({**read, "version": version[1] if version else "", "settled": settled}, Known)
+                if version is not None:
+                    self._remember(self._own.key(path), known)
+                found[i] = known
             if time.monotonic() - self._last_save > _SAVE_SECONDS:
                 self.save()
 
-        if sum(task.size for task in tasks) <= HERE_BYTES and not any(streams.is_url(look.path) for look, _ in missing):
-            for i, task in enumerate(tasks):
-                take(i, ReadFiles()(task.spec))
-            return found
+        if sum(task.size for task in tasks) <= HERE_BYTES and not any(streams.is_url(looks[i].path) for i in which):
+            for n, task in enumerate(tasks):
+                take(n, ReadFiles()(task.spec))
+        else:
+            self._read_by_workers(tasks, take)
+        if self._share.of > 1:
+            self.save()
 
+    def _read_by_workers(self, tasks: Sequence[Task], take: OnResult) -> None:
         def take_and_tell(index: int, result: TaskResult) -> None:
             take(index, result)
             self._reporter.advance(tasks=1, size=tasks[index].size)
@@ -212,7 +317,15 @@ class Inputs:
             self._reporter.finish()
             if executor is not self._executor:
                 executor.close()
-        return found
+
+
+def _home(outputs: str, work_dir: str | None) -> str:
+    """The folder of `.inputs.json`."""
+    if not outputs or not streams.is_url(outputs):
+        return streams.local_path(outputs)
+    if work_dir is None:
+        return outputs
+    return streams.join(streams.local_path(work_dir), f"dolma-inputs-{xxhash.xxh3_64_hexdigest(outputs.encode())}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,14 +347,12 @@ def _read(look: _Look) -> Mapping[str, Any]:
     )
 
 
-def _together(
-    missing: Sequence[tuple[_Look, tuple[int, str] | None]],
-) -> Iterable[tuple[list[tuple[_Look, tuple[int, str] | None]], int]]:
-    """Files in groups that are worth a task, and how many bytes each has."""
+def _together(files: Sequence[tuple[int, Version | None]]) -> Iterable[tuple[list[int], int]]:
+    """Files, by number, in groups that are worth a task, and how many bytes each has."""
     group, size = [], 0
-    for one in missing:
-        group.append(one)
-        size += one[1][0] if one[1] is not None else 1
+    for i, version in files:
+        group.append(i)
+        size += version[0] if version is not None else 1
         if size >= HERE_BYTES or len(group) == _FILES_TOGETHER:
             yield group, size
             group, size = [], 0

@@ -6,12 +6,18 @@ manifests.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from dolma.errors import Unfinished
+from dolma.printable import counted
 from dolma.runner.options import RunOptions
+from dolma.runner.progress import Reporter
 
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
+"""Seconds between two looks at what other shards have done."""
 _NAMED = 8  # shards in a message
 
 
@@ -41,13 +47,41 @@ class Share:
         """The tasks to be done here, of `n_tasks`."""
         return [task for task in range(n_tasks) if self.owner(task) in self.shards]
 
-    def named(self, missing: Iterable[int]) -> str:
+    def named(self, missing: Iterable[int], noun: str = "task") -> str:
         """The shards that these tasks belong to, and how many each has.
 
         >>> Share(shards=frozenset({1}), of=4).named([1, 2, 5])
         'shard 2/4 (2 tasks), shard 3/4 (1 task)'
         """
         tasks = Counter(map(self.owner, missing))
-        said = [f"shard {i}/{self.of} ({n} task{'s' * (n > 1)})" for i, n in sorted(tasks.items())]
+        said = [f"shard {i}/{self.of} ({counted(n, noun)})" for i, n in sorted(tasks.items())]
         more = [f"{len(said) - _NAMED} more shards"] if len(said) > _NAMED else []
         return ", ".join([*said[:_NAMED], *more])
+
+
+class Patience:
+    """Waits for other shards, and says what for when that changes."""
+
+    __slots__ = ("_pause", "_reporter", "_said", "_wait")
+
+    def __init__(self, reporter: Reporter, *, wait: bool) -> None:
+        self._reporter, self._wait = reporter, wait
+        self._said, self._pause = "", FIRST_PAUSE
+
+    def wait(self, where: str, whom: str, *, soon: bool = False) -> None:
+        """Let a pause pass, each longer than the one before until what is said changes.
+
+        Raises:
+            Unfinished: there is to be no waiting, but for what is over `soon`.
+        """
+        if not (self._wait or soon):
+            raise Unfinished(
+                f"{where}: waiting for {whom}\n  run this command again when they are done; "
+                "`--take-over I` does the tasks of a dead shard I here"
+            )
+        said = f"{where}: waiting for {whom}"
+        if said != self._said:
+            self._reporter.note(said)
+            self._said, self._pause = said, FIRST_PAUSE
+        time.sleep(self._pause)
+        self._pause = min(self._pause * 1.5, LONGEST_PAUSE)

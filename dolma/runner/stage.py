@@ -33,15 +33,13 @@ from dolma.runner.progress import NullReporter, Reporter
 from dolma.runner.report import StageReport
 from dolma.runner.room import Room
 from dolma.runner.separate import account_of, grown, same_settings, without
-from dolma.runner.shares import Share
-from dolma.runner.standing import HEADER, JOURNAL, WORK, Standing, difference, standing
+from dolma.runner.shares import Patience, Share
+from dolma.runner.standing import HEADER, JOURNAL, WORK, Standing, difference, finished, standing
 from dolma.runner.task import Task, TaskResult, Work
 
 E = TypeVar("E")
 
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 5.0
-"""Seconds between two looks at what other shards have done."""
 WAIT_SECONDS = 30.0
 """How long a shard waits for a run that is none, and that may be about to end."""
 
@@ -103,7 +101,7 @@ class StageRun:
         self._header = header_of(sets)
         self._lock = RunLock([file_set.folder for file_set in sets], shard=options.shard is not None)
         self._share = Share.of_options(options)
-        self._patience = _Patience(reporter, wait=options.wait)
+        self._patience = Patience(reporter, wait=options.wait)
         self._pulse = Pulse(sets[0].folder, stage=self.name, shard=(options.shard or (1, 1))[0], of=self._share.of)
         self._executor = executor
         self._ran: dict[str, list[tuple[str, list[OutputFile]]]] = {}  # by phase, each task's key and outputs
@@ -536,10 +534,10 @@ def check_settings(sets: Iterable[FileSet], options: RunOptions | None) -> None:
     """Return unless other settings than these have made what is there. Inputs are not looked at.
 
     Raises:
-        OutputExistsError: they have, and it is not to be overwritten.
+        OutputExistsError: they have, and it is not to be overwritten; or as `finished`.
     """
     for file_set in sets:
-        manifest = manifests.read_manifest(file_set.folder) if not (options and options.overwrite) else None
+        manifest = finished(file_set.folder) if not (options and options.overwrite) else None
         if manifest is not None and not same_settings(manifest, file_set):
             raise _other(file_set, difference(manifest, msgspec.structs.replace(file_set, inputs=manifest.inputs)))
 
@@ -566,34 +564,6 @@ def left_to_make(groups: Sequence[Sequence[FileSet]]) -> list[int]:
 def merged_of(results: Iterable[TaskResult]) -> Ledger:
     """The sum of the results' ledgers."""
     return merged([result.ledger for result in results])
-
-
-class _Patience:
-    """Waits for other shards, and says what for when that changes."""
-
-    __slots__ = ("_pause", "_reporter", "_said", "_wait")
-
-    def __init__(self, reporter: Reporter, *, wait: bool) -> None:
-        self._reporter, self._wait = reporter, wait
-        self._said, self._pause = "", FIRST_PAUSE
-
-    def wait(self, where: str, whom: str, *, soon: bool = False) -> None:
-        """Let a pause pass, each longer than the one before until what is said changes.
-
-        Raises:
-            Unfinished: there is to be no waiting, but for what is over `soon`.
-        """
-        if not (self._wait or soon):
-            raise Unfinished(
-                f"{where}: waiting for {whom}\n  run this command again when they are done; "
-                "`--take-over I` does the tasks of a dead shard I here"
-            )
-        said = f"{where}: waiting for {whom}"
-        if said != self._said:
-            self._reporter.note(said)
-            self._said, self._pause = said, FIRST_PAUSE
-        time.sleep(self._pause)
-        self._pause = min(self._pause * 1.5, LONGEST_PAUSE)
 
 
 def _work_folder(sets: Sequence[FileSet], options: RunOptions) -> str:

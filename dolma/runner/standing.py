@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,13 +44,12 @@ class Standing:
         return self.kind in ("altered", "other") or bool(self.stale)
 
 
-def standing(file_set: FileSet) -> Standing:
-    """How this set stands now.
+def finished(folder: str) -> Manifest | None:
+    """The manifest of what a stage has finished in an output folder; None where none has.
 
     Raises:
         OutputExistsError: the folder is a file, or holds some other program's `manifest.json`.
     """
-    folder = file_set.folder
     try:
         is_file = streams.exists(folder)
         manifest = None if is_file else manifests.read_manifest(folder)
@@ -64,32 +63,50 @@ def standing(file_set: FileSet) -> Standing:
             f"{printable(folder)} is a file, expected an output folder\n"
             "  give another output folder, or move the file away"
         )
-    files, left = set(own_files(folder)), [file.name for file in file_set.inputs]
+    return manifest
+
+
+def standing(file_set: FileSet) -> Standing:
+    """How this set stands now.
+
+    Raises:
+        OutputExistsError: as `finished`.
+    """
+    folder = file_set.folder
+    manifest = finished(folder)
+    there = streams.entries_below(folder)
+    files, left = set(own_files(there)), [file.name for file in file_set.inputs]
     if manifest is None:
         return Standing(kind="bare", manifest=None, strays=sorted(files), stale=[], left=left)
     strays, stale = sorted(files - {out.path for out in manifest.outputs}), [out.path for out in manifest.outputs]
     parts = parts_of(manifest) if file_set.separate and same_settings(manifest, file_set) else {}
     if parts:
-        return _separate(file_set, manifest, parts, strays)
+        return _separate(file_set, manifest, parts, strays, there)
     if manifest.fingerprint != file_set.fingerprint:
         because = difference(manifest, file_set)
         return Standing(kind="other", manifest=manifest, strays=strays, stale=stale, left=left, because=because)
-    kind, because = _intact(folder, manifest)
+    kind, because = _intact(manifest, there)
     stale = stale if kind == "altered" else []
     left = [] if kind == "complete" else left
     return Standing(kind=kind, manifest=manifest, strays=strays, stale=stale, left=left, because=because)
 
 
-def _separate(file_set: FileSet, manifest: Manifest, parts: Mapping[str, Part], strays: list[str]) -> Standing:
+def _separate(
+    file_set: FileSet,
+    manifest: Manifest,
+    parts: Mapping[str, Part],
+    strays: list[str],
+    there: Mapping[str, streams.Entry],
+) -> Standing:
     changed, altered, gone = [], [], []
     for file in file_set.inputs:
         if (part := parts.get(file.name)) is None:
             gone.append(file.name)
         elif part.input != file:
             changed.append(file.name)
-        elif (size := streams.size(streams.join(file_set.folder, part.output.path))) is None:
+        elif (entry := there.get(part.output.path)) is None:
             gone.append(file.name)
-        elif size != part.output.bytes:
+        elif entry.size != part.output.bytes:
             altered.append(file.name)
     names, because = [*changed, *altered], ""
     if names:
@@ -125,22 +142,22 @@ def why_again(file_set: FileSet, *, sizes: Mapping[str, int]) -> str:
     return f"input {changed[0]!r}{more} changed" if changed else ""
 
 
-def _intact(folder: str, manifest: Manifest) -> tuple[Literal["complete", "partial", "altered"], str]:
-    sizes = {out.path: streams.size(streams.join(folder, out.path)) for out in manifest.outputs}
+def _intact(
+    manifest: Manifest, there: Mapping[str, streams.Entry]
+) -> tuple[Literal["complete", "partial", "altered"], str]:
     for out in manifest.outputs:
-        if sizes[out.path] not in (None, out.bytes):
-            return "altered", f"{out.path} has {sizes[out.path]:,} bytes, its manifest says {out.bytes:,}"
-    gone = [path for path, size in sizes.items() if size is None]
+        if (entry := there.get(out.path)) is not None and entry.size != out.bytes:
+            return "altered", f"{out.path} has {entry.size:,} bytes, its manifest says {out.bytes:,}"
+    gone = [out.path for out in manifest.outputs if out.path not in there]
     return ("partial", f"{gone[0]} is gone") if gone else ("complete", "")
 
 
-def own_files(folder: str) -> list[str]:
-    """The visible files below a folder, relative to it, that belong to no other file set inside it; sorted.
+def own_files(below: Iterable[str]) -> list[str]:
+    """The visible files, of all that are below a folder, that belong to no other file set inside it; sorted.
 
-    The folder's own manifest and recipe are not among them.
+    Paths are from the folder. Its own manifest and recipe are not among them.
     """
-    base = streams.join(folder.removeprefix("file://"), "")
-    below = [path.removeprefix(base) for path in streams.list_files(folder)]
+    below = sorted(below)
     inner = {
         path.removesuffix(f"/{mark}")
         for path in below

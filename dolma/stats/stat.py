@@ -25,14 +25,14 @@ from dolma.data.documents import Reading
 from dolma.data.exchange import RunFile
 from dolma.data.identity import Content
 from dolma.data.json_text import decode_json
-from dolma.data.manifest import FileSet, OutputFile, input_file
+from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
 from dolma.errors import ConfigError, did_you_mean
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.inputs import Inputs
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
 from dolma.runner.report import StageReport
-from dolma.runner.stage import StageRun, open_stage
+from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.task import Task, TaskResult
 from dolma.stats.counts import SOURCES, CountPiece, SourceCounts
 from dolma.stats.describe import Column, ShardRows, describe
@@ -69,12 +69,15 @@ def stat(
             raise ConfigError(f"{len(tokens)} folders, expected one", path="$.stat.tokens")
         config = msgspec.structs.replace(config, tokens=tokens[0])
     inputs = Inputs(output or "", options=options, reporter=reporter)
-    subject = _identified(_subject(dataset, config, reading), inputs)
+    subject = _subject(dataset, config, reading)
+    if output is not None:
+        check_settings([_file_set(subject, output, [])], options)
+    subject = _identified(subject, inputs)
     with ExitStack() as stack:
         if output is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dolma-stat-"))
             options = options.whole()
-        file_set = _file_set(subject, output or folder)
+        file_set = _file_set(subject, output or folder, _inputs(subject))
         with open_stage([file_set], options=options, reporter=reporter, inputs=inputs) as stage:
             stage.leave_if_complete()
             _run(subject, stage, file_set.folder)
@@ -115,9 +118,8 @@ def _subject(dataset: Dataset, config: StatConfig, reading: Reading) -> _Subject
     shards = dataset.shards()
     files: dict[str, dict[str, str]] = {}
     for name in _names(dataset, shards, config):
-        places = zip(shards, dataset.places(name, shards), strict=True)
-        found = {shard.name: place.found() for shard, place in places}
-        files[name] = {shard: path for shard, path in found.items() if path is not None}
+        found = zip(shards, dataset.attribute_files(name, shards), strict=True)
+        files[name] = {shard.name: path for shard, (_, path) in found if path is not None}
     tokens = [] if config.tokens is None else row_files(config.tokens)
     chosen = {name: paths for name, paths in files.items() if paths}
     return _Subject(config=config, reading=reading, shards=shards, files=chosen, tokens=tokens, contents={})
@@ -141,12 +143,16 @@ def _names(dataset: Dataset, shards: list[Shard], config: StatConfig) -> list[st
     return found if config.attributes is None else list(dict.fromkeys(config.attributes))
 
 
-def _file_set(subject: _Subject, folder: str) -> FileSet:
+def _inputs(subject: _Subject) -> list[InputFile]:
     contents = subject.contents
     inputs = [shard.input for shard in subject.shards]
     for name, files in subject.files.items():
         inputs += [input_file(f"attributes/{name}/{shard}", contents[path]) for shard, path in files.items()]
     inputs += [input_file(f"tokens/{path.rpartition('/')[2]}", contents[path]) for path in subject.tokens]
+    return inputs
+
+
+def _file_set(subject: _Subject, folder: str, inputs: list[InputFile]) -> FileSet:
     reading = subject.reading
     config = {
         "version": VERSION,

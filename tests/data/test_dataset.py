@@ -183,7 +183,7 @@ def test_either_form_is_found() -> None:
     put("a/documents/1.jsonl", "a/documents/2.jsonl", "a/documents/3.jsonl")
     put("a/attributes/length/1.jsonl.parquet", "a/attributes/length/2.jsonl")
     dataset = Dataset(documents=("a/documents/*",))
-    assert [place.found() for place in dataset.places("length", dataset.shards())] == [
+    assert [path for _, path in dataset.attribute_files("length", dataset.shards())] == [
         "a/attributes/length/1.jsonl.parquet",
         "a/attributes/length/2.jsonl",
         None,

@@ -13,15 +13,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from dolma.config import DedupeConfig, MixConfig, TagConfig, TokenizeConfig
+from dolma.config import DedupeConfig, MixConfig, StatConfig, TagConfig, TokenizeConfig
 from dolma.data import streams
 from dolma.data.dataset import Dataset
+from dolma.data.storage.local import Local
 from dolma.dedupers.dedupe import dedupe
-from dolma.errors import DataError, OutputExistsError
-from dolma.mixers.mix import mix
+from dolma.errors import DataError, OutputExistsError, Unfinished
+from dolma.mixers.mix import check, mix
 from dolma.runner import inputs as inputs_module
 from dolma.runner.inputs import NAME, Inputs
 from dolma.runner.options import RunOptions
+from dolma.runner.progress import NullReporter
+from dolma.stats.stat import stat
 from dolma.taggers.tag import tag
 from dolma.tokens.tokenize import tokenize
 
@@ -64,6 +67,15 @@ def run_mix(home: Path, options: RunOptions = ONE) -> Any:
 
 def run_tokenize(home: Path, options: RunOptions = ONE) -> Any:
     return tokenize(dataset(home), TokenizeConfig(tokenizer=TOKENIZER), output=str(home / "tokens"), options=options)
+
+
+def run_stat(home: Path, options: RunOptions = ONE) -> Any:
+    return stat(dataset(home), StatConfig(), output=str(home / "stat"), options=options)
+
+
+def run_mix_by_rules(home: Path, options: RunOptions = ONE) -> Any:
+    config = MixConfig(keep=["length.words > 1", "not dedupe.duplicate"])
+    return mix(dataset(home), config, output=str(home / "ruled"), options=options)
 
 
 STAGES = [run_tag, run_dedupe, run_mix, run_tokenize]
@@ -121,16 +133,60 @@ def test_stages_over_the_same_attributes_share_what_they_know(corpus: Path, open
     assert opened == []
 
 
-def test_a_rerun_over_2000_files_opens_none_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def files_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths of all local files that were opened for reading."""
+    paths: list[str] = []
+    opening = Local.open
+
+    def counted(self: Local, path: str) -> Any:
+        paths.append(path)
+        return opening(self, path)
+
+    monkeypatch.setattr(Local, "open", counted)
+    return paths
+
+
+def test_a_rerun_over_2000_files_opens_none_of_them(tmp_path: Path, files_opened: list[str]) -> None:
     for i in range(2000):
         put(tmp_path / "web" / f"{i}.jsonl", "x")
     run_tag(tmp_path)
-    paths: list[str] = []
-    for module in ("dolma.data.storage.local",):
-        monkeypatch.setattr(f"{module}.open", lambda path, mode: paths.append(path) or open(path, mode), raising=False)
+    files_opened.clear()
     assert run_tag(tmp_path).complete_before
-    assert [path for path in paths if path.endswith((".jsonl", ".jsonl.parquet"))] == []
-    assert len(paths) < 50
+    assert [path for path in files_opened if path.endswith((".jsonl", ".jsonl.parquet"))] == []
+    assert len(files_opened) < 50
+
+
+@pytest.mark.parametrize("stage", [run_mix_by_rules, run_stat])
+def test_a_rerun_opens_no_attribute_file(corpus: Path, files_opened: list[str], stage: Callable[..., Any]) -> None:
+    run_tag(corpus)
+    run_dedupe(corpus)
+    for path in corpus.rglob("*.parquet"):
+        os.utime(path, ns=(OLD, OLD))
+    stage(corpus)
+    files_opened.clear()
+    assert stage(corpus).complete_before
+    assert [path for path in files_opened if path.endswith((".jsonl", ".parquet"))] == []
+
+
+def test_rules_are_checked_without_attribute_files_being_opened(corpus: Path, files_opened: list[str]) -> None:
+    run_tag(corpus)
+    run_dedupe(corpus)
+    files_opened.clear()
+    check(dataset(corpus), MixConfig(keep=["length.words > 1", "not dedupe.duplicate"]), declared={})
+    assert [path for path in files_opened if path.endswith(".parquet")] == []
+
+
+def test_a_mix_of_fewer_attributes_than_before_is_made(corpus: Path) -> None:
+    run_tag(corpus)
+    run_dedupe(corpus)
+    run_mix_by_rules(corpus)
+    put(corpus / "attributes" / "length" / "a.jsonl.parquet", "no attributes")
+    with pytest.raises(DataError, match=r"changed since it was written"):
+        run_mix_by_rules(corpus)
+    (corpus / "attributes" / "length" / "a.jsonl.parquet").unlink()
+    with pytest.raises(DataError, match=r"no attributes 'length' for this file"):
+        run_mix_by_rules(corpus)
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b'{"checksum":"0","files":{}}', b"\xff"])
@@ -213,6 +269,104 @@ def test_where_a_long_file_is_cut_is_remembered(corpus: Path, monkeypatch: pytes
     ]
 
 
+# --- by which shard --------------------------------------------------------------------------------------------------
+
+
+def shard(i: int, n: int = 2, *, check_inputs: bool = False, take_over: tuple[int, ...] = ()) -> RunOptions:
+    """A shard that does not wait."""
+    return RunOptions(workers=1, shard=(i, n), wait=False, check_inputs=check_inputs, take_over=take_over)
+
+
+def attempt(stage: Callable[..., Any], home: Path, options: RunOptions) -> Any:
+    """What the stage reports, or says that it waits for."""
+    try:
+        return stage(home, options)
+    except Unfinished as unfinished:
+        return str(unfinished).splitlines()[0]
+
+
+@pytest.fixture
+def four(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with four files of documents, each worth a task."""
+    for name in ("c", "d"):
+        put(corpus / "web" / f"{name}.jsonl", f"text of {name}")
+    monkeypatch.setattr(inputs_module, "HERE_BYTES", 1)
+    return corpus
+
+
+def names_of(paths: list[str]) -> list[str]:
+    return [Path(path).stem for path in paths if "/web/" in path]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_each_shard_reads_its_share_once(four: Path, opened: list[str], stage: Callable[..., Any]) -> None:
+    said = attempt(stage, four, shard(1))
+    assert said == "inputs: waiting for shard 2/2 (2 files)"
+    assert names_of(opened) == ["a", "c"]
+    opened.clear()
+    attempt(stage, four, shard(2))
+    assert names_of(opened) == ["b", "d"]
+    opened.clear()
+    for _ in range(8):
+        done = [attempt(stage, four, shard(i)) for i in (1, 2)]
+    assert not any(isinstance(one, str) for one in done)
+    assert names_of(opened) == []
+
+
+def test_less_than_a_task_is_not_waited_for_and_read_once(
+    four: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(streams, "content", lambda path, read=streams.content: opened.append(path) or read(path))
+    assert attempt(run_tag, four, shard(2)) == "tag: measure: waiting for shard 1/2 (2 tasks)"
+    attempt(run_tag, four, shard(1))
+    assert names_of(opened) == ["b", "d", "a", "c"]
+
+
+def test_a_shard_is_done_with_a_finished_stage_alone(four: Path) -> None:
+    run_tag(four)
+    assert run_tag(four, shard(2)).complete_before
+
+
+def test_the_share_of_a_dead_shard_is_read_by_who_takes_over(four: Path, opened: list[str]) -> None:
+    attempt(run_tag, four, shard(1, 3))
+    opened.clear()
+    assert attempt(run_tag, four, shard(3, 3, take_over=(2,))) == ("tag: measure: waiting for shard 1/3 (2 tasks)")
+    assert names_of(opened) == ["b", "c"]
+
+
+def test_a_shard_goes_on_when_the_others_have_read_their_share(four: Path) -> None:
+    class Second(NullReporter):
+        def note(self, text: str) -> None:
+            if text.startswith("inputs: waiting for"):
+                attempt(run_tag, four, shard(2))
+
+    found = Inputs(dataset(four).attributes or "", options=RunOptions(workers=1, shard=(1, 2)), reporter=Second())
+    assert found.shards(dataset(four).shards()) == Inputs("").shards(dataset(four).shards())
+
+
+def test_a_file_of_another_time_on_each_machine_is_read_by_each(four: Path, opened: list[str]) -> None:
+    attempt(run_tag, four, shard(1))
+    os.utime(four / "web" / "a.jsonl", ns=(OLD + 1, OLD + 1))  # as on the disk of another machine
+    opened.clear()
+    attempt(run_tag, four, shard(2))
+    assert names_of(opened) == ["a", "b", "d"]
+
+
+def test_each_shard_checks_its_share_of_the_inputs(four: Path, opened: list[str]) -> None:
+    run_tag(four)
+    opened.clear()
+    for i in (1, 2):
+        assert run_tag(four, shard(i, check_inputs=True)).complete_before
+    assert names_of(opened) == ["a", "c", "b", "d"]
+    put(four / "web" / "b.jsonl", "text of z")
+    assert run_tag(four, shard(1, check_inputs=True)).complete_before
+    with pytest.raises(OutputExistsError, match=r"input 'b\.jsonl' is changed"):
+        run_tag(four, shard(2, check_inputs=True))
+    with pytest.raises(OutputExistsError, match=r"input 'b\.jsonl' is changed"):
+        run_tag(four, shard(1))
+
+
 # --- what changes unseen ---------------------------------------------------------------------------------------------
 
 
@@ -252,4 +406,13 @@ def test_other_settings_are_refused_before_inputs_are_read(corpus: Path, opened:
     opened.clear()
     with pytest.raises(OutputExistsError, match="keep was"):
         run_mix(corpus)
+    assert opened == []
+
+
+def test_other_settings_of_statistics_are_refused_before_inputs_are_read(corpus: Path, opened: list[str]) -> None:
+    run_stat(corpus)
+    (corpus / "stat" / NAME).unlink()
+    opened.clear()
+    with pytest.raises(OutputExistsError, match="bins was 20, now 5"):
+        stat(dataset(corpus), StatConfig(bins=5), output=str(corpus / "stat"), options=ONE)
     assert opened == []

@@ -276,7 +276,7 @@ def test_offenders_carry_the_error_and_all_others_are_as_without_them(tmp_path: 
         report = tag(dataset, config, options=ONE)
         (shard,) = dataset.shards()
         for tagger in ("length", "gopher", "pii", "nested"):
-            rows = read_attributes(str(dataset.places(tagger, [shard])[0].found())).to_pylist()
+            rows = read_attributes(str(dataset.attribute_files(tagger, [shard])[0][1])).to_pylist()
             found[name, tagger] = {row["id"]: row for row in rows}
         if name == "with":
             # `(a+)+$` is quadratic on a million letters; whether that is beyond 0.3 s is the machine's business.

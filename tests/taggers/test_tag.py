@@ -263,7 +263,7 @@ def test_a_file_in_pieces_has_the_attributes_of_the_whole(tmp_path: Path, suffix
         assert (len(dataset.pieces(dataset.shards())) > 2) == (copy == "y")
         run(dataset, "length", attributes_format=format)
         (shard,) = dataset.shards()
-        path = dataset.places("length", [shard])[0].found()
+        path = dataset.attribute_files("length", [shard])[0][1]
         assert path is not None
         manifest = read_manifest(str(tmp_path / copy / "web/attributes/length"))
         assert manifest is not None

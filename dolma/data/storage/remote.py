@@ -113,7 +113,10 @@ class Remote(Storage):
             return []
 
     def paths(self, folder: str) -> Iterator[str]:
-        return (entry.path for entry in self.entries(folder.rstrip("/") + "/"))
+        return (entry.path for entry in self.below(folder))
+
+    def below(self, folder: str) -> Iterator[Entry]:
+        return iter(self.entries(folder.rstrip("/") + "/"))
 
     def remove(self, path: str) -> None:
         self.check_writable(path)
