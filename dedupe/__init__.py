@@ -1,6 +1,6 @@
 """Copies in a corpus, and the stage that marks them."""
 
-from dolma.stages import Checks, Stage
+from dolma.stages import Checks, Manual, Stage
 
 STAGE = Stage(
     name="dedupe",
@@ -15,6 +15,31 @@ STAGE = Stage(
     sets="dolma.dedupers.dedupe:sets",
     again="dolma.dedupers.dedupe:made_again",
     show="dolma.dedupers.notes:tables",
+    explain="dolma.dedupers.minhash:explain",
+    manual=Manual(
+        help="""Find copies and near-duplicates; one of each cluster stays, the answer is an attribute.
+
+        Corpus order is files by name, then lines: the same answer at any worker count and file order.
+        """,
+        example="""
+        dolma dedupe --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
+        dolma dedupe --method minhash --name near --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
+        dolma dedupe --by paragraphs --name paragraphs \\
+            --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
+        """,
+        options={
+            "Copies": (
+                *("method", "by", "name", "keep", "max_removal", "skip_empty --skip-empty/--keep-empty"),
+                *("min_length", "min_words", "attributes_format"),
+            ),
+            "Near-duplicates": (
+                *("threshold", "word_ngrams", "character_ngrams", "permutations", "recall", "bands", "rows"),
+                *("seed", "verify", "link"),
+            ),
+        },
+        needed=("--by", "--documents"),
+        explain="Print what the bands and rows find at each similarity, and stop.",
+    ),
     checks={
         "dedupe": Checks(
             rows="dolma.runner.attribute_sets:count_rows", contradictions="dolma.dedupers.dedupe:contradictions"

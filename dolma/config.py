@@ -36,17 +36,18 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     taggers: Annotated[
         list[str | TaggerSpec],
-        about("Tagger: a name from `dolma list`, FILE.py, FILE.py:NAME or MODULE:NAME.", names=True),
+        about("Tagger: a name from `dolma list`, FILE.py, FILE.py:NAME or MODULE:NAME.", metavar="NAME", names=True),
     ]
     attributes_format: Annotated[Literal["parquet", "dolma1"], about("Native, or the JSONL of Dolma 1.x.")] = "parquet"
     experiment: Annotated[
-        str | None, about("First part of the keys of `--attributes-format dolma1`.", absent="the tagger's name")
+        str | None,
+        about("First part of the keys of `--attributes-format dolma1`.", metavar="NAME", absent="the tagger's name"),
     ] = None
     max_document_bytes: Annotated[
         int | None, about("A longer text gets no values, and an error.", absent="no limit")
     ] = None
     max_seconds_per_document: Annotated[
-        float, about("A tagger that takes longer gives no values, and an error; 0: no limit.")
+        float, about("A tagger that takes longer gives no values, and an error; 0: no limit.", metavar="SECONDS")
     ] = 60.0
     on_tagger_error: Annotated[
         Literal["keep", "fail"],
@@ -98,12 +99,15 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         "exact"
     )
     by: Annotated[
-        str, about("What is compared: text, paragraphs, or a field such as metadata.url; minhash takes text.")
+        str,
+        about(
+            "What is compared: text, paragraphs, or a field such as metadata.url; minhash takes text.", metavar="KEY"
+        ),
     ] = "text"
-    name: Annotated[str, about("What rules call the answer.")] = "dedupe"
-    keep: Annotated[str, about("Which copy stays: first, last, longest, shortest, none, max:FIELD or min:FIELD.")] = (
-        "first"
-    )
+    name: Annotated[str, about("What rules call the answer.", metavar="NAME")] = "dedupe"
+    keep: Annotated[
+        str, about("Which copy stays: first, last, longest, shortest, none, max:FIELD or min:FIELD.", metavar="RULE")
+    ] = "first"
     max_removal: Annotated[
         float, about("Share of a source from which on so many duplicates are warned of, 0 to 1.")
     ] = 0.9
@@ -232,8 +236,8 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Decide what stays, as what, and how often."""
 
-    keep: Annotated[list[str], about("Condition over attributes that every document must meet.")] = []
-    drop: Annotated[list[str], about("Condition that drops.")] = []
+    keep: Annotated[list[str], about("Condition over attributes that every document must meet.", metavar="SQL")] = []
+    drop: Annotated[list[str], about("Condition that drops.", metavar="SQL")] = []
     missing: Annotated[Literal["error", "keep", "drop"], about("What a condition that is NULL means.")] = "error"
     spans: Annotated[list[SpanEdit], about("Edits of the text.")] = []
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
@@ -242,9 +246,9 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     attributes: Annotated[
         list[str] | None, about("Attribute sets that rules may name.", absent="all found", names=True)
     ] = None
-    format: Annotated[str, about("Suffix of the document files: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, ...")] = (
-        ".jsonl.zst"
-    )
+    format: Annotated[
+        str, about("Suffix of the document files: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, ...", metavar="SUFFIX")
+    ] = ".jsonl.zst"
     allow_duplicate_inputs: Annotated[bool, about("Whether two input files may have the same bytes.")] = False
 
     def __post_init__(self) -> None:
@@ -258,11 +262,12 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Encode documents into token shards."""
 
-    tokenizer: Annotated[str, about("A Hugging Face tokenizer.json.")]
+    tokenizer: Annotated[str, about("A Hugging Face tokenizer.json.", metavar="FILE")]
     eos: Annotated[
-        str | None, about("Token after each document.", absent="what the tokenizer, or a file beside it, says")
+        str | None,
+        about("Token after each document.", metavar="TOKEN", absent="what the tokenizer, or a file beside it, says"),
     ] = None
-    bos: Annotated[str | None, about("Token before each document.", absent="none")] = None
+    bos: Annotated[str | None, about("Token before each document.", metavar="TOKEN", absent="none")] = None
     dtype: Annotated[
         Literal["uint16", "uint32"] | None, about("Type of the ids.", absent="the smallest that holds every id")
     ] = None
@@ -279,7 +284,9 @@ class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class StatConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Count, and describe every attribute per source."""
 
-    attributes: Annotated[list[str] | None, about("Attribute sets to describe.", absent="all found", names=True)] = None
+    attributes: Annotated[
+        list[str] | None, about("Attribute sets to describe.", metavar="NAME", absent="all found", names=True)
+    ] = None
     bins: Annotated[int, about("Bars of a histogram.")] = 20
     quantiles: Annotated[tuple[float, ...], about("Quantiles of each attribute, 0 to 1.")] = (
         0.01,
@@ -290,7 +297,7 @@ class StatConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         0.95,
         0.99,
     )
-    tokens: Annotated[str | None, about("Folder of token shards to count too.")] = None
+    tokens: Annotated[str | None, about("Folder of token shards to count too.", metavar="DIR")] = None
 
     def __post_init__(self) -> None:
         if self.bins < 1:
@@ -303,9 +310,9 @@ class StatConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a record keeps what; dotted paths reach into objects."""
 
-    text: Annotated[str, about("Field of the text.")] = "text"
-    id: Annotated[str, about("Field of the id.")] = "id"
-    source: Annotated[str, about("Field of the source; dotted paths reach into objects.")] = "source"
+    text: Annotated[str, about("Field of the text.", metavar="NAME")] = "text"
+    id: Annotated[str, about("Field of the id.", metavar="NAME")] = "id"
+    source: Annotated[str, about("Field of the source; dotted paths reach into objects.", metavar="NAME")] = "source"
 
     def __post_init__(self) -> None:
         for key in ("text", "id", "source"):
@@ -391,23 +398,33 @@ class NamedStage(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole run: sections, which run in their order, or `stages` with names, which say what they read."""
 
-    documents: Annotated[list[str], about("Document files: path, URL or pattern (`**` crosses folders).")] = []
-    exclude: Annotated[
-        list[str], about("Files and folders that are no documents, by name or, with a slash, by path.")
+    documents: Annotated[
+        list[str], about("Document files: path, URL or pattern (`**` crosses folders).", metavar="PATTERN")
     ] = []
-    output: Annotated[str | None, about("Folder for everything that a run writes.")] = None
+    exclude: Annotated[
+        list[str],
+        about("Files and folders that are no documents, by name or, with a slash, by path.", metavar="PATTERN"),
+    ] = []
+    limit: Annotated[
+        int | None, about("Documents to read, the first ones in corpus order, as a run of its own.", absent="all")
+    ] = None
+    output: Annotated[str | None, about("Folder for everything that a run writes.", metavar="DIR")] = None
     attributes: Annotated[
-        str | None, about("Folder of attributes.", absent="<output>/attributes, else beside each `documents` folder")
+        str | None,
+        about(
+            "Folder of attributes.", metavar="DIR", absent="<output>/attributes, else beside each `documents` folder"
+        ),
     ] = None
     seed: Annotated[int, about("Seed of all sampling.")] = 0
     workers: Annotated[int | None, about("Processes.", absent="as many as the machine and the input make useful")] = (
         None
     )
     executor: Annotated[Literal["local", "ray"], about("Where tasks run.")] = "local"
-    address: Annotated[str | None, about("Ray cluster to join.", absent="start one")] = None
+    address: Annotated[str | None, about("Ray cluster to join.", metavar="HOST:PORT", absent="start one")] = None
     on_error: Annotated[Literal["fail", "skip", "quarantine"], about("What to do with an unusable record.")] = "fail"
     quarantine: Annotated[
-        str | None, about("Folder that keeps the raw bytes of bad records.", absent="<output>/quarantine")
+        str | None,
+        about("Folder that keeps the raw bytes of bad records.", metavar="DIR", absent="<output>/quarantine"),
     ] = None
     max_errors: Annotated[
         int, about("Records that may be left out, or that taggers may fail on, before the exit status is 4.")
@@ -420,8 +437,9 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stages: Annotated[dict[str, NamedStage], about("Stages by name, in place of the sections.")] = {}
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise ValueError(f"`workers` is {self.workers}, expected at least 1")
+        for key in ("workers", "limit"):
+            if (value := getattr(self, key)) is not None and value < 1:
+                raise ValueError(f"`{key}` is {value}, expected at least 1")
         for key in ("documents", "exclude", "output", "attributes", "quarantine"):
             given = getattr(self, key)
             if given == "" or (isinstance(given, list) and "" in given):

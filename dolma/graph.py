@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from dolma.config import NamedStage, Recipe
 from dolma.data import streams
 from dolma.data.dataset import Dataset
@@ -134,7 +136,7 @@ def node_of(recipe: Recipe, name: str, *, output: str | None = None, tokens: str
 def corpus_of(recipe: Recipe) -> Dataset:
     """The recipe's documents and where their attributes lie. What the recipe writes is never read as documents."""
     places = _places(recipe, [])
-    return _dataset(recipe, recipe.documents, places, exclude=True)
+    return _dataset(recipe, recipe.documents, places, reading=reading_of(recipe), exclude=True)
 
 
 def reading_of(recipe: Recipe) -> Reading:
@@ -152,6 +154,7 @@ def reading_of(recipe: Recipe) -> Reading:
         quarantine=quarantine,
         invalid_unicode=recipe.invalid_unicode,
         max_line_bytes=recipe.max_line_bytes,
+        limit=recipe.limit,
     )
 
 
@@ -337,17 +340,20 @@ def _node(stage: _Wanted, linked: Mapping[str, _Wanted], recipe: Recipe) -> Node
     named = [linked[name].folder if name in linked else name for name in stage.attributes or ()]
     places = [own] if own is not None else _places(recipe, named)
     tokens = [linked[name].folder if name in linked else name for name in stage.tokens or ()]
+    reading = reading_of(recipe)
+    if mixed:  # what a stage has written of the first documents is read whole
+        reading = msgspec.structs.replace(reading, limit=None)
     node = Node(
         name=stage.name,
         stage=stage.stage,
         path=stage.path,
         config=stage.config,
-        dataset=_dataset(recipe, [*mixed, *patterns], places, exclude=bool(patterns)),
+        dataset=_dataset(recipe, [*mixed, *patterns], places, reading=reading, exclude=bool(patterns)),
         tokens=tuple(folder for folder in tokens if folder is not None),
         reads=_reads(stage, linked),
         output=stage.folder,
         home=recipe.output,
-        reading=reading_of(recipe),
+        reading=reading,
         seed=recipe.seed,
     )
     return _writable(node)
@@ -377,7 +383,9 @@ def _places(recipe: Recipe, named: Sequence[str | None]) -> list[str]:
     return list(dict.fromkeys(folder for folder in (*named, usual) if folder is not None))
 
 
-def _dataset(recipe: Recipe, documents: Sequence[str], places: Sequence[str], *, exclude: bool) -> Dataset:
+def _dataset(
+    recipe: Recipe, documents: Sequence[str], places: Sequence[str], *, reading: Reading, exclude: bool
+) -> Dataset:
     written = (recipe.output, *places, recipe.quarantine)
     return Dataset(
         documents=tuple(documents),
@@ -385,4 +393,5 @@ def _dataset(recipe: Recipe, documents: Sequence[str], places: Sequence[str], *,
         further=tuple(places[1:]),
         exclude=tuple(recipe.exclude) if exclude else (),
         outputs=tuple(folder for folder in written if folder is not None),
+        limited=None if reading.limit is None else reading,
     )

@@ -10,12 +10,14 @@ from typing import Any, Literal, Union
 import msgspec
 
 
-def about(description: str, *, absent: str = "", names: bool = False) -> msgspec.Meta:
+def about(description: str, *, absent: str = "", names: bool = False, metavar: str = "") -> msgspec.Meta:
     """For `Annotated`: a sentence; in words what holds where the value is null; whether it is a list of names.
+
+    `metavar` is what help calls the value.
 
     Names have no commas in them, so that several may be given in one word; rules, patterns and paths may.
     """
-    return msgspec.Meta(description=description, extra={"absent": absent, "names": names})
+    return msgspec.Meta(description=description, extra={"absent": absent, "names": names, "metavar": metavar})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,7 @@ class Key:
     description: str
     absent: str
     names: bool
+    metavar: str
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -82,4 +85,5 @@ def _key(field: Any, hint: Any) -> Key:
         description=meta.description or "",
         absent=extra.get("absent", ""),
         names=extra.get("names", False),
+        metavar=extra.get("metavar", ""),
     )

@@ -38,7 +38,10 @@ def run_node(node: Node, running: Running) -> Iterator[StageReport[Any]]:
     refuse_while_starting_up()
     with located(node):
         for report in node.run(running):
-            yield replace(report, name=node.name) if report.name == report.stage else report
+            limit = node.reading.limit if "documents" in node.stage.reads else None
+            said = [f"limited to the first {limit:,} documents"] if limit is not None else []
+            name = node.name if report.name == report.stage else report.name
+            yield replace(report, name=name, remarks=[*report.remarks, *said])
 
 
 def plan_node(node: Node) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import importlib
 import inspect
 import itertools
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -254,6 +254,25 @@ class Checks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Manual:
+    """How a stage is a command: the text of its help, an example to paste, and what it has of options.
+
+    `options` are keys of its section by section of the help page; after a key may stand what else the option is called,
+    as in `taggers -t --taggers`. `needed` are the options without which nothing says what to do. `output` says what
+    the folder of `--output` is; empty where it has none. `seeded`: it draws random numbers. `profile`: the details of
+    its report have a `profile`, which `--profile` shows.
+    """
+
+    help: str
+    example: str
+    options: Mapping[str, Sequence[str]]
+    needed: Sequence[str]
+    output: str = ""
+    seeded: bool = False
+    profile: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """A stage, whatever recipe it is in.
 
@@ -266,7 +285,7 @@ class Stage:
     What it does: the functions of its package as `module:name`, imported when they are called. Each is given what its
     parameters name: `config` (its section), `VALUES` of its node, and what the methods of `Node` of these names say
     of them. A section that is a list is gone through. `show` makes tables of a report's `ledger` and `details`.
-    `checks` are by the stage that a manifest names.
+    `checks` are by the stage that a manifest names; `manual` is how it is a command.
     """
 
     name: str
@@ -292,6 +311,7 @@ class Stage:
     sample: str = ""
     recomputed: str = ""
     needs: str = ""
+    manual: Manual
     show: str = ""
     ending: str = ""
     accept: str = ""

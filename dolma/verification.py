@@ -403,4 +403,5 @@ def _check_shard_ids(shard: Shard, path: str, reading: Reading) -> None:
         for batch in read_batches(shard, reading, intake=Intake()):
             rows = reader.take(len(batch))
             check_alignment(batch.ids, rows, documents=shard.path, attributes=path, lines=batch.lines)
-        check_exhausted(reader, documents=shard.path)
+        if shard.documents is None:
+            check_exhausted(reader, documents=shard.path)

@@ -1,6 +1,6 @@
 """Rules, span edits and samples of documents, and the stage that applies them."""
 
-from dolma.stages import Checks, Stage
+from dolma.stages import Checks, Manual, Stage
 
 STAGE = Stage(
     name="mix",
@@ -17,6 +17,22 @@ STAGE = Stage(
     check_corpus="dolma.mixers.sampling:check_corpus",
     again="dolma.mixers.mix:made_again",
     show="dolma.mixers.notes:tables",
+    manual=Manual(
+        help="""Decide by rules over attributes which documents stay, edit spans, sample sources.
+
+        Rules are SQL, checked before any text is read. `--dry-run` shows what each rule drops without writing a
+        document.
+        """,
+        example=r"""
+        dolma mix --keep 'length.words >= 20' --documents 'data/sample/*/documents/*.jsonl.gz' \
+            --attributes runs/a --output runs/m
+        dolma mix -c configs/quickstart.yaml --dry-run
+        """,
+        options={"Rules": ("keep", "drop", "missing", "min_length"), "Output": ("format",)},
+        needed=("--keep", "--documents", "--output"),
+        output="Folder of the mixed documents.",
+        seeded=True,
+    ),
     checks={
         "mix": Checks(rows="dolma.mixers.verify:count_rows", contradictions="dolma.mixers.verify:contradictions"),
     },

@@ -95,7 +95,7 @@ class JoinedRows:
         Raises:
             AlignmentError: there are more rows than documents.
         """
-        if self.piece.part < self.piece.parts - 1:
+        if self.piece.part < self.piece.parts - 1 or self.piece.shard.documents is not None:
             return
         if self.first_row < 0:
             if self.piece.parts > 1:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 
 import click
 import pytest
 
-from dolma.cli.main import COMMANDS
+from dolma.cli.main import COMMANDS, command_of
 from dolma.cli.options import SectionedOption
 from dolma.config import Recipe
 from dolma.keys import find, keys_of
@@ -18,8 +17,7 @@ from .recipe_page import PAGE, _structs, page
 
 def options() -> Iterator[tuple[str, SectionedOption]]:
     for name in COMMANDS:
-        command = importlib.import_module(f"dolma.cli.{name}").command
-        for option in command.params:
+        for option in command_of(name).params:
             if isinstance(option, SectionedOption) and option.key is not None:
                 yield name, option
 

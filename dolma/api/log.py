@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import Any
 
 from dolma.runner.progress import Meter
 
@@ -13,7 +14,7 @@ SECONDS = 10.0
 
 
 class LogReporter:
-    """Notes and phases at the level INFO, warnings at WARNING; a `Reporter`."""
+    """Notes and phases at the level INFO; a `Reporter`."""
 
     def __init__(self) -> None:
         self._phase, self._meter, self._said = "", Meter(), 0.0
@@ -37,7 +38,14 @@ class LogReporter:
         self._meter = Meter()
 
     def note(self, text: str) -> None:
-        LOGGER.log(logging.WARNING if text.startswith("warning") else logging.INFO, "%s", text)
+        LOGGER.info("%s", text)
+
+    def on_step(self, record: Any, steps: int) -> None:
+        """A training step."""
+        if record.step in (1, steps) or time.monotonic() - self._said >= SECONDS:
+            self._said = time.monotonic()
+            fields = {"step": record.step, "steps": steps, "loss": record.loss, "learning_rate": record.lr}
+            LOGGER.info("step %d of %d, loss %.3f", record.step, steps, record.loss, extra={"fields": fields})
 
     def _say(self) -> None:
         meter = self._meter
@@ -48,4 +56,14 @@ class LogReporter:
             meter.total_tasks,
             f"{meter.documents:,}",
             meter.bytes / 1e6 / meter.seconds if meter.seconds > 0 else 0.0,
+            extra={
+                "fields": {
+                    "phase": self._phase,
+                    "tasks": meter.tasks,
+                    "of": meter.total_tasks,
+                    "documents": meter.documents,
+                    "bytes": meter.bytes,
+                    "seconds": round(meter.seconds, 3),
+                }
+            },
         )

@@ -286,7 +286,7 @@ def _recipe(base: str | Settings | None, overrides: Settings) -> Recipe:
 
 def _options(recipe: Recipe, options: Settings) -> RunOptions:
     same = {name: getattr(recipe, name) for name in RunOptions.__struct_fields__ if name in _OF_RECIPE}
-    return RunOptions(**same, **options)
+    return RunOptions.of(**same, **options)
 
 
 def _sorted(stage: str, given: Settings) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -110,7 +110,6 @@ dolma classifier train --positive 'data/sample/books/documents/*' --negative 'da
     "-o", "--output", section="Output", metavar="FILE.bin", required=True, help="The model; beside it FILE.bin.json."
 )
 @option("--overwrite", section="Output", is_flag=True, show_default=False, help="Replace a model that is there.")
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON instead of tables.")
 @option(
     "--per-class",
     section="Documents",
@@ -191,7 +190,7 @@ dolma classifier eval runs/prose.bin --positive 'data/sample/techdocs/documents/
 
 
 @command.command("eval", cls=ManualCommand, example=EVAL_EXAMPLE)
-@click.argument("model", metavar="MODEL")
+@click.argument("model", type=click.Path(), metavar="MODEL")
 @labelled_options
 @option(
     "--only-held-out",
@@ -201,7 +200,6 @@ dolma classifier eval runs/prose.bin --positive 'data/sample/techdocs/documents/
     help="Leave out the documents that the model was trained on, as MODEL.json tells.",
 )
 @option("--lower/--no-lower", section="Documents", default=None, show_default=False, help="[default: as in training]")
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON instead of tables.")
 def evaluate(
     model: str,
     classes: tuple[str, ...],

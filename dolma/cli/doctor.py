@@ -21,11 +21,10 @@ dolma doctor runs/new
 
 
 @click.command("doctor", cls=ManualCommand, example=EXAMPLE)
-@click.argument("places", nargs=-1, metavar="[PLACE]...")
+@click.argument("places", type=click.Path(), nargs=-1, metavar="[PLACE]...")
 @input_options
 @option("-t", "--taggers", section="Tagging", key="tag.taggers", metavar="NAME")
 @recipe_options
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON.")
 @click.pass_context
 def command(ctx: click.Context, *, places: tuple[str, ...], as_json: bool, **_: Any) -> None:
     """Say what a recipe needs, and for what is missing the command that gets it.

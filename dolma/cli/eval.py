@@ -15,7 +15,7 @@ dolma eval runs/quickstart/train --task facts=data/sample/tasks/facts.jsonl
 
 
 @click.command("eval", cls=ManualCommand, example=EXAMPLE)
-@click.argument("model", metavar="CHECKPOINT")
+@click.argument("model", type=click.Path(), metavar="CHECKPOINT")
 @option("--tokens", section="Input", metavar="NAME=DIR", multiple=True, help="Held-out token shards. Repeatable.")
 @option("--task", section="Input", metavar="NAME=FILE", multiple=True, help="Benchmark items, JSONL. Repeatable.")
 @option(
@@ -29,7 +29,6 @@ dolma eval runs/quickstart/train --task facts=data/sample/tasks/facts.jsonl
 @option("--length", section="Input", type=click.IntRange(min=2), help="Tokens seen at a time.  [default: as trained]")
 @option("--max-windows", section="Input", type=click.IntRange(min=1), help="Of each source.  [default: all]")
 @option("--max-items", section="Input", type=click.IntRange(min=1), help="Of each task.  [default: all]")
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON instead of tables.")
 def command(
     model: str,
     tokens: tuple[str, ...],

@@ -31,7 +31,6 @@ dolma fetch --list
 )
 @option("--sha256", section="How", metavar="HEX", help="The checksum that the file must have; of one URL.")
 @option("--again", section="How", is_flag=True, show_default=False, help="Download also what is there.")
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON.")
 def command(names: tuple[str, ...], *, listed: bool, sha256: str | None, again: bool, as_json: bool) -> None:
     """Get public models and lists, once, for taggers to use: `dolma fetch NAME`, `dolma fetch https://...`.
 

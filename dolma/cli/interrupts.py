@@ -7,7 +7,7 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any
 
-from dolma.cli.printing import say
+from dolma.cli.printing import tell
 
 
 class StopOnSignal:
@@ -30,7 +30,7 @@ class StopOnSignal:
         if self.wanted:
             raise KeyboardInterrupt
         self.wanted = True
-        say(self._note, err=True)
+        tell("info", self._note)
 
     def __call__(self) -> bool:
         return self.wanted

@@ -15,7 +15,6 @@ dolma list gopher
 
 @click.command("list", cls=ManualCommand, example=EXAMPLE)
 @click.argument("names", nargs=-1, metavar="[TAGGER]...")
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON instead of tables.")
 @option(
     "--markdown", section="Output", is_flag=True, show_default=False, help="Print docs/taggers.md: all built-in ones."
 )

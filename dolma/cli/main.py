@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from dolma import __version__
-from dolma.cli.printing import say, say_help, say_message, say_usage_error
+from dolma.cli.printing import LOG, say_error, say_help, say_usage_error, tell
 from dolma.errors import ConfigError, DolmaError, Unfinished, did_you_mean
 from dolma.printable import printable
 from dolma.stages import PACKAGES
@@ -33,10 +33,22 @@ COMMANDS = {
     "fetch": "get public models and lists, once, for taggers to use",
     "verify": "check output folders against their manifests",
 }
+GROUPS = frozenset({"train"})  # stages with commands below them, each in a module of its own
 ALIASES = {"tokens": "tokenize"}
 # These have a journal or checkpoints; the rest writes its output at the end, wholly or not at all.
 GOING_ON = frozenset({"tag", "dedupe", "mix", "tokenize", "train", "run"})
 STARTING_OVER = frozenset({"plan", "export", "soup"})  # of `train`
+
+
+def command_of(name: str) -> click.Command:
+    """The command of this name, a key of `COMMANDS`; a stage's is made of what it says of itself."""
+    if name in PACKAGES and name not in GROUPS:
+        from dolma.cli.stage import stage_command
+
+        made: click.Command = stage_command(name)
+        return made
+    command: click.Command = importlib.import_module(f"dolma.cli.{name}").command
+    return command
 
 
 class Commands(click.Group):
@@ -46,7 +58,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args:
+        if not args and not ctx.resilient_parsing:
             say_help(ctx)
             ctx.exit(2)
         try:
@@ -60,13 +72,12 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         name = ALIASES.get(cmd_name, cmd_name)
-        if name not in COMMANDS:
-            return None
-        return importlib.import_module(f"dolma.cli.{name}").command
+        return command_of(name) if name in COMMANDS else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         name = args[0] if args else ""
-        if name and not name.startswith("-") and name not in COMMANDS and name not in ALIASES:
+        known = name in COMMANDS or name in ALIASES
+        if name and not name.startswith("-") and not known and not ctx.resilient_parsing:
             ctx.fail(f"no command {name!r}; {did_you_mean(name, [*COMMANDS, *ALIASES])}")
         return super().resolve_command(ctx, args)
 
@@ -109,6 +120,7 @@ def _open_closed_streams() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status; messages go to standard error."""
+    LOG.reset()
     try:
         _check_text(arguments)
         status: int | None = dolma.main(args=arguments, prog_name="dolma", standalone_mode=False)
@@ -116,21 +128,20 @@ def run(arguments: list[str]) -> int:
         say_usage_error(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        say(f"interrupted: {_what_is_kept(arguments)}", err=True)
+        tell("error", _what_is_kept(arguments), word="interrupted")
         return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 141
     except OSError as error:  # what no module has made an error of its own
         named = f"{printable(error.filename)}: " if error.filename else ""
-        say_message(f"error: {named}{error.strerror or error}\n  put that right, and run the same command again")
+        say_error(error, f"{named}{error.strerror or error}\n  put that right, and run the same command again")
         return 1
-    except MemoryError:
-        say_message("error: memory ran out in this process\n  use a machine with more, or fewer `--workers`")
+    except MemoryError as error:
+        say_error(error, "memory ran out in this process\n  use a machine with more, or fewer `--workers`")
         return 1
     except DolmaError as error:
-        word = "unfinished" if isinstance(error, Unfinished) else "error"
-        say_message(f"{word}: {error}")
+        say_error(error, word="unfinished" if isinstance(error, Unfinished) else "error")
         return error.exit_status
     return status or 0
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import itertools
 import typing
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolma.cli.printing import say_help
+from dolma.cli.printing import LOG, say_help
 from dolma.config import Recipe
 from dolma.errors import ConfigError, did_you_mean, nearest
 from dolma.keys import Key, find
 from dolma.printable import printable
 from dolma.recipe_file import parse
+from dolma.runner.options import READ_AS, RunOptions
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 F = Callable[..., Any]
 
@@ -32,6 +36,12 @@ class SectionedOption(click.Option):
         super().__init__(*args, **kwargs)
         self.section, self.key, self.commas = section, key, commas
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from click.shell_completion import CompletionItem
+
+        kind = {"DIR": "dir", "FILE": "file", "PATTERN": "file"}.get(self.metavar or "")
+        return [CompletionItem(incomplete, type=kind)] if kind else super().shell_complete(ctx, incomplete)
+
 
 class ManualCommand(click.Command):
     """A command whose help is its manual: a sentence, an example to paste, options by section."""
@@ -39,6 +49,33 @@ class ManualCommand(click.Command):
     def __init__(self, *args: Any, example: str = "", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
+        self.params += self.common_options()
+
+    def common_options(self) -> list[click.Parameter]:
+        """The options that every command has."""
+
+        def tells(key: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+            return lambda ctx, param, value: setattr(LOG, key, value in (True, "json") or getattr(LOG, key))
+
+        def made(*names: str, help: str, **kwargs: Any) -> SectionedOption:
+            return SectionedOption(names, section="Output", show_default=False, help=help, **kwargs)
+
+        hidden: dict[str, Any] = {"expose_value": False, "is_eager": True}
+        return [
+            made("--json", "as_json", is_flag=True, help="Print JSON instead of tables; of a dry run every file."),
+            made(
+                "-q", "--quiet", is_flag=True, callback=tells("quiet"), **hidden,
+                help="Only warnings and errors on standard error, and no summary.",
+            ),
+            made(
+                "-v", "--verbose", is_flag=True, callback=tells("verbose"), **hidden,
+                help="Tell each phase, and of an error where it comes from.",
+            ),
+            made(
+                "--log-format", type=click.Choice(["text", "json"]), callback=tells("as_json"), **hidden,
+                help="Of what standard error is told: lines, or a JSON object a line.  [default: text]",
+            ),
+        ]  # fmt: skip
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         given = list(args)
@@ -105,14 +142,18 @@ def no_such_option(given: str, ctx: click.Context) -> click.UsageError:
 class ManualGroup(ManualCommand, click.Group):
     """A command that has commands below it, and may work by itself."""
 
+    def common_options(self) -> list[click.Parameter]:
+        """Those of every command, if it works by itself."""
+        return super().common_options() if self.invoke_without_command else []
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if not args and not self.invoke_without_command:
+        if not (args or self.invoke_without_command or ctx.resilient_parsing):
             say_help(ctx)
             ctx.exit(2)
         return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in self.commands:
+        if args and args[0] not in self.commands and not ctx.resilient_parsing:
             ctx.fail(f"no command {args[0]!r} of `{ctx.command_path}`; {did_you_mean(args[0], self.commands)}")
         return super().resolve_command(ctx, args)
 
@@ -133,27 +174,46 @@ def option(*names: str, section: str, key: str | None = None, **kwargs: Any) -> 
     """
     if key is not None:
         found = find(Recipe, key)
-        names = names or (f"--{found.name.replace('_', '-')}",)
+        names = names or (_flag(found),)
         if bool in found.types and "/" not in names[-1]:
-            names = (*names[:-1], f"{names[-1]}/--no-{names[-1].removeprefix('--')}")
+            names = (*names[:-1], _either(names[-1]))
         kwargs = _of_key(found) | kwargs
     return click.option(*names, cls=SectionedOption, section=section, key=key, **kwargs)
 
 
+def run_option(name: str) -> Callable[[F], F]:
+    """The option of a field of `RunOptions`."""
+    found = find(RunOptions, name)
+    kwargs, flag = _of_key(found), _flag(found)
+    if found.default is False:
+        kwargs |= {"is_flag": True, "help": found.description}
+    elif bool in found.types:
+        flag = _either(flag)
+    return click.option(flag, cls=SectionedOption, section="Running", **kwargs)
+
+
+def _flag(key: Key) -> str:
+    return f"--{key.name.replace('_', '-')}"
+
+
+def _either(flag: str) -> str:
+    return f"{flag}/--no-{flag.removeprefix('--')}"
+
+
 def _of_key(key: Key) -> dict[str, Any]:
-    """What click is told of a recipe's key."""
-    multiple = any(typing.get_origin(kind) is list for kind in key.types)
+    """What click is told of a key."""
+    multiple = any(typing.get_origin(kind) in (list, tuple) for kind in key.types) and key.name not in READ_AS
     repeat = (" Repeatable, or a,b." if key.names else " Repeatable.") if multiple else ""
     default = f"  [default: {key.shown_default}]" if key.shown_default else ""
     found: dict[str, Any] = {"help": f"{key.description}{repeat}{default}", "show_default": False}
-    if multiple:
-        return found | {"multiple": True, "commas": key.names}
     if key.choices:
         return found | {"type": click.Choice(key.choices)}
     if bool in key.types:
         return found | {"default": None}
-    plain = next((kind for kind in (int, float) if kind in key.types), str)
-    return found | {"type": plain, "metavar": {int: "N", float: "X"}.get(plain)}
+    items = typing.get_args(key.types[0]) if multiple else () if key.name in READ_AS else key.types
+    plain = next((kind for kind in (int, float) if kind in items), str)
+    metavar = key.metavar or {int: "N", float: "X"}.get(plain)
+    return found | {"type": plain, "metavar": metavar} | ({"multiple": True, "commas": key.names} if multiple else {})
 
 
 def _stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -178,97 +238,35 @@ recipe_options = _stacked(
 )
 
 input_options = _stacked(
-    option(section="Input", key="documents", metavar="PATTERN"),
-    option(section="Input", key="exclude", metavar="PATTERN"),
-    option(section="Input", key="attributes", metavar="DIR"),
-    option("--text-field", section="Input", key="fields.text", metavar="NAME"),
-    option("--id-field", section="Input", key="fields.id", metavar="NAME"),
-    option("--source-field", section="Input", key="fields.source", metavar="NAME"),
+    option(section="Input", key="documents"),
+    option(section="Input", key="exclude"),
+    option(section="Input", key="limit"),
+    option(section="Input", key="attributes"),
+    option("--text-field", section="Input", key="fields.text"),
+    option("--id-field", section="Input", key="fields.id"),
+    option("--source-field", section="Input", key="fields.source"),
 )
 
 bad_record_options = _stacked(
-    option(section="Bad records", key="on_error"),
-    option(section="Bad records", key="quarantine", metavar="DIR"),
-    option(section="Bad records", key="max_errors"),
-    option(section="Bad records", key="invalid_unicode"),
-    option(section="Bad records", key="max_line_bytes"),
-)
-
-json_option = option(
-    "--json",
-    "as_json",
-    section="Output",
-    is_flag=True,
-    show_default=False,
-    help="Print JSON instead of tables; of a dry run every file.",
+    *(
+        option(section="Bad records", key=key)
+        for key in ("on_error", "quarantine", "max_errors", "invalid_unicode", "max_line_bytes")
+    )
 )
 
 seed_option = option(section="Running", key="seed")
 
-check_inputs_option = option(
-    "--check-inputs",
-    section="Running",
-    is_flag=True,
-    help="Read all inputs to see whether they changed, also those with the size and time of before.",
+_dry_run = option(
+    "--dry-run", section="Running", is_flag=True, show_default=False, help="Print the plan and touch nothing."
 )
 
+single_options = _stacked(*map(run_option, ("check_inputs", "overwrite")), _dry_run, run_option("progress"))
+"""How a stage runs that has no tasks."""
+
 running_options = _stacked(
-    option(section="Running", key="workers"),
-    option(section="Running", key="executor"),
-    option(
-        "--max-memory",
-        section="Running",
-        metavar="SIZE",
-        help="What the buffers of one worker may hold, such as 2GB.  [default: what each stage takes]",
-    ),
-    option(
-        "--work-dir",
-        section="Running",
-        metavar="DIR",
-        help="Folder for intermediate files, which all workers and shards see.  [default: beside the outputs]",
-    ),
-    option(
-        "--stall-after",
-        section="Running",
-        type=click.FloatRange(min=0),
-        metavar="MINUTES",
-        default=30.0,
-        help="A task that comes no further for so long has its stack printed; 0: never.",
-    ),
-    check_inputs_option,
-    option(section="Running", key="address", metavar="HOST:PORT"),
-    option(
-        "--shard",
-        section="Running",
-        metavar="I/N",
-        help="Run the I-th of N parts here, the others elsewhere (Slurm arrays).",
-    ),
-    option(
-        "--wait/--no-wait",
-        section="Running",
-        default=True,
-        show_default=False,
-        help="A shard waits for the others, or ends with status 5 and says for which.  [default: wait]",
-    ),
-    option(
-        "--take-over",
-        section="Running",
-        type=click.IntRange(min=1),
-        metavar="I",
-        multiple=True,
-        help="Do the tasks of the dead shard I here, too. Repeatable.",
-    ),
-    option(
-        "--overwrite", section="Running", is_flag=True, show_default=False, help="Replace outputs of other settings."
-    ),
-    option("--dry-run", section="Running", is_flag=True, show_default=False, help="Print the plan and touch nothing."),
-    option(
-        "--progress/--no-progress",
-        section="Running",
-        default=None,
-        show_default=False,
-        help="Progress on standard error.  [default: on a terminal]",
-    ),
+    *(option(section="Running", key=key) for key in ("workers", "executor", "address")),
+    *(run_option(name) for name in ("max_memory", "work_dir", "stall_after", "shard", "wait", "take_over")),
+    single_options,
 )
 
 
@@ -311,17 +309,3 @@ def parse_assignment(assignment: str) -> dict[str, Any]:
         return {key.strip(): parse(text, file="")[0]}
     except ConfigError as error:
         raise ConfigError(f"--set {printable(assignment[:200])}: {error.message}") from error
-
-
-def parse_shard(text: str | None) -> tuple[int, int] | None:
-    """`I/N` as two numbers.
-
-    >>> parse_shard("2/8")
-    (2, 8)
-    """
-    if text is None:
-        return None
-    i, slash, n = text.partition("/")
-    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
-        raise ConfigError(f"--shard {printable(text)}: expected I/N with 1 <= I <= N, such as --shard 1/8")
-    return int(i), int(n)

@@ -2,14 +2,67 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import sys
+import textwrap
+import traceback
 from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 import click
 
 from dolma.errors import WriteError
 from dolma.printable import printable, printable_json, printable_message
+
+
+@dataclass(slots=True)
+class Log:
+    """What the running command tells on standard error, as options that every command has decide.
+
+    `quiet`: warnings and errors alone, and no summary of what was done; `verbose`: phases and causes too; `as_json`: a
+    JSON object for each line.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    as_json: bool = False
+
+    def reset(self) -> None:
+        """Tell what is told without these options."""
+        self.quiet = self.verbose = self.as_json = False
+
+
+LOG = Log()
+Level = Literal["debug", "info", "warning", "error"]
+
+
+def tell(level: Level, message: str, *, word: str = "", fields: dict[str, Any] | None = None) -> None:
+    """A message of ours, which may have further lines, on standard error, if it is to be told at all.
+
+    `word` stands before it in the text form, and `fields` beside it in the JSON form.
+    """
+    if (level == "debug" and not LOG.verbose) or (level in ("debug", "info") and LOG.quiet):
+        return
+    if LOG.as_json:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        record = {"time": now, "level": level, "message": message} | (fields or {})
+        write(printable_json(json.dumps(record, ensure_ascii=False)), err=True)
+        return
+    write(printable_message(f"{word}: {message}" if word else message), err=True)
+
+
+class LogHandler(logging.Handler):
+    """Tells what the logger `dolma` is told."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        levels: dict[int, Level] = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning"}
+        level = levels.get(record.levelno, "error")
+        word = level if level in ("warning", "error") else ""
+        tell(level, record.getMessage(), word=word, fields=getattr(record, "fields", None))
 
 
 def write(text: str, *, err: bool = False, nl: bool = True) -> None:
@@ -31,7 +84,11 @@ def write(text: str, *, err: bool = False, nl: bool = True) -> None:
 
 def is_live() -> bool:
     """Whether standard error is a terminal where a line can be wiped and written again."""
-    return sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
+    return (
+        not (LOG.quiet or LOG.verbose or LOG.as_json)
+        and sys.stderr.isatty()
+        and os.environ.get("TERM") not in ("dumb", "unknown")
+    )
 
 
 def say_live(line: str, *, end: str = "") -> None:
@@ -39,10 +96,15 @@ def say_live(line: str, *, end: str = "") -> None:
     write(f"\r\x1b[2K{printable(line)}{end}", err=True, nl=False)
 
 
-def say(*lines: str, err: bool = False, end: str = "\n") -> None:
-    """Print each as one line, whatever is in it; `err`: on standard error."""
+def begin_line(text: str) -> None:
+    """Put this on a line of standard error that will be wiped."""
+    write(printable(text), err=True, nl=False)
+
+
+def say(*lines: str) -> None:
+    """Print each as one line on standard output, whatever is in it."""
     for line in lines:
-        write(printable(line) + end, err=err, nl=False)
+        write(printable(line))
 
 
 def clear_line() -> None:
@@ -50,9 +112,10 @@ def clear_line() -> None:
     say_live("")
 
 
-def say_message(message: str) -> None:
-    """A message of ours, which may have further lines, on standard error."""
-    write(printable_message(message), err=True)
+def say_error(error: Exception, message: str = "", *, word: str = "error") -> None:
+    """What has ended the command; where it is to tell more, where that came from."""
+    tell("error", message or str(error), word=word)
+    tell("debug", "raised by:\n" + textwrap.indent("".join(traceback.format_exception(error)).rstrip(), "  "))
 
 
 def say_help(ctx: click.Context) -> None:
@@ -63,16 +126,15 @@ def say_help(ctx: click.Context) -> None:
 def say_warnings(warnings: Iterable[str]) -> None:
     """Each as a warning on standard error."""
     for warning in warnings:
-        say_message(f"warning: {warning}")
+        tell("warning", warning, word="warning")
 
 
 def say_usage_error(error: click.ClickException) -> None:
     """A command line that cannot be used: what is wrong with it, after how it should be."""
     context = getattr(error, "ctx", None)
-    if context is not None:
-        write(context.get_usage(), err=True)
-        say(f"try '{context.command_path} --help'", err=True)
-    say_message(f"error: {error.format_message()}")
+    if context is not None and not LOG.as_json:
+        write(f"{context.get_usage()}\ntry '{context.command_path} --help'", err=True)
+    tell("error", error.format_message(), word="error")
 
 
 def print_page(text: str) -> None:

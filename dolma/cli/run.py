@@ -30,7 +30,7 @@ dolma run configs/quickstart.yaml --status
 
 
 @click.command("run", cls=ManualCommand, example=EXAMPLE)
-@click.argument("recipe_path", metavar="[RECIPE]", required=False)
+@click.argument("recipe_path", type=click.Path(), metavar="[RECIPE]", required=False)
 @option("-o", "--output", section="Output", key="output", metavar="DIR", help="Folder for everything that is written.")
 @option("--from", "start", section="Stages", metavar="NAME", help="Run this stage and those that read what it writes.")
 @option("--only", section="Stages", metavar="NAME", multiple=True, help="Run this stage. Repeatable.")
@@ -45,13 +45,13 @@ dolma run configs/quickstart.yaml --status
     show_default=False,
     help="Show how far each stage and shard is, of a recipe or of an output folder.",
 )
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print the status as JSON.")
 @running_options
 @click.pass_context
 def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     """Go through all stages of a recipe, in order; only what changed runs again."""
     from dolma.cli.terminal import (
         show_graph,
+        show_json,
         show_plan,
         show_replaced,
         show_report,
@@ -75,8 +75,6 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     )
     from dolma.stages import PACKAGES
 
-    if ctx.params["as_json"] and not ctx.params["status"]:
-        raise ConfigError("`--json` prints a status\n  add `--status`, or leave `--json` out")
     if recipe_path is not None and ctx.params["status"] and os.path.isdir(recipe_path):
         show_statuses([recipe_path], as_json=ctx.params["as_json"])
         return
@@ -105,8 +103,14 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         stale = {name: why for name, why in made_again(graph).items() if name not in chosen}
         say_warnings([f"{name} does not run, and is not up to date: {why}" for name, why in stale.items()])
     again = replaced_of(chosen)
+    as_json = ctx.params["as_json"]
     if ctx.params["dry_run"]:
         show_replaced(again)
+        if as_json:
+            waiting = {node.name: waits_for(graph, node) for node in chosen}
+            plans = {node.name: None if waiting[node.name] else plan_node(node) for node in chosen}
+            show_json({"replaced": again, "waits_for": waiting, "plan": plans})
+            return
         show_graph(graph)
         for node in chosen:
             if before := waits_for(graph, node):
@@ -123,9 +127,14 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         running = running_of(ctx, recipe, overwrite=ours and not node.stage.kept and writes_within_output(node))
         for report in run_stages(node, running):
             done.append((node, report))
-            show_report(report, brief=True)
+            if not as_json:
+                show_report(report, brief=True)
             report.check_skipped(recipe.max_errors)
             check_corpus(graph, node, report)
-    show_run(recipe, done)
+    if as_json:
+        by_name = {node.name: [report for other, report in done if other is node] for node, _ in done}
+        show_json({"reports": by_name, "recipe": f"{recipe.output}/recipe.yaml"})
+    else:
+        show_run(recipe, done)
     for node, report in done:
         node.accept(report, recipe.max_errors)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolma.cli.interrupts import StopOnSignal
-from dolma.cli.options import overrides_of, parse_shard
-from dolma.cli.printing import say, say_warnings
+from dolma.cli.options import overrides_of
+from dolma.cli.printing import say, say_warnings, tell
 from dolma.config import Recipe, make_recipe, read_recipe
 from dolma.errors import ConfigError
 
@@ -40,26 +40,13 @@ def recipe_of(ctx: click.Context, overrides: dict[str, Any] | None = None) -> Re
 def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -> Running:
     """How this command runs its stages."""
     from dolma.cli.terminal import reporter_for
-    from dolma.runner.options import RunOptions, bytes_of
+    from dolma.runner.options import RunOptions
     from dolma.stages import Running
 
     params = ctx.params
-    options = RunOptions(
-        workers=recipe.workers,
-        executor=recipe.executor,
-        address=recipe.address,
-        shard=parse_shard(params.get("shard")),
-        wait=params.get("wait", True),
-        take_over=params.get("take_over", ()),
-        overwrite=overwrite or bool(params.get("overwrite")),
-        check_inputs=bool(params.get("check_inputs")),
-        max_errors=recipe.max_errors,
-        stall_after=60 * params.get("stall_after", 30.0),
-        work_dir=params.get("work_dir"),
-        progress=params.get("progress"),
-        apart=True,
-        max_memory=bytes_of(params["max_memory"]) if params.get("max_memory") else None,
-    )
+    given = {key: params[key] for key in RunOptions.__struct_fields__ if params.get(key) is not None}
+    given |= {key: getattr(recipe, key) for key in ("workers", "executor", "address", "max_errors")}
+    options = RunOptions.of(**given | {"apart": True, "overwrite": overwrite or bool(params.get("overwrite"))})
     reporter = reporter_for(params.get("progress"))
     return Running(options=options, reporter=reporter, on_step=reporter.on_step)
 
@@ -131,7 +118,7 @@ def say_left_out(dataset: Dataset) -> None:
 
     left_out = dataset.left_out()
     if said := describe(left_out):
-        say(f"left out: {said}", err=True)
+        tell("info", f"left out: {said}")
     say_warnings(f"--exclude {pattern!r} leaves nothing out" for pattern in unmatched(dataset.exclude, left_out))
 
 

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dolma.cli.printing import clear_line, is_live, print_json, say, say_live, say_message, say_warnings
+from dolma.cli.printing import (
+    LOG,
+    LogHandler,
+    begin_line,
+    clear_line,
+    is_live,
+    print_json,
+    say,
+    say_live,
+    say_warnings,
+    tell,
+)
 from dolma.cli.tables import print_table
 from dolma.data.storage import retries
 from dolma.printable import counted
 
 if TYPE_CHECKING:
+    from dolma.api.log import LogReporter
     from dolma.config import Recipe
     from dolma.graph import Graph
     from dolma.requirements import Finding
@@ -55,7 +68,10 @@ class TerminalReporter:
     def doing(self, text: str) -> None:
         self.finish()
         self._doing = is_live()
-        say(text, err=True, end="" if self._doing else "\n")
+        if self._doing:
+            begin_line(text)
+        else:
+            tell("info", text)
 
     def start(self, stage: str, tasks: int, bytes: int) -> None:
         from rich.console import Console
@@ -93,7 +109,7 @@ class TerminalReporter:
     def note(self, text: str) -> None:
         if self._doing:
             self.finish()
-        say_message(text)
+        tell("info", text)
 
     def on_step(self, record: Any, steps: int) -> None:
         """A training step: one line that stays up to date on a terminal, and ten that remain."""
@@ -111,7 +127,7 @@ class TerminalReporter:
         if live:
             say_live(line, end="\n" if remains else "")
         else:
-            say(line, err=True)
+            tell("info", line)
 
 
 class QuietReporter:
@@ -128,11 +144,20 @@ class QuietReporter:
     def finish(self) -> None: ...
 
     def note(self, text: str) -> None:
-        say_message(text)
+        tell("info", text)
 
 
-def reporter_for(progress: bool | None) -> TerminalReporter | QuietReporter:
+def reporter_for(progress: bool | None) -> TerminalReporter | QuietReporter | LogReporter:
     """The reporter that the user asked for; without a wish, progress shows on a terminal."""
+    if LOG.as_json or LOG.verbose:
+        from dolma.api.log import LOGGER, LogReporter
+
+        LOGGER.setLevel(logging.DEBUG if LOG.verbose else logging.INFO)
+        LOGGER.handlers = [LogHandler()]
+        LOGGER.propagate = False
+        return LogReporter()
+    if LOG.quiet:
+        return QuietReporter()
     wanted = sys.stderr.isatty() if progress is None else progress
     return TerminalReporter() if wanted else QuietReporter()
 
@@ -192,7 +217,7 @@ def _common_folder(paths: Sequence[str]) -> str:
 def show_replaced(outputs: Sequence[str]) -> None:
     """Finished outputs that a run replaces, and why."""
     for line in outputs:
-        say(f"replaced: {line}", err=True)
+        tell("info", f"replaced: {line}")
 
 
 def show_statuses(folders: Sequence[str], *, as_json: bool) -> None:
@@ -248,9 +273,10 @@ def show_preview(preview: StageReport[Any]) -> None:
 
 def show_report(report: StageReport[Any], *, brief: bool = False) -> None:
     """What a stage did: one line, and its tables unless `brief`."""
-    say(str(report), *report.remarks)
+    if not LOG.quiet:
+        say(str(report), *report.remarks)
     say_warnings([*report.warnings, *retries.described()])
-    if brief:
+    if brief or LOG.quiet:
         return
     _show_tables(report)
     if failed := report.ledger.failed:
@@ -293,6 +319,14 @@ def show_profile(profile: Profile | None) -> None:
     )
 
 
+def show_written(path: str, line: str, *, as_json: bool) -> None:
+    """A folder that was written, and what to say of it."""
+    if as_json:
+        show_json({"output": path})
+    elif not LOG.quiet:
+        say(line)
+
+
 def show_json(report: Any) -> None:
     """A report as JSON, nothing else."""
     if hasattr(report, "to_json"):
@@ -306,6 +340,8 @@ def show_json(report: Any) -> None:
 
 def show_run(recipe: Recipe, done: Sequence[tuple[Node, StageReport[Any]]]) -> None:
     """The end of `dolma run`: the ledger from raw documents to tokens, the loss, a sample, and what lies where."""
+    if LOG.quiet:
+        return
     if all(report.complete_before for _, report in done):
         say("", "nothing to do: every stage is complete and its settings and inputs are unchanged")
     reports = {node.name: (node, report) for node, report in done}
@@ -489,12 +525,15 @@ def _show_tagger(entry: Entry) -> None:
     print_table(keys, [[out[key] for key in keys] for out in entry.outputs])
 
 
-def show_verification(result: Verification) -> None:
+def show_verification(result: Verification, *, as_json: bool) -> None:
     """What was checked, and every problem on a line."""
+    if as_json:
+        show_json(result)
+        return
     for folder, n_files in result.checked:
         say(f"{folder}: {counted(n_files, 'file')}")
     for problem in result.problems:
-        say_message(f"problem: {problem}")
+        tell("error", problem, word="problem")
     if not result.problems:
         say(f"ok: {counted(result.files, 'file')} in {counted(result.sets, 'file set')} as the manifests say")
 

@@ -18,7 +18,6 @@ dolma trace --run runs/quickstart/train --document moby/chapter_28
 @option("--step", section="Question", type=click.IntRange(min=1), help="Which documents did this step see?")
 @option("--document", section="Question", metavar="ID", help="Which steps saw this document?")
 @option("--tokens", section="Input", metavar="DIR", multiple=True, help="Where its shards are now, if they moved.")
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print a JSON line per stretch.")
 def command(run: str, step: int | None, document: str | None, tokens: tuple[str, ...], *, as_json: bool) -> None:
     """Name the documents that a training step saw, or the steps that saw a document. Works without torch.
 

@@ -2,50 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
-from dolma.cli.options import ManualCommand, ManualGroup, check_inputs_option, option, recipe_options
-from dolma.cli.printing import say
-from dolma.cli.session import run_command
+from dolma.cli.options import ManualCommand, ManualGroup, option
+from dolma.cli.stage import stage_command
 from dolma.errors import ConfigError
 from dolma.printable import printable
 
-EXAMPLE = """
-dolma train --tokens runs/quickstart/tokens --model olmo2_quickstart --steps 200 --output runs/model
-"""
-
-
-@click.group("train", cls=ManualGroup, example=EXAMPLE, invoke_without_command=True)
-@option("--tokens", section="Input", metavar="DIR", help="Folder of token shards, from `dolma tokenize`.")
-@option(section="Model", key="train.model", metavar="NAME")
-@option(section="Optimisation", key="train.steps")
-@option(section="Optimisation", key="train.batch_size")
-@option(section="Optimisation", key="train.sequence_length")
-@option(section="Optimisation", key="train.learning_rate")
-@option(section="Optimisation", key="train.seed")
-@option(section="Running", key="train.threads")
-@option("-o", "--output", section="Output", key="output", metavar="DIR", help="Folder of checkpoints and step log.")
-@option("--overwrite", section="Running", is_flag=True, show_default=False, help="Replace a run of other settings.")
-@option("--dry-run", section="Running", is_flag=True, show_default=False, help="Print the plan and touch nothing.")
-@check_inputs_option
-@option(
-    "--progress/--no-progress",
-    section="Running",
-    default=None,
-    show_default=False,
-    help="Progress on standard error.  [default: on a terminal]",
-)
-@recipe_options
-@click.pass_context
-def command(ctx: click.Context, **_: Any) -> None:
-    """Train an OLMo model on token shards; stops and goes on exactly where it was.
-
-    Needs the extra: pip install 'dolma[train]'. On several devices: torchrun --nproc-per-node N -m dolma train ...
-    """
-    if ctx.invoked_subcommand is None:
-        run_command(ctx, "train", section=["--model", "--tokens", "--output"])
+command = stage_command("train", cls=ManualGroup, invoke_without_command=True)
 
 
 PLAN_EXAMPLE = """
@@ -55,12 +19,11 @@ dolma train plan configs/quickstart.yaml --devices 8 --mfu 0.35
 
 
 @command.command("plan", cls=ManualCommand, example=PLAN_EXAMPLE)
-@click.argument("recipe", metavar="RECIPE")
+@click.argument("recipe", type=click.Path(), metavar="RECIPE")
 @option("--tokens", section="Input", metavar="DIR", help="Folder of token shards.  [default: the recipe's]")
 @option("--devices", section="Machine", default=1, type=click.IntRange(min=1), help="GPUs, or processes.")
 @option("--peak-flops", section="Machine", default=989e12, help="Operations per second of a device at most.")
 @option("--mfu", section="Machine", default=0.4, type=click.FloatRange(0, 1, min_open=True), help="Share reached.")
-@option("--json", "as_json", section="Output", is_flag=True, show_default=False, help="Print JSON instead of tables.")
 def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: float, *, as_json: bool) -> None:
     """Print what a recipe would train on, for how long, at which rates, and what that needs. Works without torch."""
     from dolma.cli.terminal import show_training_plan
@@ -85,22 +48,26 @@ dolma train export runs/quickstart/train --output runs/quickstart/hf
 
 
 @command.command("export", cls=ManualCommand, example=EXPORT_EXAMPLE)
-@click.argument("checkpoint", metavar="CHECKPOINT")
+@click.argument("checkpoint", type=click.Path(), metavar="CHECKPOINT")
 @option("-o", "--output", section="Output", metavar="DIR", required=True, help="Folder to write, new or empty.")
 @option("--tokenizer", section="Input", metavar="FILE", help="tokenizer.json to put beside.  [default: the shards']")
 @option(
     "--dtype", section="Output", default="float32", type=click.Choice(["float32", "bfloat16", "float16"]), help="Type."
 )
 @option("--trim-vocabulary", section="Output", is_flag=True, show_default=False, help="Cut the rows that pad it.")
-def export(checkpoint: str, output: str, tokenizer: str | None, dtype: str, *, trim_vocabulary: bool) -> None:
+def export(
+    checkpoint: str, output: str, tokenizer: str | None, dtype: str, *, trim_vocabulary: bool, as_json: bool
+) -> None:
     """Write a checkpoint, or the newest one of a run, as a folder of transformers."""
     from dolma.training import require_torch
 
     require_torch()
+    from dolma.cli.terminal import show_written
     from dolma.training.interop.export import export_checkpoint
 
     export_checkpoint(checkpoint, output, tokenizer=tokenizer, dtype=dtype, trim_vocabulary=trim_vocabulary)
-    say(f"{output}: read it with transformers' AutoModelForCausalLM.from_pretrained({output!r})")
+    how = f"read it with transformers' AutoModelForCausalLM.from_pretrained({output!r})"
+    show_written(output, f"{output}: {how}", as_json=as_json)
 
 
 SOUP_EXAMPLE = """
@@ -109,13 +76,15 @@ dolma train soup runs/quickstart/train/step150 runs/quickstart/train/step300 --o
 
 
 @command.command("soup", cls=ManualCommand, example=SOUP_EXAMPLE)
-@click.argument("checkpoints", metavar="CHECKPOINT...", nargs=-1, required=True)
+@click.argument("checkpoints", type=click.Path(), metavar="CHECKPOINT...", nargs=-1, required=True)
 @option("-o", "--output", section="Output", metavar="DIR", required=True, help="Folder to write, new or empty.")
-def soup(checkpoints: tuple[str, ...], output: str) -> None:
+def soup(checkpoints: tuple[str, ...], output: str, *, as_json: bool) -> None:
     """Write the mean of several checkpoints' weights as a checkpoint, `DIR/step0`."""
     from dolma.training import require_torch
 
     require_torch()
+    from dolma.cli.terminal import show_written
     from dolma.training.soup import soup as mean
 
-    say(mean(checkpoints, output))
+    written = mean(checkpoints, output)
+    show_written(written, written, as_json=as_json)

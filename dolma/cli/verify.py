@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, input_options, recipe_options
+from dolma.cli.options import ManualCommand, input_options, option, recipe_options
 from dolma.cli.session import recipe_of, say_left_out
 from dolma.errors import DataError
 from dolma.printable import counted
@@ -19,12 +19,18 @@ dolma verify --deep runs/quickstart
 
 
 @click.command("verify", cls=ManualCommand, example=EXAMPLE)
-@click.argument("folders", nargs=-1, metavar="[FOLDER]...")
-@click.option("--deep", is_flag=True, help="Make outputs again in a temporary folder, and compare them.")
+@click.argument("folders", type=click.Path(), nargs=-1, metavar="[FOLDER]...")
+@option(
+    "--deep",
+    section="Checks",
+    is_flag=True,
+    show_default=False,
+    help="Make outputs again in a temporary folder, and compare them.",
+)
 @input_options
 @recipe_options
 @click.pass_context
-def command(ctx: click.Context, folders: tuple[str, ...], deep: bool, **_: Any) -> None:
+def command(ctx: click.Context, folders: tuple[str, ...], *, deep: bool, as_json: bool, **_: Any) -> None:
     """Check finished output folders against their manifests: files, checksums, rows, ids, token bounds.
 
     With documents (by recipe or `--documents`) the ids of every attribute file are compared with theirs too.
@@ -36,7 +42,7 @@ def command(ctx: click.Context, folders: tuple[str, ...], deep: bool, **_: Any) 
     recipe = recipe_of(ctx)
     say_left_out(corpus_of(recipe))
     result = verify(list(folders), recipe, deep=deep)
-    show_verification(result)
+    show_verification(result, as_json=as_json)
     if result.problems:
         raise DataError(
             f"verify found {counted(len(result.problems), 'problem')} in {counted(result.files, 'file')} of "

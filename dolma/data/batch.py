@@ -62,6 +62,21 @@ class TextBatch:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def first(self, n: int) -> TextBatch:
+        """The first `n` documents, or all where there are fewer; without views."""
+        if n >= len(self):
+            return self
+        return TextBatch(
+            utf8=self.utf8[: self.offsets[n]],
+            offsets=self.offsets[: n + 1],
+            ids=self.ids[:n],
+            sources=self.sources[:n],
+            lines=self.lines[:n],
+            path=self.path,
+            records=None if self.records is None else self.records[:n],
+            metadata=None if self.metadata is None else self.metadata[:n],
+        )
+
     def drain(self) -> list[bytes]:
         """The records, which the batch then has no more, nor texts: a long one is in memory as few times as can be."""
         assert self.records is not None

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dolma.data import discovery, streams
+from dolma.data.documents import Reading
 from dolma.data.formats.table import format_of
+from dolma.data.limit import first_documents
 from dolma.data.places import AttributesFormat, Place, Root, is_native, name_below, names_of, note_of, root_of
 from dolma.data.shards import Piece, Shard, identified
 from dolma.errors import ConfigError, DataError
@@ -32,7 +34,7 @@ class Dataset:
 
     Attributes are written there, and found there and in the folders `further`.
     `exclude` and `outputs` are those of `discovery.find`. Files longer than `piece_bytes` on disk are read in pieces,
-    by a task each.
+    by a task each. Of a dataset that is `limited` only the first documents are there, as many as that reading says.
     """
 
     documents: tuple[str, ...]
@@ -41,6 +43,7 @@ class Dataset:
     exclude: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     piece_bytes: int = PIECE_BYTES
+    limited: Reading | None = None
 
     def shards(self) -> list[Shard]:
         """The document files in corpus order.
@@ -72,7 +75,7 @@ class Dataset:
                 f"two files would be called {clash!r}: {both[0]} and {both[1]}\n"
                 "  rename one of them, or read them in two runs"
             )
-        return shards
+        return shards if self.limited is None else first_documents(shards, self.limited)
 
     def left_out(self) -> dict[str, list[str]]:
         """The files and folders that patterns match and that are not read, by reason."""
@@ -236,6 +239,8 @@ def pieces(shard: Shard, *, piece_bytes: int = PIECE_BYTES) -> list[Piece]:
 
     A function of the file and `piece_bytes` alone. A long file is read to count its lines, unless that was done before.
     """
+    if shard.documents is not None:
+        return [Piece(shard=shard)]
     if shard.cuts is not None and piece_bytes == PIECE_BYTES:
         n_parts = len(shard.cuts)
         return [Piece(shard=shard, part=i, parts=n_parts, **cut._asdict()) for i, cut in enumerate(shard.cuts)]

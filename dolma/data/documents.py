@@ -34,21 +34,27 @@ def read_batches(
 ) -> Iterator[TextBatch]:
     """The documents of a shard or a piece of one, in order, in batches of about `reading.batch_bytes`.
 
-    With `faults` given, whoever has a batch may find further records bad, until the next one is asked for.
+    Of a shard of so many `documents` no more are read. With `faults` given, whoever has a batch may find further
+    records bad, until the next one is asked for.
 
     Raises:
         RecordError: a record cannot be used and `reading.on_error` is "fail".
         DataError: the file is missing, truncated or corrupt.
     """
     piece = Piece(shard=piece) if isinstance(piece, Shard) else piece
-    format = format_of(piece.shard.path)
+    format, left = format_of(piece.shard.path), piece.shard.documents
     with faults or Faults(piece, reading, intake) as faults:
         for batch in format.batches(piece, reading, faults, records=records, metadata=metadata):
+            if left is not None:
+                batch = batch.first(left)
+                left -= len(batch)
             intake.documents += len(batch)
             intake.bytes += len(batch.utf8)
             if len(batch):
                 yield batch
             del batch  # before the next one is read
+            if left == 0:
+                return
 
 
 class DocumentWriter:

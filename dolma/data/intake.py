@@ -34,6 +34,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     invalid_unicode: Literal["replace", "error"] = "replace"
     max_line_bytes: int = MAX_LINE_BYTES
     batch_bytes: int = BATCH_BYTES
+    limit: int | None = None
+    """Only the first so many documents of the corpus (`dolma/data/limit.py`)."""
 
     def __post_init__(self) -> None:
         if self.on_error == "quarantine" and not self.quarantine:
@@ -50,6 +52,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "on_error": self.on_error,
             "max_line_bytes": self.max_line_bytes,
             "invalid_unicode": self.invalid_unicode,
+            **({} if self.limit is None else {"limit": self.limit}),
         }
 
 

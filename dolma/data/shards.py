@@ -29,7 +29,7 @@ class Shard:
     `name` is unique in its dataset; corpus order is shards sorted by name, then line. `root` is the folder that holds
     `documents` ("" when no part of the path is called so); `inner` the path below `documents`. `size` is bytes on disk.
     `content`, once the file was hashed, is what it has to hold whenever it is read, and `cuts` its pieces of the usual
-    size.
+    size. Only its first `documents` are read, if that is not None.
     """
 
     path: str
@@ -39,6 +39,7 @@ class Shard:
     size: int
     content: Content | None = None
     cuts: tuple[Cut, ...] | None = None
+    documents: int | None = None
 
     @property
     def input(self) -> InputFile:

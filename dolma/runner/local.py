@@ -97,7 +97,7 @@ class LocalExecutor:
         n_workers = self._n_workers(tasks)
         apart = self._options.apart and getattr(work, "foreign", False)
         if n_workers == 1 and not (apart and may_have_children()):
-            run_here(work, tasks, self._options.stall_after, on_result=on_result, on_progress=on_progress)
+            run_here(work, tasks, self._options.stall_seconds, on_result=on_result, on_progress=on_progress)
             return
         phase = _Phase(work=pickled(work, "the work"), tasks=tasks)
         try:
@@ -118,13 +118,13 @@ class LocalExecutor:
             self._note_stalls(phase)
 
     def _until_next_stall(self) -> float | None:
-        after = self._options.stall_after
+        after = self._options.stall_seconds
         since = [worker.since for worker in self._workers if worker.may_stall]
         return max(0.0, min(since) + after - time.monotonic()) if after and since else None
 
     def _note_stalls(self, phase: _Phase) -> None:
         """Say which tasks have come no further for long, and have their workers print where they are."""
-        now, after = time.monotonic(), self._options.stall_after
+        now, after = time.monotonic(), self._options.stall_seconds
         for worker in self._workers:
             if after and worker.may_stall and now - worker.since >= after:
                 assert worker.task is not None

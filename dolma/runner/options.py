@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from dolma.errors import ConfigError
+from dolma.keys import about
 from dolma.printable import printable
 
 BYTES_PER_WORKER = 8_000_000
@@ -34,36 +35,51 @@ _UNITS = {
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Workers, executor, and what to do about earlier outputs."""
+    """Workers, executor, and what to do about earlier outputs. The first four are keys of a recipe too."""
 
     workers: int | None = None
-    """Processes; None: as many as there are CPUs, tasks, or 8 MB of input, whichever is least."""
     executor: Literal["local", "ray"] = "local"
-    """Processes on this machine, or a Ray cluster."""
     address: str | None = None
-    """The Ray cluster to join (`host:port` or "auto"); None starts one on this machine."""
-    shard: tuple[int, int] | None = None
-    """`(i, n)`: run only the `i`-th (from 1) of `n` parts here; the others run elsewhere on the same folders."""
-    wait: bool = True
-    """Whether a shard waits at the end of a phase for the others; if not, `Unfinished` says what is missing."""
-    take_over: tuple[int, ...] = ()
-    """Shards that have died: their tasks are done here too."""
-    overwrite: bool = False
-    """Remove outputs of another configuration first."""
-    check_inputs: bool = False
-    """Read all inputs to see whether they have changed, those with the size and time of before too."""
     max_errors: int = 0
-    """Records that may be skipped before the run counts as failed."""
-    work_dir: str | None = None
-    """Folder for intermediate files, which all workers and shards see; None: beside the outputs."""
-    stall_after: float = 1800.0
-    """Seconds without progress of a task after which its stack is printed, once; 0: never."""
-    progress: bool | None = None
-    """Show progress; None: when standard error is a terminal."""
-    apart: bool = False
-    """Whether one worker is a process, too, where it runs code of the user's, which may end its process."""
-    max_memory: int | None = None
-    """Bytes that the buffers of one worker may hold; None: what each stage takes by itself."""
+    max_memory: Annotated[
+        int | None,
+        about("What the buffers of one worker may hold, such as 2GB.", absent="what each stage takes", metavar="SIZE"),
+    ] = None
+    work_dir: Annotated[
+        str | None,
+        about(
+            "Folder for intermediate files, which all workers and shards see.",
+            absent="beside the outputs",
+            metavar="DIR",
+        ),
+    ] = None
+    stall_after: Annotated[
+        float,
+        about(
+            "Minutes after which a task that comes no further has its stack printed, once; 0: never.",
+            metavar="MINUTES",
+        ),
+    ] = 30.0
+    check_inputs: Annotated[
+        bool, about("Read all inputs to see whether they changed, also those with the size and time of before.")
+    ] = False
+    shard: Annotated[
+        tuple[int, int] | None,
+        about("Run the I-th of N parts here, the others elsewhere (Slurm arrays).", absent="all", metavar="I/N"),
+    ] = None
+    wait: Annotated[bool, about("A shard waits for the others, or ends with status 5 and says for which.")] = True
+    take_over: Annotated[tuple[int, ...], about("Do the tasks of the dead shard I here, too.", metavar="I")] = ()
+    overwrite: Annotated[bool, about("Replace outputs of other settings.")] = False
+    progress: Annotated[bool | None, about("Progress on standard error.", absent="on a terminal")] = None
+    apart: Annotated[
+        bool, about("One worker is a process, too, where it runs code of the user's, which may end its process.")
+    ] = False
+
+    @classmethod
+    def of(cls, **given: Any) -> RunOptions:
+        """The options of these values, of which `max_memory` and `shard` may be text: `2GB`, `1/8`."""
+        read = {name: READ_AS[name](v) if name in READ_AS and isinstance(v, str) else v for name, v in given.items()}
+        return cls(**read)
 
     def __post_init__(self) -> None:
         if self.workers is not None and self.workers < 1:
@@ -84,8 +100,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             )
         if not 0 <= self.stall_after < 1e9:
             raise ConfigError(
-                f"stall_after is {self.stall_after:g} seconds; 0 or more, less than 1e9; 0: never"
-                "\n  `--stall-after 1800`"
+                f"stall_after is {self.stall_after:g} minutes; 0 or more, less than 1e9; 0: never\n  `--stall-after 30`"
             )
         if self.work_dir == "":
             raise ConfigError("work_dir is an empty path\n  a variable of the shell may have no value")
@@ -93,6 +108,11 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ConfigError(f"max_errors is {self.max_errors}; 0 or more\n  `--max-errors 0` allows none")
         if self.address is not None and self.executor != "ray":
             raise ConfigError("an address is for the Ray executor only\n  add `--executor ray`")
+
+    @property
+    def stall_seconds(self) -> float:
+        """`stall_after` in seconds."""
+        return 60 * self.stall_after
 
     def whole(self) -> RunOptions:
         """The same without shards: everything is done here."""
@@ -112,6 +132,25 @@ def bytes_of(text: str) -> int:
     if found is None:
         raise ConfigError(f"{printable(text)} is no size\n  write a number of bytes, or with a unit: `2GB`, `512MiB`")
     return int(float(found[1]) * _UNITS[found[2]])
+
+
+def shard_of(text: str) -> tuple[int, int]:
+    """`I/N` as two numbers.
+
+    >>> shard_of("2/8")
+    (2, 8)
+
+    Raises:
+        ConfigError: it is no such text.
+    """
+    i, slash, n = text.partition("/")
+    if not (slash and i.isdecimal() and n.isdecimal() and 1 <= int(i) <= int(n)):
+        raise ConfigError(f"--shard {printable(text)}: expected I/N with 1 <= I <= N, such as --shard 1/8")
+    return int(i), int(n)
+
+
+READ_AS: dict[str, Callable[[str], Any]] = {"max_memory": bytes_of, "shard": shard_of}
+"""The options that may be given as text, and how that is read."""
 
 
 def worker_count(options: RunOptions, sizes: Iterable[int]) -> int:

@@ -51,7 +51,7 @@ class RayExecutor:
         # A task whose worker dies is tried again alone, as with local processes; errors of the work are answers.
         remote = ray.remote(num_cpus=1, max_retries=0, retry_exceptions=False)(do_task)
         shared_work = ray.put(self._pickled(work, "the work"))
-        turns, stall_after = Turns(tasks), self._options.stall_after
+        turns, stall_after = Turns(tasks), self._options.stall_seconds
         ahead = IN_FLIGHT_PER_CPU * self._n_cpus()
         running: dict[Any, int] = {}
         try:

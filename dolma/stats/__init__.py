@@ -1,6 +1,6 @@
 """Counts, quantiles and histograms of documents and attributes, and the stage that makes them."""
 
-from dolma.stages import Checks, Stage
+from dolma.stages import Checks, Manual, Stage
 
 STAGE = Stage(
     name="stat",
@@ -13,5 +13,15 @@ STAGE = Stage(
     plan="dolma.stats.stat:plan",
     unlike="dolma.stats.verify:unlike",
     show="dolma.stats.statistics:tables",
+    manual=Manual(
+        help="Count documents, bytes, words and tokens, and describe every attribute, per source.",
+        example="""
+        dolma stat --documents 'data/sample/*/documents/*.jsonl.gz'
+        dolma stat -c configs/quickstart.yaml --json
+        """,
+        options={"Counting": ("attributes --stat-attributes", "bins", "tokens")},
+        needed=("--documents",),
+        output="Folder for stat.json.",
+    ),
     checks={"stat": Checks(contradictions="dolma.stats.verify:contradictions")},
 )

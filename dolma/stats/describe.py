@@ -43,6 +43,7 @@ class ShardRows:
     work: str
     codes: tuple[tuple[RunFile, tuple[int, ...]], ...]
     n_rows: int
+    limited: bool = False
     sources: frozenset[int]
     content: Content | None = None
 
@@ -73,13 +74,15 @@ class Column:
             yield pa.nulls(shard.n_rows, self.output.arrow_type)
             return
         with AttributeReader(shard.attributes, [self.name], content=shard.content) as reader:
-            if reader.rows != shard.n_rows:
+            if reader.rows < shard.n_rows or (reader.rows > shard.n_rows and not shard.limited):
                 raise AlignmentError(
                     f"{shard.n_rows:,} documents, but {shard.attributes} has {reader.rows:,} rows\n"
                     "  the attributes are of another version of the documents: run their stage again",
                     file=shard.documents,
                 )
-            while table := reader.take(_ROWS):
+            left = shard.n_rows
+            while left and (table := reader.take(min(left, _ROWS))):
+                left -= len(table)
                 yield self._declared(table.column(self.name), shard.attributes)
 
     def _declared(self, column: pa.ChunkedArray, path: str) -> pa.Array:

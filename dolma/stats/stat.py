@@ -245,6 +245,7 @@ def _rows(
             work=work,
             codes=tuple((file, meanings) for file, meanings, _ in of_shard),
             n_rows=sum(n_rows for *_, n_rows in of_shard),
+            limited=shard.documents is not None,
             sources=frozenset(code for _, meanings, _ in of_shard for code in meanings),
         )
     return rows

@@ -1,6 +1,6 @@
 """Tokenizers and token shards, and the stage that writes them."""
 
-from dolma.stages import Checks, Stage
+from dolma.stages import Checks, Manual, Stage
 
 STAGE = Stage(
     name="tokenize",
@@ -16,6 +16,26 @@ STAGE = Stage(
     again="dolma.tokens.tokenize:made_again",
     needs="dolma.tokens.tokenize:needs",
     show="dolma.tokens.tokenize:tables",
+    manual=Manual(
+        help="""Encode documents into the raw shards that OLMo trainers read, with a row for each document.
+
+        `dolma tokens` is the same command.
+        """,
+        example="""
+        dolma tokenize --tokenizer data/sample/tokenizer.json --documents 'data/sample/*/documents/*.jsonl.gz' \\
+            --output runs/t
+        """,
+        options={
+            "Encoding": (
+                *("tokenizer", "eos", "bos"),
+                *("allow_special_tokens --allow-special-tokens/--no-special-tokens", "strip"),
+            ),
+            "Output": ("dtype", "max_tokens_per_shard", "shuffle"),
+        },
+        needed=("--tokenizer", "--documents", "--output"),
+        output="Folder of the token shards.",
+        seeded=True,
+    ),
     checks={
         "tokenize": Checks(
             problems="dolma.tokens.verify:verify_tokens", contradictions="dolma.tokens.verify:contradictions"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dolma.errors import MissingExtraError
-from dolma.stages import Checks, Stage
+from dolma.stages import Checks, Manual, Stage
 from dolma.training.config import ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
@@ -100,6 +100,22 @@ STAGE = Stage(
     recomputed="dolma.training.verify:recomputed",
     needs="dolma.training.recipe:needs",
     ending="dolma.training.recipe:ending",
+    manual=Manual(
+        help="""Train an OLMo model on token shards; stops and goes on exactly where it was.
+
+        Needs the extra: pip install 'dolma[train]'. On several devices: torchrun --nproc-per-node N -m dolma train ...
+        """,
+        example="""
+        dolma train --tokens runs/quickstart/tokens --model olmo2_quickstart --steps 200 --output runs/model
+        """,
+        options={
+            "Model": ("model",),
+            "Optimisation": ("steps", "batch_size", "sequence_length", "learning_rate", "seed"),
+            "Running": ("threads",),
+        },
+        needed=("--model", "--tokens", "--output"),
+        output="Folder of checkpoints and step log.",
+    ),
     checks={
         "train": Checks(
             problems="dolma.training.verify:gone", contradictions="dolma.training.verify:of_run", strangers=True

@@ -272,7 +272,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     A stage's length is `steps`, `duration_tokens` or `epochs`. Tokens are numbers, or words such as `50B` and `1.5T`.
     """
 
-    model: Annotated[str | ModelConfig, about("A preset, such as olmo2_quickstart, or sizes.")] = "olmo2_quickstart"
+    model: Annotated[str | ModelConfig, about("A preset, such as olmo2_quickstart, or sizes.", metavar="NAME")] = (
+        "olmo2_quickstart"
+    )
     init_from: Annotated[
         str | None, about("A checkpoint, or a folder of transformers, to begin with.", absent="random weights")
     ] = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import shlex
 import subprocess
 import sys
@@ -14,15 +13,11 @@ import pytest
 
 from dolma import __version__
 from dolma.cli import main
-from dolma.cli.main import ALIASES, COMMANDS
+from dolma.cli.main import ALIASES, COMMANDS, command_of
 from dolma.errors import ConfigError
 
 if TYPE_CHECKING:
     from .conftest import Dolma
-
-
-def command_of(name: str) -> click.Command:
-    return importlib.import_module(f"dolma.cli.{name}").command
 
 
 @pytest.mark.parametrize("name", COMMANDS)

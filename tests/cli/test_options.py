@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from dolma.cli.options import parse_assignment, parse_shard
+from dolma.cli.options import parse_assignment
 from dolma.errors import ConfigError
+from dolma.runner.options import shard_of
 from dolma.runner.report import StageReport
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def test_set_reads_yaml(dolma: Dolma) -> None:
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_a_shard_that_is_none_of_n_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="expected I/N with 1 <= I <= N"):
-        parse_shard(text)
+        shard_of(text)
 
 
 def test_parts_of_a_run_finish_it_together(dolma: Dolma, corpus: Path) -> None:

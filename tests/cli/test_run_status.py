@@ -38,8 +38,3 @@ def test_status_of_a_recipe_and_of_a_folder(recipe: str, capsys) -> None:
     capsys.readouterr()
     assert run(["run", "out/stat", "--status"]) == 0
     assert capsys.readouterr().out == "stat: complete, out/stat\n"
-
-
-def test_json_without_status_is_refused(recipe: str, capsys) -> None:
-    assert run(["run", recipe, "--json"]) == 2
-    assert "`--json` prints a status" in capsys.readouterr().err

@@ -6,7 +6,6 @@ that has the repository's `data` and `configs`.
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 import sys
@@ -14,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 import yaml
 
-from dolma.cli.main import ALIASES, COMMANDS
+from dolma.cli.main import ALIASES, COMMANDS, command_of
 from dolma.config import make_recipe
 
 if TYPE_CHECKING:
@@ -141,8 +141,9 @@ def test_every_command_has_a_page_that_uses_it() -> None:
 
 def test_the_examples_of_all_help_pages_work(working_folder: Path, dolma: Callable[..., Ended]) -> None:
     def examples(name: str) -> list[str]:
-        module = vars(importlib.import_module(f"dolma.cli.{name}"))
-        texts = [text for key, text in module.items() if key.endswith("EXAMPLE")]
+        command = command_of(name)
+        below = command.commands.values() if isinstance(command, click.Group) else ()
+        texts = [one.example for one in (command, *below)]  # type: ignore[attr-defined]
         return [line for text in texts for line in text.replace("\\\n", " ").strip().splitlines()]
 
     # `run` first: others look at what it leaves.

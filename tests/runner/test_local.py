@@ -191,7 +191,7 @@ def test_the_stack_of_a_worker_that_comes_no_further_is_printed_once(folder: str
             super().note(text)
             until.touch()
 
-    options, reporter = RunOptions(workers=2, stall_after=0.3), GoOn()
+    options, reporter = RunOptions(workers=2, stall_after=0.3 / 60), GoOn()
     with open_stage([works.file_set(folder)], options=options, reporter=reporter) as stage:
         results = stage.run("wait", works.tasks_of(["a", "b"]), works.Stall(until=str(until)))
     assert all(result.payload["in_time"] for result in results)
@@ -201,7 +201,7 @@ def test_the_stack_of_a_worker_that_comes_no_further_is_printed_once(folder: str
 
 
 def test_the_stack_of_this_process_is_printed_too(folder: str, capfd) -> None:
-    with open_stage([works.file_set(folder)], options=RunOptions(workers=1, stall_after=0.2)) as stage:
+    with open_stage([works.file_set(folder)], options=RunOptions(workers=1, stall_after=0.2 / 60)) as stage:
         (result,) = stage.run("wait", works.tasks_of(["a"]), works.Stall(until=""))
     assert result.payload["in_time"]
     assert "run_works.py" in capfd.readouterr().err
