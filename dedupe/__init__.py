@@ -15,7 +15,7 @@ STAGE = Stage(
     sets="dolma.dedupers.dedupe:sets",
     again="dolma.dedupers.dedupe:made_again",
     show="dolma.dedupers.notes:tables",
-    explain="dolma.dedupers.minhash:explain",
+    explain="dolma.dedupers.explain:explain",
     manual=Manual(
         help="""Find copies and near-duplicates; one of each cluster stays, the answer is an attribute.
 

@@ -437,9 +437,10 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stages: Annotated[dict[str, NamedStage], about("Stages by name, in place of the sections.")] = {}
 
     def __post_init__(self) -> None:
-        for key in ("workers", "limit"):
-            if (value := getattr(self, key)) is not None and value < 1:
-                raise ValueError(f"`{key}` is {value}, expected at least 1")
+        if self.workers is not None and self.workers < 1:
+            raise ValueError(f"`workers` is {self.workers}, expected at least 1")
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"`limit` is {self.limit}, expected at least 1")
         for key in ("documents", "exclude", "output", "attributes", "quarantine"):
             given = getattr(self, key)
             if given == "" or (isinstance(given, list) and "" in given):

@@ -181,6 +181,10 @@ class Node:
         """What of its outputs is otherwise when it is computed again without making them, a line each."""
         return itertools.chain.from_iterable(self._each(self.stage.recomputed))
 
+    def explain(self) -> Iterator[Table]:
+        """What its settings come to, for `--explain`."""
+        return itertools.chain.from_iterable(self._each(self.stage.explain))
+
     def needs(self) -> Iterator[Finding]:
         """What it needs of the machine, for `dolma doctor`."""
         return itertools.chain.from_iterable(self._each(self.stage.needs))
@@ -260,7 +264,8 @@ class Manual:
     `options` are keys of its section by section of the help page; after a key may stand what else the option is called,
     as in `taggers -t --taggers`. `needed` are the options without which nothing says what to do. `output` says what
     the folder of `--output` is; empty where it has none. `seeded`: it draws random numbers. `profile`: the details of
-    its report have a `profile`, which `--profile` shows.
+    its report have a `profile`, which `--profile` shows. `explain`: what `--explain`
+    prints of the settings.
     """
 
     help: str
@@ -270,6 +275,7 @@ class Manual:
     output: str = ""
     seeded: bool = False
     profile: bool = False
+    explain: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +318,7 @@ class Stage:
     recomputed: str = ""
     needs: str = ""
     manual: Manual
+    explain: str = ""
     show: str = ""
     ending: str = ""
     accept: str = ""

@@ -14,6 +14,7 @@ GIVEN = {
     "preview": RUNNING,
     "check": ("declared",),
     "check_corpus": ("ledger",),
+    "unlike": ("manifest",),
     "ending": ("report",),
     "accept": ("report", "max_errors"),
 }

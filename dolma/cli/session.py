@@ -56,7 +56,7 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
 
     `section` are the options that the stage cannot do without.
     """
-    from dolma.cli.terminal import show_json, show_plan, show_preview, show_profile, show_report
+    from dolma.cli.terminal import show_explanation, show_json, show_plan, show_preview, show_profile, show_report
     from dolma.graph import node_of
     from dolma.pipeline import plan_node, write_recipe_beside
     from dolma.stages import find_stage
@@ -69,6 +69,9 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
     if name not in recipe.given:
         raise _nothing_to_do(ctx, recipe, name, section)
     node = node_of(recipe, name, output=given_output, tokens=ctx.params.get("tokens"))
+    if ctx.params.get("explain"):
+        show_explanation(node, as_json=ctx.params["as_json"])
+        return
     running = running_of(ctx, recipe)
     if "documents" in node.stage.reads:
         say_left_out(node.dataset)

@@ -53,6 +53,8 @@ def _options(stage: Stage, manual: Manual) -> list[Any]:
     if manual.profile:
         shows = "Show where the time went, by tagger."
         found.append(option("--profile", section="Output", is_flag=True, show_default=False, help=shows))
+    if manual.explain:
+        found.append(option("--explain", section="Output", is_flag=True, show_default=False, help=manual.explain))
     if manual.seeded:
         found.append(seed_option)
     return [*found, running_options if of_documents else single_options]

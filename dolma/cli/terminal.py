@@ -319,6 +319,15 @@ def show_profile(profile: Profile | None) -> None:
     )
 
 
+def show_explanation(node: Node, *, as_json: bool) -> None:
+    """What the settings of a stage come to."""
+    tables = list(node.explain())
+    if as_json:
+        show_json(tables)
+    for table in () if as_json else tables:
+        show_table(table)
+
+
 def show_written(path: str, line: str, *, as_json: bool) -> None:
     """A folder that was written, and what to say of it."""
     if as_json:
