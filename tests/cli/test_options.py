@@ -377,9 +377,9 @@ def test_the_resolved_recipe_lies_beside_what_a_command_wrote(dolma: Dolma, corp
     assert dolma(*arguments).status == 0
     path = corpus / "a" / "dedupe" / "_recipe.yaml"
     values = yaml.safe_load(path.read_text())
-    assert values["dedupe"] == {
-        "by": "text", "name": "dedupe", "skip_empty": True, "min_length": 2, "min_words": 0,
-        "attributes_format": "parquet",
+    assert {key: value for key, value in values["dedupe"].items() if value is not None} == {
+        "method": "exact", "by": "text", "name": "dedupe", "keep": "first", "max_removal": 0.9, "skip_empty": True,
+        "min_length": 2, "min_words": 0, "attributes_format": "parquet",
     }  # fmt: skip
     assert values["on_error"] == "fail"
 
