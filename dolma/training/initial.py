@@ -63,7 +63,7 @@ def stored_rate(source: str) -> float:
         DataError: it has none.
     """
     folder = streams.join(source, WEIGHTS)
-    for key, kept in sorted(dcp.read_metadata(folder).items()):
+    for key, kept in sorted(dcp.read_metadata(folder).items()) if os.path.isdir(folder) else ():
         if key.startswith("optim.param_groups.") and key.endswith(".lr"):
             if isinstance(kept, dcp.StoredTensor):
                 rate = torch.zeros(kept.shape)
