@@ -122,8 +122,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     unshown: str | None = None
 
     def __post_init__(self) -> None:
-        if (self.run is None) == (self.input is None):
-            raise ValueError(f"{self.message}: give either `run` or `input`")
+        if (self.run is None) != (self.input is not None and self.unshown is not None):
+            raise ValueError(f"{self.message}: give either `run`, or `input` and why no test shows it, `unshown`")
 
     @property
     def commands(self) -> list[str]:
