@@ -88,7 +88,8 @@ OF_LIBRARIES = {
 # Ends of messages that say what to type: a further line, the nearest name, or a request on the first line.
 _NEXT = "\ue000"  # stands for `did_you_mean(...)`
 _SAYS_WHAT_NEXT = re.compile(
-    rf"\n  \S|{_NEXT}|expected|valid|did you mean|[;:,] (give|name|take|make|set|use|write|call|add|put|see|leave|a rule may)\b"
+    rf"\n  \S|{_NEXT}|expected|valid|did you mean"
+    r"|[;:,] (give|name|take|make|set|use|write|call|add|put|see|leave|a rule may)\b"
 )
 
 
