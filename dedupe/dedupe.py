@@ -7,8 +7,9 @@ the corpus and the settings alone, whatever the number of workers; memory is bou
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import msgspec
@@ -22,11 +23,14 @@ from dolma.data.dataset import AttributesFormat, Dataset, Piece, Place, Shard, p
 from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY, Partition, RunFile, Table
 from dolma.data.manifest import FileSet, InputFile, Manifest, OutputFile
+from dolma.data.places import document_of, name_below, names_of
 from dolma.dedupers.clusters import first_place
 from dolma.dedupers.exact import Exact
 from dolma.dedupers.method import Job, Method, Tables
 from dolma.dedupers.minhash import MinHash
 from dolma.dedupers.notes import Copies, DedupeNotes, by_source
+from dolma.errors import OutputExistsError
+from dolma.printable import counted, printable
 from dolma.runner import attribute_sets
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
@@ -35,7 +39,7 @@ from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
 from dolma.runner.report import BESIDE, StageReport
 from dolma.runner.stage import StageRun, check_settings, open_stage
-from dolma.runner.standing import why_again
+from dolma.runner.standing import finished, why_again
 from dolma.runner.task import Task, TaskResult
 
 METHODS: dict[str, Callable[[DedupeConfig], Method]] = {"exact": Exact.of, "minhash": MinHash.of}
@@ -66,13 +70,15 @@ def dedupe(
         DataError: no record has a value at the field `config.by`.
     """
     reading, method = reading or Reading(), method_of(config)
-    shards = dataset.shards()
+    shards, places = _named(dataset, config)
     inputs = Inputs(dataset.home(shards), options=options, reporter=reporter)
-    places = dataset.places(config.name, shards)
-    check_settings(_file_sets(config, method, reading, places, []), options)
+    settings = _file_sets(config, method, reading, places, [])
+    check_settings(settings, options)
+    if options is not None and options.overwrite:
+        _refuse_losing(settings, shards, places)
     shards = inputs.shards(shards)
     called = {"name": config.name, "folder": dataset.attributes or BESIDE}
-    sets = _file_sets(config, method, reading, places, _named(shards, places))
+    sets = _file_sets(config, method, reading, places, [shard.input for shard in shards])
     with open_stage(sets, options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
         parts = [piece for shard in shards for piece in pieces(shard)]
@@ -227,9 +233,8 @@ def _write_tasks(
 
 def made_again(dataset: Dataset, config: DedupeConfig, *, reading: Reading) -> dict[str, str]:
     """Why this stage would replace what it has finished; empty where it would not. Reads no document."""
-    shards = dataset.shards()
-    places = dataset.places(config.name, shards)
-    sizes = {place.name if place.root else shard.name: shard.size for shard, place in zip(shards, places, strict=True)}
+    shards, places = _named(dataset, config)
+    sizes = {shard.name: shard.size for shard in shards}
     made = _file_sets(config, method_of(config), reading, places, [])
     return next(({config.name: why} for file_set in made if (why := why_again(file_set, sizes=sizes))), {})
 
@@ -257,8 +262,8 @@ def _file_sets(
 ) -> list[FileSet]:
     """One per attributes folder. Each depends on every input: a copy may be anywhere."""
     remedy = (
-        "each of its rows depends on all of its documents: `--overwrite` makes it for these documents, and no others "
-        "have rows then; or give this one a `--name` of its own"
+        "each of its rows depends on all of its documents: `--overwrite` makes it for these documents, if those of its "
+        "others are gone; or give this one a `--name` of its own"
     )
     return [
         FileSet(
@@ -274,8 +279,41 @@ def _file_sets(
     ]
 
 
-def _named(shards: Sequence[Shard], places: Sequence[Place]) -> list[InputFile]:
-    return [
-        msgspec.structs.replace(shard.input, name=place.name) if place.root else shard.input
-        for shard, place in zip(shards, places, strict=True)
+def _named(dataset: Dataset, config: DedupeConfig) -> tuple[list[Shard], list[Place]]:
+    """The shards, each called as the attribute set calls it, and where their rows go.
+
+    Names depend on which documents there are, and not on the patterns: beside documents, they are paths below the
+    folder that all of them have in common.
+    """
+    shards = dataset.shards()
+    places = dataset.places(config.name, shards)
+    paths = [names_of(shard.path) for shard in shards]
+    levels = zip(*(names[:-1] for names in paths), strict=False)
+    common = tuple(level[0] for level in itertools.takewhile(lambda level: len(set(level)) == 1, levels))
+    called = [
+        replace(shard, name=place.name if place.root else name_below(names, common))
+        for shard, place, names in zip(shards, places, paths, strict=True)
     ]
+    return called, places
+
+
+def _refuse_losing(sets: Sequence[FileSet], shards: Sequence[Shard], places: Sequence[Place]) -> None:
+    """Return when no set has rows of documents that are there and are not among these.
+
+    Raises:
+        OutputExistsError: one has, which would be removed.
+    """
+    for file_set in sets:
+        manifest = finished(file_set.folder)
+        outputs = manifest.outputs if manifest is not None and manifest.stage == "dedupe" else []
+        mine = [(shard, place) for shard, place in zip(shards, places, strict=True) if place.folder == file_set.folder]
+        given = {place.name for _, place in mine}
+        format = manifest.config.get("attributes_format", "parquet") if manifest is not None else ""
+        others = [name for out in outputs if (name := document_of(out.path, format)) not in given]
+        left = [path for name in others if (path := mine[0][1].document(name, mine[0][0])) is not None]
+        if left:
+            more = f" and of {counted(len(left) - 1, 'more file')}" if len(left) > 1 else ""
+            raise OutputExistsError(
+                f"{printable(file_set.folder)} has rows of {printable(left[0])}{more} too, which `--overwrite` would "
+                "remove\n  give all of its documents, or a `--name` of its own; or remove that folder"
+            )

@@ -52,6 +52,13 @@ class Place:
         """The same from the set's folder."""
         return self.name + suffix_of(self.name, format)
 
+    def document(self, name: str, shard: Shard) -> str | None:
+        """The document file that the set calls so, None if there is none; `shard` is the one of this place."""
+        home = shard.path
+        for part in reversed(self.name.split("/")):
+            home = home.removesuffix(part).rstrip("/").removesuffix(f"/{DOCUMENTS}")
+        return _there(home, name)
+
     def found(self, there: Container[str]) -> str | None:
         """The attribute file in whichever format is `there`, by its path from the set's folder; None: there is none."""
         return next((self.path(format) for format in _FORMATS if self.below(format) in there), None)
@@ -83,6 +90,13 @@ def document_of(path: str, format: str) -> str:
         return path.removesuffix(_NATIVE)
     name = path.removesuffix(_TEXT)
     return name if is_document(name) and suffix_of(name, format) else path
+
+
+def _there(folder: str, name: str) -> str | None:
+    """The file of this name below a folder, where a folder called `documents` may be left out of the name."""
+    parts = name.split("/")
+    tries = [streams.join(folder, *parts[:i], DOCUMENTS, *parts[i:]) for i in range(len(parts))]
+    return next((path for path in (streams.join(folder, name), *tries) if streams.exists(path)), None)
 
 
 # --- roots -----------------------------------------------------------------------------------------------------------

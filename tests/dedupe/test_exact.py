@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dolma.config import DedupeConfig
+from dolma.config import DedupeConfig, MixConfig
 from dolma.data import exchange
 from dolma.data.dataset import Dataset, Piece, Shard, pieces
 from dolma.data.documents import Reading
@@ -25,7 +26,9 @@ from dolma.dedupers import exact
 from dolma.dedupers.dedupe import dedupe, plan
 from dolma.dedupers.reference import duplicate_documents, duplicate_paragraphs, gate
 from dolma.errors import ConfigError, DataError, OutputExistsError, Unfinished
+from dolma.mixers.mix import mix
 from dolma.runner.options import RunOptions
+from dolma.runner.report import StageReport
 
 if TYPE_CHECKING:
     from .conftest import Corpus
@@ -105,6 +108,70 @@ def test_another_configuration_is_refused_without_overwrite(corpus: Corpus) -> N
     corpus.dedupe()
     with pytest.raises(OutputExistsError, match="--overwrite"):
         corpus.dedupe(min_length=3)
+
+
+def sources(folder: Path) -> Path:
+    """Two sources with one copy between them; their documents have no ids."""
+    for name, texts in (("web", ["x", "y"]), ("code", ["x", "z"])):
+        path = folder / name / "documents" / "a.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return folder
+
+
+def run(*patterns: Path, attributes: Path | None = None, overwrite: bool = False) -> StageReport[Any]:
+    dataset = Dataset(documents=tuple(map(str, patterns)), attributes=str(attributes) if attributes else None)
+    return dedupe(dataset, DedupeConfig(), options=RunOptions(workers=1, overwrite=overwrite))
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_sets_are_the_same_whichever_patterns_match_the_documents(tmp_path: Path, within: bool) -> None:
+    home = sources(tmp_path / "hf")
+    attributes = None if within else tmp_path / "out"
+    run(home / "*" / "documents" / "*.jsonl", attributes=attributes)
+    assert run(home / "web" / "documents", home / "code" / "documents", attributes=attributes).complete_before
+    web = sources(tmp_path / "one") / "web"
+    run(web.parent / "w*" / "documents" / "*.jsonl")
+    made = (web / "attributes" / "dedupe" / "a.jsonl.parquet").read_bytes()
+    assert run(web / "documents").complete_before
+    shutil.rmtree(web / "attributes")
+    run(web / "documents")
+    assert (web / "attributes" / "dedupe" / "a.jsonl.parquet").read_bytes() == made
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_a_source_of_several_that_were_deduped_together_is_mixed(tmp_path: Path, within: bool) -> None:
+    home = sources(tmp_path / "hf")
+    attributes = None if within else tmp_path / "out"
+    run(home / "*" / "documents" / "*.jsonl", attributes=attributes)
+    dataset = Dataset(
+        documents=(str(home / "web" / "documents" / "*.jsonl"),), attributes=str(attributes) if attributes else None
+    )
+    rules = MixConfig(keep=["not dedupe.duplicate"])
+    mixed = mix(dataset, rules, output=str(tmp_path / "mixed"), options=RunOptions(workers=1))
+    assert (mixed.ledger.total().taken.documents, mixed.ledger.total().out.documents) == (2, 1)
+
+
+def test_overwrite_removes_no_rows_of_documents_that_are_there(tmp_path: Path) -> None:
+    home, out = sources(tmp_path / "hf"), tmp_path / "out"
+    run(home / "*" / "documents" / "*.jsonl", attributes=out)
+    before = {path: path.read_bytes() for path in out.rglob("*.parquet")}
+    assert len(before) == 2
+    with pytest.raises(OutputExistsError, match=r"has rows of .*/code/documents/a\.jsonl too, which `--overwrite`"):
+        run(home / "web" / "documents" / "*.jsonl", attributes=out, overwrite=True)
+    assert {path: path.read_bytes() for path in out.rglob("*.parquet")} == before
+    (home / "code" / "documents" / "a.jsonl").unlink()
+    run(home / "web" / "documents" / "*.jsonl", attributes=out, overwrite=True)
+    assert len(list(out.rglob("*.parquet"))) == 1
+
+
+def test_overwrite_beside_documents_removes_no_rows_of_documents_that_are_there(corpus: Corpus) -> None:
+    corpus.write_texts("a.jsonl", ["x"])
+    corpus.write_texts("b.jsonl", ["x"])
+    corpus.dedupe()
+    with pytest.raises(OutputExistsError, match=r"has rows of .*documents/b\.jsonl too, which `--overwrite`"):
+        run(corpus.folder / "documents" / "a.jsonl", overwrite=True)
+    assert len(corpus.files()) == 2
 
 
 def test_nothing_intermediate_is_left(corpus: Corpus) -> None:
