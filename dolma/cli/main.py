@@ -33,11 +33,11 @@ COMMANDS = {
     "fetch": "get public models and lists, once, for taggers to use",
     "verify": "check output folders against their manifests",
 }
-GROUPS = frozenset({"train"})  # stages with commands below them, each in a module of its own
+GROUPS = frozenset({"train", "dedupe"})  # stages with commands below them, each in a module of its own
 ALIASES = {"tokens": "tokenize"}
 # These have a journal or checkpoints; the rest writes its output at the end, wholly or not at all.
 GOING_ON = frozenset({"tag", "dedupe", "mix", "tokenize", "train", "run"})
-STARTING_OVER = frozenset({"plan", "export", "soup"})  # of `train`
+STARTING_OVER = {"train": frozenset({"plan", "export", "soup"}), "dedupe": frozenset({"inspect"})}
 
 
 def command_of(name: str) -> click.Command:
@@ -155,6 +155,6 @@ def _check_text(arguments: list[str]) -> None:
 def _what_is_kept(arguments: list[str]) -> str:
     names = [ALIASES.get(word, word) for word in arguments if not word.startswith("-")]
     command = next((name for name in names if name in COMMANDS), "")
-    if command in GOING_ON and not (command == "train" and STARTING_OVER.intersection(names)):
+    if command in GOING_ON and not STARTING_OVER.get(command, frozenset()).intersection(names):
         return "finished work is kept; the same command goes on from there"
     return "the same command starts from the beginning"

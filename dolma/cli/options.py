@@ -216,7 +216,9 @@ def _of_key(key: Key) -> dict[str, Any]:
     return found | {"type": plain, "metavar": metavar} | ({"multiple": True, "commas": key.names} if multiple else {})
 
 
-def _stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+def stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """The decorators as one, the first outermost."""
+
     def wrap(function: F) -> F:
         for decorator in reversed(decorators):
             function = decorator(function)
@@ -225,7 +227,7 @@ def _stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return wrap
 
 
-recipe_options = _stacked(
+recipe_options = stacked(
     option("-c", "--config", section="Recipe", metavar="FILE", help="Recipe to read; flags override single keys."),
     option(
         "--set",
@@ -237,7 +239,7 @@ recipe_options = _stacked(
     ),
 )
 
-input_options = _stacked(
+input_options = stacked(
     option(section="Input", key="documents"),
     option(section="Input", key="exclude"),
     option(section="Input", key="limit"),
@@ -247,7 +249,7 @@ input_options = _stacked(
     option("--source-field", section="Input", key="fields.source"),
 )
 
-bad_record_options = _stacked(
+bad_record_options = stacked(
     *(
         option(section="Bad records", key=key)
         for key in ("on_error", "quarantine", "max_errors", "invalid_unicode", "max_line_bytes")
@@ -260,10 +262,10 @@ _dry_run = option(
     "--dry-run", section="Running", is_flag=True, show_default=False, help="Print the plan and touch nothing."
 )
 
-single_options = _stacked(*map(run_option, ("check_inputs", "overwrite")), _dry_run, run_option("progress"))
+single_options = stacked(*map(run_option, ("check_inputs", "overwrite")), _dry_run, run_option("progress"))
 """How a stage runs that has no tasks."""
 
-running_options = _stacked(
+running_options = stacked(
     *(option(section="Running", key=key) for key in ("workers", "executor", "address")),
     *(run_option(name) for name in ("max_memory", "work_dir", "stall_after", "shard", "wait", "take_over")),
     single_options,

@@ -29,6 +29,7 @@ from dolma.printable import counted
 if TYPE_CHECKING:
     from dolma.api.log import LogReporter
     from dolma.config import Recipe
+    from dolma.dedupers.inspection import Pair
     from dolma.graph import Graph
     from dolma.requirements import Finding
     from dolma.runner.report import StageReport, Table
@@ -494,6 +495,37 @@ def show_seen(rows: Iterable[Any], *, as_json: bool) -> None:
         return
     table = [(x.step, x.stage, x.window, x.source, x.id, f"{x.path}:{x.line}", f"{x.start}-{x.end}") for x in rows]
     print_table(["step", "stage", "window", "source", "document", "from", "tokens"], table)
+
+
+def show_pairs(pairs: Sequence[Pair], *, as_json: bool) -> None:
+    """Duplicates beside what is kept in their place."""
+    import msgspec
+
+    if as_json:
+        for pair in pairs:
+            print_json(msgspec.json.encode(pair))
+        return
+    if not pairs:
+        say("no pairs like that")
+    for pair in pairs:
+        similarity = "" if pair.similarity is None else f", similarity {pair.similarity:.3f}"
+        say(f"cluster {pair.cluster:,} of {counted(pair.cluster_size, 'document')}{similarity}")
+        say(f"  kept       {pair.kept_id}  {pair.kept_file}:{pair.kept_line}")
+        say(f"  duplicate  {pair.id}  {pair.file}:{pair.line}")
+        for change in pair.changes[:_CHANGES]:
+            before, kept, other = (_shortened(text) for text in (change.before, change.kept, change.duplicate))
+            say(f"    {before} [-{kept}-]{{+{other}+}}")
+        if len(pair.changes) > _CHANGES:
+            say(f"    and {counted(len(pair.changes) - _CHANGES, 'more difference')}")
+        if pair.equal:
+            say("    the words are the same")
+
+
+_CHANGES, _SHOWN = 6, 60  # differences, and characters of each
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
 
 
 # --- list, verify ----------------------------------------------------------------------------------------------------
