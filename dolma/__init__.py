@@ -72,11 +72,19 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in PUBLIC:
+    home = PUBLIC.get(name) or _home_of_stage(name)
+    if home is None:
         raise AttributeError(f"module 'dolma' has no attribute {name!r}")
-    value = getattr(importlib.import_module(PUBLIC[name]), name)
+    value = getattr(importlib.import_module(home), name)
     globals()[name] = value
     return value
+
+
+def _home_of_stage(name: str) -> str | None:
+    """Where the function of a stage is made that is not among the public names."""
+    from dolma.stages import PACKAGES
+
+    return "dolma.api.stages" if name in PACKAGES else None
 
 
 def __dir__() -> list[str]:

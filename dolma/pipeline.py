@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dolma.config import Recipe, dump_recipe
 from dolma.data import streams
 from dolma.data.manifest import RECIPE, read_manifest, recipe_beside
 from dolma.errors import ConfigError, DolmaError, OutputExistsError
-from dolma.graph import Graph
-from dolma.stages import Node, Running
+from dolma.graph import Graph, graph_of
+from dolma.stages import PACKAGES, Node, Running
 
 if TYPE_CHECKING:
     from dolma.data.columns import Output
@@ -212,6 +212,68 @@ def refuse_replacing(again: Sequence[str]) -> None:
 def replaced_of(chosen: Graph) -> list[str]:
     """The finished outputs that a run of these stages would replace, a line for each."""
     return [f"{name}, {chosen[name].folder}: {why}" for name, why in made_again(chosen).items()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A recipe that is about to be run: `chosen` of its stages; `stale` do not run and are not up to date, and why."""
+
+    recipe: Recipe
+    graph: Graph
+    chosen: Graph
+    doubts: list[str]
+    stale: dict[str, str]
+    replaced: list[str]
+
+    def go(
+        self, reports_of: Callable[[Node, bool], Iterable[StageReport[Any]]], *, overwrite: bool
+    ) -> Iterator[tuple[Node, StageReport[Any]]]:
+        """Run the chosen stages; `reports_of` runs one, which may replace what is there or not.
+
+        Raises:
+            OutputExistsError: finished outputs would be replaced.
+            SkippedRecordsError: more records were left out than allowed.
+        """
+        if not overwrite:
+            refuse_replacing(self.replaced)
+        ours = write_recipe(self.recipe)
+        for node in self.chosen:
+            replaces = overwrite or (ours and not node.stage.kept and writes_within_output(node))
+            for report in reports_of(node, replaces):
+                yield node, report
+                report.check_skipped(self.recipe.max_errors)
+                check_corpus(self.graph, node, report)
+
+    def accept(self, reports: Mapping[str, Sequence[StageReport[Any]]]) -> None:
+        """Return when what ran, by the stage's name, was as good as asked for."""
+        for name, of_stage in reports.items():
+            for report in of_stage:
+                self.graph[name].accept(report, self.recipe.max_errors)
+
+
+def prepare(recipe: Recipe, *, start: str | None = None, only: Sequence[str] = ()) -> Run:
+    """A run of a recipe, all of which is checked that can be before data is read.
+
+    Raises:
+        ConfigError: something is wrong; carries the key's path.
+    """
+    graph = graph_of(recipe)
+    if not len(graph):
+        raise ConfigError(f"the recipe has no stage\n  it needs one of {', '.join(PACKAGES)}")
+    if recipe.output is None:
+        raise ConfigError("the recipe names no output folder\n  add `output: runs/name`, or give `--output DIR`")
+    check(graph)
+    said = doubts(graph)
+    chosen = chosen_of(graph, start=start, only=only)
+    again = made_again(graph) if len(chosen) < len(graph) else {}
+    return Run(
+        recipe=recipe,
+        graph=graph,
+        chosen=chosen,
+        doubts=said,
+        stale={name: why for name, why in again.items() if name not in chosen},
+        replaced=replaced_of(chosen),
+    )
 
 
 # --- the recipe beside what was made ---------------------------------------------------------------------------------

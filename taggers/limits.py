@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 import signal
 import threading
+import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -50,7 +52,8 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     """Raises `_OverTime` in the block once that many seconds have passed, by a timer signal.
 
     Python runs signal handlers in the main thread, between two of its own steps. So there is no limit in another
-    thread; and native code is stopped when it comes back, save what looks for signals itself, as `re` does.
+    thread; and native code is stopped when it comes back, save what looks for signals itself, as `re` does. A timer
+    that the program had set goes on afterwards.
     """
     if seconds is None or threading.current_thread() is not threading.main_thread():
         yield
@@ -62,13 +65,16 @@ def time_limit(seconds: float | None) -> Iterator[None]:
             raise _OverTime
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
+    began = time.monotonic()
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
     try:
         yield
     finally:
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(1e-6, left - (time.monotonic() - began)), interval)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +197,8 @@ def _answer(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns | str:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # of SystemExit the command would end with status 0 and without outputs
+        if _raised_by_signal(error):
+            raise
         if limits.stop and len(batch) == 1:
             raise _stopped(tagger, batch, _said(error), _HINT) from error
         return _said(error)
@@ -202,6 +210,12 @@ def _answer(tagger: Tagger, batch: TextBatch, limits: Limits) -> Columns | str:
             file=batch.path,
             line=int(batch.lines[0]),
         ) from error
+
+
+def _raised_by_signal(error: BaseException) -> bool:
+    """Whether a handler of a signal has raised it: it is meant for the program, and not the tagger's."""
+    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _as_declared(tagger: Tagger, batch: TextBatch, columns: Columns, limits: Limits) -> Columns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from dolma.api.arguments import documents_of
 from dolma.api.frame import Frame
 from dolma.config import Recipe, make_recipe
 from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted
@@ -73,9 +75,9 @@ class Corpus:
             ConfigError: a pattern matches nothing, or an attribute set is not there.
         """
         values: dict[str, Any] = {
-            "documents": [documents] if isinstance(documents, str) else list(documents),
-            "exclude": [exclude] if isinstance(exclude, str) else list(exclude),
-            "attributes": attributes,
+            "documents": documents_of(documents),
+            "exclude": documents_of(exclude, "exclude"),
+            "attributes": None if attributes is None else os.fspath(attributes),
             "fields": {"text": text, "id": id, "source": source},
             "on_error": on_error,
         }

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
+from dolma.api.arguments import documents_of
 from dolma.api.log import LOGGER, LogReporter
 from dolma.config import Fields, Recipe, config_of, make_recipe, read_recipe
 from dolma.errors import ConfigError, did_you_mean
-from dolma.graph import graph_of, node_of
-from dolma.pipeline import (
-    check,
-    check_corpus,
-    chosen_of,
-    doubts,
-    refuse_replacing,
-    replaced_of,
-    run_node,
-    write_recipe,
-    write_recipe_beside,
-    writes_within_output,
-)
+from dolma.graph import node_of
+from dolma.pipeline import prepare, run_node, write_recipe_beside
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
-from dolma.stages import PACKAGES, Node, Running
+from dolma.stages import PACKAGES, Node, Running, find_stage
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dolma.dedupers.notes import DedupeNotes
+    from dolma.mixers.notes import MixNotes
+    from dolma.stats.statistics import Statistics
+    from dolma.taggers.tag import TagDetails
+    from dolma.tokens.tokenize import TokenizeNotes
+    from dolma.training.trainer import TrainResult
     from dolma.verification import Verification
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -79,15 +78,30 @@ def _section(stage: str) -> list[type[msgspec.Struct]]:
     return [config_of(stage)] if stage in PACKAGES else []
 
 
+@overload
+def tag(
+    documents: Patterns | None = None,
+    *,
+    taggers: Sequence[Any] | str | None = None,
+    texts: None = None,
+    attributes: str | None = None,
+    **settings: Any,
+) -> StageReport[TagDetails]: ...
+
+
+@overload
+def tag(*, taggers: Sequence[Any] | str | None = None, texts: Iterable[str], **settings: Any) -> pa.Table: ...
+
+
 @_accepting("tag")
 def tag(
     documents: Patterns | None = None,
     *,
-    taggers: Sequence[Any] | None = None,
+    taggers: Sequence[Any] | str | None = None,
     texts: Iterable[str] | None = None,
     attributes: str | None = None,
     **settings: Any,
-) -> Any:
+) -> StageReport[TagDetails] | pa.Table:
     """Measure documents, as `dolma tag` does; or `texts`, without files.
 
     Args:
@@ -106,31 +120,54 @@ def tag(
         DataError: a file or a record cannot be used.
         UnmeasuredError: taggers failed on more documents than `max_errors`.
     """
+    chosen = [taggers] if isinstance(taggers, str) else taggers
     if texts is None:
-        chosen = None if taggers is None else list(taggers)
         return _run("tag", documents, {"taggers": chosen, "attributes": attributes, **settings})
     if documents is not None or attributes is not None:
         raise ConfigError("`texts` was given with `documents` or `attributes`, expected either texts or files")
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        raise TypeError(f'`texts` is {repr(texts)[:100]}, expected several texts\n  such as texts=["one text"]')
     from dolma.api.texts import tag_texts
 
-    return tag_texts(texts, taggers or [], **settings)
+    return tag_texts(texts, chosen or [], **settings)
+
+
+@overload
+def dedupe(
+    documents: Patterns | None = None, *, attributes: str | None = None, recipe: None = None, **settings: Any
+) -> StageReport[DedupeNotes]: ...
+
+
+@overload
+def dedupe(
+    documents: Patterns | None = None, *, attributes: str | None = None, recipe: str | Settings, **settings: Any
+) -> StageReport[DedupeNotes] | list[StageReport[DedupeNotes]]: ...
 
 
 @_accepting("dedupe")
-def dedupe(documents: Patterns | None = None, *, attributes: str | None = None, **settings: Any) -> Any:
+def dedupe(
+    documents: Patterns | None = None,
+    *,
+    attributes: str | None = None,
+    recipe: str | Settings | None = None,
+    **settings: Any,
+) -> StageReport[DedupeNotes] | list[StageReport[DedupeNotes]]:
     """Find copies, as `dolma dedupe` does; arguments are those of `tag` and the keys of `dedupe`.
+
+    Returns:
+        The report; of a recipe with several `dedupe` sections a list of theirs.
 
     Raises:
         ConfigError: something asked for cannot be done.
         DataError: a file or a record cannot be used.
     """
-    return _run("dedupe", documents, {"attributes": attributes, **settings})
+    return _run("dedupe", documents, {"attributes": attributes, "recipe": recipe, **settings})
 
 
 @_accepting("mix")
 def mix(
     documents: Patterns | None = None, *, output: str | None = None, attributes: str | None = None, **settings: Any
-) -> Any:
+) -> StageReport[MixNotes]:
     """Write the documents that rules keep, as `dolma mix` does; `sets` names the attribute sets that rules may use.
 
     Raises:
@@ -143,7 +180,7 @@ def mix(
 @_accepting("tokenize")
 def tokenize(
     documents: Patterns | None = None, *, tokenizer: str | None = None, output: str | None = None, **settings: Any
-) -> Any:
+) -> StageReport[TokenizeNotes]:
     """Write token shards, as `dolma tokenize` does; `tokenizer` is the path of a `tokenizer.json`.
 
     Raises:
@@ -154,7 +191,7 @@ def tokenize(
 
 
 @_accepting("train")
-def train(tokens: str | None = None, *, output: str | None = None, **settings: Any) -> Any:
+def train(tokens: str | None = None, *, output: str | None = None, **settings: Any) -> StageReport[TrainResult]:
     """Train a model on a folder of token shards, as `dolma train` does.
 
     Raises:
@@ -167,7 +204,7 @@ def train(tokens: str | None = None, *, output: str | None = None, **settings: A
 @_accepting("stat")
 def stat(
     documents: Patterns | None = None, *, output: str | None = None, attributes: str | None = None, **settings: Any
-) -> Any:
+) -> StageReport[Statistics]:
     """Count documents and describe attributes per source, as `dolma stat` does; `sets` names the attribute sets.
 
     Raises:
@@ -175,6 +212,25 @@ def stat(
         DataError: a file or a record cannot be used.
     """
     return _run("stat", documents, {"output": output, "attributes": attributes, **settings})
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """The function of a stage that has none above: its command's, with its settings as arguments."""
+    if name not in PACKAGES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return function_of_stage(name)
+
+
+def function_of_stage(name: str) -> Callable[..., Any]:
+    """A function that does what the command of a stage does, and returns its report."""
+
+    @_accepting(name)
+    def function(documents: Patterns | None = None, **settings: Any) -> Any:
+        return _run(name, documents, settings)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = inspect.cleandoc(find_stage(name).manual.help)
+    return function
 
 
 def verify(
@@ -193,7 +249,7 @@ def verify(
     """
     from dolma.verification import verify as verify_folders
 
-    overrides = {"documents": _listed(documents), "attributes": attributes}
+    overrides = {"documents": None if documents is None else documents_of(documents), "attributes": attributes}
     given = {key: value for key, value in overrides.items() if value is not None}
     return verify_folders(list(folders), _recipe(recipe, given), deep=deep)
 
@@ -225,27 +281,20 @@ def run(
     """
     overrides, options = _sorted("run", {"output": output, **settings})
     made = _recipe(recipe, overrides)
-    if made.output is None:
-        raise ConfigError("the recipe names no output folder\n  add `output`, or give the argument `output`")
-    graph = graph_of(made)
-    check(graph)
-    for doubt in doubts(graph):
+    run = prepare(made, start=start, only=only)
+    for doubt in run.doubts:
         LOGGER.warning("%s", doubt)
-    chosen = chosen_of(graph, start=start, only=only)
-    if not options.get("overwrite"):
-        refuse_replacing(replaced_of(chosen))
-    ours = write_recipe(made)
+    overwrite = bool(options.get("overwrite"))
     reports: dict[str, list[StageReport[Any]]] = {}
-    for node in chosen:
-        overwrite = bool(options.get("overwrite")) or (ours and not node.stage.kept and writes_within_output(node))
-        running = Running(options=_options(made, {**options, "overwrite": overwrite}), reporter=LogReporter())
-        for report in run_node(node, running):
-            reports.setdefault(node.name, []).append(report)
-            _said(report, made)
-            check_corpus(graph, node, report)
-    for node in chosen:
-        for report in reports[node.name]:
-            node.accept(report, made.max_errors)
+
+    def running(*, replaces: bool) -> Running:
+        return Running(options=_options(made, {**options, "overwrite": replaces}), reporter=LogReporter())
+
+    found = run.go(lambda node, replaces: run_node(node, running(replaces=replaces)), overwrite=overwrite)
+    for node, report in found:
+        reports.setdefault(node.name, []).append(report)
+        _warn(report)
+    run.accept(reports)
     return reports
 
 
@@ -253,7 +302,7 @@ def _run(stage: str, documents: Patterns | None, given: Settings, *, tokens: str
     overrides, options = _sorted(stage, given)
     output = overrides.pop("output", None)
     if documents is not None:
-        overrides["documents"] = _listed(documents)
+        overrides["documents"] = documents_of(documents)
     recipe = _recipe(given.get("recipe"), overrides)
     if stage not in recipe.given:
         recipe = _recipe(given.get("recipe"), overrides | {stage: {}})
@@ -265,19 +314,15 @@ def _run(stage: str, documents: Patterns | None, given: Settings, *, tokens: str
 
 def _checked(report: StageReport[Any], node: Node, recipe: Recipe) -> StageReport[Any]:
     write_recipe_beside(recipe, report)
-    _said(report, recipe)
+    _warn(report)
+    report.check_skipped(recipe.max_errors)
     node.accept(report, recipe.max_errors)
     return report
 
 
-def _said(report: StageReport[Any], recipe: Recipe) -> None:
+def _warn(report: StageReport[Any]) -> None:
     for warning in report.warnings:
         LOGGER.warning("%s: %s", report.label, warning)
-    report.check_skipped(recipe.max_errors)
-
-
-def _listed(patterns: Patterns | None) -> list[str] | None:
-    return [patterns] if isinstance(patterns, str) else None if patterns is None else list(patterns)
 
 
 def _recipe(base: str | Settings | None, overrides: Settings) -> Recipe:
@@ -297,12 +342,13 @@ def _sorted(stage: str, given: Settings) -> tuple[dict[str, Any], dict[str, Any]
     for name, value in given.items():
         if value is None or name == "recipe":
             continue
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value
         if name in of_stage:
             overrides[f"{stage}.{of_stage[name]}"] = value
         elif name in Fields.__struct_fields__:
             overrides[f"fields.{name}"] = value
         elif name in _OF_RECIPE:
-            overrides[name] = _listed(value) if name == "exclude" else value
+            overrides[name] = documents_of(value, "exclude") if name == "exclude" else value
         elif name in _OF_RUN:
             options[name] = value
         else:

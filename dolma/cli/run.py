@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from dolma.cli.printing import say_warnings
 from dolma.cli.session import recipe_of, run_stages, running_of, say_left_out
 from dolma.errors import ConfigError
 from dolma.printable import printable
+
+if TYPE_CHECKING:
+    from dolma.runner.report import StageReport
 
 EXAMPLE = """
 dolma run configs/quickstart.yaml
@@ -59,21 +62,8 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         show_statuses,
         show_waiting,
     )
-    from dolma.graph import corpus_of, graph_of
-    from dolma.pipeline import (
-        check,
-        check_corpus,
-        chosen_of,
-        doubts,
-        made_again,
-        plan_node,
-        refuse_replacing,
-        replaced_of,
-        waits_for,
-        write_recipe,
-        writes_within_output,
-    )
-    from dolma.stages import PACKAGES
+    from dolma.graph import corpus_of
+    from dolma.pipeline import plan_node, prepare, waits_for
 
     if recipe_path is not None and ctx.params["status"] and os.path.isdir(recipe_path):
         show_statuses([recipe_path], as_json=ctx.params["as_json"])
@@ -85,56 +75,43 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     if not (ctx.params["config"] or (ctx.obj or {}).get("config") or overrides_of(ctx)):
         raise ConfigError("no recipe given\n  name one: `dolma run configs/quickstart.yaml`")
     recipe = recipe_of(ctx)
-    graph = graph_of(recipe)
-    if not len(graph):
-        raise ConfigError(f"the recipe has no stage\n  it needs one of {', '.join(PACKAGES)}")
-    if recipe.output is None:
-        raise ConfigError("the recipe names no output folder\n  add `output: runs/name`, or give `--output DIR`")
-    if ctx.params["status"]:
+    if ctx.params["status"] and recipe.output is not None:
         folders = [recipe.output, *([] if recipe.attributes is None else [recipe.attributes])]
         show_statuses(folders, as_json=ctx.params["as_json"])
         return
-    check(graph)
+    run = prepare(recipe, start=ctx.params["start"], only=ctx.params["only"])
     if recipe.documents:
         say_left_out(corpus_of(recipe))
-    say_warnings(doubts(graph))
-    chosen = chosen_of(graph, start=ctx.params["start"], only=ctx.params["only"])
-    if len(chosen) < len(graph):
-        stale = {name: why for name, why in made_again(graph).items() if name not in chosen}
-        say_warnings([f"{name} does not run, and is not up to date: {why}" for name, why in stale.items()])
-    again = replaced_of(chosen)
+    say_warnings(run.doubts)
+    say_warnings([f"{name} does not run, and is not up to date: {why}" for name, why in run.stale.items()])
     as_json = ctx.params["as_json"]
     if ctx.params["dry_run"]:
-        show_replaced(again)
+        show_replaced(run.replaced)
+        waiting = {node.name: waits_for(run.graph, node) for node in run.chosen}
+        plans = {node.name: None if waiting[node.name] else plan_node(node) for node in run.chosen}
         if as_json:
-            waiting = {node.name: waits_for(graph, node) for node in chosen}
-            plans = {node.name: None if waiting[node.name] else plan_node(node) for node in chosen}
-            show_json({"replaced": again, "waits_for": waiting, "plan": plans})
+            show_json({"replaced": run.replaced, "waits_for": waiting, "plan": plans})
             return
-        show_graph(graph)
-        for node in chosen:
-            if before := waits_for(graph, node):
-                show_waiting(node, before)
+        show_graph(run.graph)
+        for node in run.chosen:
+            if (plan := plans[node.name]) is None:
+                show_waiting(node, waiting[node.name])
             else:
-                show_plan(node, plan_node(node))
+                show_plan(node, plan)
         return
-    if not ctx.params["overwrite"]:
-        refuse_replacing(again)
-    show_replaced(again)
-    ours = write_recipe(recipe)
-    done = []
-    for node in chosen:
-        running = running_of(ctx, recipe, overwrite=ours and not node.stage.kept and writes_within_output(node))
-        for report in run_stages(node, running):
-            done.append((node, report))
-            if not as_json:
-                show_report(report, brief=True)
-            report.check_skipped(recipe.max_errors)
-            check_corpus(graph, node, report)
+    reports: dict[str, list[StageReport[Any]]] = {}
+    overwrite = ctx.params["overwrite"]
+    if overwrite:
+        show_replaced(run.replaced)
+    stages = run.go(
+        lambda node, replaces: run_stages(node, running_of(ctx, recipe, overwrite=replaces)), overwrite=overwrite
+    )
+    for node, report in stages:
+        reports.setdefault(node.name, []).append(report)
+        if not as_json:
+            show_report(report, brief=True)
     if as_json:
-        by_name = {node.name: [report for other, report in done if other is node] for node, _ in done}
-        show_json({"reports": by_name, "recipe": f"{recipe.output}/recipe.yaml"})
+        show_json({"reports": reports, "recipe": f"{recipe.output}/recipe.yaml"})
     else:
-        show_run(recipe, done)
-    for node, report in done:
-        node.accept(report, recipe.max_errors)
+        show_run(recipe, [(run.graph[name], report) for name, found in reports.items() for report in found])
+    run.accept(reports)

@@ -10,13 +10,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow.parquet as pq
 import pytest
 
 import dolma
+from dolma.api.stages import function_of_stage
 
 SAMPLE = "data/sample/*/documents/*"
 
@@ -234,3 +237,39 @@ def test_ctrl_c_leaves_no_process_behind(tmp_path):
             assert [one.name() for one in left if "resource_tracker" not in " ".join(one.cmdline())] == []
         finally:
             running.kill()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: dolma.tag(documents=5, taggers=["length"]),
+            r"`documents` is 5, expected a text or a path.*\n  such as",
+        ),
+        (lambda: dolma.stat([5]), r"`documents` is \[5\], expected a text or a path"),
+        (lambda: dolma.Corpus(5), r"`documents` is 5, expected a text or a path.*\n  such as documents="),
+        (lambda: dolma.tag(texts="one", taggers=["length"]), r"`texts` is 'one', expected several texts\n  such as"),
+        (lambda: dolma.tag(texts=5, taggers=["length"]), r"`texts` is 5, expected several texts"),
+    ],
+)
+def test_an_argument_of_another_type_is_refused_with_what_to_write(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_a_path_and_a_name_alone_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "documents" / "a.jsonl"
+    path.parent.mkdir()
+    path.write_text('{"id": "a", "text": "two words"}\n')
+    assert dolma.tag(path, taggers="length", attributes=tmp_path / "out").ledger.total().out.documents == 1
+    assert dolma.Corpus(path, attributes=tmp_path / "out").sets == ["length"]
+    assert dolma.tag(texts=["a b"], taggers="length")["length.words"].to_pylist() == [2]
+
+
+def test_a_stage_without_a_function_of_its_own_has_one(tmp_path: Path) -> None:
+    path = tmp_path / "documents" / "a.jsonl"
+    path.parent.mkdir()
+    path.write_text('{"id": "a", "text": "two words"}\n')
+    count = function_of_stage("stat")
+    assert count(path).details == dolma.stat(path).details
+    assert inspect.signature(count).parameters["bins"].default == 20
