@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import msgspec
 import torch
@@ -49,10 +50,18 @@ def check_room(output: str, parameters: int) -> None:
         )
 
 
-def save(
-    output: str, model: Transformer, optimizer: torch.optim.AdamW, state: CheckpointState, processes: Processes
-) -> str:
-    """Write the checkpoint of `state.step` and return its folder. Nothing of the run is changed by saving.
+def folder_of(output: str, step: int) -> str:
+    """Where the checkpoint of a step is."""
+    return streams.join(output, f"step{step}")
+
+
+def entries_of(model: Transformer, optimizer: torch.optim.AdamW) -> dict[str, Any]:
+    """What a checkpoint has of a run: weights, moments and settings of the optimiser, which are those of the run."""
+    return dcp.model_entries(model) | dcp.optimizer_entries(model, optimizer)
+
+
+def write(output: str, entries: Mapping[str, Any], state: CheckpointState, processes: Processes) -> str:
+    """Write the checkpoint of `state.step` and return its folder. Nothing of the run is changed by it.
 
     Every process of a group calls this.
 
@@ -60,11 +69,11 @@ def save(
         DolmaError: the disk has too little room.
         WriteError: nobody may write there, or the room was taken in the meantime.
     """
-    final = streams.join(output, f"step{state.step}")
+    final = folder_of(output, state.step)
     unfinished = final + _UNFINISHED
-    n_parameters = sum(parameter.numel() for parameter in model.parameters())
+    n_parameters = sum(value.numel() for key, value in entries.items() if key.startswith("model."))
     by_first(partial(_begin, output, unfinished, n_parameters), processes)
-    dcp.write(streams.join(unfinished, WEIGHTS), dcp.model_entries(model) | dcp.optimizer_entries(model, optimizer))
+    dcp.write(streams.join(unfinished, WEIGHTS), entries, group=processes.group)
     by_first(partial(_write_state, unfinished, state, output), processes)
     _seal(unfinished, state, processes)
     by_first(partial(_publish, unfinished, final), processes)

@@ -210,6 +210,7 @@ HOW = (
     "activation_checkpointing",
     "activation_checkpointing_every",
     "hsdp_replicas",
+    "asynchronous_checkpoints",
 )
 """Settings that say how a run is computed, and not what: they may change where a run is gone on with."""
 INCIDENTAL = (
@@ -345,6 +346,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     checkpoint_every: Annotated[int, about("Steps between two checkpoints; the last step is always saved.")] = 1000
     keep_checkpoints: Annotated[int, about("How many of the newest checkpoints are kept; 0: all.")] = 2
     permanent_every: Annotated[int | None, about("Steps between two checkpoints that are kept for ever.")] = None
+    asynchronous_checkpoints: Annotated[
+        bool, about("Whether steps go on while a checkpoint is written, from a copy in main memory.")
+    ] = False
     dtype: Annotated[Literal["float32", "bfloat16"], about("Type of matrix products; weights stay float32.")] = (
         "float32"
     )

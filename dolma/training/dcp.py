@@ -12,13 +12,13 @@ import math
 import os
 import stat
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 import torch
 from torch import nn
+from torch.distributed import ProcessGroup
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from torch.distributed.checkpoint.metadata import StorageMeta
@@ -222,8 +222,10 @@ class _Writer(FileSystemWriter):
         return StorageMeta()
 
 
-def write(folder: str, entries: Mapping[str, Any]) -> None:
+def write(folder: str, entries: Mapping[str, Any], *, group: ProcessGroup | None = None) -> None:
     """Write all entries, tensors or plain values; every process of the group calls this with its own part.
+
+    `group` is torch's default one, or another one of the same processes.
 
     The same entries give the same bytes, wherever the folder is.
 
@@ -231,9 +233,10 @@ def write(folder: str, entries: Mapping[str, Any]) -> None:
         WriteError: the disk is full, or nobody may write there.
     """
     writer = _Writer(folder, single_file_per_rank=True, overwrite=True)
-    with streams.writing(folder), _quiet():
+    _quieten()
+    with streams.writing(folder):
         try:
-            save(dict(entries), storage_writer=writer, no_dist=not _distributed())
+            save(dict(entries), storage_writer=writer, process_group=group, no_dist=not _distributed())
         except CheckpointException as error:
             causes = [cause for cause, _ in error.failures.values() if isinstance(cause, OSError)]
             if not causes:
@@ -340,12 +343,9 @@ def _cold(parameter: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warning that there is one process only."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
-        yield
+def _quieten() -> None:
+    """Leave out torch's warning of one process; for good, because checkpoints are also written in a thread."""
+    warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
 
 
 def _distributed() -> bool:

@@ -28,12 +28,16 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processes:
-    """This process among those that train together; `mesh` is None when it is alone."""
+    """This process among those that train together; `mesh` is None when it is alone.
+
+    `group` is that in which values are exchanged, where it is not torch's default one.
+    """
 
     rank: int
     world_size: int
     device: torch.device
     mesh: DeviceMesh | None = None
+    group: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -154,7 +158,7 @@ def exchanged(value: T, processes: Processes) -> list[T]:
     if processes.world_size == 1:
         return [value]
     found: list[Any] = [None] * processes.world_size
-    dist.all_gather_object(found, value)
+    dist.all_gather_object(found, value, group=processes.group)
     return found
 
 

@@ -48,4 +48,6 @@ def soup(checkpoints: Sequence[str], output: str) -> str:
         parameter.copy_(sums[name] / len(checkpoints))
     os.makedirs(output, exist_ok=True)
     state = msgspec.structs.replace(first, step=0, losses=[], norms=[], parent=", ".join(checkpoints))
-    return checkpointing.save(output, model, make_optimizer(model, TrainConfig()), state, ALONE)
+    return checkpointing.write(
+        output, checkpointing.entries_of(model, make_optimizer(model, TrainConfig())), state, ALONE
+    )

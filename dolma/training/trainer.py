@@ -37,6 +37,7 @@ from dolma.training.observers import Observer, observing, values_of_evaluation, 
 from dolma.training.parallel import ALONE, Processes, agree, by_first, by_shares, joined, only_forward
 from dolma.training.peak import peak_flops
 from dolma.training.presets import count_parameters, resolve_model
+from dolma.training.saving import Saver
 from dolma.training.stages import Stage, Stages, resolve_stages
 from dolma.training.state import CheckpointState, check_weights, checkpoints, read_state, unchecked_weights
 from dolma.training.steps import Training
@@ -308,10 +309,9 @@ class _Run:
         if newest < self.steps:
             folder = self._train(records, state, folder, progress, stop)
         assert folder is not None
-        if self.processes.is_first:
-            self._rotate()
-            if len(records) == self.steps:
-                self._seal(folder)
+        self._rotate()
+        if self.processes.is_first and len(records) == self.steps:
+            self._seal(folder)
         return self._result(records, folder, resumed_from=newest or None, already_complete=False)
 
     def _train(
@@ -337,6 +337,12 @@ class _Run:
             _log(self, records) as log,
             self._observers() as observers,
             ThreadPoolExecutor(max_workers=1) as ahead,
+            Saver(
+                self.output,
+                self.processes,
+                background=self.config.asynchronous_checkpoints,
+                then=self._rotate,
+            ) as saver,
         ):
             coming = training.fetch(ahead, len(records) + 1)
             for step in range(len(records) + 1, self.steps + 1):
@@ -364,14 +370,16 @@ class _Run:
                     for observer in observers:
                         observer.log(values_of_evaluation(evaluations[-1]), step=step)
                     self._write_evaluations(evaluations)
-                stopping = step == self.steps or agree(stop is not None and stop(), self.processes)
+                wanted = saver.failed or (stop is not None and stop())
+                stopping = step == self.steps or agree(wanted, self.processes)
                 if stopping or step == stage.last or step % self.config.checkpoint_every == 0:
                     if log is not None:
                         log.sync()
-                    folder = self._save(training, stage, step, parent)
+                    folder = saver.save(
+                        checkpointing.entries_of(training.model, training.optimizer),
+                        self._state(training, stage, step, parent),
+                    )
                     parent = os.path.basename(folder)
-                    if self.processes.is_first:
-                        self._rotate()
                 if stopping:
                     break
         assert folder is not None
@@ -398,11 +406,11 @@ class _Run:
         now = {name: getattr(self.config, name) for name in _NOTED} | {"processes": self.processes.world_size}
         return {name: f"{before[name]} -> {now[name]}" for name in before if before[name] != now[name]}
 
-    def _save(self, training: Training, stage: Stage, step: int, parent: str | None) -> str:
-        """The checkpoint of a step that has ended."""
+    def _state(self, training: Training, stage: Stage, step: int, parent: str | None) -> CheckpointState:
+        """The state when a step has ended, on shards that are as they were."""
         for shards in self.stages.shards.values():
             shards.check_unchanged()
-        state = CheckpointState(
+        return CheckpointState(
             step=step,
             steps=self.steps,
             tokens_seen=stage.tokens_at(step),
@@ -419,12 +427,11 @@ class _Run:
             tokens=self.tokens,
             mixture=stage.shares,
             tokens_by_source=dict(sorted(training.seen.items())),
-            losses=training.guard.losses,
-            norms=training.guard.norms,
+            losses=list(training.guard.losses),
+            norms=list(training.guard.norms),
             parent=parent,
             processes=self.processes.world_size,
         )
-        return checkpointing.save(self.output, training.model, training.optimizer, state, self.processes)
 
     def _evaluator(self) -> Evaluator | None:
         if self.config.evaluate is None:
@@ -460,6 +467,8 @@ class _Run:
 
     def _rotate(self) -> None:
         """Delete checkpoints that need not be kept: neither new, nor the end of a stage, nor permanent."""
+        if not self.processes.is_first:
+            return
         ends = [stage.last for stage in self.stages.stages]
         every = self.config.permanent_every
         permanent = range(every, self.steps + 1, every) if every else ()

@@ -23,7 +23,7 @@ from dolma.training.parallel import Processes
 from dolma.training.stages import resolve_stages
 from dolma.training.steps import Training
 from dolma.training.trainer import train
-from tests.training.conftest import CONFIG, TINY, VOCABULARY, log_of, replaced, some_ids, write_shards
+from tests.training.conftest import CONFIG, TINY, VOCABULARY, log_of, replaced, some_ids, weights, write_shards
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -299,28 +299,45 @@ def test_what_one_process_finds_ends_all(broken: str, tmp_path: Path) -> None:
         assert f"{said}: " in error
 
 
+@pytest.mark.parametrize("asynchronous", [False, True])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_disk_that_is_full_for_one_process_ends_all_and_the_run_goes_on(
-    rank: int, shards: str, pair: Path, tmp_path: Path
+    rank: int, *, asynchronous: bool, shards: str, pair: Path, tmp_path: Path
 ) -> None:
     full = (
         TELLING
         + f"""
 import os, resource, signal
 from dolma.training import checkpoint
-save = checkpoint.save
-def filling(output, model, optimizer, state, processes):
+write = checkpoint.write
+def filling(output, entries, state, processes):
     if state.step == 8 and processes.rank == {rank}:
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
-    return save(output, model, optimizer, state, processes)
-checkpoint.save = filling
+    return write(output, entries, state, processes)
+checkpoint.write = filling
 """
     )
-    encoded = msgspec.json.encode(SETTINGS).decode()
+    encoded = msgspec.json.encode(replaced(SETTINGS, asynchronous_checkpoints=asynchronous)).decode()
     for status, _, error in started(2, full + PROGRAM, encoded, shards, str(tmp_path / "run"), "9"):
         assert status == 1
         assert "WriteError: " in error
         assert "step8.tmp/model_and_optim: cannot be written: File too large" in error
     assert (tmp_path / "run" / "step4").is_dir()
     in_processes(2, SETTINGS, shards, tmp_path / "run")
+    changes = {"asynchronous_checkpoints": "True -> False"} if asynchronous else {}
+    assert [record.changed for record in records(tmp_path / "run")] == [{}, {}, {}, {}, changes, {}, {}, {}]
+    assert [record.batch for record in records(tmp_path / "run")] == [record.batch for record in records(pair)]
+    assert weights(tmp_path / "run", 8) == weights(pair, 8)
+
+
+def test_checkpoints_of_two_processes_in_the_background_are_the_same_bytes(
+    shards: str, pair: Path, tmp_path: Path
+) -> None:
+    in_processes(2, replaced(SETTINGS, asynchronous_checkpoints=True), shards, tmp_path / "run")
     assert log_of(tmp_path / "run") == log_of(pair)
+    for step in (4, 8):
+        found, expected = (
+            sorted((folder / f"step{step}" / "model_and_optim").iterdir()) for folder in (tmp_path / "run", pair)
+        )
+        assert [path.name for path in found] == [path.name for path in expected]
+        assert [path.read_bytes() for path in found] == [path.read_bytes() for path in expected]
