@@ -29,6 +29,12 @@ dolma eval runs/quickstart/train --task facts=data/sample/tasks/facts.jsonl
 @option("--length", section="Input", type=click.IntRange(min=2), help="Tokens seen at a time.  [default: as trained]")
 @option("--max-windows", section="Input", type=click.IntRange(min=1), help="Of each source.  [default: all]")
 @option("--max-items", section="Input", type=click.IntRange(min=1), help="Of each task.  [default: all]")
+@option(
+    "--device",
+    section="Machine",
+    type=click.Choice(["cpu", "cuda"]),
+    help="Where the model is.  [default: cuda where torch sees it]",
+)
 def command(
     model: str,
     tokens: tuple[str, ...],
@@ -38,12 +44,14 @@ def command(
     length: int | None,
     max_windows: int | None,
     max_items: int | None,
+    device: str | None,
     *,
     as_json: bool,
 ) -> None:
     """Evaluate a checkpoint, a run, or a folder of transformers: perplexity, bits per byte, choices, exact match.
 
-    Every token of the held-out shards counts, each document by itself. Needs the extra: pip install 'dolma[train]'.
+    Every token of the held-out shards counts, each document by itself. On several devices: torchrun --nproc-per-node N
+    -m dolma eval ... Needs the extra: pip install 'dolma[train]'.
     """
     from dolma.cli.terminal import show_evaluation
     from dolma.training import require_torch
@@ -51,6 +59,7 @@ def command(
 
     require_torch()
     from dolma.training.evaluate import evaluate_model
+    from dolma.training.parallel import is_first
 
     if not (tokens or task or olmo_task):
         raise ConfigError("nothing says what to evaluate on\n  give --tokens NAME=DIR or --task NAME=FILE")
@@ -63,7 +72,9 @@ def command(
         max_windows=max_windows,
         max_items=max_items,
     )
-    show_evaluation(evaluate_model(model, config, tokenizer=tokenizer), as_json=as_json)
+    found = evaluate_model(model, config, tokenizer=tokenizer, device=device)
+    if is_first():
+        show_evaluation(found, as_json=as_json)
 
 
 def _named(given: str, flag: str) -> tuple[str, str]:

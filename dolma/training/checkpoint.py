@@ -19,8 +19,8 @@ from dolma.data import streams
 from dolma.data.manifest import FileSet, OutputFile, manifest_of, write_manifest
 from dolma.errors import DataError, DolmaError
 from dolma.training import dcp
-from dolma.training.model.transformer import Transformer, unfilled
-from dolma.training.parallel import ALONE, Processes, by_first, by_shares
+from dolma.training.model.transformer import Transformer, outline
+from dolma.training.parallel import ALONE, Processes, by_first, by_shares, spread
 from dolma.training.presets import count_parameters
 from dolma.training.state import NAME, STATE, WEIGHTS, CheckpointState, checkpoints, newest, read_state
 
@@ -133,14 +133,16 @@ def load_moments(folder: str, model: Transformer, optimizer: torch.optim.AdamW) 
     dcp.load_optimizer(streams.join(folder, WEIGHTS), model, optimizer)
 
 
-def load_model(folder: str) -> tuple[Transformer, CheckpointState]:
+def load_model(folder: str, processes: Processes = ALONE) -> tuple[Transformer, CheckpointState]:
     """The model of a checkpoint, or of the newest one of a run, in evaluation mode, and its state.
+
+    It is spread over the processes; each reads its part.
 
     Raises:
         DataError: the folder is no checkpoint, or a file of it has changed.
     """
     folder = newest(folder)
-    state = read_state(folder)
+    state = read_state(folder, each=partial(by_shares, processes=processes))
     parameters = count_parameters(state.model, vocab_size=state.vocab_size)
     weights = streams.join(folder, WEIGHTS)
     if parameters > sum(os.path.getsize(entry) for entry in (os.scandir(weights) if os.path.isdir(weights) else ())):
@@ -148,7 +150,9 @@ def load_model(folder: str) -> tuple[Transformer, CheckpointState]:
             f"has fewer bytes than its model has parameters, {parameters:,}\n  copy or download the checkpoint again",
             file=weights,
         )
-    model = unfilled(state.model, vocab_size=state.vocab_size)
+    model = outline(state.model, vocab_size=state.vocab_size)
+    spread(model, processes)
+    model.to_empty(device=processes.device)
     load_weights(folder, model)
     return model.eval(), state
 

@@ -7,8 +7,9 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from typing import NamedTuple, TypeVar
 
 import msgspec
 import numpy as np
@@ -28,15 +29,19 @@ from dolma.training.config import EvalConfig
 from dolma.training.data.contents import Contents
 from dolma.training.data.loader import IGNORED
 from dolma.training.data.shards import TokenShards, open_shards, tokenizer_beside
-from dolma.training.generate import generate
+from dolma.training.generate import generate, idle
+from dolma.training.initial import load_from_hf
 from dolma.training.interop import hf
-from dolma.training.model.transformer import Transformer, unfilled
-from dolma.training.parallel import ALONE, by_shares
+from dolma.training.model.transformer import Transformer
+from dolma.training.parallel import ALONE, Processes, agree, by_shares, exchanged, joined, only_forward
 from dolma.training.state import check_weights, newest
 
 _WINDOWS_PER_PASS = 8
 _PROMPTS_PER_PASS = 8
+_TOKENS_PER_PASS = 1 << 14  # of choices
 _LN2 = math.log(2)
+
+T = TypeVar("T")
 
 
 class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,48 +82,54 @@ class HeldOutText:
         self.shards = open_shards(tokens)
         self._bytes = bytes_of_ids(tokens, self.shards)
 
-    def evaluate(self, model: Transformer, *, length: int) -> HeldOut:
+    def evaluate(self, model: Transformer, *, length: int, processes: Processes = ALONE) -> HeldOut:
         """The loss of every token, documents kept apart, each begun after an end-of-text token.
 
-        `length` is the most of a document that the model sees at a time, in tokens.
+        `length` is the most of a document that the model sees at a time, in tokens. Each process takes its share.
         """
-        total, n_tokens, n_bytes = 0.0, 0, 0
-        for ids, documents in self._passes(length):
-            device = model.embeddings.weight.device
-            inputs = torch.from_numpy(ids).to(device)
-            labels = F.pad(inputs[:, 1:], (0, 1), value=IGNORED)
-            valid = (documents[:, 1:] >= 0) & (documents[:, 1:] == documents[:, :-1])
-            labels[:, :-1][torch.from_numpy(~valid).to(device)] = IGNORED
-            with torch.no_grad():
-                ce = model.losses(inputs, labels, documents=torch.from_numpy(documents).to(device)).ce
-            total += float(ce.double().sum())
-            n_tokens += int(valid.sum())
-            n_bytes += int(self._bytes[ids[:, 1:][valid]].sum())
+        windows = itertools.islice(self._windows(length), self.max_windows)
+        sums = []
+        for some in turns(_batched(windows, _WINDOWS_PER_PASS), processes):
+            if some is None:
+                idle(model)
+            else:
+                sums.append(self._sums(model, some, length))
+        losses, tokens, n_bytes = zip(*itertools.chain(*exchanged(sums, processes)), (0.0, 0, 0), strict=True)
+        n_tokens, total = sum(tokens), math.fsum(losses)  # whatever the order: the same for any number of processes
         if not n_tokens:
-            raise DataError("has no tokens to evaluate on\n  give shards of documents with text", file=str(self.tokens))
+            raise DataError("has no tokens to evaluate on", file=str(self.tokens))
         loss = total / n_tokens
         return HeldOut(
             loss=loss,
             perplexity=math.exp(min(loss, 700.0)),
-            bits_per_byte=total / _LN2 / max(n_bytes, 1),
+            bits_per_byte=total / _LN2 / max(sum(n_bytes), 1),
             tokens=n_tokens,
-            bytes=n_bytes,
+            bytes=sum(n_bytes),
         )
 
-    def _passes(self, length: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _sums(self, model: Transformer, windows: Sequence[list[np.ndarray]], length: int) -> tuple[float, int, int]:
+        """The loss of all tokens of some windows, the tokens, and the bytes that they stand for."""
+        ids, documents = self._side_by_side(windows, length)
+        device = model.embeddings.weight.device
+        inputs = torch.from_numpy(ids).to(device)
+        labels = F.pad(inputs[:, 1:], (0, 1), value=IGNORED)
+        valid = (documents[:, 1:] >= 0) & (documents[:, 1:] == documents[:, :-1])
+        labels[:, :-1][torch.from_numpy(~valid).to(device)] = IGNORED
+        with torch.no_grad():
+            ce = model.losses(inputs, labels, documents=torch.from_numpy(documents).to(device)).ce
+        return float(ce.double().sum()), int(valid.sum()), int(self._bytes[ids[:, 1:][valid]].sum())
+
+    def _side_by_side(self, windows: Sequence[list[np.ndarray]], length: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids and documents, int64, `(windows, length)`; an end-of-text token begins each document, padding is -1."""
-        end = self.shards.eos_id or 0
-        windows = itertools.islice(self._windows(length), self.max_windows)
-        while some := list(itertools.islice(windows, _WINDOWS_PER_PASS)):
-            ids = np.full((len(some), length), end, dtype=np.int64)
-            documents = np.full((len(some), length), -1, dtype=np.int64)
-            for row, window in enumerate(some):
-                at = 0
-                for number, piece in enumerate(window):
-                    ids[row, at + 1 : at + 1 + len(piece)] = piece
-                    documents[row, at : at + 1 + len(piece)] = number
-                    at += 1 + len(piece)
-            yield ids, documents
+        ids = np.full((len(windows), length), self.shards.eos_id or 0, dtype=np.int64)
+        documents = np.full((len(windows), length), -1, dtype=np.int64)
+        for row, window in enumerate(windows):
+            at = 0
+            for number, piece in enumerate(window):
+                ids[row, at + 1 : at + 1 + len(piece)] = piece
+                documents[row, at : at + 1 + len(piece)] = number
+                at += 1 + len(piece)
+        return ids, documents
 
     def _windows(self, length: int) -> Iterator[list[np.ndarray]]:
         """Documents, cut to `length - 1` tokens, as many in a row as fit with a token before each."""
@@ -135,6 +146,21 @@ class HeldOutText:
                     room -= len(piece) + 1
         if window:
             yield window
+
+
+def turns(passes: Iterable[T], processes: Processes) -> Iterator[T | None]:
+    """This process's passes, in turn with the others'; None, at the end, where it has one less than others.
+
+    Parts of a model that is spread over processes are gathered in each pass, by all: without one, an idle one is made.
+    """
+    for some in _batched(passes, processes.world_size):
+        yield some[processes.rank] if processes.rank < len(some) else None
+
+
+def _batched(values: Iterable[T], n: int) -> Iterator[list[T]]:
+    rest = iter(values)
+    while some := list(itertools.islice(rest, n)):
+        yield some
 
 
 def bytes_of_ids(tokens: str | Sequence[str], shards: TokenShards) -> np.ndarray:
@@ -173,11 +199,27 @@ _BYTE_CHARACTERS = frozenset([*map(chr, _PRINTABLE), *(chr(0x100 + i) for i in r
 # --- benchmark items -------------------------------------------------------------------------------------------------
 
 
-class Answerer:
-    """A model with its tokenizer, answering items."""
+class _Row(NamedTuple):
+    """A continuation after a prompt: what the model sees, and the tokens that it is asked for, the last of those seen
+    but one on."""
 
-    def __init__(self, model: Transformer, tokenizer: str, *, eos_id: int | None, max_tokens: int = 256) -> None:
-        self.model, self.eos_id, self.max_tokens = model, eos_id, max_tokens
+    seen: tuple[int, ...]
+    asked: tuple[int, ...]
+
+
+class Answerer:
+    """A model with its tokenizer, answering items; each process answers its share of them."""
+
+    def __init__(
+        self,
+        model: Transformer,
+        tokenizer: str,
+        *,
+        eos_id: int | None,
+        max_tokens: int = 256,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.model, self.eos_id, self.max_tokens, self.processes = model, eos_id, max_tokens, processes
         self.tokenizer = load_tokenizer(tokenizer)
         self._encode = encode_texts(self.tokenizer, allow_special_tokens=True)
 
@@ -186,6 +228,7 @@ class Answerer:
 
         Raises:
             ConfigError: some are choices and some questions.
+            DataError: a choice is too long for the model's context.
         """
         choices = [item for item in items if isinstance(item, Choice)]
         questions = [item for item in items if isinstance(item, Question)]
@@ -194,50 +237,102 @@ class Answerer:
         return self._choices(choices) if choices else self._questions(questions)
 
     def _choices(self, items: Sequence[Choice]) -> Accuracy:
+        rows = [row for item in items for row in self._rows_of(item)]
+        scores = iter(self._nats(rows))
         right = np.zeros(3)
-        gold_bits = 0.0
+        gold_bits = []
         for item in items:
-            try:
-                scores = [self.log_probability(item.prompt, continuation) for continuation in item.continuations]
-            except DataError as error:
-                raise DataError(f"of item {item.id}, {error}\n  shorten it, or leave it out") from error
-            nats = np.array([score for score, _ in scores])
-            tokens = np.array([max(n, 1) for _, n in scores])
+            nats = np.array([next(scores) for _ in item.continuations])
+            tokens = np.array([len(row.asked) for row in itertools.islice(rows, len(nats))])
+            rows = rows[len(nats) :]
             n_bytes = np.array([max(len(continuation.encode()), 1) for continuation in item.continuations])
             rankings = (nats, nats / tokens, nats / n_bytes)
             right += [int(ranking.argmax()) == item.gold for ranking in rankings]
-            gold_bits -= nats[item.gold] / _LN2 / n_bytes[item.gold]
+            gold_bits.append(-nats[item.gold] / _LN2 / n_bytes[item.gold])
         raw, per_token, per_byte = (right / len(items)).tolist()
         return Accuracy(
             items=len(items),
             raw=raw,
             per_token=per_token,
             per_byte=per_byte,
-            gold_bits_per_byte=float(gold_bits / len(items)),
+            gold_bits_per_byte=math.fsum(gold_bits) / len(items),
         )
+
+    def _rows_of(self, item: Choice) -> list[_Row]:
+        try:
+            return [self._row(item.prompt, continuation) for continuation in item.continuations]
+        except DataError as error:
+            raise DataError(f"of item {item.id}, {error}") from error
+
+    def _row(self, prompt: str, continuation: str) -> _Row:
+        whole, shared = self._encoded(prompt + continuation), self._encoded(prompt)
+        n_shared = next((i for i, (a, b) in enumerate(zip(whole, shared, strict=False)) if a != b), len(shared))
+        n_shared = max(1, min(n_shared, len(whole) - 1))
+        n_asked, context = len(whole) - n_shared, self.model.config.context_length
+        if not 0 < n_asked < context:
+            raise DataError(
+                f"a choice of {n_asked:,} tokens, {continuation[:40]!r}: expected at least one after the prompt, "
+                f"and room for one before it in the model's context of {context:,}\n  leave the item out"
+            )
+        return _Row(tuple(whole[-context:-1]), tuple(whole[-n_asked:]))
+
+    def _nats(self, rows: Sequence[_Row]) -> list[float]:
+        """The log-probability of what each row asks for; rows that see the same are computed once, and many together.
+
+        To what is alone in a pass, the others add no more than rounding.
+        """
+        asking: dict[tuple[int, ...], list[int]] = {}
+        for number, row in enumerate(rows):
+            asking.setdefault(row.seen, []).append(number)
+        found: dict[int, float] = {}
+        for passed in turns(_passes(sorted(asking, key=len, reverse=True)), self.processes):
+            if passed is None:
+                idle(self.model)
+            else:
+                numbers = [(place, number) for place, seen in enumerate(passed) for number in asking[seen]]
+                found.update(zip((n for _, n in numbers), self._pass(rows, passed, numbers), strict=True))
+        for theirs in exchanged(found, self.processes):
+            found |= theirs
+        return [found[number] for number in range(len(rows))]
+
+    def _pass(
+        self, rows: Sequence[_Row], passed: Sequence[tuple[int, ...]], numbers: Sequence[tuple[int, int]]
+    ) -> list[float]:
+        device, longest = self.model.embeddings.weight.device, max(map(len, passed))
+        # What is behind a token does not change what it is followed by: the end of a row is filled with anything.
+        ids = torch.tensor([[*seen, *[0] * (longest - len(seen))] for seen in passed], device=device)
+        ends = [place * longest + len(passed[place]) for place, _ in numbers]
+        asked = [rows[number].asked for _, number in numbers]
+        at = [end - len(tokens) + i for end, tokens in zip(ends, asked, strict=True) for i in range(len(tokens))]
+        labels = torch.tensor([token for tokens in asked for token in tokens], device=device)
+        with torch.no_grad():
+            nats = self.model.log_probabilities(ids, at=torch.tensor(at, device=device), labels=labels).double().cpu()
+        return [float(some.sum()) for some in nats.split([len(tokens) for tokens in asked])]
 
     def _questions(self, items: Sequence[Question]) -> Accuracy:
         prompts = [self._encoded(item.prompt) for item in items]
         order = sorted(range(len(items)), key=lambda number: len(prompts[number]))  # little padding
-        scores = []
-        for begin in range(0, len(order), _PROMPTS_PER_PASS):
-            some = order[begin : begin + _PROMPTS_PER_PASS]
+        scores: dict[int, tuple[float, float]] = {}
+        for some in turns(_batched(order, _PROMPTS_PER_PASS), self.processes):
             found = generate(
                 self.model,
-                [prompts[number] for number in some],
+                [prompts[number] for number in some or ()],
                 max_tokens=self.max_tokens,
                 eos_id=self.eos_id,
                 temperature=0.0,
-                seeds=[0] * len(some),
+                seeds=some or (),
+                going=partial(agree, processes=self.processes),
             )
-            for number, ids in zip(some, found, strict=True):
+            for number, ids in zip(some or (), found, strict=True):
                 said = self.tokenizer.decode(ids).split("\nQuestion:")[0]
-                scores.append(score(items[number].metric, said, items[number].answers))
+                one = score(items[number].metric, said, items[number].answers)
+                scores[number] = one.exact, one.f1
+        exact, f1 = zip(
+            *itertools.chain(*(theirs.values() for theirs in exchanged(scores, self.processes))), strict=True
+        )
         of_words = all(item.metric in ("squad", "drop") for item in items)
         return Accuracy(
-            items=len(items),
-            exact_match=sum(one.exact for one in scores) / len(items),
-            f1=math.fsum(one.f1 for one in scores) / len(items) if of_words else None,
+            items=len(items), exact_match=sum(exact) / len(items), f1=math.fsum(f1) / len(items) if of_words else None
         )
 
     def log_probability(self, prompt: str, continuation: str) -> tuple[float, int]:
@@ -249,26 +344,25 @@ class Answerer:
         Raises:
             DataError: there is no token before the continuation, or no room for one in the context.
         """
-        whole = self._encoded(prompt + continuation)
-        shared = self._encoded(prompt)
-        n_shared = next((i for i, (a, b) in enumerate(zip(whole, shared, strict=False)) if a != b), len(shared))
-        n_shared = max(1, min(n_shared, len(whole) - 1))
-        n_continued, context = len(whole) - n_shared, self.model.config.context_length
-        if not 0 < n_continued < context:
-            raise DataError(
-                f"a choice of {n_continued:,} tokens, {continuation[:40]!r}: expected at least one after the prompt, "
-                f"and room for one before it in the model's context of {context:,}\n  leave the item out"
-            )
-        ids = torch.tensor([whole[-context:]], device=self.model.embeddings.weight.device)
-        with torch.no_grad():
-            logits = self.model(ids, last=n_continued + 1)[0, :-1].float()
-        chosen = ids[0, -n_continued:]
-        return float(F.log_softmax(logits, dim=-1).gather(1, chosen[:, None]).sum()), n_continued
+        row = self._row(prompt, continuation)
+        return self._nats([row])[0], len(row.asked)
 
     def _encoded(self, text: str) -> list[int]:
         """The ids of a text, after an end-of-text token, as every document of the training data is."""
         ids = self._encode([text])[0].tolist()
         return [self.eos_id, *ids] if self.eos_id is not None else ids
+
+
+def _passes(rows: Sequence[tuple[int, ...]]) -> Iterator[list[tuple[int, ...]]]:
+    """Rows, the longest first, as many together as fit into a pass side by side."""
+    some: list[tuple[int, ...]] = []
+    for row in rows:
+        if some and len(some[0]) * (len(some) + 1) > _TOKENS_PER_PASS:
+            yield some
+            some = []
+        some.append(row)
+    if some:
+        yield some
 
 
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
@@ -315,14 +409,20 @@ class Evaluator:
         """
         contents.check(text.shards for text in self.texts.values())
 
-    def evaluate(self, model: Transformer, *, step: int, eos_id: int | None) -> Evaluation:
-        """The model as it is now; nothing of it is changed."""
+    def evaluate(
+        self, model: Transformer, *, step: int, eos_id: int | None, processes: Processes = ALONE
+    ) -> Evaluation:
+        """The model as it is now; nothing of it is changed. Each process takes its share, but of `olmo_tasks` all."""
         tasks = {}
         if self.items:
             assert self.tokenizer is not None
-            answerer = Answerer(model, self.tokenizer, eos_id=eos_id, max_tokens=self.config.max_tokens)
+            answerer = Answerer(
+                model, self.tokenizer, eos_id=eos_id, max_tokens=self.config.max_tokens, processes=processes
+            )
             tasks = {name: answerer.accuracy(items) for name, items in self.items.items()}
-        held_out = {name: text.evaluate(model, length=self.length) for name, text in self.texts.items()}
+        held_out = {
+            name: text.evaluate(model, length=self.length, processes=processes) for name, text in self.texts.items()
+        }
         return Evaluation(step=step, held_out=held_out, tasks=tasks, olmo_tasks=self._olmo_tasks(model, eos_id))
 
     def _olmo_tasks(self, model: Transformer, eos_id: int | None) -> dict[str, dict[str, float]]:
@@ -336,30 +436,32 @@ class Evaluator:
         )
 
 
-def evaluate_model(path: str, config: EvalConfig, *, tokenizer: str | None = None) -> Evaluation:
+def evaluate_model(
+    path: str, config: EvalConfig, *, tokenizer: str | None = None, device: str | None = None
+) -> Evaluation:
     """A checkpoint of ours, or a folder of transformers, evaluated on what `config` names.
 
+    `device`: cpu or cuda; None: the latter where there is one. Started by torchrun, each process has a part of the
+    model and takes its share of the work; all return the same, which does not depend on their number.
+
     Raises:
-        ConfigError, DataError: as `Evaluator`; or there is no model at `path`.
+        ConfigError, DataError: as `Evaluator`; or there is no model at `path`, or no such device.
     """
-    path = newest(path)
-    if os.path.isfile(streams.join(path, hf.CONFIG)) and not os.path.isfile(streams.join(path, MANIFEST)):
-        check_weights(path)
-        found, rows, weights, fields = hf.read_folder(path)
-        model = unfilled(found, vocab_size=rows)
-        model.load_state_dict(weights)
-        beside = streams.join(path, "tokenizer.json")
-        tokenizer = tokenizer or (beside if os.path.isfile(beside) else None)
-        sha256 = None if tokenizer is None else hashlib.sha256(streams.read_bytes(tokenizer)).hexdigest()
-        evaluator = Evaluator(config, length=found.context_length, tokenizer=tokenizer, tokenizer_sha256=sha256)
-        evaluator.check(Contents("", together=partial(by_shares, processes=ALONE)))
-        return evaluator.evaluate(model.eval(), step=0, eos_id=fields.get("eos_token_id"))
-    model, state = checkpointing.load_model(path)
-    evaluator = Evaluator(
-        config,
-        length=state.config.sequence_length,
-        tokenizer=tokenizer or tokenizer_beside(state.tokens),
-        tokenizer_sha256=state.tokenizer_sha256,
-    )
-    evaluator.check(Contents("", together=partial(by_shares, processes=ALONE)))
-    return evaluator.evaluate(model, step=state.step, eos_id=state.eos_id)
+    with joined(device or ("cuda" if torch.cuda.is_available() else "cpu")) as processes:
+        contents = Contents("", together=partial(by_shares, processes=processes))
+        path = newest(path)
+        if os.path.isfile(streams.join(path, hf.CONFIG)) and not os.path.isfile(streams.join(path, MANIFEST)):
+            check_weights(path, each=partial(by_shares, processes=processes))
+            model, fields = load_from_hf(path, processes)
+            beside = streams.join(path, "tokenizer.json")
+            tokenizer = tokenizer or (beside if os.path.isfile(beside) else None)
+            sha256 = None if tokenizer is None else hashlib.sha256(streams.read_bytes(tokenizer)).hexdigest()
+            length, step, eos_id = model.config.context_length, 0, fields.get("eos_token_id")
+        else:
+            model, state = checkpointing.load_model(path, processes)
+            tokenizer, sha256 = tokenizer or tokenizer_beside(state.tokens), state.tokenizer_sha256
+            length, step, eos_id = state.config.sequence_length, state.step, state.eos_id
+        evaluator = Evaluator(config, length=length, tokenizer=tokenizer, tokenizer_sha256=sha256)
+        evaluator.check(contents)
+        with only_forward(model, processes):
+            return evaluator.evaluate(model.eval(), step=step, eos_id=eos_id, processes=processes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -27,12 +27,15 @@ def generate(
     eos_id: int | None,
     temperature: float,
     seeds: Sequence[int],
+    going: Callable[[bool], bool] = bool,
 ) -> list[list[int]]:
     """The continuation of each prompt, which ends before the end-of-text token, after `max_tokens`, or where the
     model's context is full. Of a prompt as long as the context, all but its first tokens are continued.
 
     Temperature 0 takes the likeliest token each time; else each prompt draws by a seed of its own. What a prompt is
     continued with does not depend on the others: they only change by rounding what it is computed from.
+
+    Where a model is spread over processes, `going` says whether any of them still goes on, and all call this together.
 
     Raises:
         ValueError: a prompt has no tokens.
@@ -45,26 +48,35 @@ def generate(
     ids, documents, positions = (given.to(device) for given in _side_by_side(kept))
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     found: list[list[int]] = [[] for _ in kept]
-    going = {row for row, room in enumerate(rooms) if room > 0}
+    left = {row for row, room in enumerate(rooms) if room > 0}
     # Without padding nothing has to be masked, and the fast kernels of plain causal attention do.
     padded = len(set(map(len, kept))) > 1
     cache = model.new_cache()
-    while going:
+    while going(bool(left)):
+        if not left:
+            idle(model)
+            continue
         seen = documents if padded else None
         logits = model(ids, documents=seen, positions=positions, cache=cache, last=1)[:, 0]
         logits = logits[:, : model.vocab_size].float()
-        chosen = _chosen(logits, temperature, generators, going)
-        for row in sorted(going):
+        chosen = _chosen(logits, temperature, generators, left)
+        for row in sorted(left):
             if chosen[row] == eos_id:
-                going.remove(row)
+                left.remove(row)
                 continue
             found[row].append(chosen[row])
             if len(found[row]) == rooms[row]:
-                going.remove(row)
+                left.remove(row)
         ids = torch.tensor(chosen, device=device)[:, None]
         documents = torch.cat([documents, torch.zeros_like(ids)], dim=1)
         positions = positions[:, -1:] + 1
     return found
+
+
+def idle(model: Transformer) -> None:
+    """Take part in a pass of other processes."""
+    with torch.no_grad():
+        model(torch.zeros((1, 1), dtype=torch.int64, device=model.embeddings.weight.device))
 
 
 def _side_by_side(prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -81,13 +93,13 @@ def _side_by_side(prompts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor,
     return ids, documents, positions
 
 
-def _chosen(logits: torch.Tensor, temperature: float, generators: list[torch.Generator], going: set[int]) -> list[int]:
+def _chosen(logits: torch.Tensor, temperature: float, generators: list[torch.Generator], left: set[int]) -> list[int]:
     """The next token of each row; 0 of those that have ended. Draws are made on the CPU: the same on all devices."""
     if temperature == 0:
         return logits.argmax(dim=-1).tolist()
     likely = torch.softmax(logits / temperature, dim=-1).cpu()
     return [
-        int(torch.multinomial(likely[row], 1, generator=generators[row])) if row in going else 0
+        int(torch.multinomial(likely[row], 1, generator=generators[row])) if row in left else 0
         for row in range(len(likely))
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 
@@ -11,9 +12,10 @@ from dolma.errors import DataError
 from dolma.training import dcp
 from dolma.training.config import ModelConfig, TrainConfig
 from dolma.training.interop import hf
-from dolma.training.local import assign
+from dolma.training.local import assign_rows
 from dolma.training.model.init import initialise
-from dolma.training.model.transformer import Transformer
+from dolma.training.model.transformer import Transformer, outline
+from dolma.training.parallel import ALONE, Processes, spread
 from dolma.training.state import WEIGHTS, is_ours, read_state
 from dolma.training.torch_file import read_value
 
@@ -86,31 +88,45 @@ def _check_same(found: ModelConfig, wanted: ModelConfig, source: str) -> None:
             )
 
 
-@torch.no_grad()
-def _fill_from_hf(model: Transformer, folder: str) -> None:
-    found, rows, weights, _ = hf.read_folder(folder)
-    _check_same(found, model.config, folder)
-    mine = len(model.embeddings.weight)
-    if rows != mine and found.d_model == model.config.d_model:
-        raise DataError(
-            f"has {rows:,} rows of embedding, the recipe's model {mine:,} for a vocabulary of {model.vocab_size:,}\n"
-            "  set `vocabulary_multiple`: rows are a multiple of it, and with 1 the vocabulary is not padded",
-            file=folder,
-        )
-    for name, parameter in model.named_parameters():
-        given = weights.pop(name, None)
-        if given is None or given.shape != parameter.shape:
-            has = "no such weight" if given is None else f"shape {list(given.shape)}"
+def _fill_from_hf(model: Transformer, source: str) -> None:
+    """Of each weight a process reads the rows that it has."""
+    with hf.open_folder(source) as folder:
+        found, rows = folder.model, folder.rows
+        _check_same(found, model.config, source)
+        mine = len(model.embeddings.weight)
+        if rows != mine and found.d_model == model.config.d_model:
             raise DataError(
-                f"is another model than the recipe's: {name} has the shape {list(parameter.shape)} here, there {has} "
-                f"(d_model {found.d_model}, layers {found.layers}, vocabulary {rows})"
-                "\n  change the recipe's model, or `init_from`",
-                file=folder,
+                f"has {rows:,} rows of embedding, the recipe's model {mine:,} for a vocabulary of "
+                f"{model.vocab_size:,}\n"
+                "  set `vocabulary_multiple`: rows are a multiple of it, and with 1 the vocabulary is not padded",
+                file=source,
             )
-        assign(parameter, given)
-    if weights:
-        raise DataError(
-            f"has weights that the recipe's model has no place for: {min(weights)}"
-            "\n  give the recipe the model that they are of",
-            file=folder,
-        )
+        parameters = dict(model.named_parameters())
+        for name, parameter in parameters.items():
+            given = folder.weights.get(name)
+            if given is None or given.shape != parameter.shape:
+                has = "no such weight" if given is None else f"shape {list(given.shape)}"
+                raise DataError(
+                    f"is another model than the recipe's: {name} has the shape {list(parameter.shape)} here, there "
+                    f"{has} (d_model {found.d_model}, layers {found.layers}, vocabulary {rows})",
+                    file=source,
+                )
+        if more := folder.weights.keys() - parameters.keys():
+            raise DataError(f"has weights that the recipe's model has no place for: {min(more)}", file=source)
+        for name, parameter in parameters.items():
+            assign_rows(parameter, folder.weights[name].rows)
+
+
+def load_from_hf(source: str, processes: Processes = ALONE) -> tuple[Transformer, dict[str, Any]]:
+    """The model in a folder of transformers, spread over the processes, and what its `config.json` says.
+
+    Raises:
+        DataError: it is no such folder.
+    """
+    with hf.open_folder(source) as folder:
+        model = outline(folder.model, vocab_size=folder.rows)
+        spread(model, processes)
+        model.to_empty(device=processes.device)
+        for name, parameter in model.named_parameters():
+            assign_rows(parameter, folder.weights[name].rows)
+    return model, folder.fields

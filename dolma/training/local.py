@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.distributed.tensor import DTensor
 
@@ -11,6 +13,14 @@ def local_part(tensor: torch.Tensor) -> tuple[torch.Tensor, tuple[int, ...]]:
     if isinstance(tensor, DTensor):
         return tensor.to_local(), tuple(tensor.__create_chunk_list__()[0].offsets)
     return tensor, (0,) * tensor.dim()
+
+
+@torch.no_grad()
+def assign_rows(tensor: torch.Tensor, rows: Callable[[int, int], torch.Tensor]) -> None:
+    """Copy into this process's part of a tensor its rows of the whole, given those from one to another."""
+    local, origin = local_part(tensor)
+    if local.numel():
+        local.copy_(rows(origin[0], origin[0] + len(local)))
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
 from dolma.training.data.loader import IGNORED
-from dolma.training.model.moe import Routing
+from dolma.training.model.moe import Routing, tokens_by_expert
 
 _CHUNK = 4096  # labels whose logits are in memory at a time
 
@@ -101,7 +101,7 @@ def router_losses(
     balance, z = [], []
     for routing in routings:
         experts, active = routing.logits.shape[-1], routing.chosen.shape[-1]
-        counts = torch.bincount(routing.chosen.flatten(), minlength=experts)
+        counts = tokens_by_expert(routing.chosen, experts=experts)
         if over_processes is not None:
             counts = over_processes(counts)
         share = counts / (counts.sum() / active)

@@ -19,7 +19,6 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from dolma.errors import ConfigError, DolmaError
-from dolma.training.config import TrainConfig
 from dolma.training.model.transformer import Transformer
 
 T = TypeVar("T")
@@ -50,65 +49,68 @@ class Processes:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else ""
 
 
+def is_first() -> bool:
+    """Whether this process is alone, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 ALONE = Processes(rank=0, world_size=1, device=torch.device("cpu"))
 
 
 @contextmanager
-def joined(config: TrainConfig) -> Iterator[Processes]:
+def joined(kind: str, *, replicas: int | None = None, path: str = "$.train.device") -> Iterator[Processes]:
     """This process, in the group that torchrun describes, if it started it; the group ends with the block.
+
+    `kind`: cpu or cuda. `path`: the key that says so.
 
     Raises:
         ConfigError: no such device, or a number of processes that the batch or the replicas do not go into.
     """
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     rank, local_rank = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(
-            "`device` is cuda, and this torch sees no CUDA device\n  take `device: cpu`", path="$.train.device"
-        )
-    device = torch.device(config.device, local_rank) if config.device == "cuda" else torch.device("cpu")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("`device` is cuda, and this torch sees no CUDA device\n  take `device: cpu`", path=path)
+    device = torch.device(kind, local_rank) if kind == "cuda" else torch.device(kind)
     if world_size == 1:
         yield Processes(rank=0, world_size=1, device=device)
         return
-    if world_size % (config.hsdp_replicas or 1):
+    if world_size % (replicas or 1):
         raise ConfigError(
-            f"{world_size} processes do not go into {config.hsdp_replicas} replicas"
+            f"{world_size} processes do not go into {replicas} replicas"
             "\n  start a multiple of `hsdp_replicas` processes, or change it",
             path="$.train.hsdp_replicas",
         )
-    if config.device == "cuda":
+    if kind == "cuda":
         torch.cuda.set_device(device)
     began = not dist.is_initialized()
     if began:
-        dist.init_process_group("nccl" if config.device == "cuda" else "gloo")
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
     try:
-        yield Processes(rank=rank, world_size=world_size, device=device, mesh=_mesh(config, world_size))
+        yield Processes(rank=rank, world_size=world_size, device=device, mesh=_mesh(kind, replicas, world_size))
     finally:
         if began:
             dist.destroy_process_group()
 
 
-def _mesh(config: TrainConfig, world_size: int) -> DeviceMesh:
-    replicas = config.hsdp_replicas
+def _mesh(kind: str, replicas: int | None, world_size: int) -> DeviceMesh:
     if replicas and replicas > 1:
-        return init_device_mesh(
-            config.device, (replicas, world_size // replicas), mesh_dim_names=("replicas", "shards")
-        )
-    return init_device_mesh(config.device, (world_size,), mesh_dim_names=("shards",))
+        return init_device_mesh(kind, (replicas, world_size // replicas), mesh_dim_names=("replicas", "shards"))
+    return init_device_mesh(kind, (world_size,), mesh_dim_names=("shards",))
 
 
-def spread(model: Transformer, config: TrainConfig, processes: Processes) -> None:
-    """Shard the model over the processes, block by block, in place; bfloat16 products, float32 sums of gradients."""
+def spread(model: Transformer, processes: Processes, *, dtype: str = "float32") -> None:
+    """Shard the model over the processes, block by block, in place; products of `dtype`, float32 sums of gradients."""
     if processes.mesh is None:
         return
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 
-    low = config.dtype == "bfloat16"
+    low = dtype == "bfloat16"
     policy = MixedPrecisionPolicy(torch.bfloat16, torch.float32) if low else MixedPrecisionPolicy()
     for block in model.blocks:
         fully_shard(block, mesh=processes.mesh, mp_policy=policy)
     fully_shard(model, mesh=processes.mesh, mp_policy=policy)
     register_fsdp_forward_method(model, "losses")
+    register_fsdp_forward_method(model, "log_probabilities")
     model.over_processes = _summed
 
 

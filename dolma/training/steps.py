@@ -104,7 +104,7 @@ class Training:
         if self.config.compile:
             for block in model.blocks:
                 block.compile()
-        spread(model, self.config, self.processes)
+        spread(model, self.processes, dtype=self.config.dtype)
         model.to_empty(device=self.processes.device)  # of this process's part only
         if folder is None:
             fill(model, self.config)

@@ -104,7 +104,7 @@ def train(
             "\n  give a local folder as `--output`, and copy it afterwards"
         )
     resolve_model(config.model)  # a misspelt name is said before shards are read
-    with joined(config) as processes:
+    with joined(config.device, replicas=config.hsdp_replicas) as processes:
         folders = [tokens] if isinstance(tokens, str) else list(tokens or ())
         contents = Contents(output, together=partial(by_shares, processes=processes), again=check_inputs)
         stages = resolve_stages(config, folders, contents=contents)
@@ -366,7 +366,11 @@ class _Run:
                 self._check_learning(records)
                 if evaluator is not None and (step == self.steps or step % evaluator.config.every == 0):
                     with only_forward(training.model, self.processes):
-                        evaluations.append(evaluator.evaluate(training.model, step=step, eos_id=self.shards.eos_id))
+                        evaluations.append(
+                            evaluator.evaluate(
+                                training.model, step=step, eos_id=self.shards.eos_id, processes=self.processes
+                            )
+                        )
                     for observer in observers:
                         observer.log(values_of_evaluation(evaluations[-1]), step=step)
                     self._write_evaluations(evaluations)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,6 +134,59 @@ def test_choices_and_questions_are_not_mixed(model: Transformer) -> None:
     ]
     with pytest.raises(ConfigError, match="give one file of each kind"):
         Answerer(model, str(TOKENIZER), eos_id=0).accuracy(items)
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many rows the model was given at a time."""
+    rows: list[int] = []
+    hidden = Transformer.hidden
+
+    def counted(self: Transformer, ids: torch.Tensor, **options: Any) -> Any:
+        rows.append(len(ids))
+        return hidden(self, ids, **options)
+
+    monkeypatch.setattr(Transformer, "hidden", counted)
+    return rows
+
+
+def several_choices(n: int) -> list[Choice]:
+    """Items of different lengths, some longer than the context."""
+    continuations = (" whale", " a fish that swims in the sea", " no", " naïve café")
+    return [
+        Choice(id=str(i), prompt="x is " * (7 * i % 40) + "What?", continuations=continuations, gold=i % 4)
+        for i in range(n)
+    ]
+
+
+def test_choices_together_are_as_likely_as_alone(model: Transformer, passes: list[int]) -> None:
+    answerer = Answerer(model, str(TOKENIZER), eos_id=0)
+    items = several_choices(30)
+    rows = [answerer._row(item.prompt, continuation) for item in items for continuation in item.continuations]
+    found = answerer._nats(rows)
+    assert sum(passes) == len({row.seen for row in rows})
+    assert len(passes) <= 2
+    for row, nats in zip(rows, found, strict=True):
+        with torch.no_grad():
+            logits = model(torch.tensor([[*row.seen, row.asked[-1]]]))[0].double()
+        alone = torch.log_softmax(logits, dim=-1)[-1 - len(row.asked) : -1]
+        assert nats == pytest.approx(float(alone.gather(1, torch.tensor(row.asked)[:, None]).sum()), abs=1e-4)
+
+
+def test_answers_do_not_depend_on_what_is_asked_together(model: Transformer, monkeypatch: pytest.MonkeyPatch) -> None:
+    answerer, items = Answerer(model, str(TOKENIZER), eos_id=0), several_choices(30)
+    together = answerer.accuracy(items)
+    monkeypatch.setattr("dolma.training.evaluate._TOKENS_PER_PASS", 1)
+    alone = answerer.accuracy(items)
+    assert (together.raw, together.per_token, together.per_byte) == (alone.raw, alone.per_token, alone.per_byte)
+    assert together.gold_bits_per_byte == pytest.approx(alone.gold_bits_per_byte, rel=1e-5)
+
+
+def test_letters_of_an_item_are_computed_once(model: Transformer, passes: list[int]) -> None:
+    letters = (" A", " B", " C", " D")
+    items = [Choice(id=str(i), prompt=f"Question {i}?\nAnswer:", continuations=letters, gold=0) for i in range(10)]
+    Answerer(model, str(TOKENIZER), eos_id=0).accuracy(items)
+    assert passes == [10]
 
 
 @pytest.fixture

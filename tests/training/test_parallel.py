@@ -341,3 +341,49 @@ def test_checkpoints_of_two_processes_in_the_background_are_the_same_bytes(
         )
         assert [path.name for path in found] == [path.name for path in expected]
         assert [path.read_bytes() for path in found] == [path.read_bytes() for path in expected]
+
+
+EVALUATING = """
+import sys, msgspec
+from dolma.training.config import EvalConfig
+from dolma.training.evaluate import evaluate_model
+from dolma.training.model.transformer import Transformer
+seen = dict.fromkeys(("losses", "log_probabilities", "forward"), 0)
+def counting(name):
+    real = getattr(Transformer, name)
+    def counted(self, ids, *args, **options):
+        seen[name] += len(ids) if ids.numel() > 1 else 0
+        return real(self, ids, *args, **options)
+    setattr(Transformer, name, counted)
+for name in seen:
+    counting(name)
+found = evaluate_model(sys.argv[1], msgspec.json.decode(sys.argv[2], type=EvalConfig), device="cpu")
+print(msgspec.json.encode([found, seen]).decode())
+"""
+
+
+def test_one_two_and_four_processes_evaluate_a_model_to_the_same_numbers_and_share_the_work(tmp_path: Path) -> None:
+    tokens = write_shards(tmp_path / "tokens", [some_ids(1600)], tokenizer=TOKENIZER)
+    (tmp_path / "tokens" / "tokenizer.json").write_bytes(TOKENIZER)
+    train(replaced(SETTINGS, steps=2), tokens=tokens, output=str(tmp_path / "run"))
+    lines = [{"text": "b" * (i % 5 + 1), "choices": ["cd", "efg"], "answer": i % 2} for i in range(9)]
+    (tmp_path / "choices.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    asked = [{"text": "b" * (i % 5 + 1), "answer": "c"} for i in range(19)]
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in asked))
+    tasks = {name: str(tmp_path / f"{name}.jsonl") for name in ("choices", "questions")}
+    config = EvalConfig(sources={"held": tokens}, tasks=tasks, max_tokens=3)
+    encoded = msgspec.json.encode(config).decode()
+    evaluated, work = [], []
+    for n in (1, 2, 4):
+        ended = started(n, EVALUATING, str(tmp_path / "run"), encoded)
+        assert [status for status, _, _ in ended] == [0] * n, "\n".join(error for _, _, error in ended)
+        each = [json.loads(printed) for _, printed, _ in ended]
+        evaluated += [found for found, _ in each]
+        work.append([seen for _, seen in each])
+    assert evaluated == [evaluated[0]] * 7
+    for name in ("losses", "log_probabilities"):
+        alone = work[0][0][name]
+        for some in work[1:]:
+            assert sum(seen[name] for seen in some) == alone
+    held = [max(seen["losses"] for seen in some) for some in work]
+    assert held[0] >= 1.5 * held[1] >= 2 * held[2]

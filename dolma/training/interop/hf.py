@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -49,6 +51,7 @@ _NORMS = {
     "pre": {"attention_norm": "input_layernorm", "feed_forward_norm": "post_attention_layernorm"},
 }
 _EXPERTS = {"w1": "gate_proj", "w3": "up_proj", "w2": "down_proj"}
+_FLOATS = {"F64", "F32", "F16", "BF16"}
 
 Weights = dict[str, torch.Tensor]
 
@@ -87,91 +90,107 @@ def to_hf(
             yield f"{prefix}{inner[part.removesuffix('.weight')]}.weight", weight
 
 
-def from_hf(weights: Mapping[str, torch.Tensor], model: ModelConfig) -> Weights:
-    """The weights under our names.
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One of our weights as it is stored under other names: its shape, and its rows from one to another, `(n, ...)`."""
+
+    shape: tuple[int, ...]
+    rows: Callable[[int, int], torch.Tensor]
+
+
+def from_hf(theirs: Mapping[str, Any], model: ModelConfig, *, rows: int) -> dict[str, Stored]:
+    """Our weights by our names. `theirs` are tensors, or slices of safetensors, which are read when they are asked for.
 
     Raises:
-        ValueError: a weight is missing, or there is one that the model does not have.
+        ValueError: a weight is missing, of another shape or type, or there is one that the model does not have.
     """
-    left = dict(weights)
-    found: Weights = {}
-    for name, theirs in _OUTER.items():
-        is_there = (name != "lm_head.w_out.weight" or not model.tied_embeddings) and (
-            name != "lm_head.norm.weight" or model.norm == "rms"
-        )
-        if is_there:
-            found[name] = _taken(left, theirs)
-    if model.tied_embeddings:
-        left.pop("lm_head.weight", None)
-    for layer in range(model.layers):
-        found |= _layer_from_hf(left, model, layer)
-    if left:
-        raise ValueError(f"the model has no place for {min(left)} ({len(left)} such weights)")
-    return found
-
-
-def _layer_from_hf(left: Weights, model: ModelConfig, layer: int) -> Weights:
-    theirs, ours = f"model.layers.{layer}.", f"blocks.{layer}."
-    inner = dict(_INNER)
-    if model.norm == "rms":
-        inner |= _NORMS[model.norm_position]
-    found: Weights = {}
-    for part, name in inner.items():
-        skipped = (
-            (not model.qk_norm and part.endswith(("q_norm", "k_norm")))
-            or (model.experts is None and part.startswith("feed_forward_moe"))
-            or (model.experts is not None and part.startswith("feed_forward."))
-        )
-        if not skipped:
-            weight = _taken(left, f"{theirs}{name}.weight")
-            if model.experts is not None and part == "feed_forward_moe.router":
-                if weight.shape != (model.experts.count, model.d_model):
-                    raise ValueError(f"the weight {theirs}{name}.weight has the shape {list(weight.shape)}")
-                weight = weight.flatten()
-            found[f"{ours}{part}.weight"] = weight
-    if model.experts is not None:
-        for part, matrices in _experts_from_hf(left, f"{theirs}mlp.experts.", model.experts.count).items():
-            found[f"{ours}feed_forward_moe.experts.mlp.{part}"] = matrices.flatten(0, 1).contiguous()
-    return found
-
-
-def _experts_from_hf(left: Weights, prefix: str, count: int) -> Weights:
-    """`w1`, `w2`, `w3`, each `(experts, hidden, d_model)`; from a matrix per expert, or transformers 5's fused ones."""
-    fused = left.pop(f"{prefix}gate_up_proj", None)
-    if fused is not None:
-        down = _taken(left, f"{prefix}down_proj")
-        if any(weight.dim() != 3 or len(weight) != count for weight in (fused, down)):
-            raise ValueError(
-                f"the weights {prefix}* have the shapes {list(fused.shape)} and {list(down.shape)}, expected {count} "
-                "matrices each"
-            )
-        gate, up = fused.chunk(2, dim=1)
-        return {"w1": gate, "w3": up, "w2": down.transpose(1, 2)}
-    stacked = {part: _stacked(left, prefix, name, count) for part, name in _EXPERTS.items()}
-    return stacked | {"w2": stacked["w2"].transpose(1, 2)}
-
-
-def _stacked(left: Weights, prefix: str, name: str, count: int) -> torch.Tensor:
-    matrices = [_taken(left, f"{prefix}{expert}.{name}.weight") for expert in range(count)]
-    if matrices[0].dim() != 2 or len({matrix.shape for matrix in matrices}) > 1:
-        raise ValueError(f"the weights {prefix}*.{name}.weight are no matrices of one shape")
-    return torch.stack(matrices)
-
-
-def _taken(left: Weights, name: str) -> torch.Tensor:
-    if name not in left:
-        raise ValueError(f"the weight {name} is missing")
-    return left.pop(name)
-
-
-def _check_shapes(weights: Weights, model: ModelConfig, rows: int) -> None:
+    left = _Left(theirs)
     with torch.device("meta"):
-        expected = {name: p.shape for name, p in Transformer(model, vocab_size=rows).named_parameters()}
-    for name, shape in expected.items():
-        if not weights[name].is_floating_point():
-            raise ValueError(f"the weight {name} is of type {weights[name].dtype}, expected floating-point numbers")
-        if weights[name].shape != shape:
-            raise ValueError(f"the weight {name} has the shape {list(weights[name].shape)}, expected {list(shape)}")
+        shapes = {name: tuple(p.shape) for name, p in Transformer(model, vocab_size=rows).named_parameters()}
+    inner = _INNER | _NORMS[model.norm_position]
+    found = {}
+    for name, shape in shapes.items():
+        if name in _OUTER:
+            found[name] = Stored(shape, _plain(left.take(_OUTER[name], shape)))
+            continue
+        _, layer, part = name.split(".", 2)
+        prefix, experts = f"model.layers.{layer}.", model.experts
+        if experts is not None and part.startswith("feed_forward_moe.experts.mlp."):
+            read = _experts(left, f"{prefix}mlp.experts.", part[-2:], model, experts.count)
+        elif experts is not None and part == "feed_forward_moe.router.weight":
+            read = _flat(left.take(f"{prefix}mlp.gate.weight", (experts.count, model.d_model)), model.d_model)
+        else:
+            read = _plain(left.take(f"{prefix}{inner[part.removesuffix('.weight')]}.weight", shape))
+        found[name] = Stored(shape, read)
+    if model.tied_embeddings:
+        left.names.discard("lm_head.weight")
+    if left.names:
+        raise ValueError(f"the model has no place for {min(left.names)} ({len(left.names)} such weights)")
+    return found
+
+
+class _Left:
+    """Weights of which none is taken twice, unless asked to."""
+
+    def __init__(self, weights: Mapping[str, Any]) -> None:
+        self._weights, self.names = weights, set(weights)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._weights
+
+    def take(self, name: str, shape: tuple[int, ...]) -> Any:
+        if name not in self._weights:
+            raise ValueError(f"the weight {name} is missing")
+        self.names.discard(name)
+        weight = self._weights[name]
+        is_slice = hasattr(weight, "get_shape")
+        found, dtype = (
+            (tuple(weight.get_shape()), weight.get_dtype()) if is_slice else (tuple(weight.shape), weight.dtype)
+        )
+        if not (dtype in _FLOATS if is_slice else dtype.is_floating_point):
+            raise ValueError(f"the weight {name} is of type {dtype}, expected floating-point numbers")
+        if found != shape:
+            raise ValueError(f"the weight {name} has the shape {list(found)}, expected {list(shape)}")
+        return weight
+
+
+def _plain(weight: Any) -> Callable[[int, int], torch.Tensor]:
+    return lambda begin, end: weight[begin:end]
+
+
+def _flat(weight: Any, width: int) -> Callable[[int, int], torch.Tensor]:
+    def read(begin: int, end: int) -> torch.Tensor:
+        first = begin // width
+        return weight[first : -(-end // width)].flatten()[begin - first * width : end - first * width]
+
+    return read
+
+
+def _experts(left: _Left, prefix: str, part: str, model: ModelConfig, count: int) -> Callable[[int, int], torch.Tensor]:
+    """Rows of all experts' matrices, one below the other; from a matrix each, or transformers 5's fused ones."""
+    hidden, width = model.mlp_hidden, model.d_model
+    if f"{prefix}gate_up_proj" in left:
+        fused = left.take(f"{prefix}gate_up_proj", (count, 2 * hidden, width))
+        down = left.take(f"{prefix}down_proj", (count, width, hidden))
+        below = hidden if part == "w3" else 0
+
+        def of(expert: int, begin: int, end: int) -> torch.Tensor:
+            if part == "w2":
+                return down[expert : expert + 1, :, begin:end][0].T
+            return fused[expert : expert + 1, below + begin : below + end][0]
+
+    else:
+        shape = (width, hidden) if part == "w2" else (hidden, width)
+        matrices = [left.take(f"{prefix}{expert}.{_EXPERTS[part]}.weight", shape) for expert in range(count)]
+
+        def of(expert: int, begin: int, end: int) -> torch.Tensor:
+            return matrices[expert][:, begin:end].T if part == "w2" else matrices[expert][begin:end]
+
+    def read(begin: int, end: int) -> torch.Tensor:
+        experts = range(begin // hidden, -(-end // hidden))
+        return torch.cat([of(e, max(begin - e * hidden, 0), min(end - e * hidden, hidden)) for e in experts])
+
+    return read
 
 
 # --- folders ---------------------------------------------------------------------------------------------------------
@@ -252,10 +271,24 @@ def _write_json(path: str, value: Any) -> None:
     streams.write_bytes(path, msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n")
 
 
-def read_folder(folder: str) -> tuple[ModelConfig, int, Weights, dict[str, Any]]:
-    """The model of a folder of transformers: its configuration, rows of the vocabulary, weights, and `config.json`.
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A model in a folder of transformers: its configuration, rows of the vocabulary, weights, and `config.json`.
 
-    Weights keep the type they are stored in. Only safetensors are read: pickles can run code.
+    Weights keep the type they are stored in.
+    """
+
+    model: ModelConfig
+    rows: int
+    weights: dict[str, Stored]
+    fields: dict[str, Any]
+
+
+@contextmanager
+def open_folder(folder: str) -> Iterator[Folder]:
+    """The model of a folder of transformers, whose weights can be read inside of the block.
+
+    Only safetensors are read: pickles can run code.
 
     Raises:
         DataError: a file is missing or is not such a model.
@@ -263,30 +296,27 @@ def read_folder(folder: str) -> tuple[ModelConfig, int, Weights, dict[str, Any]]
     path = streams.join(folder, CONFIG)
     if not os.path.isfile(path):
         raise DataError("no config.json there: expected a folder that `save_pretrained` wrote", file=folder)
-    try:
-        fields = decode_json(streams.read_bytes(path), dict)
-        model = model_of(fields)
-        weights = from_hf(_read_weights(folder), model)
-        rows = int(fields["vocab_size"])
-        _check_shapes(weights, model, rows)
-    except (ValueError, KeyError, msgspec.DecodeError) as error:
-        said = f"`{error.args[0]}` is missing" if isinstance(error, KeyError) else str(error)
-        raise DataError(
-            f"is no model that can be read here: {said}"
-            "\n  give a folder of an Olmo, Olmo2, Olmo3 or Olmoe model, as it was downloaded",
-            file=path,
-        ) from error
-    return model, rows, weights, fields
+    with ExitStack() as opened:
+        try:
+            fields = decode_json(streams.read_bytes(path), dict)
+            model = model_of(fields)
+            rows = int(fields["vocab_size"])
+            weights = from_hf(_opened(folder, opened), model, rows=rows)
+        except (ValueError, KeyError, msgspec.DecodeError) as error:
+            said = f"`{error.args[0]}` is missing" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"is no model that can be read here: {said}", file=path) from error
+        yield Folder(model, rows, weights, fields)
 
 
-def _read_weights(folder: str) -> Weights:
+def _opened(folder: str, opened: ExitStack) -> dict[str, Any]:
+    """Slices of all weights in a folder, by their names there."""
     index = streams.join(folder, INDEX)
     names = [WEIGHTS]
     if os.path.isfile(index):
         names = sorted(set(decode_json(streams.read_bytes(index), _Index).weight_map.values()))
         if any(not re.fullmatch(r"[\w.-]+\.safetensors", name) for name in names):
             raise ValueError("the index names files outside the folder")
-    weights: Weights = {}
+    weights: dict[str, Any] = {}
     for name in names:
         path = streams.join(folder, name)
         if not os.path.isfile(path):
@@ -294,13 +324,11 @@ def _read_weights(folder: str) -> Weights:
                 "is missing: only safetensors are read\n  save the model with safe_serialization", file=path
             )
         try:
-            with safe_open(path, framework="pt") as stored:
-                keys = stored.keys()
-                if twice := weights.keys() & set(keys):
-                    raise ValueError(f"two files hold the weight {min(twice)}")
-                weights |= {key: stored.get_tensor(key) for key in keys}
+            stored = opened.enter_context(safe_open(path, framework="pt"))
         except SafetensorError as error:
-            raise DataError(
-                f"is damaged, or no safetensors: {printable(error)}\n  download it again", file=path
-            ) from error
+            raise DataError(f"is damaged, or no safetensors: {printable(error)}", file=path) from error
+        keys = stored.keys()
+        if twice := weights.keys() & set(keys):
+            raise ValueError(f"two files hold the weight {min(twice)}")
+        weights |= {key: stored.get_slice(key) for key in keys}
     return weights

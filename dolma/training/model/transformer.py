@@ -195,6 +195,11 @@ class Transformer(nn.Module):
             balance, router_z = router_losses(hidden.routings, over_processes=over_processes)
         return Losses(ce, z, balance, router_z)
 
+    def log_probabilities(self, ids: torch.Tensor, *, at: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Of each label, how likely it is after the token at that place of the flattened `ids`; float32, in nats."""
+        vectors = self.hidden(ids).vectors.flatten(0, 1)[at]
+        return -head_losses(vectors[None], self.head_weight, labels[None])[0][0]
+
     def logits(self, vectors: torch.Tensor) -> torch.Tensor:
         """The projection of `hidden` vectors onto the padded vocabulary."""
         return torch.nn.functional.linear(vectors, self.head_weight)

@@ -12,12 +12,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from dolma.errors import ConfigError, DataError, OutputExistsError
+from dolma.training.config import ModelConfig, TrainConfig
+from dolma.training.initial import fill
 from dolma.training.interop import hf
 from dolma.training.interop.export import export_checkpoint
-from dolma.training.model.transformer import unfilled
+from dolma.training.local import local_part
+from dolma.training.model.transformer import outline, unfilled
+from dolma.training.parallel import spread
 from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, TINY, log_of, replaced
+from tests.training.interop.folders import read
 from tests.training.model.variants import VARIANTS, VOCABULARY, given_ids, given_model
+from tests.training.test_local import process
 
 
 def written(variant: str, folder: Path, **options: Any) -> str:
@@ -33,7 +39,7 @@ def changed(folder: Path, **fields: Any) -> None:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_model_written_and_read_is_the_same(variant: str, tmp_path: Path) -> None:
-    model, rows, weights, _ = hf.read_folder(written(variant, tmp_path / "hf"))
+    model, rows, weights = read(written(variant, tmp_path / "hf"))
     assert rows == VOCABULARY
     assert msgspec.structs.replace(model, init="normal") == msgspec.structs.replace(VARIANTS[variant], init="normal")
     expected = dict(given_model(variant).named_parameters())
@@ -45,7 +51,7 @@ def test_large_models_are_written_in_several_files(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(hf, "_BYTES_PER_FILE", 40_000)
     folder = written("olmo2", tmp_path / "hf")
     assert len(list((tmp_path / "hf").glob("model-*.safetensors"))) > 1
-    _, _, weights, _ = hf.read_folder(folder)
+    _, _, weights = read(folder)
     expected = dict(given_model("olmo2").named_parameters())
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
@@ -58,7 +64,7 @@ def test_a_weight_that_two_files_hold_is_refused(tmp_path: Path, monkeypatch: py
     name = min(weights)
     save_file(load_file(second) | {name: weights[name] + 1}, second)
     with pytest.raises(DataError, match=rf"two files hold the weight {name}"):
-        hf.read_folder(str(folder))
+        read(str(folder))
 
 
 def test_a_vocabulary_cut_on_export_is_not_padded_again(tmp_path: Path) -> None:
@@ -66,7 +72,7 @@ def test_a_vocabulary_cut_on_export_is_not_padded_again(tmp_path: Path) -> None:
     weights = dict(ours.named_parameters())
     hf.write_folder(str(tmp_path / "hf"), weights, VARIANTS["olmo2"], vocab_size=100, eos_id=0, trim_vocabulary=True)
     assert json.loads((tmp_path / "hf" / "config.json").read_bytes())["vocab_size"] == 100
-    model, rows, found, _ = hf.read_folder(str(tmp_path / "hf"))
+    model, rows, found = read(str(tmp_path / "hf"))
     assert (rows, model.vocabulary_multiple) == (100, 1)
     again = unfilled(model, vocab_size=rows)
     again.load_state_dict(found)
@@ -88,22 +94,22 @@ def test_experts_fused_as_transformers_5_holds_them_are_read() -> None:
         }
         named[f"{prefix}gate_up_proj"] = torch.cat([parts["gate_proj"], parts["up_proj"]], dim=1)
         named[f"{prefix}down_proj"] = parts["down_proj"]
-    found = hf.from_hf(named, model)
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    found = hf.from_hf(named, model, rows=VOCABULARY)
+    assert all(torch.equal(found[name].rows(0, len(expected[name])), expected[name]) for name in expected)
 
 
 def test_a_setting_that_is_not_honoured_is_refused_with_the_file(tmp_path: Path) -> None:
     folder = Path(written("olmo2", tmp_path / "hf"))
     changed(folder, hidden_act="gelu")
     with pytest.raises(DataError, match=r"config.json: is no model that can be read here: `hidden_act` is 'gelu'"):
-        hf.read_folder(str(folder))
+        read(str(folder))
 
 
 def test_weights_of_another_shape_than_the_configuration_says_are_refused(tmp_path: Path) -> None:
     folder = Path(written("olmo2", tmp_path / "hf"))
     changed(folder, intermediate_size=64)
-    with pytest.raises(DataError, match=r"w1.weight has the shape \[48, 64\], expected \[64, 64\]"):
-        hf.read_folder(str(folder))
+    with pytest.raises(DataError, match=r"gate_proj.weight has the shape \[48, 64\], expected \[64, 64\]"):
+        read(str(folder))
 
 
 @pytest.mark.parametrize("kept", [0, 5, 40, 1000])
@@ -111,7 +117,7 @@ def test_weights_that_are_cut_short_are_refused(kept: int, tmp_path: Path) -> No
     folder = Path(written("olmo2", tmp_path / "hf"))
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:kept])
     with pytest.raises(DataError, match=r"model\.safetensors: is damaged, or no safetensors: "):
-        hf.read_folder(str(folder))
+        read(str(folder))
 
 
 @pytest.mark.parametrize("index", ["[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": "../a.safetensors"}}', "{"])
@@ -119,19 +125,27 @@ def test_an_index_that_is_none_is_refused(index: str, tmp_path: Path) -> None:
     folder = Path(written("olmo2", tmp_path / "hf"))
     (folder / "model.safetensors.index.json").write_text(index)
     with pytest.raises(DataError, match="is no model that can be read here"):
-        hf.read_folder(str(folder))
+        read(str(folder))
 
 
 @pytest.mark.parametrize(
     ("name", "weight", "message"),
     [
         ("model.layers.0.mlp.gate.weight", torch.zeros(64, 8), r"mlp.gate.weight has the shape \[64, 8\]"),
-        ("model.layers.0.mlp.experts.3.up_proj.weight", torch.zeros(48), "experts.*.up_proj.weight are no matrices"),
-        ("model.layers.0.mlp.experts.gate_up_proj", torch.zeros(8), "expected 8 matrices each"),
+        (
+            "model.layers.0.mlp.experts.3.up_proj.weight",
+            torch.zeros(48),
+            r"experts.3.up_proj.weight has the shape \[48\]",
+        ),
+        (
+            "model.layers.0.mlp.experts.gate_up_proj",
+            torch.zeros(8),
+            r"gate_up_proj has the shape \[8\], expected \[8, 96, 64\]",
+        ),
         (
             "model.embed_tokens.weight",
             torch.zeros(128, 64, dtype=torch.int8),
-            "embeddings.weight is of type",
+            "embed_tokens.weight is of type",
         ),
     ],
 )
@@ -144,14 +158,93 @@ def test_weights_of_other_shapes_or_types_are_refused(
         weights["model.layers.0.mlp.experts.down_proj"] = torch.zeros(8)
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(DataError, match=message):
-        hf.read_folder(str(folder))
+        read(str(folder))
+
+
+def as_transformers_5_holds_experts(folder: Path, model: ModelConfig) -> None:
+    """Matrices of all experts in one."""
+    assert model.experts is not None
+    weights = load_file(folder / "model.safetensors")
+    for layer in range(model.layers):
+        prefix = f"model.layers.{layer}.mlp.experts."
+        gate, up, down = (
+            torch.stack([weights.pop(f"{prefix}{expert}.{part}.weight") for expert in range(model.experts.count)])
+            for part in ("gate_proj", "up_proj", "down_proj")
+        )
+        weights |= {f"{prefix}gate_up_proj": torch.cat([gate, up], dim=1), f"{prefix}down_proj": down}
+    save_file(weights, folder / "model.safetensors")
+
+
+class CountedSlice:
+    """A slice of safetensors, and how many bytes were read of it."""
+
+    def __init__(self, inner: Any, read: list[int]) -> None:
+        self.inner, self.read = inner, read
+        self.get_shape, self.get_dtype = inner.get_shape, inner.get_dtype
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        found = self.inner[index]
+        self.read.append(found.nbytes)
+        return found
+
+
+class CountedFile:
+    """A file of safetensors, and how many bytes were read of it."""
+
+    def __init__(self, inner: Any, read: list[int]) -> None:
+        self.inner, self.read = inner, read
+        self.keys = inner.keys
+
+    def __enter__(self) -> CountedFile:
+        self.inner.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.inner.__exit__(*error)
+
+    def get_slice(self, name: str) -> CountedSlice:
+        return CountedSlice(self.inner.get_slice(name), self.read)
+
+    def get_tensor(self, name: str) -> torch.Tensor:
+        found = self.inner.get_tensor(name)
+        self.read.append(found.nbytes)
+        return found
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("variant", ["olmo2", "olmoe"])
+def test_a_process_reads_its_rows_and_no_others(
+    variant: str, fused: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(written(variant, tmp_path / "hf"))
+    if fused and VARIANTS[variant].experts is None:
+        pytest.skip("it has no experts")
+    if fused:
+        as_transformers_5_holds_experts(folder, VARIANTS[variant])
+    read: list[int] = []
+    opened = hf.safe_open
+    monkeypatch.setattr(hf, "safe_open", lambda *args, **options: CountedFile(opened(*args, **options), read))
+    expected = dict(given_model(variant).named_parameters())
+    whole = sum(parameter.nbytes for parameter in expected.values())
+    of_each: list[dict[str, torch.Tensor]] = []
+    for rank in range(3):
+        read.clear()
+        with process(rank, 3) as processes:
+            model = outline(VARIANTS[variant], vocab_size=VOCABULARY)
+            spread(model, processes)
+            model.to_empty(device="cpu")
+            fill(model, TrainConfig(init_from=str(folder)))
+            of_each.append({name: local_part(p)[0].detach().clone() for name, p in model.named_parameters()})
+        assert 0 < sum(read) <= 0.36 * whole
+    for name, parameter in expected.items():
+        assert torch.equal(torch.cat([part[name] for part in of_each]), parameter), name
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path: Path) -> None:
     folder = Path(written("olmo2", tmp_path / "hf"))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(DataError, match="is missing: only safetensors are read"):
-        hf.read_folder(str(folder))
+        read(str(folder))
 
 
 def test_a_run_begins_with_weights_of_transformers_or_of_another_run(tokens: str, tmp_path: Path) -> None:

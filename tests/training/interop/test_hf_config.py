@@ -18,6 +18,7 @@ from dolma.training.interop.hf_config import family_of, hf_config, model_of
 from dolma.training.model.rope import attention_factor
 from dolma.training.model.transformer import unfilled
 from dolma.training.presets import PRESETS, long_context, padded_vocabulary
+from tests.training.interop.folders import read
 from tests.training.interop.strategies import filled, models
 from tests.training.model.variants import VARIANTS
 
@@ -57,7 +58,7 @@ def test_what_is_exported_comes_back_and_computes_the_same(model: ModelConfig, v
             eos_id=None,
             trim_vocabulary=trimmed,
         )
-        found, rows, weights, _ = hf.read_folder(folder)
+        found, rows, weights = read(folder)
     assert rows == (vocab_size if trimmed else padded_vocabulary(vocab_size, multiple=model.vocabulary_multiple))
     multiple = 1 if rows % 128 else 128
     assert found == msgspec.structs.replace(model, vocabulary_multiple=multiple, rope_scaling=found.rope_scaling)
