@@ -118,20 +118,23 @@ def marks_of(keys: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
     `first` says that the first copy of all is the key's own chunk's.
     """
-    for records in in_groups(KEYS, keys):
-        high, low = KEYS.keys(records)
-        starts = np.flatnonzero(np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
-        copies = np.add.reduceat(records["copies"].to_numpy().astype(np.int64), starts)
-        sizes = np.diff(np.append(starts, len(records)))
-        rows = np.flatnonzero(np.repeat(copies > 1, sizes))
-        firsts = np.repeat(starts, sizes)[rows]
-        yield pa.RecordBatch.from_arrays(
-            [
-                records["place"].take(pa.array(rows)),
-                pa.array(firsts == rows),
-            ],
-            schema=MARKS.schema,
-        )
+    return map(_marks, in_groups(KEYS, keys))
+
+
+def _marks(records: pa.RecordBatch) -> pa.RecordBatch:
+    high, low = KEYS.keys(records)
+    starts = np.flatnonzero(np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
+    copies = np.add.reduceat(records["copies"].to_numpy().astype(np.int64), starts)
+    sizes = np.diff(np.append(starts, len(records)))
+    rows = np.flatnonzero(np.repeat(copies > 1, sizes))
+    firsts = np.repeat(starts, sizes)[rows]
+    return pa.RecordBatch.from_arrays(
+        [
+            records["place"].take(pa.array(rows)),
+            pa.array(firsts == rows),
+        ],
+        schema=MARKS.schema,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

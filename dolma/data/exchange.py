@@ -29,6 +29,7 @@ import itertools
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import msgspec
@@ -148,6 +149,7 @@ class RunWriter:
         self._begin_run()
         for part in parts:
             self._write(part)
+            del part
 
     def _begin_run(self) -> None:
         self._runs.append(self._at if self._runs else 0)
@@ -389,8 +391,8 @@ def read_sorted(table: Table, work: str, partition: Partition, *, memory: int = 
         for number, start, end in partition.stretches.tolist()
     ]
     try:
-        for batch in _merged(table, runs, _share(memory)):
-            yield _between(table, batch, partition)
+        # A map, as a loop would hold a batch while the next one is made; so with all that a batch comes through.
+        yield from map(partial(_between, table, partition), _merged(table, runs, _share(memory)))
     finally:
         for run in runs:
             run.close()
@@ -423,8 +425,12 @@ def _merged(table: Table, runs: Sequence[Iterator[pa.RecordBatch]], most_held: i
         if heap and n_held >= most_held:
             ready, held = _split(table, held, *heap[0])
             n_held = sum(block.nbytes for blocks in held for block in blocks)
-            yield from _in_order(table, ready)
-    yield from _in_order(table, [block for blocks in held for block in blocks])
+            if ready:
+                yield _in_order(table, ready)
+    ready = [block for blocks in held for block in blocks]
+    del held
+    if ready:
+        yield _in_order(table, ready)
 
 
 def _split(
@@ -437,16 +443,18 @@ def _split(
         after.append([])
         for block in blocks:
             at = position(table.keys(block), border, side="right" if i <= of else "left")
-            before.append(block.slice(0, at))
+            if at:
+                before.append(block.slice(0, at))
             if at < len(block):
                 after[-1].append(block.slice(at))
     return before, after
 
 
-def _in_order(table: Table, blocks: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    if any(map(len, blocks)):
-        records = joined([block for block in blocks if len(block)])
-        yield records.take(pa.array(sort_order(table.keys(records))))
+def _in_order(table: Table, blocks: list[pa.RecordBatch]) -> pa.RecordBatch:
+    """The records of these blocks, which are taken out of the list: no more than two copies are held at a time."""
+    records = joined(blocks)
+    blocks.clear()
+    return records.take(pa.array(sort_order(table.keys(records))))
 
 
 def _key_at(table: Table, records: pa.RecordBatch, i: int) -> tuple[int, ...]:
@@ -462,7 +470,7 @@ def position(keys: Keys, at: Sequence[int], *, side: str) -> int:
     return high if side == "right" else low
 
 
-def _between(table: Table, records: pa.RecordBatch, partition: Partition) -> pa.RecordBatch:
+def _between(table: Table, partition: Partition, records: pa.RecordBatch) -> pa.RecordBatch:
     leading = table.keys(records)[:1]
     start = position(leading, [partition.first], side="left")
     stop = len(records) if partition.end == END_OF_KEYS else position(leading, [partition.end], side="left")
@@ -473,15 +481,20 @@ def in_groups(table: Table, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Re
     """The same sorted records, cut so that those with one key are never in two batches."""
     held: pa.RecordBatch | None = None
     for batch in batches:
-        if not len(batch):
-            continue
-        records = batch if held is None else joined([held, batch])
-        last = position(table.keys(records), _key_at(table, records, len(records) - 1), side="left")
-        if last:
-            yield records.slice(0, last)
-        held = records.slice(last)
+        if len(batch):
+            whole, held = _last_group_apart(table, batch if held is None else joined([held, batch]))
+            del batch
+            if len(whole):
+                yield whole
+            del whole
     if held is not None:
         yield held
+
+
+def _last_group_apart(table: Table, records: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """The records before those with the last key, and a copy of those: a slice would hold all of them."""
+    last = position(table.keys(records), _key_at(table, records, len(records) - 1), side="left")
+    return records.slice(0, last), records.take(pa.array(np.arange(last, len(records))))
 
 
 class Cursor:

@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 from dolma.data.storage import retries
 from dolma.errors import ConfigError, DolmaError, WorkerError
 from dolma.printable import printable
+from dolma.runner.allocators import give_back
 from dolma.runner.options import RunOptions, worker_count
 from dolma.runner.progress import listening
 from dolma.runner.task import OnProgress, OnResult, Task, Work
@@ -229,6 +230,7 @@ def run_here(
     work: Work, tasks: Sequence[Task], stall_after: float, *, on_result: OnResult, on_progress: OnProgress
 ) -> None:
     """Do all tasks in this process, in order."""
+    give_back()
     for index, task in enumerate(tasks):
         with watched(stall_after, on_progress):
             try:
@@ -378,7 +380,10 @@ def serve(pipe: connection.Connection) -> None:
                 pickle.loads(new_work)()
             continue
         try:
-            work = pickle.loads(new_work) if new_work is not None else work
+            if new_work is not None:
+                work = None
+                give_back()
+                work = pickle.loads(new_work)
             assert work is not None
             with listening(lambda documents, n_bytes: pipe.send(("progress", (documents, n_bytes)))):
                 result = work(pickle.loads(spec))

@@ -6,8 +6,9 @@ The column is read shard by shard, as often as `dolma.stats.numbers` asks, and n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from dolma.data.exchange import RunFile, read_in_order
 from dolma.data.identity import Content
 from dolma.errors import AlignmentError, DataError
 from dolma.stats.counts import SOURCES
-from dolma.stats.numbers import NumberSummary, Series, summarise
+from dolma.stats.numbers import NumberSummary, summarise
 from dolma.stats.statistics import OutputSummary, SpansSummary, Summary, TextSummary, TruthSummary
 
-MOST_DISTINCT = 100_000
+MOST_DISTINCT, MOST_DISTINCT_BYTES = 100_000, 16 << 20
+"""Different strings that are counted, and their bytes together: bounds that do not depend on how a stage is run."""
 _TOP = 20
 _ROWS = 1 << 16
 
@@ -117,40 +119,36 @@ class _Codes:
         return whole[:n]
 
 
-def describe(column: Column, *, sources: list[str], bins: int, quantiles: Sequence[float]) -> OutputSummary:
-    """The column over the whole corpus, and by source: `sources` names the codes."""
+def describe(
+    column: Column, *, sources: list[str], bins: int, quantiles: Sequence[float], memory: int
+) -> OutputSummary:
+    """The column over the whole corpus, and by source: `sources` names the codes. At most `memory` bytes are held."""
     present = sorted(set().union(*(shard.sources for shard in column.shards)))
     one = len(present) == 1
-    overall = _summary(column, None, bins=bins, quantiles=quantiles)
+    numbers = partial(summarise, bins=bins, quantiles=quantiles, memory=memory)
+    overall = _summary(column, None, numbers)
     return OutputSummary(
         kind=column.output.kind,
         meaning=column.output.meaning,
         unit=column.output.unit,
         all=overall,
-        sources={
-            sources[code]: overall if one else _summary(column, code, bins=bins, quantiles=quantiles)
-            for code in present
-        },
+        sources={sources[code]: overall if one else _summary(column, code, numbers) for code in present},
     )
 
 
-def _summary(column: Column, source: int | None, *, bins: int, quantiles: Sequence[float]) -> Summary:
+def _summary(column: Column, source: int | None, numbers: Callable[..., NumberSummary]) -> Summary:
     if column.output.kind == "bool":
         return _truths(column, source)
     if column.output.kind == "text":
         return _texts(column, source)
     n_missing = sum(values.null_count for values in column.chunks(source))
-
-    def numbers(series: Series, missing: int) -> NumberSummary:
-        return summarise(series, bins=bins, quantiles=quantiles, missing=missing)
-
     if column.output.kind == "spans":
         return SpansSummary(
-            per_document=numbers(lambda: map(_n_spans, column.chunks(source)), n_missing),
-            length=numbers(lambda: map(_lengths, column.chunks(source)), 0),
-            score=numbers(lambda: map(_scores, column.chunks(source)), 0),
+            per_document=numbers(lambda: map(_n_spans, column.chunks(source)), missing=n_missing),
+            length=numbers(lambda: map(_lengths, column.chunks(source))),
+            score=numbers(lambda: map(_scores, column.chunks(source))),
         )
-    return numbers(lambda: map(_values, column.chunks(source)), n_missing)
+    return numbers(lambda: map(_values, column.chunks(source)), missing=n_missing)
 
 
 def _values(chunk: pa.Array) -> npt.NDArray[Any]:
@@ -181,7 +179,7 @@ def _truths(column: Column, source: int | None) -> TruthSummary:
 
 
 def _texts(column: Column, source: int | None) -> TextSummary:
-    n_rows = n_missing = 0
+    n_rows = n_missing = n_bytes = 0
     tally: Counter[str] = Counter()
     exact = True
     for values in column.chunks(source):
@@ -189,9 +187,12 @@ def _texts(column: Column, source: int | None) -> TextSummary:
         n_missing += values.null_count
         for found in values.drop_null().value_counts():
             value, count = found["values"].as_py(), found["counts"].as_py()
-            if value in tally or len(tally) < MOST_DISTINCT:
-                tally[value] += count
-            else:
-                exact = False
+            if value not in tally:
+                more = len(value.encode())
+                if len(tally) >= MOST_DISTINCT or n_bytes + more > MOST_DISTINCT_BYTES:
+                    exact = False
+                    continue
+                n_bytes += more
+            tally[value] += count
     top = dict(sorted(tally.items(), key=lambda item: (-item[1], item[0]))[:_TOP])
     return TextSummary(count=n_rows - n_missing, missing=n_missing, distinct=len(tally), exact=exact, top=top)

@@ -1,14 +1,14 @@
 """One series of numbers, described exactly and in bounded memory.
 
-A *series* is a function that yields the same arrays (float64 or int64) each time it is called. Up to `HELD_VALUES` of
-them are held; more are gone through again: once for the range, once for moments and histogram, and four times for the
+A *series* is a function that yields the same arrays (float64 or int64) each time it is called. What fits into `memory`
+is held; more is gone through again: once for the range, once for moments and histogram, and four times for the
 quantiles, which are selected digit by digit from the order of their bits rather than by sorting.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from dolma.data.exchange import MEMORY
+
 Number = int | float
 Values = npt.NDArray[Any]
 Series = Callable[[], Iterator[Values]]
 
-HELD_VALUES = 1 << 22
+_TOGETHER = 1 << 16  # values that are worked on at a time, however they came: sums do not depend on files or memory
 _DIGIT_BITS = 16
 _SIGN = np.uint64(1 << 63)
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -48,14 +50,16 @@ class NumberSummary(msgspec.Struct, frozen=True, kw_only=True, tag="number"):
     edges: list[float] = []
 
 
-def summarise(series: Series, *, bins: int, quantiles: Sequence[float], missing: int = 0) -> NumberSummary:
-    """Describe the series.
+def summarise(
+    series: Series, *, bins: int, quantiles: Sequence[float], missing: int = 0, memory: int = MEMORY
+) -> NumberSummary:
+    """Describe the series; at most `memory` bytes of values are held.
 
     >>> found = summarise(lambda: iter([np.array([1, 2, 3, 4])]), bins=3, quantiles=[0.5])
     >>> found.mean, found.quantiles, found.counts, found.edges
     (2.5, {'0.5': 2.5}, [1, 1, 2], [1.0, 2.0, 3.0, 4.0])
     """
-    series = _held(series)
+    series = _held(series, memory)
     extent = _extent(series)
     if extent.n_finite == 0 or extent.min is None or extent.max is None:
         return NumberSummary(count=extent.count, missing=missing, nan=extent.nan, infinite=extent.infinite)
@@ -100,17 +104,37 @@ class _Extent:
         return self.count - self.nan - self.infinite
 
 
-def _held(series: Series) -> Series:
+def _held(series: Series, memory: int) -> Series:
     """The same series, from memory when it is short."""
+
+    def even() -> Iterator[Values]:
+        return _even(series())
+
     parts: list[Values] = []
-    n = 0
-    for values in series():
+    for values in even():
         parts.append(values)
-        n += len(values)
-        if n > HELD_VALUES:
-            return series
-    whole = np.concatenate(parts) if parts else np.zeros(0)
-    return lambda: iter([whole])
+        memory -= values.nbytes
+        if memory < 0:
+            return even
+    return lambda: iter(parts)
+
+
+def _even(arrays: Iterable[Values]) -> Iterator[Values]:
+    """The same values, `_TOGETHER` to an array; the last one has what is left."""
+    held: list[Values] = []
+    n_held = 0
+    for values in arrays:
+        held.append(values)
+        n_held += len(values)
+        if n_held >= _TOGETHER:
+            whole = np.concatenate(held)
+            n_whole = len(whole) - len(whole) % _TOGETHER
+            for start in range(0, n_whole, _TOGETHER):
+                yield whole[start : start + _TOGETHER].copy()
+            held = [whole[n_whole:].copy()]
+            n_held = len(held[0])
+    if n_held:
+        yield np.concatenate(held)
 
 
 def _finite(series: Series) -> Series:

@@ -22,7 +22,7 @@ from dolma.data.attributes import attribute_schema, read_attributes
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece, Shard, is_native, pieces
 from dolma.data.documents import Reading
-from dolma.data.exchange import RunFile
+from dolma.data.exchange import MEMORY, RunFile
 from dolma.data.identity import Content
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
@@ -280,9 +280,10 @@ class DescribeColumn:
     sources: list[str]
     bins: int
     quantiles: tuple[float, ...]
+    memory: int
 
     def __call__(self, column: Column) -> TaskResult:
-        found = describe(column, sources=self.sources, bins=self.bins, quantiles=self.quantiles)
+        found = describe(column, sources=self.sources, bins=self.bins, quantiles=self.quantiles, memory=self.memory)
         return TaskResult(payload={"summary": msgspec.to_builtins(found)})
 
 
@@ -312,7 +313,12 @@ def _describe(
         )
         for output in outputs
     ]
-    work = DescribeColumn(sources=sources, bins=subject.config.bins, quantiles=tuple(subject.config.quantiles))
+    work = DescribeColumn(
+        sources=sources,
+        bins=subject.config.bins,
+        quantiles=tuple(subject.config.quantiles),
+        memory=(stage.options.max_memory or MEMORY) // 2,
+    )
     described: dict[str, dict[str, OutputSummary]] = {name: {} for name in subject.files}
     for output, result in zip(
         outputs, stage.run("describe", tasks, work, uses_up=(SOURCES.name, CONVERTED)) if tasks else [], strict=True

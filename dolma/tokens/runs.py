@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -198,17 +199,18 @@ def read_part(work: str, part: Partition, *, dtype: Dtype, memory: int) -> Itera
     Raises:
         DataError: a file of the work folder is not what was written.
     """
-    itemsize = little_endian(dtype).itemsize
-    for records in read_sorted(documents_of(dtype), work, part, memory=memory):
-        if not len(records):
-            continue
-        encoded = records["ids"]
-        _, offsets, values = encoded.buffers()
-        bounds = np.frombuffer(offsets, np.int64)[encoded.offset : encoded.offset + len(records) + 1]
-        yield Block(
-            ids=memoryview(values)[int(bounds[0]) : int(bounds[-1])],
-            counts=np.diff(bounds) // itemsize,
-            names=records["id"].to_pylist(),
-            sources=records["source"].to_pylist(),
-            lines=records["line"].to_pylist(),
-        )
+    found = filter(len, read_sorted(documents_of(dtype), work, part, memory=memory))
+    return map(partial(_block, itemsize=little_endian(dtype).itemsize), found)
+
+
+def _block(records: pa.RecordBatch, *, itemsize: int) -> Block:
+    encoded = records["ids"]
+    _, offsets, values = encoded.buffers()
+    bounds = np.frombuffer(offsets, np.int64)[encoded.offset : encoded.offset + len(records) + 1]
+    return Block(
+        ids=memoryview(values)[int(bounds[0]) : int(bounds[-1])],
+        counts=np.diff(bounds) // itemsize,
+        names=records["id"].to_pylist(),
+        sources=records["source"].to_pylist(),
+        lines=records["line"].to_pylist(),
+    )

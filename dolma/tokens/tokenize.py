@@ -400,6 +400,7 @@ class WritePart:
                 sources = [self.names[source] for source in block.sources]
                 writer.write([block.ids], counts=block.counts, names=block.names, sources=sources, lines=block.lines)
                 advance(documents=len(block.counts))
+                del block
         info, rows = writer.info, writer.rows_written
         assert info is not None and rows is not None
         if (info.tokens, info.documents, info.bytes) != (part.tokens, part.documents, part.tokens * itemsize):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,9 +20,9 @@ moderate = st.floats(-1e100, 1e100, allow_subnormal=False).map(lambda value: val
 integers = st.integers(-(2**63), 2**63 - 1)
 
 
-def of(values: object, *, bins: int = 4, parts: int = 1) -> NumberSummary:
+def of(values: object, *, bins: int = 4, parts: int = 1, memory: int = 1 << 20) -> NumberSummary:
     array = np.asarray(values)
-    return summarise(lambda: iter(np.array_split(array, parts)), bins=bins, quantiles=QUANTILES)
+    return summarise(lambda: iter(np.array_split(array, parts)), bins=bins, quantiles=QUANTILES, memory=memory)
 
 
 @pytest.mark.property
@@ -59,24 +60,41 @@ def test_order_statistics_are_those_of_sorting(values: list) -> None:
     assert found == sorted(array.tolist())
 
 
-@pytest.mark.parametrize("values", [np.arange(50) % 7, np.linspace(-3, 5, 50)])
-def test_a_long_series_is_described_as_a_short_one(monkeypatch: pytest.MonkeyPatch, values: np.ndarray) -> None:
-    held = of(values, parts=5)
-    monkeypatch.setattr(numbers, "HELD_VALUES", 10)
-    found = of(values, parts=5)
-    assert (found.quantiles, found.counts) == (held.quantiles, held.counts)
-    assert (found.mean, found.std) == pytest.approx((held.mean, held.std))
+@pytest.mark.parametrize("values", [np.arange(50) % 7, np.linspace(-3, 5, 50), np.zeros(0)])
+@pytest.mark.parametrize("parts", [1, 5, 49])
+def test_neither_memory_nor_files_change_a_bit(monkeypatch: pytest.MonkeyPatch, values: np.ndarray, parts: int) -> None:
+    monkeypatch.setattr(numbers, "_TOGETHER", 7)
+    assert of(values, parts=parts, memory=10) == of(values)
 
 
-def test_a_long_series_is_read_again_and_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numbers, "HELD_VALUES", 4)
+def test_what_is_held_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numbers, "_TOGETHER", 10_000)
+    n_values = 1_000_000
+
+    def series() -> Iterator[np.ndarray]:
+        for start in range(0, n_values, 10_000):
+            yield np.arange(start, start + 10_000)
+
+    def peak(memory: int) -> int:
+        tracemalloc.start()
+        try:
+            summarise(series, bins=2, quantiles=[0.5], memory=memory)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(2 * 8 * n_values) > 8 * n_values
+    assert peak(1 << 14) < 4 * n_values
+
+
+def test_a_long_series_is_read_again_and_not_held() -> None:
     reads = []
 
     def series() -> Iterator[np.ndarray]:
         reads.append(1)
         yield from np.array_split(np.arange(100), 10)
 
-    assert summarise(series, bins=2, quantiles=[0.5]).quantiles == {"0.5": 49.5}
+    assert summarise(series, bins=2, quantiles=[0.5], memory=4).quantiles == {"0.5": 49.5}
     assert len(reads) > 3
 
 

@@ -189,6 +189,14 @@ def test_the_top_is_ordered_and_says_when_it_is_not_exact(corpus: Corpus, monkey
     assert (list(row["top"].items()), row["exact"]) == ([("a", 2), ("b", 1)], False)
 
 
+def test_long_strings_are_not_all_counted(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(describe_module, "MOST_DISTINCT_BYTES", 5)
+    corpus.write("a", blank(4))
+    corpus.tag("a", label=["\u00e9\u00e9", "long", "b", "b"])
+    found = of(corpus.stat(), "label")
+    assert found == TextSummary(count=4, missing=0, distinct=2, exact=False, top={"b": 2, "\u00e9\u00e9": 1})
+
+
 @pytest.mark.parametrize("format", ["parquet", "dolma1"])
 def test_spans_have_number_length_and_score(corpus: Corpus, format: str) -> None:
     corpus.write("a", blank(3))
