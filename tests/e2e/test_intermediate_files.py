@@ -17,7 +17,7 @@ from dolma.config import DedupeConfig, MixConfig, SourceShare, StatConfig, TagCo
 from dolma.data import exchange, streams
 from dolma.data.dataset import Dataset
 from dolma.dedupers import exact
-from dolma.dedupers.exact import dedupe
+from dolma.dedupers.dedupe import dedupe
 from dolma.errors import Unfinished
 from dolma.mixers.mix import mix
 from dolma.runner.journal import Journal
