@@ -97,7 +97,7 @@ class HeldOutText:
         losses, tokens, n_bytes = zip(*itertools.chain(*exchanged(sums, processes)), (0.0, 0, 0), strict=True)
         n_tokens, total = sum(tokens), math.fsum(losses)  # whatever the order: the same for any number of processes
         if not n_tokens:
-            raise DataError("has no tokens to evaluate on", file=str(self.tokens))
+            raise DataError("has no tokens to evaluate on\n  give shards of documents with text", file=str(self.tokens))
         loss = total / n_tokens
         return HeldOut(
             loss=loss,
@@ -262,7 +262,7 @@ class Answerer:
         try:
             return [self._row(item.prompt, continuation) for continuation in item.continuations]
         except DataError as error:
-            raise DataError(f"of item {item.id}, {error}") from error
+            raise DataError(f"of item {item.id}, {error}\n  shorten it, or leave it out") from error
 
     def _row(self, prompt: str, continuation: str) -> _Row:
         whole, shared = self._encoded(prompt + continuation), self._encoded(prompt)

@@ -108,11 +108,16 @@ def _fill_from_hf(model: Transformer, source: str) -> None:
                 has = "no such weight" if given is None else f"shape {list(given.shape)}"
                 raise DataError(
                     f"is another model than the recipe's: {name} has the shape {list(parameter.shape)} here, there "
-                    f"{has} (d_model {found.d_model}, layers {found.layers}, vocabulary {rows})",
+                    f"{has} (d_model {found.d_model}, layers {found.layers}, vocabulary {rows})"
+                    "\n  change the recipe's model, or `init_from`",
                     file=source,
                 )
         if more := folder.weights.keys() - parameters.keys():
-            raise DataError(f"has weights that the recipe's model has no place for: {min(more)}", file=source)
+            raise DataError(
+                f"has weights that the recipe's model has no place for: {min(more)}"
+                "\n  give the recipe the model that they are of",
+                file=source,
+            )
         for name, parameter in parameters.items():
             assign_rows(parameter, folder.weights[name].rows)
 

@@ -304,7 +304,11 @@ def open_folder(folder: str) -> Iterator[Folder]:
             weights = from_hf(_opened(folder, opened), model, rows=rows)
         except (ValueError, KeyError, msgspec.DecodeError) as error:
             said = f"`{error.args[0]}` is missing" if isinstance(error, KeyError) else str(error)
-            raise DataError(f"is no model that can be read here: {said}", file=path) from error
+            raise DataError(
+                f"is no model that can be read here: {said}"
+                "\n  give a folder of an Olmo, Olmo2, Olmo3 or Olmoe model, as it was downloaded",
+                file=path,
+            ) from error
         yield Folder(model, rows, weights, fields)
 
 
@@ -326,7 +330,9 @@ def _opened(folder: str, opened: ExitStack) -> dict[str, Any]:
         try:
             stored = opened.enter_context(safe_open(path, framework="pt"))
         except SafetensorError as error:
-            raise DataError(f"is damaged, or no safetensors: {printable(error)}", file=path) from error
+            raise DataError(
+                f"is damaged, or no safetensors: {printable(error)}\n  download it again", file=path
+            ) from error
         keys = stored.keys()
         if twice := weights.keys() & set(keys):
             raise ValueError(f"two files hold the weight {min(twice)}")
