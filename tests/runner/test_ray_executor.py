@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import run_works as works
+from ray_cluster import Cluster, free_port, ray_environment
 
 from dolma.errors import MissingExtraError
 from dolma.runner.executors import executor_for
 from dolma.runner.options import RunOptions
 
-HERE = str(Path(__file__).parent)
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed (dolma[ray])")
 
 
@@ -31,65 +26,6 @@ def test_without_ray_the_extra_is_named(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"--executor ray needs the package 'ray'.*\n  run `pip install"):
         executor_for(RunOptions(executor="ray"), note=print)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def ray_environment(folder: str) -> dict[str, str]:
-    # A token of the cluster's own: without these, Ray would use, or ask for, the one in the home folder.
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": os.path.join(folder, "token")}
-    return os.environ | token | {"PYTHONPATH": HERE, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
-
-
-class Cluster:
-    """Two nodes of one CPU each on this machine, each a `ray start --block` in the foreground."""
-
-    def __init__(self, folder: str) -> None:
-        self.folder, self.address = folder, f"127.0.0.1:{free_port()}"
-        self.nodes: list[subprocess.Popen] = []
-
-    def start(self) -> None:
-        port = self.address.rpartition(":")[2]
-        Path(self.folder, "token").write_text(secrets.token_hex(32))
-        self._node("--head", f"--port={port}", f"--temp-dir={self.folder}", "--include-dashboard=false")
-        self._await_head()
-        self._node(f"--address={self.address}")
-
-    def _await_head(self) -> None:
-        give_up = time.monotonic() + 60
-        while time.monotonic() < give_up:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", int(self.address.rpartition(":")[2]))) == 0:
-                    return
-            time.sleep(0.1)
-        raise AssertionError(Path(self.folder, "log.txt").read_text())
-
-    def _node(self, *arguments: str) -> None:
-        command = [str(Path(sys.executable).parent / "ray"), "start", "--block", "--num-cpus=1", "--num-gpus=0"]
-        command += ["--object-store-memory=80000000", "--node-ip-address=127.0.0.1", "--disable-usage-stats"]
-        with open(os.path.join(self.folder, "log.txt"), "ab") as log:
-            node = subprocess.Popen(
-                [*command, *arguments], env=ray_environment(self.folder), stdout=log, stderr=log, start_new_session=True
-            )
-        self.nodes.append(node)
-
-    def stop(self) -> None:
-        for node in reversed(self.nodes):
-            node.terminate()
-        for node in reversed(self.nodes):
-            try:
-                node.wait(timeout=15)
-            except subprocess.TimeoutExpired:
-                node.kill()
-                node.wait()
-            try:
-                os.killpg(node.pid, signal.SIGKILL)  # what the node left behind, if anything
-            except ProcessLookupError:
-                pass
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +56,7 @@ def test_two_nodes_give_the_bytes_of_one_process(cluster: Cluster, tmp_path: Pat
     import sys, time
     import ray
     import run_works as works
+from ray_cluster import Cluster, free_port, ray_environment
     from dataclasses import dataclass
     from dolma.errors import DataError
     from dolma.runner.options import RunOptions
@@ -179,6 +116,7 @@ def test_an_address_where_nothing_is_says_what_to_type(tmp_path: Path) -> None:
     program = """
     import sys
     import run_works as works
+from ray_cluster import Cluster, free_port, ray_environment
     from dolma.errors import ConfigError
     from dolma.runner.options import RunOptions
 
