@@ -41,13 +41,14 @@ STAGES = {
 }
 PHASES = {
     "measured": {"measure", "join"},
-    "copies": {"hash", "merge-keys-1", "group", "merge-marks-1", "sort-marks", "write"},
-    "lines": {"hash", "merge-keys-1", "group", "merge-marks-1", "sort-marks", "write"},
+    "copies": {"hash", "merge-keys-1", "group", "write"},
+    "lines": {"hash", "merge-keys-1", "group", "merge-marks-1", "write"},
     "kept": {"mix", "join"},
     "sampled": {"decide", "write", "join"},
     "tokens": {"encode", "write", "describe"},
     "counted": {"count", "describe", "write"},
 }
+"""What is among the phases of each."""
 PIECE_BYTES = 3_000
 
 

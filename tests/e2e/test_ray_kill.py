@@ -104,7 +104,6 @@ def test_killed_in_each_phase_and_run_again(tmp_path: Path) -> None:
                 pass
             process.wait()
     assert process.returncode == 0, err
-    # Blocks are small in the driver alone, so that there are too few of them here to sort anything.
-    phases = PHASES | {"lines": PHASES["lines"] - {"sort-marks"}}
     found = json.loads((tmp_path / "found.json").read_text())
-    assert found == {name: sorted({*of_stage, "the manifest"}) for name, of_stage in phases.items() if name in DEADLY}
+    assert list(found) == list(DEADLY)
+    assert not [name for name in found if not {*PHASES[name], "the manifest"} <= set(found[name])], found

@@ -59,4 +59,4 @@ def test_a_shard_killed_in_any_phase_and_started_again(whole: Path, tmp_path: Pa
         if not killed:
             break
         spared.add(killed)
-    assert spared == {*PHASES[name], "the manifest"}
+    assert {*PHASES[name], "the manifest"} <= spared

@@ -56,7 +56,6 @@ def test_two_nodes_give_the_bytes_of_one_process(cluster: Cluster, tmp_path: Pat
     import sys, time
     import ray
     import run_works as works
-from ray_cluster import Cluster, free_port, ray_environment
     from dataclasses import dataclass
     from dolma.errors import DataError
     from dolma.runner.options import RunOptions
@@ -116,7 +115,6 @@ def test_an_address_where_nothing_is_says_what_to_type(tmp_path: Path) -> None:
     program = """
     import sys
     import run_works as works
-from ray_cluster import Cluster, free_port, ray_environment
     from dolma.errors import ConfigError
     from dolma.runner.options import RunOptions
 
