@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 import typing
 from dataclasses import dataclass
@@ -56,10 +57,11 @@ class Key:
         return f"{self.default:,}" if isinstance(self.default, int) else str(self.default)
 
 
-def keys_of(struct: type[msgspec.Struct]) -> list[Key]:
+@functools.cache
+def keys_of(struct: type[msgspec.Struct]) -> tuple[Key, ...]:
     """The keys of a struct, in their order."""
     hints = typing.get_type_hints(struct, include_extras=True)
-    return [_key(field, hints[field.name]) for field in msgspec.structs.fields(struct)]
+    return tuple(_key(field, hints[field.name]) for field in msgspec.structs.fields(struct))
 
 
 def find(struct: type[msgspec.Struct], path: str) -> Key:

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, option, recipe_options
+from dolma.cli.options import ManualCommand, option
 from dolma.cli.printing import LOG, say, say_warnings
+from dolma.cli.recipe_options import recipe_options
 from dolma.cli.session import recipe_of
 from dolma.errors import ConfigError
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, ManualGroup, input_options, option, recipe_options, stacked
+from dolma.cli.options import ManualCommand, ManualGroup, option, stacked
+from dolma.cli.recipe_options import input_options, recipe_options
 from dolma.cli.stage import stage_command
 
 command = stage_command("dedupe", cls=ManualGroup, invoke_without_command=True)

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, input_options, option, recipe_options
+from dolma.cli.options import ManualCommand, option
 from dolma.cli.printing import print_json
+from dolma.cli.recipe_options import input_options, recipe_options
 from dolma.cli.session import recipe_of
 from dolma.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, each spelled once, and a help page with sections."""
+"""Options and commands: a help page with sections, options of recipe keys, and those that every command has."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolma.cli.printing import LOG, say_help
-from dolma.config import Recipe
 from dolma.errors import ConfigError, did_you_mean, nearest
-from dolma.keys import Key, find
 from dolma.printable import printable
-from dolma.recipe_file import parse
-from dolma.runner.options import READ_AS, RunOptions
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from dolma.keys import Key
 
 F = Callable[..., Any]
 
@@ -173,35 +171,29 @@ def option(*names: str, section: str, key: str | None = None, **kwargs: Any) -> 
     what the value may be is checked there too.
     """
     if key is not None:
+        from dolma.config import Recipe
+        from dolma.keys import find
+
         found = find(Recipe, key)
-        names = names or (_flag(found),)
+        names = names or (flag_of(found),)
         if bool in found.types and "/" not in names[-1]:
-            names = (*names[:-1], _either(names[-1]))
-        kwargs = _of_key(found) | kwargs
+            names = (*names[:-1], either(names[-1]))
+        kwargs = settings_of(found) | kwargs
     return click.option(*names, cls=SectionedOption, section=section, key=key, **kwargs)
 
 
-def run_option(name: str) -> Callable[[F], F]:
-    """The option of a field of `RunOptions`."""
-    found = find(RunOptions, name)
-    kwargs, flag = _of_key(found), _flag(found)
-    if found.default is False:
-        kwargs |= {"is_flag": True, "help": found.description}
-    elif bool in found.types:
-        flag = _either(flag)
-    return click.option(flag, cls=SectionedOption, section="Running", **kwargs)
-
-
-def _flag(key: Key) -> str:
+def flag_of(key: Key) -> str:
     return f"--{key.name.replace('_', '-')}"
 
 
-def _either(flag: str) -> str:
+def either(flag: str) -> str:
     return f"{flag}/--no-{flag.removeprefix('--')}"
 
 
-def _of_key(key: Key) -> dict[str, Any]:
+def settings_of(key: Key) -> dict[str, Any]:
     """What click is told of a key."""
+    from dolma.runner.options import READ_AS
+
     multiple = any(typing.get_origin(kind) in (list, tuple) for kind in key.types) and key.name not in READ_AS
     repeat = (" Repeatable, or a,b." if key.names else " Repeatable.") if multiple else ""
     default = f"  [default: {key.shown_default}]" if key.shown_default else ""
@@ -225,51 +217,6 @@ def stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
         return function
 
     return wrap
-
-
-recipe_options = stacked(
-    option("-c", "--config", section="Recipe", metavar="FILE", help="Recipe to read; flags override single keys."),
-    option(
-        "--set",
-        "assignments",
-        section="Recipe",
-        metavar="KEY=VALUE",
-        multiple=True,
-        help="Override any key, e.g. --set mix.missing=drop. Repeatable.",
-    ),
-)
-
-input_options = stacked(
-    option(section="Input", key="documents"),
-    option(section="Input", key="exclude"),
-    option(section="Input", key="limit"),
-    option(section="Input", key="attributes"),
-    option("--text-field", section="Input", key="fields.text"),
-    option("--id-field", section="Input", key="fields.id"),
-    option("--source-field", section="Input", key="fields.source"),
-)
-
-bad_record_options = stacked(
-    *(
-        option(section="Bad records", key=key)
-        for key in ("on_error", "quarantine", "max_errors", "invalid_unicode", "max_line_bytes")
-    )
-)
-
-seed_option = option(section="Running", key="seed")
-
-_dry_run = option(
-    "--dry-run", section="Running", is_flag=True, show_default=False, help="Print the plan and touch nothing."
-)
-
-single_options = stacked(*map(run_option, ("check_inputs", "overwrite")), _dry_run, run_option("progress"))
-"""How a stage runs that has no tasks."""
-
-running_options = stacked(
-    *(option(section="Running", key=key) for key in ("workers", "executor", "address")),
-    *(run_option(name) for name in ("max_memory", "work_dir", "stall_after", "shard", "wait", "take_over")),
-    single_options,
-)
 
 
 def _split(values: Sequence[str]) -> list[str]:
@@ -304,6 +251,8 @@ def parse_assignment(assignment: str) -> dict[str, Any]:
     >>> parse_assignment("mix.keep=[length.words > 5]")
     {'mix.keep': ['length.words > 5']}
     """
+    from dolma.recipe_file import parse
+
     key, equals, text = assignment.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set {printable(assignment)}: expected KEY=VALUE, such as --set mix.missing=drop")

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import sys
-import textwrap
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import click
@@ -48,21 +43,14 @@ def tell(level: Level, message: str, *, word: str = "", fields: dict[str, Any] |
     if (level == "debug" and not LOG.verbose) or (level in ("debug", "info") and LOG.quiet):
         return
     if LOG.as_json:
+        import json
+        from datetime import UTC, datetime
+
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         record = {"time": now, "level": level, "message": message} | (fields or {})
         write(printable_json(json.dumps(record, ensure_ascii=False)), err=True)
         return
     write(printable_message(f"{word}: {message}" if word else message), err=True)
-
-
-class LogHandler(logging.Handler):
-    """Tells what the logger `dolma` is told."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        levels: dict[int, Level] = {logging.DEBUG: "debug", logging.INFO: "info", logging.WARNING: "warning"}
-        level = levels.get(record.levelno, "error")
-        word = level if level in ("warning", "error") else ""
-        tell(level, record.getMessage(), word=word, fields=getattr(record, "fields", None))
 
 
 def write(text: str, *, err: bool = False, nl: bool = True) -> None:
@@ -115,7 +103,11 @@ def clear_line() -> None:
 def say_error(error: Exception, message: str = "", *, word: str = "error") -> None:
     """What has ended the command; where it is to tell more, where that came from."""
     tell("error", message or str(error), word=word)
-    tell("debug", "raised by:\n" + textwrap.indent("".join(traceback.format_exception(error)).rstrip(), "  "))
+    if LOG.verbose:
+        import textwrap
+        import traceback
+
+        tell("debug", "raised by:\n" + textwrap.indent("".join(traceback.format_exception(error)).rstrip(), "  "))
 
 
 def say_help(ctx: click.Context) -> None:

@@ -7,17 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolma.cli.options import (
-    ManualCommand,
-    bad_record_options,
-    input_options,
-    option,
-    overrides_of,
-    recipe_options,
-    running_options,
-    seed_option,
-)
+from dolma.cli.options import ManualCommand, option, overrides_of
 from dolma.cli.printing import say_warnings
+from dolma.cli.recipe_options import bad_record_options, input_options, recipe_options, running_options, seed_option
 from dolma.cli.session import recipe_of, run_stages, running_of, say_left_out
 from dolma.errors import ConfigError
 from dolma.printable import printable

@@ -7,11 +7,10 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import (
-    ManualCommand,
+from dolma.cli.options import ManualCommand, option
+from dolma.cli.recipe_options import (
     bad_record_options,
     input_options,
-    option,
     recipe_options,
     running_options,
     seed_option,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import logging
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from dolma.cli.printing import (
     LOG,
-    LogHandler,
     begin_line,
     clear_line,
     is_live,
@@ -151,12 +149,9 @@ class QuietReporter:
 def reporter_for(progress: bool | None) -> TerminalReporter | QuietReporter | LogReporter:
     """The reporter that the user asked for; without a wish, progress shows on a terminal."""
     if LOG.as_json or LOG.verbose:
-        from dolma.api.log import LOGGER, LogReporter
+        from dolma.cli.logs import log_reporter
 
-        LOGGER.setLevel(logging.DEBUG if LOG.verbose else logging.INFO)
-        LOGGER.handlers = [LogHandler()]
-        LOGGER.propagate = False
-        return LogReporter()
+        return log_reporter()
     if LOG.quiet:
         return QuietReporter()
     wanted = sys.stderr.isatty() if progress is None else progress

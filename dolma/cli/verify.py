@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, input_options, option, recipe_options
+from dolma.cli.options import ManualCommand, option
+from dolma.cli.recipe_options import input_options, recipe_options
 from dolma.cli.session import recipe_of, say_left_out
 from dolma.errors import DataError
 from dolma.printable import counted
