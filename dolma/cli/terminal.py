@@ -433,18 +433,25 @@ def show_training_plan(plan: TrainPlan, *, as_json: bool) -> None:
         print_table(["stage", "source", "windows", "usable", "taken", "tokens", "repetitions"], shares, title="mixture")
     rates = [(s.name, step, f"{rate:.3e}") for s in plan.stages for step, rate in s.rates]
     print_table(["stage", "step of it", "learning rate"], rates, title="learning rate")
-    hours = plan.seconds / 3600
+    hours, memory = plan.seconds / 3600, plan.memory
     figures = [
         ("parameters", f"{plan.parameters:,} ({plan.active_parameters:,} active)"),
         ("steps, tokens", f"{plan.steps:,}, {plan.tokens:,}"),
         ("checkpoints that stay", ", ".join(f"step{step}" for step in plan.checkpoints)),
         ("a checkpoint, all at most", f"{plan.checkpoint_bytes / 1e9:.2f} GB, {plan.disk_bytes / 1e9:.2f} GB"),
-        ("memory per device, estimate", f"{plan.memory_bytes / 1e9:.2f} GB on {plan.devices}"),
+        ("memory per process", f"{_gigabytes(memory.at_start)} at the start, {_gigabytes(memory.at_work)} in a step"),
+        ("its part of weights, gradients, moments", _gigabytes(memory.weights, memory.gradients, memory.moments)),
+        ("gathered for a pass, activations, logits", _gigabytes(memory.gathered, memory.activations, memory.logits)),
+        ("processes", f"{plan.devices:,}"),
         ("FLOPs", f"{plan.flops:.3g}"),
         ("time at this MFU", f"{hours:,.1f} h" if hours >= 1 else f"{plan.seconds:,.1f} s"),
     ]
     print_table(["", ""], figures)
     say_warnings(plan.warnings)
+
+
+def _gigabytes(*sizes: int) -> str:
+    return ", ".join(f"{size / 1e9:.2f}" for size in sizes) + " GB"
 
 
 def _show_struct(value: Any) -> None:

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dolma.training.config import ModelConfig, TrainConfig
+from dolma.training.config import ModelConfig, TrainConfig, stage_settings
 from dolma.training.data.mixture import MixedSource
 from dolma.training.metrics import flops_per_token
-from dolma.training.presets import count_parameters
-from dolma.training.stages import Stage, resolve_stages
+from dolma.training.presets import count_parameters, largest_parameter
+from dolma.training.stages import Stage, model_of_stage, resolve_stages
 from dolma.training.state import unchecked_weights
 
 _CHECKPOINT_BYTES = 12  # per parameter: float32 weights and two moments
-_STATE_BYTES = 16  # per parameter: the same, and a gradient
+_FLOAT_BYTES = 4
+_COPIES = 4  # of what torch draws from a normal that is cut off: it draws again what lies outside
 _CHUNK = 4096  # labels whose logits are in memory at a time
 _RATES = 9  # points of the learning-rate curve that are shown
 
@@ -34,11 +35,37 @@ class StagePlan(msgspec.Struct, frozen=True, kw_only=True):
     flops: float
 
 
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that one process needs, of the stage that needs most.
+
+    `weights`, `gradients` and `moments`: its part of them, in float32. `whole`: the largest parameter, of which it has
+    all while weights are read, and four copies while they are drawn. `gathered`: what it has of others for a pass: what is in no block, and two
+    blocks. `activations` and `logits` of a pass are estimates.
+    """
+
+    weights: int
+    gradients: int
+    moments: int
+    whole: int
+    gathered: int
+    activations: int
+    logits: int
+
+    @property
+    def at_start(self) -> int:
+        """Until the first step."""
+        return self.weights + self.whole
+
+    @property
+    def at_work(self) -> int:
+        """In a step."""
+        return self.weights + self.gradients + self.moments + self.gathered + self.activations + self.logits
+
+
 class TrainPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A whole run.
 
-    `memory_bytes` is an estimate of what each device needs: state (16 bytes per parameter, over all devices),
-    activations that the backward pass needs, and one chunk of logits. `seconds` follows from `flops`, the peak of a
+    `memory` is that of each device. `seconds` follows from `flops`, the peak of a
     device and the share of it that is reached (MFU).
     """
 
@@ -51,7 +78,7 @@ class TrainPlan(msgspec.Struct, frozen=True, kw_only=True):
     checkpoints: list[int]  # steps of those that stay
     checkpoint_bytes: int
     disk_bytes: int
-    memory_bytes: int
+    memory: Memory
     devices: int
     seconds: float
     warnings: list[str]
@@ -88,7 +115,7 @@ def plan_training(
         checkpoints=kept,
         checkpoint_bytes=per_checkpoint,
         disk_bytes=per_checkpoint * (len(kept) + 1),  # one is written before another is removed
-        memory_bytes=max(_memory(stage, parameters, vocab_size, devices) for stage in stages.stages),
+        memory=memory_of(config, vocab_size=vocab_size, devices=devices),
         devices=devices,
         seconds=flops / (devices * peak_flops * mfu),
         warnings=[*stages.warnings(), *unchecked_weights(config.init_from)],
@@ -125,16 +152,38 @@ def _kept(config: TrainConfig, ends: list[int]) -> list[int]:
     return sorted({*newest, *permanent, *ends})
 
 
-def _memory(stage: Stage, parameters: int, vocab_size: int, devices: int) -> int:
-    model, settings = stage.model, stage.settings
-    micro = (settings.micro_batch_size or settings.batch_size) * settings.sequence_length // devices or 1
-    width = 2 if settings.dtype == "bfloat16" else 4
+def memory_of(config: TrainConfig, *, vocab_size: int, devices: int) -> Memory:
+    """What each of so many processes needs.
+
+    Raises:
+        ConfigError: no such model, or windows longer than its context.
+    """
+    settings = [stage_settings(config, stage) for stage in config.stages] or [config]
+    return max((_memory(some, vocab_size, devices) for some in settings), key=lambda memory: memory.at_work)
+
+
+def _memory(settings: TrainConfig, vocab_size: int, devices: int) -> Memory:
+    model = model_of_stage(settings)
+    parts = devices // (settings.hsdp_replicas or 1) or 1
+    parameters = count_parameters(model, vocab_size=vocab_size)
+    two = count_parameters(msgspec.structs.replace(model, layers=2), vocab_size=vocab_size)
+    part = _FLOAT_BYTES * -(-parameters // parts)
+    tokens = (settings.micro_batch_size or settings.batch_size) * settings.sequence_length // devices or 1
+    width = 2 if settings.dtype == "bfloat16" else _FLOAT_BYTES
     again = -(-model.layers // settings.activation_checkpointing_every) if settings.activation_checkpointing else 0
     per_token = (model.layers - again) * _kept_per_token(model) + again * _kept_again(model, settings)
     if again:
         per_token += _kept_per_token(model)  # of the block that is computed again just then
-    logits = min(micro, _CHUNK) * vocab_size * 4 * 2
-    return parameters * _STATE_BYTES // devices + micro * per_token * width + logits
+    gathered = min(two, parameters)
+    return Memory(
+        weights=part,
+        gradients=part,
+        moments=2 * part,
+        whole=_FLOAT_BYTES * largest_parameter(model, vocab_size=vocab_size) * (1 if settings.init_from else _COPIES),
+        gathered=width * gathered if parts > 1 else 0,
+        activations=tokens * per_token * width,
+        logits=min(tokens, _CHUNK) * vocab_size * _FLOAT_BYTES * 2,
+    )
 
 
 def _kept_again(model: ModelConfig, settings: TrainConfig) -> int:

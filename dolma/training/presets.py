@@ -129,3 +129,10 @@ def count_parameters(model: ModelConfig, *, vocab_size: int, embeddings: bool = 
     rows = padded_vocabulary(vocab_size, multiple=model.vocabulary_multiple) * model.d_model
     matrices = 1 if model.tied_embeddings or not embeddings else 2
     return model.layers * (attention + mlp + 2 * norm) + norm + matrices * rows
+
+
+def largest_parameter(model: ModelConfig, *, vocab_size: int) -> int:
+    """How many numbers the largest weight has: the embedding, a matrix of the MLP, or that of all experts."""
+    rows = padded_vocabulary(vocab_size, multiple=model.vocabulary_multiple)
+    experts = model.experts.count if model.experts is not None else 1
+    return model.d_model * max(rows, model.d_model, experts * model.mlp_hidden)

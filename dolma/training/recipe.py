@@ -9,18 +9,31 @@ from typing import Any
 import msgspec
 
 from dolma.data import streams
-from dolma.data.tokens import read_token_manifest
+from dolma.data.tokens import NAME, read_token_manifest
 from dolma.errors import ConfigError, did_you_mean
 from dolma.requirements import Finding, extra_finding
 from dolma.runner.report import StageReport
 from dolma.training import generate_text, require_torch
 from dolma.training.config import TrainConfig
+from dolma.training.plan import memory_of
 from dolma.training.presets import resolve_model
 
 
 def plan(config: TrainConfig, *, tokens: Sequence[str], output: str) -> Iterator[dict[str, Any]]:
-    """What would be trained on, where to, and all settings: one row."""
-    yield {"input": ", ".join(tokens), "output": output, **msgspec.to_builtins(config)}
+    """What would be trained on, where to, how many bytes each process needs, and all settings: one row.
+
+    Bytes are known where the shards are there: the vocabulary is theirs.
+    """
+    row = {"input": ", ".join(tokens), "output": output}
+    sources = [source.tokens for some in (config, *config.stages) for source in (some.sources or {}).values()]
+    folders = [folder for some in (list(tokens), *sources) for folder in ([some] if isinstance(some, str) else some)]
+    if (
+        described := next((folder for folder in folders if os.path.isfile(streams.join(folder, NAME))), None)
+    ) is not None:
+        vocab_size = read_token_manifest(described).vocab_size
+        memory = memory_of(config, vocab_size=vocab_size, devices=int(os.environ.get("WORLD_SIZE", "1")))
+        row |= {"memory_at_start_bytes": memory.at_start, "memory_bytes": memory.at_work}
+    yield {**row, **msgspec.to_builtins(config)}
 
 
 def check(config: TrainConfig, *, home: str | None = None) -> None:
