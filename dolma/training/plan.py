@@ -15,7 +15,8 @@ from dolma.training.state import unchecked_weights
 
 _CHECKPOINT_BYTES = 12  # per parameter: float32 weights and two moments
 _FLOAT_BYTES = 4
-_COPIES = 4  # of what torch draws from a normal that is cut off: it draws again what lies outside
+_READ_BYTES = 5  # per number of a parameter: itself, and whether it was there
+_DRAWN_BYTES = 16  # the same of drawing: torch has four of them, as it draws again what lies outside its bounds
 _CHUNK = 4096  # labels whose logits are in memory at a time
 _RATES = 9  # points of the learning-rate curve that are shown
 
@@ -38,9 +39,9 @@ class StagePlan(msgspec.Struct, frozen=True, kw_only=True):
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that one process needs, of the stage that needs most.
 
-    `weights`, `gradients` and `moments`: its part of them, in float32. `whole`: the largest parameter, of which it has
-    all while weights are read, and four copies while they are drawn. `gathered`: what it has of others for a pass: what is in no block, and two
-    blocks. `activations` and `logits` of a pass are estimates.
+    `weights`, `gradients` and `moments`: its part of them, in float32. `whole`: what it takes to read the largest
+    parameter, or to draw it, in which it has all of it. `gathered`: what it has of others for a pass: what is in no
+    block, and two blocks. `activations` and `logits` of a pass are estimates.
     """
 
     weights: int
@@ -179,7 +180,7 @@ def _memory(settings: TrainConfig, vocab_size: int, devices: int) -> Memory:
         weights=part,
         gradients=part,
         moments=2 * part,
-        whole=_FLOAT_BYTES * largest_parameter(model, vocab_size=vocab_size) * (1 if settings.init_from else _COPIES),
+        whole=(_READ_BYTES if settings.init_from else _DRAWN_BYTES) * largest_parameter(model, vocab_size=vocab_size),
         gathered=width * gathered if parts > 1 else 0,
         activations=tokens * per_token * width,
         logits=min(tokens, _CHUNK) * vocab_size * _FLOAT_BYTES * 2,

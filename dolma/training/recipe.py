@@ -24,13 +24,11 @@ def plan(config: TrainConfig, *, tokens: Sequence[str], output: str) -> Iterator
 
     Bytes are known where the shards are there: the vocabulary is theirs.
     """
-    row = {"input": ", ".join(tokens), "output": output}
-    sources = [source.tokens for some in (config, *config.stages) for source in (some.sources or {}).values()]
-    folders = [folder for some in (list(tokens), *sources) for folder in ([some] if isinstance(some, str) else some)]
-    if (
-        described := next((folder for folder in folders if os.path.isfile(streams.join(folder, NAME))), None)
-    ) is not None:
-        vocab_size = read_token_manifest(described).vocab_size
+    row: dict[str, Any] = {"input": ", ".join(tokens), "output": output}
+    folders = [*tokens, *(folder for _, folder in _of_sources(config))]
+    described = [folder for folder in folders if os.path.isfile(streams.join(folder, NAME))]
+    if described:
+        vocab_size = read_token_manifest(described[0]).vocab_size
         memory = memory_of(config, vocab_size=vocab_size, devices=int(os.environ.get("WORLD_SIZE", "1")))
         row |= {"memory_at_start_bytes": memory.at_start, "memory_bytes": memory.at_work}
     yield {**row, **msgspec.to_builtins(config)}
@@ -49,23 +47,30 @@ def check(config: TrainConfig, *, home: str | None = None) -> None:
 
 def _check_token_folders(train: TrainConfig, home: str | None) -> None:
     """Return when every folder of token shards that a mixture or an evaluation names is there, or is yet to be made."""
-    stages = [("$.train", train.sources), *((f"$.train.stages[{i}]", s.sources) for i, s in enumerate(train.stages))]
-    named = [
-        (f"{path}.sources.{name}.tokens", source.tokens)
-        for path, sources in stages
-        for name, source in (sources or {}).items()
-    ]
+    named = list(_of_sources(train))
     if train.evaluate is not None:
-        named += [(f"$.train.evaluate.sources.{name}", tokens) for name, tokens in train.evaluate.sources.items()]
-    for path, tokens in named:
-        for folder in [tokens] if isinstance(tokens, str) else tokens:
-            made_here = home is not None and f"{folder}/".startswith(f"{home.rstrip('/')}/")
-            if "://" in folder or made_here or os.path.exists(folder):
-                continue
-            parent, name = os.path.split(folder.rstrip("/"))
-            beside = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
-            hint = did_you_mean(name, beside) if beside else "make it with `dolma tokenize`"
-            raise ConfigError(f"no such folder of token shards: {folder}\n  {hint}", path=path)
+        held_out = train.evaluate.sources.items()
+        named += [(f"$.train.evaluate.sources.{name}", folder) for name, given in held_out for folder in _listed(given)]
+    for path, folder in named:
+        made_here = home is not None and f"{folder}/".startswith(f"{home.rstrip('/')}/")
+        if "://" in folder or made_here or os.path.exists(folder):
+            continue
+        parent, name = os.path.split(folder.rstrip("/"))
+        beside = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
+        hint = did_you_mean(name, beside) if beside else "make it with `dolma tokenize`"
+        raise ConfigError(f"no such folder of token shards: {folder}\n  {hint}", path=path)
+
+
+def _of_sources(train: TrainConfig) -> Iterator[tuple[str, str]]:
+    """The folders of token shards that mixtures name, each after its key's path."""
+    stages = [("$.train", train.sources), *((f"$.train.stages[{i}]", s.sources) for i, s in enumerate(train.stages))]
+    for path, sources in stages:
+        for name, source in (sources or {}).items():
+            yield from ((f"{path}.sources.{name}.tokens", folder) for folder in _listed(source.tokens))
+
+
+def _listed(tokens: str | Sequence[str]) -> list[str]:
+    return [tokens] if isinstance(tokens, str) else list(tokens)
 
 
 def needs() -> Iterator[Finding]:

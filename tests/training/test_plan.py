@@ -102,7 +102,7 @@ def test_a_process_allocates_at_the_start_what_the_plan_says(
     stages = resolve_stages(config, tokens)
     with process(0, world_size) as processes, Allocations() as counted:
         Training(config, stages, processes, state=None, folder=None)
-    assert memory.weights <= counted.peak <= memory.at_start <= counted.peak + memory.whole
+    assert memory.weights <= counted.peak <= memory.at_start + 64 <= counted.peak + memory.whole
 
 
 @pytest.mark.parametrize("world_size", [1, 4])
