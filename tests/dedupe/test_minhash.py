@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from dolma.dedupers import dedupe as stage_module
 from dolma.dedupers import minhash
 from dolma.dedupers.dedupe import METHODS
 from dolma.dedupers.reference import near_duplicates
-from dolma.errors import DataError
+from dolma.errors import DataError, Unfinished
 from dolma.kernels.reference import shingles as reference
 
 if TYPE_CHECKING:
@@ -253,3 +254,41 @@ def test_the_curve_is_printed() -> None:
         "dedupe: 14 bands of 8 rows find 92.4% of pairs at the threshold 0.8; shingles are of 5"
     )
     assert "0.80   92.35%" in ran.output
+
+
+def test_parts_of_a_run_add_up_to_the_whole(corpora: Any) -> None:
+    rng = random.Random(7)
+    shards = {f"{name}.jsonl": near(rng, 20) for name in "abc"}
+    whole, parts = corpora(), corpora()
+    for corpus in (whole, parts):
+        for name in shards:
+            corpus.write_texts(name, shards[name])
+    whole.dedupe(method="minhash")
+    for _ in range(20):
+        for i in (1, 2):
+            with contextlib.suppress(Unfinished):
+                parts.dedupe(method="minhash", shard=(i, 2))
+    assert [path.read_bytes() for path in parts.files()] == [path.read_bytes() for path in whole.files()]
+    assert len(parts.files()) == 3
+
+
+@pytest.mark.parametrize(
+    "broken", ["SignPiece", "FindCandidates", "FindComponents", "TakeShingles", "VerifyClusters", "WriteShard"]
+)
+def test_a_run_that_breaks_off_in_any_phase_goes_on(corpora: Any, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    rng = random.Random(8)
+    shards = {f"{name}.jsonl": near(rng, 20) for name in "ab"}
+    whole, cut = corpora(), corpora()
+    for corpus in (whole, cut):
+        for name in shards:
+            corpus.write_texts(name, shards[name])
+    whole.dedupe(method="minhash")
+
+    def fail(self: object, spec: object) -> None:
+        raise DataError("the disk is full")
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="disk is full"):
+        patch.setattr(stage_module.WriteShard if broken == "WriteShard" else getattr(minhash, broken), "__call__", fail)
+        cut.dedupe(method="minhash")
+    cut.dedupe(method="minhash")
+    assert [path.read_bytes() for path in cut.files()] == [path.read_bytes() for path in whole.files()]
