@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).parents[2]
 SHORT = ("--set", "train.steps=6", "--set", "train.checkpoint_every=3")
-STAGES = ("tag", "dedupe exact", "dedupe paragraphs", "mix", "tokenize", "train", "stat")
+STAGES = ("tag", "dedupe near", "dedupe paragraphs", "mix", "tokenize", "train", "stat")
 
 
 def dolma(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -54,7 +54,7 @@ def test_it_works(first: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
 def test_it_ends_with_ledger_loss_sample_and_places(first: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     output, ended = first
     assert re.search(r"^ledger$", ended.stdout, re.M)
-    assert re.search(r"^ techdocs +- drop: exact\.duplicate +\d+ ", ended.stdout, re.M)
+    assert re.search(r"^ techdocs +- drop: near\.duplicate +\d+ ", ended.stdout, re.M)
     assert re.search(r"^loss: \d\.\d+ at the start, \d\.\d+ after 6 steps$", ended.stdout, re.M)
     assert re.search(r"^sample: '.+'$", ended.stdout, re.M)
     for stage, folder in {"mix": "mixed", "tokenize": "tokens", "train": "train", "stat": "stat"}.items():
@@ -99,7 +99,7 @@ def test_another_threshold_runs_only_what_depends_on_it(tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     said = first_lines(ended)
     idle = [stage for stage in STAGES if said[stage].startswith("nothing to do, ")]
-    assert idle == ["tag", "dedupe exact", "dedupe paragraphs"]
+    assert idle == ["tag", "dedupe near", "dedupe paragraphs"]
     after = tree(output)
     assert {path: after[path] for path in after if path.startswith("attributes/")} == {
         path: before[path] for path in before if path.startswith("attributes/")
@@ -112,7 +112,7 @@ def test_a_run_that_was_changed_back_gives_the_first_bytes(
     first: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    changed = quickstart(output, "--set", "mix.drop=[exact.duplicate]", "--set", "train=null", "--overwrite")
+    changed = quickstart(output, "--set", "mix.drop=[near.duplicate]", "--set", "train=null", "--overwrite")
     assert changed.returncode == 0, changed.stderr
     assert quickstart(output, "--set", "train=null", "--overwrite").returncode == 0
     expected = {path: data for path, (data, _) in tree(first[0] / "mixed").items()}
