@@ -6,6 +6,7 @@ nothing heavy and touches no data.
 
 from __future__ import annotations
 
+import math
 import re
 import types
 import typing
@@ -19,6 +20,9 @@ from dolma.keys import about
 from dolma.names import check_field, check_keep, check_key, check_name
 from dolma.recipe_file import Place, read_file
 from dolma.training.config import TrainConfig
+
+MOST_COPIES = 1_000_000  # of a document, each of which is written
+_MOST_BINS = 100_000  # of a histogram, for each attribute and source
 
 T = TypeVar("T")
 
@@ -209,6 +213,9 @@ class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         if self.attribute.count(".") != 1:
             raise ValueError(f"`attribute` is {self.attribute!r}, expected `tagger.output`, such as `pii.email`")
+        for key in ("min_score", "max_score"):
+            if math.isnan(getattr(self, key) or 0):
+                raise ValueError(f"`{key}` is nan, expected a number")
 
 
 class SourceShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -222,8 +229,8 @@ class SourceShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def __post_init__(self) -> None:
         if self.share is not None and not 0 <= self.share <= 1:
             raise ValueError(f"`share` is {self.share}, expected 0 to 1")
-        if self.repeat < 0:
-            raise ValueError(f"`repeat` is {self.repeat}, expected 0 or more")
+        if not 0 <= self.repeat <= MOST_COPIES:
+            raise ValueError(f"`repeat` is {self.repeat:g}, expected 0 to {MOST_COPIES:,}")
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -300,8 +307,8 @@ class StatConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     tokens: Annotated[str | None, about("Folder of token shards to count too.", metavar="DIR")] = None
 
     def __post_init__(self) -> None:
-        if self.bins < 1:
-            raise ValueError(f"`bins` is {self.bins}, expected at least 1")
+        if not 1 <= self.bins <= _MOST_BINS:
+            raise ValueError(f"`bins` is {self.bins}, expected 1 to {_MOST_BINS:,}")
         odd = [q for q in self.quantiles if not 0 <= q <= 1]
         if odd:
             raise ValueError(f"`quantiles` has {odd[0]}, expected 0 to 1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -165,7 +166,7 @@ def test_a_flag_with_an_unknown_key() -> None:
         ({"tag": {"taggers": []}}, "$.tag: `taggers` is empty, expected at least one name; see `dolma list`"),
         ({"tag": {"taggers": [{"name": "x"}]}}, "$.tag.taggers[0]: Object missing required field `use`"),
         ({"mix": {"sources": {"b": {"share": 2}}}}, "$.mix.sources.b: `share` is 2.0, expected 0 to 1"),
-        ({"mix": {"sources": {"b": {"repeat": -1}}}}, "$.mix.sources.b: `repeat` is -1.0, expected 0 or more"),
+        ({"mix": {"sources": {"b": {"repeat": -1}}}}, "$.mix.sources.b: `repeat` is -1, expected 0 to 1,000,000"),
         (
             {"mix": {"spans": [{"attribute": "email"}]}},
             "$.mix.spans[0]: `attribute` is 'email', expected `tagger.output`",
@@ -184,7 +185,19 @@ def test_a_flag_with_an_unknown_key() -> None:
         ({"dedupe": {"min_words": -1}}, "$.dedupe: `min_words` is -1, expected 0 or more"),
         ({"dedupe": [{"by": "text"}, {"by": "x"}]}, "$: two `dedupe` sections are called 'dedupe'; give each a `name`"),
         ({"workers": 0}, "$: `workers` is 0, expected at least 1"),
-        ({"stat": {"bins": 0}}, "$.stat: `bins` is 0, expected at least 1"),
+        ({"stat": {"bins": 0}}, "$.stat: `bins` is 0, expected 1 to 100,000"),
+        ({"stat": {"bins": 1 << 31}}, "$.stat: `bins` is 2147483648, expected 1 to 100,000"),
+        *(
+            (
+                {"mix": {"sources": {"a": {"repeat": odd}}}},
+                f"$.mix.sources.a: `repeat` is {odd:g}, expected 0 to 1,000,000",
+            )
+            for odd in (-1.0, math.nan, math.inf, 1e7)
+        ),
+        *(
+            ({"mix": {"spans": [{"attribute": "a.b", key: math.nan}]}}, f"$.mix.spans[0]: `{key}` is nan, expected")
+            for key in ("min_score", "max_score")
+        ),
         ({"stat": {"quantiles": [0.5, 2]}}, "$.stat: `quantiles` has 2.0, expected 0 to 1"),
         (
             {"tokenize": {"tokenizer": "t", "max_tokens_per_shard": 0}},

@@ -96,6 +96,7 @@ def check_labels(labels: Sequence[str]) -> None:
 
 
 def _check_output(output: str, *, overwrite: bool) -> None:
+    streams.check_writable(output)
     if not output.endswith(".bin"):
         raise ConfigError(f"the output is {output!r}, expected a name that ends in .bin\n  give --output MODEL.bin")
     for path in (output, card_path(output)):

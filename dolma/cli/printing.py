@@ -14,6 +14,10 @@ from dolma.errors import WriteError
 from dolma.printable import printable, printable_json, printable_message
 
 
+class ReaderGone(Exception):
+    """What the output was piped into has ended, as `head` does. No `OSError`, which click would take."""
+
+
 @dataclass(slots=True)
 class Log:
     """What the running command tells on standard error, as options that every command has decide.
@@ -58,11 +62,12 @@ def write(text: str, *, err: bool = False, nl: bool = True) -> None:
 
     Raises:
         WriteError: the disk below standard output or standard error is full, or the like.
+        ReaderGone: nobody reads on.
     """
     try:
         click.echo(text, err=err, nl=nl)
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        raise ReaderGone from error
     except OSError as error:
         raise WriteError(
             f"cannot be written: {error.strerror or error}\n  make room there, or direct it elsewhere",

@@ -71,6 +71,7 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         folders = [recipe.output, *([] if recipe.attributes is None else [recipe.attributes])]
         show_statuses(folders, as_json=ctx.params["as_json"])
         return
+    running_of(ctx, recipe)  # refuses what no stage can run with, also where none runs now
     run = prepare(recipe, start=ctx.params["start"], only=ctx.params["only"])
     if recipe.documents:
         say_left_out(corpus_of(recipe))

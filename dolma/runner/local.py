@@ -368,13 +368,15 @@ def serve(pipe: connection.Connection) -> None:
     faulthandler.register(STACK_SIGNAL)
     threading.Thread(target=_die_with_parent, args=(os.getppid(),), daemon=True).start()
     os.dup2(2, 1)  # standard output is the command's; what a library prints goes to standard error
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):  # the parent closed it, or has ended
+        _do_tasks(pipe)
+
+
+def _do_tasks(pipe: connection.Connection) -> NoReturn:
     pipe.send(("ready", None))
     work: Work | None = None
     while True:
-        try:
-            new_work, spec = pickle.loads(pipe.recv_bytes())
-        except EOFError:
-            return
+        new_work, spec = pickle.loads(pipe.recv_bytes())
         if spec is None:
             with contextlib.suppress(Exception):  # the first task will meet it again, and say so
                 pickle.loads(new_work)()

@@ -571,6 +571,7 @@ def _work_folder(sets: Sequence[FileSet], options: RunOptions) -> str:
     first = sets[0].folder
     if options.work_dir is None:
         return streams.join(first, WORK)
+    streams.check_writable(options.work_dir)
     home = first if streams.is_url(first) else os.path.abspath(streams.local_path(first))
     return streams.join(options.work_dir, f"dolma-{sets[0].stage}-{xxhash.xxh3_64_hexdigest(home.encode())}")
 

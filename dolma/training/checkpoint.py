@@ -17,7 +17,8 @@ import torch
 
 from dolma.data import streams
 from dolma.data.manifest import FileSet, OutputFile, manifest_of, write_manifest
-from dolma.errors import DataError, DolmaError
+from dolma.errors import DataError, DolmaError, OutputExistsError
+from dolma.printable import printable
 from dolma.training import dcp
 from dolma.training.model.transformer import Transformer, outline
 from dolma.training.parallel import ALONE, Processes, by_first, by_shares, spread
@@ -26,6 +27,34 @@ from dolma.training.state import NAME, STATE, WEIGHTS, CheckpointState, checkpoi
 
 _UNFINISHED = ".tmp"  # ends the name of a folder that is being written or removed
 _BYTES_PER_PARAMETER = 12.1  # float32 weights and two moments, and what surrounds them
+
+
+def check_new_folder(output: str) -> None:
+    """Return when a new folder may be made there.
+
+    Raises:
+        ConfigError: nothing can be written there, or only by way of a network.
+        OutputExistsError: there is something.
+    """
+    streams.check_writable(output)
+    check_local(output)
+    if os.path.isdir(output) and os.listdir(output):
+        raise OutputExistsError(f"{printable(output)} is not empty\n  give another output folder")
+    if os.path.lexists(output) and not os.path.isdir(output):
+        raise OutputExistsError(f"{printable(output)} is a file, expected an output folder\n  give another one")
+
+
+def check_local(output: str) -> None:
+    """Return when a path is of this machine.
+
+    Raises:
+        OutputExistsError: it is not.
+    """
+    if streams.is_url(output):
+        raise OutputExistsError(
+            f"{printable(output)}: checkpoints are written to a local disk only, for now"
+            "\n  give a local folder, and copy it afterwards"
+        )
 
 
 def remove_unfinished(output: str) -> None:

@@ -11,6 +11,8 @@ import msgspec
 from dolma.keys import about
 
 _MOST = 10**18  # steps or tokens
+_MOST_THREADS = 1 << 16
+_MOST_LENGTH = 1 << 24  # tokens of a window of evaluation
 MOST_LAYERS = 10_000  # of a model; each is an object of some 20 kB in every process, however narrow
 
 
@@ -181,10 +183,10 @@ class EvalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         for name in ("every", "max_windows", "max_items", "max_tokens"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` is {value}, expected at least 1")
-        if self.length is not None and self.length < 2:
-            raise ValueError(f"`length` is {self.length}, expected at least 2")
+            if value is not None and not 1 <= value <= _MOST:
+                raise ValueError(f"`{name}` is {value}, expected 1 to 10^18")
+        if self.length is not None and not 2 <= self.length <= _MOST_LENGTH:
+            raise ValueError(f"`length` is {self.length}, expected 2 to {_MOST_LENGTH:,}")
 
 
 class GrowthConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -407,6 +409,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` is {value}, expected at least 1")
+        if (self.threads or 0) > _MOST_THREADS:
+            raise ValueError(f"`threads` is {self.threads}, expected at most {_MOST_THREADS:,}")
         for name in ("steps", "warmup_steps", "horizon_steps"):
             if (getattr(self, name) or 0) > _MOST:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected at most 10^18")

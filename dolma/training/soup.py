@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 import torch
 
-from dolma.errors import ConfigError, OutputExistsError
+from dolma.errors import ConfigError
 from dolma.printable import printable
 from dolma.training import checkpoint as checkpointing
 from dolma.training.config import TrainConfig
@@ -21,14 +21,13 @@ def soup(checkpoints: Sequence[str], output: str) -> str:
     """Write the mean of the checkpoints' weights, without moments, and return its folder, `<output>/step0`.
 
     Raises:
-        ConfigError: fewer than two checkpoints, or they are of different models.
+        ConfigError: fewer than two checkpoints, or they are of different models; nothing can be written there.
         OutputExistsError: there is something at `output`.
         DataError: one is no checkpoint, or damaged.
     """
     if len(checkpoints) < 2:
         raise ConfigError("give at least two checkpoints\n  `dolma train soup runs/a/step4 runs/b/step4 -o soup`")
-    if os.path.exists(output) and os.listdir(output):
-        raise OutputExistsError(f"{output} is not empty\n  give another output folder")
+    checkpointing.check_new_folder(output)
     model, first = checkpointing.load_model(checkpoints[0])
     sums = {name: parameter.double() for name, parameter in model.named_parameters()}
     for folder in checkpoints[1:]:

@@ -98,11 +98,7 @@ def train(
         DolmaError: there is no room for a checkpoint; or nothing was learnt in `max_skipped_steps` steps in a row.
         DataError: the shards are not what their description says, or too few; or what `output` holds is damaged.
     """
-    if streams.is_url(output):
-        raise OutputExistsError(
-            f"{output}: checkpoints are written to a local disk only, for now"
-            "\n  give a local folder as `--output`, and copy it afterwards"
-        )
+    checkpointing.check_local(output)
     resolve_model(config.model)  # a misspelt name is said before shards are read
     with joined(config.device, replicas=config.hsdp_replicas) as processes:
         folders = [tokens] if isinstance(tokens, str) else list(tokens or ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -241,3 +242,18 @@ def test_memory_that_runs_out_in_a_task_names_its_file(
     assert ended.status == 1
     assert "a.jsonl: MemoryError\n  put that right (disk, memory, permissions) and run the command again" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["tag", "--wrong"], ["stat"]])
+def test_whoever_reads_the_output_may_end(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        code = [sys.executable, "-W", "error", "-m", "dolma", *arguments]
+        ended = subprocess.run(code, stdout=writing, stderr=writing, timeout=100)
+        assert ended.returncode == 141
+        if arguments == ["list"]:
+            apart = subprocess.run(code, stdout=writing, stderr=subprocess.PIPE, timeout=100)
+            assert (apart.returncode, apart.stderr) == (141, b"")
+    finally:
+        os.close(writing)

@@ -303,6 +303,30 @@ def test_a_dry_run_touches_nothing(
     assert snapshot(corpus) == before
 
 
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--max-memory", "x"), "x is no size"),
+        (("--max-memory", ""), " is no size"),
+        (("--shard", "0/2"), "--shard 0/2: expected I/N"),
+        (("--stall-after", "inf"), "stall_after is inf minutes"),
+        (("--take-over", "3"), "take_over is 3, of 0 shards"),
+    ],
+)
+def test_a_dry_run_of_a_run_refuses_what_the_run_would(
+    dolma: Dolma, corpus: Path, recipe: Callable[..., Path], option: tuple[str, str], message: str
+) -> None:
+    path = recipe(documents=[documents(corpus)], output=str(corpus / "out"), tag={"taggers": ["length"]})
+    ended = dolma("run", path, "--dry-run", *option)
+    assert (ended.status, message in ended.err) == (2, True), ended.err
+
+
+def test_numbers_of_an_evaluation_out_of_range(dolma: Dolma) -> None:
+    ended = dolma("eval", "run", "--tokens", "a=tokens", "--length", str(1 << 63))
+    assert ended.status == 2
+    assert "`length` is 9223372036854775808, expected 2 to 16,777,216\n  give another number" in ended.err
+
+
 def test_a_dry_run_of_mix_says_what_each_rule_drops(dolma: Dolma, corpus: Path) -> None:
     arguments = ("--documents", documents(corpus), "--attributes", corpus / "a")
     dolma("tag", "-t", "length", *arguments)

@@ -256,3 +256,25 @@ def test_failures_can_be_sent(error: Exception) -> None:
     task = Task(key="k", size=1, spec=None, file="/in/k")
     with pytest.raises((DataError, WorkerError), match="bad"):
         local.raise_remote(pickle.loads(pickle.dumps(local.sendable(error))), task)
+
+
+class GoneParent:
+    """A pipe that gives one task, and takes nothing."""
+
+    def recv_bytes(self) -> bytes:
+        return pickle.dumps((pickle.dumps(str), pickle.dumps("task")))
+
+    def send(self, message: object) -> None:
+        if message != ("ready", None):
+            raise BrokenPipeError
+
+    def send_bytes(self, data: bytes) -> None:
+        raise BrokenPipeError
+
+
+def test_a_worker_whose_parent_has_ended_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module, name in ((local.signal, "signal"), (local.os, "dup2"), (local, "_die_with_parent")):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(local.signal, "pthread_sigmask", lambda *_: set())
+    monkeypatch.setattr(local.faulthandler, "register", lambda *_: None)
+    local.serve(GoneParent())  # type: ignore[arg-type]

@@ -522,3 +522,21 @@ def test_a_run_of_a_mixture_is_not_made_longer(tokens, config, tmp_path):
     train(config, output=str(tmp_path / "run"))
     with pytest.raises(OutputExistsError, match="the mixture of stage 'train' takes other windows for another length"):
         train(replaced(config, steps=12), output=str(tmp_path / "run"))
+
+
+# --- outputs of export and soup --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "write", [lambda output: soup(["a", "b"], output), lambda output: export_checkpoint("a", output)]
+)
+def test_what_is_no_new_folder_is_refused_before_anything_is_read(write, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputExistsError, match="file is a file, expected an output folder"):
+        write(str(tmp_path / "file"))
+    with pytest.raises(OutputExistsError, match="is not empty\n  give another output folder"):
+        write(str(tmp_path))
+    with pytest.raises(OutputExistsError, match="checkpoints are written to a local disk only"):
+        write("s3://bucket/a")
+    with pytest.raises(ConfigError, match="an output has an empty path"):
+        write("")

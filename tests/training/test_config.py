@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from dolma.training.config import ModelConfig, TrainConfig
+from dolma.training.config import EvalConfig, ModelConfig, TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -23,12 +23,27 @@ from dolma.training.config import ModelConfig, TrainConfig
         ({"learning_rate": math.nan}, "`learning_rate` is nan, expected a finite number above 0"),
         ({"epochs": math.inf}, "`epochs` is inf, expected a finite number above 0"),
         ({"betas": (0.9, 1.0)}, "`betas` is [0.9, 1.0], expected two numbers from 0 to below 1"),
+        ({"threads": 1 << 31}, "`threads` is 2147483648, expected at most 65,536"),
         ({"seed": -1}, "`seed` is -1, expected 0 to 9223372036854775807"),
     ],
 )
 def test_training_settings(settings, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         TrainConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"max_windows": 1 << 63}, "`max_windows` is 9223372036854775808, expected 1 to 10^18"),
+        ({"max_items": 0}, "`max_items` is 0, expected 1 to 10^18"),
+        ({"length": 1}, "`length` is 1, expected 2 to 16,777,216"),
+        ({"length": 1 << 63}, "`length` is 9223372036854775808, expected 2 to 16,777,216"),
+    ],
+)
+def test_settings_of_an_evaluation(settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        EvalConfig(**settings)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,12 @@ from typing import BinaryIO
 
 from dolma.data.storage.storage import Entry, Storage
 from dolma.data.storage.writing import writing
-from dolma.errors import DataError
+from dolma.errors import ConfigError, DataError
+from dolma.printable import printable
 
 _counter = itertools.count()
+_NAME_BYTES = 255
+_MOST_FOLDERS = 200
 _TRIES = 100  # each one but the last is spoilt by another process, at that very moment
 
 
@@ -58,6 +61,23 @@ class Local(Storage):
         while os.path.isdir(local_path(folder)):
             with suppress(FileNotFoundError):  # another process is removing the same tree
                 shutil.rmtree(local_path(folder))
+
+    def check_writable(self, path: str) -> None:
+        path = local_path(path)
+        if not path.strip():
+            raise ConfigError("an output has an empty path\n  a variable of the shell may have no value")
+        expanded = os.path.expandvars(os.path.expanduser(path))
+        if expanded != path:
+            raise ConfigError(
+                f"{printable(path)}: `~` and variables are the shell's, which leaves them alone within quotes and files"
+                f"\n  write {expanded!r}"
+            )
+        names = path.split("/")
+        if len(names) > _MOST_FOLDERS or any(len(os.fsencode(name)) > _NAME_BYTES for name in names):
+            raise ConfigError(
+                f"{printable(path[:_NAME_BYTES])}...: a name has more than {_NAME_BYTES} bytes, or there are more than "
+                f"{_MOST_FOLDERS} folders, which file systems do not take\n  give a shorter path"
+            )
 
     @contextmanager
     def atomic_path(self, path: str) -> Iterator[str]:

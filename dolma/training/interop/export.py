@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
-from dolma.errors import ConfigError, OutputExistsError
+from dolma.errors import ConfigError
 from dolma.printable import printable
 from dolma.training import checkpoint as checkpointing
 from dolma.training.data.shards import tokenizer_beside
@@ -24,12 +22,11 @@ def export_checkpoint(
     """Write the checkpoint's model, with the tokenizer of its shards unless another is given.
 
     Raises:
-        ConfigError: no class of transformers computes this model.
+        ConfigError: no class of transformers computes this model; nothing can be written there.
         OutputExistsError: there is something at `output`.
         DataError: the checkpoint is damaged.
     """
-    if os.path.exists(output) and os.listdir(output):
-        raise OutputExistsError(f"{output} is not empty\n  give another output folder")
+    checkpointing.check_new_folder(output)
     model, state = checkpointing.load_model(checkpoint)
     try:
         hf.write_folder(

@@ -12,7 +12,7 @@ import pytest
 
 from dolma.data.storage import local
 from dolma.data.storage.local import Local
-from dolma.errors import WriteError
+from dolma.errors import ConfigError, WriteError
 
 
 def test_a_tree_is_removed_while_another_process_removes_it_too(
@@ -123,3 +123,30 @@ def test_a_folder_that_another_machine_has_removed_is_empty(tmp_path: Path, monk
 
     monkeypatch.setattr(os, "scandir", stale)
     assert list(Local().paths(str(tmp_path))) == []
+
+
+# --- paths that are no outputs ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["~", "~/runs", "$HOME/runs", "runs/${HOME}"])
+def test_what_only_a_shell_knows_is_no_output(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    with pytest.raises(ConfigError, match=r"are the shell's, .*\n  write '(runs/)?/home/me(/runs)?'"):
+        Local().check_writable(path)
+
+
+@pytest.mark.parametrize("path", ["", " ", "\n"])
+def test_a_blank_is_no_output(path: str) -> None:
+    with pytest.raises(ConfigError, match="an output has an empty path\n  a variable of the shell"):
+        Local().check_writable(path)
+
+
+@pytest.mark.parametrize("path", ["runs/" + "a" * 256, "é" * 128, "a/" * 2000])
+def test_what_no_file_system_takes_is_no_output(path: str) -> None:
+    with pytest.raises(ConfigError, match="a name has more than 255 bytes, or there are more than 200 folders"):
+        Local().check_writable(path)
+
+
+@pytest.mark.parametrize("path", ["a" * 255, "a~", "a/~/b", "cost$", "/", ".", "..", "\x1b[1m", "file:///a"])
+def test_odd_names_are_outputs(path: str) -> None:
+    Local().check_writable(path)
