@@ -82,9 +82,7 @@ def __getattr__(name: str) -> Any:
 
 def _home_of_stage(name: str) -> str | None:
     """Where the function of a stage is made that is not among the public names."""
-    from dolma.stages import PACKAGES
-
-    return "dolma.api.stages" if name in PACKAGES else None
+    return "dolma.api.stages" if name in importlib.import_module("dolma.stages").PACKAGES else None
 
 
 def __dir__() -> list[str]:
