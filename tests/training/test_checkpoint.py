@@ -11,6 +11,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,8 +28,10 @@ from dolma.training.config import EvalConfig, SourceConfig, StageConfig
 from dolma.training.data.shards import mask_path
 from dolma.training.evaluate import evaluate_model
 from dolma.training.interop.export import export_checkpoint
+from dolma.training.optim import make_optimizer
+from dolma.training.parallel import ALONE
 from dolma.training.soup import soup
-from dolma.training.state import read_state
+from dolma.training.state import checkpoints, read_state
 from dolma.training.trace import stages_of_run
 from dolma.training.trainer import train
 from tests.training.conftest import CONFIG, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
@@ -416,6 +419,45 @@ def test_a_disk_that_is_full_names_the_checkpoint_and_the_rerun_goes_on(config, 
     train(config, tokens=tokens, output=str(run))
     train(config, tokens=tokens, output=str(tmp_path / "whole"))
     assert weights(run, 8) == weights(tmp_path / "whole", 8)
+
+
+PLACES = {  # of a checkpoint: what writes it, and its largest file
+    "weights": (dcp, "write", "model_and_optim/__0_0.distcp"),
+    "metadata": (dcp._Writer, "finish", "model_and_optim/.metadata"),
+    "state": (checkpointing, "_write_state", "state.json"),
+    "manifest": (checkpointing, "write_manifest", "manifest.json"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_disk_that_is_full_at_any_byte_is_an_error_and_leaves_the_last_checkpoint(
+    place: str, config: TrainConfig, tokens: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    train(config, tokens=tokens, output=str(run), stop=lambda: True)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    state = msgspec.structs.replace(read_state(str(run / "step1")), step=2)
+    model, _ = checkpointing.load_model(str(run / "step1"))
+    entries = checkpointing.entries_of(model, make_optimizer(model, config))
+    owner, name, largest = PLACES[place]
+    writes, room = getattr(owner, name), [0]
+
+    def on_a_full_disk(*args: Any, **options: Any) -> Any:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room[0], hard))
+        try:
+            return writes(*args, **options)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    monkeypatch.setattr(owner, name, on_a_full_disk)
+    size = (run / "step1" / largest).stat().st_size
+    for room[0] in (0, 1, *range(7, size, -(-size // 5)), size - 150):
+        with pytest.raises(WriteError, match=r"step2\.tmp/\S+: cannot be written: File too large\n  make room"):
+            checkpointing.write(str(run), entries, state, ALONE)
+        assert list(checkpoints(str(run))) == [1]
+        checkpointing.remove_unfinished(str(run))
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
 # --- what may change where a run is gone on with ----------------------------------------------------------------------
