@@ -218,7 +218,7 @@ class AttributeReader:
         try:
             with streams.open_seekable(self.path, self._content) as source:
                 groups = range(file.metadata.num_row_groups)
-                n_rows = rows_at_once(file, source, groups, names, most=_ROWS_AT_ONCE)
+                n_rows = rows_at_once(source, groups, names, most=_ROWS_AT_ONCE)
         except (pa.ArrowException, OSError) as error:
             raise _corrupt(error, self.path) from error
         self._batches = file.iter_batches(batch_size=n_rows, columns=names, use_threads=False)

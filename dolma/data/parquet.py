@@ -36,14 +36,28 @@ def open_parquet(path: str, *, what: str = "parquet", content: Content | None = 
             file = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
         except FileNotFoundError as error:
             raise DataError("no such file\n  look for the name in its folder", file=path) from error
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last: of a column's name
+        except (
+            pa.ArrowException,
+            OSError,
+            UnicodeDecodeError,
+            RuntimeError,
+        ) as error:  # the last two: of column names,
+            # and an exception of Arrow's C++ that has no class in Python
             said = streams.mistaken_for(path, "parquet", bare=f"{os.path.splitext(path)[0]}.jsonl")
             raise DataError(said or f"not a readable {what} file: {printable(error)}", file=path) from error
         if (twice := _twice(file.schema_arrow)) is not None:
             raise DataError(
                 f"two columns are called {twice!r}\n  rename one of them, or write the file again", file=path
             )
-        yield file
+        try:
+            yield file
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:
+                raise
+            # An exception of Arrow's C++ that has no class in Python.
+            raise DataError(
+                f"corrupt {what} file: {printable(error)}\n  copy or write the file again", file=path
+            ) from error
 
 
 def _twice(fields: Iterable[pa.Field], above: str = "") -> str | None:

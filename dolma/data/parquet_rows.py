@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dolma.data.parquet_footer import BYTE_ARRAY, Chunk, row_groups
+
 BYTES_AT_ONCE = 256 << 20
 """What the rows of one batch may come to, as far as is known before they are decoded."""
 MOST_BYTES = 1 << 30
@@ -21,42 +23,37 @@ MOST_BYTES = 1 << 30
 _LONGEST_HEADER = 4096  # bytes; of a page, with the statistics that some writers put there
 
 
-def rows_at_once(
-    file: pq.ParquetFile, source: BinaryIO, groups: Sequence[int], columns: Sequence[str], *, most: int
-) -> int:
-    """From 1 to `most` rows; `source` is the file's bytes, of which only the heads of large dictionaries are read.
+def rows_at_once(source: BinaryIO, groups: Sequence[int], columns: Sequence[str], *, most: int) -> int:
+    """From 1 to `most` rows; of the file, only the footer and the heads of large dictionaries are read.
 
     Raises:
-        pyarrow.ArrowException, OSError: a dictionary cannot be read.
+        pyarrow.ArrowException, OSError: the footer or a dictionary cannot be read.
     """
     rows = most
+    facts = row_groups(source)
     for group in groups:
-        facts = file.metadata.row_group(group)
-        chunks = [facts.column(i) for i in range(facts.num_columns)]
-        wanted = [chunk for chunk in chunks if chunk.path_in_schema.split(".")[0] in columns or _is(chunk, columns)]
-        n_bytes = sum(_bytes_of_row(chunk, facts.num_rows, source, group, most) for chunk in wanted)
+        n_rows, chunks = facts[group]
+        # a name may have dots
+        wanted = [chunk for chunk in chunks if chunk.path.split(".")[0] in columns or chunk.path in columns]
+        n_bytes = sum(_bytes_of_row(chunk, n_rows, source, group, most) for chunk in wanted)
         rows = min(rows, BYTES_AT_ONCE // max(1, n_bytes))
     return max(1, rows)
 
 
-def _is(chunk: pq.ColumnChunkMetaData, columns: Sequence[str]) -> bool:
-    return chunk.path_in_schema in columns  # a name may have dots
-
-
-def _bytes_of_row(chunk: pq.ColumnChunkMetaData, n_rows: int, source: BinaryIO, group: int, most: int) -> int:
+def _bytes_of_row(chunk: Chunk, n_rows: int, source: BinaryIO, group: int, most: int) -> int:
     """What a row may have of this column: the mean of its pages, or what it can have of its dictionary."""
-    mean = chunk.total_uncompressed_size // max(1, n_rows)
-    path, start, is_nested = chunk.path_in_schema, chunk.dictionary_page_offset, "." in chunk.path_in_schema
-    repeats = chunk.num_values if is_nested else most
-    if chunk.total_uncompressed_size * repeats <= MOST_BYTES or chunk.physical_type != "BYTE_ARRAY" or not start:
+    mean = chunk.uncompressed // max(1, n_rows)
+    is_nested = "." in chunk.path
+    repeats = chunk.n_values if is_nested else most
+    if chunk.uncompressed * repeats <= MOST_BYTES or chunk.physical_type != BYTE_ARRAY or not chunk.dictionary_at:
         return mean
-    source.seek(start)
+    source.seek(chunk.dictionary_at)
     size = _page_bytes(source.read(_LONGEST_HEADER))
     if size * repeats <= MOST_BYTES:
         return mean
-    longest = _longest(source, group, path)
+    longest = _longest(source, group, chunk.path)
     if is_nested:
-        return mean if longest * repeats <= MOST_BYTES else max(mean, _longest_row(source, group, path, most))
+        return mean if longest * repeats <= MOST_BYTES else max(mean, _longest_row(source, group, chunk.path, most))
     return max(mean, longest)
 
 

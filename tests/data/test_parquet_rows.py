@@ -17,7 +17,7 @@ def rows_of(column: Any, **options: Any) -> int:
     raw = io.BytesIO()
     pq.write_table(pa.table({"text": column, "id": ["i"] * len(column)}), raw, compression="zstd", **options)
     file = pq.ParquetFile(raw)
-    return rows_at_once(file, raw, range(file.metadata.num_row_groups), ["text"], most=1024)
+    return rows_at_once(raw, range(file.metadata.num_row_groups), ["text"], most=1024)
 
 
 def repeated(value: str, rows: int) -> pa.Array:

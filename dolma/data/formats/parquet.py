@@ -13,6 +13,7 @@ from dolma.data.formats.format import DocumentFormat
 from dolma.data.formats.rows import SCHEMA, Rows, RowSink
 from dolma.data.intake import Faults, Reading
 from dolma.data.parquet import ParquetOutput, open_parquet
+from dolma.data.parquet_footer import row_groups
 from dolma.data.parquet_rows import rows_at_once
 from dolma.data.shards import Piece, Shard
 from dolma.errors import DataError
@@ -39,16 +40,24 @@ class Parquet(DocumentFormat):
             yield from rows.batches(_tables(file, piece, rows.names))
 
     def pieces(self, shard: Shard, piece_bytes: int) -> list[Piece]:
-        with open_parquet(shard.path, content=shard.content) as file:
-            groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+        with (
+            open_parquet(shard.path, content=shard.content),
+            streams.open_seekable(shard.path, shard.content) as source,
+        ):
+            try:
+                groups = row_groups(source)
+            except pa.ArrowException as error:
+                raise DataError(
+                    f"corrupt parquet: {printable(error)}\n  copy or write the file again", file=shard.path
+                ) from error
         starts, first_lines, filled, rows = [0], [1], 0, 0
         for i, group in enumerate(groups):
-            n_bytes = sum(group.column(c).total_compressed_size for c in range(group.num_columns))
+            n_bytes = sum(chunk.compressed for chunk in group.chunks)
             if filled and filled + n_bytes > piece_bytes:
                 starts.append(i)
                 first_lines.append(rows + 1)
                 filled = 0
-            filled, rows = filled + n_bytes, rows + group.num_rows
+            filled, rows = filled + n_bytes, rows + group.n_rows
         ends: list[int | None] = [*starts[1:], None]
         return [
             Piece(shard=shard, part=part, parts=len(starts), start=start, end=end, first_line=line, first_offset=0)
@@ -79,7 +88,7 @@ def _tables(file: pq.ParquetFile, piece: Piece, names: list[str]) -> Iterator[pa
     path = piece.shard.path
     try:
         with streams.open_seekable(path, piece.shard.content) as source:
-            n_rows = rows_at_once(file, source, groups, names, most=1024)
+            n_rows = rows_at_once(source, groups, names, most=1024)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"corrupt parquet near row {row}: {printable(error)}\n  copy or write the file again", file=path
