@@ -218,7 +218,7 @@ def test_wrong_values_are_named_with_their_path(values: dict[str, Any], message:
     ],
 )
 def test_a_flag_cannot_reach_into_what_has_no_keys(values: dict[str, Any], key: str, message: str) -> None:
-    assert wrong(values, **{key: 1}) == f"a.yaml: {message}"
+    assert wrong(values, **{key: 1}) == f"a.yaml: {message}\n  give the whole of it in the recipe"
 
 
 def test_values_without_a_file() -> None:

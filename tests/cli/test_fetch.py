@@ -77,7 +77,10 @@ def test_a_failed_download_ends_with_the_status_of_data(server: str, dolma: Dolm
 
 def test_a_checksum_of_several(dolma: Dolma) -> None:
     ended = dolma("fetch", "http://a.example/a", "http://a.example/b", "--sha256", "00")
-    assert (ended.status, ended.err) == (2, "error: --sha256 is of one file, and 2 are to be fetched\n")
+    assert (ended.status, ended.err) == (
+        2,
+        "error: --sha256 is of one file, and 2 are to be fetched\n  fetch each file by a command of its own\n",
+    )
 
 
 def test_a_misspelt_name(dolma: Dolma) -> None:

@@ -100,7 +100,7 @@ def test_a_file_of_nobody_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"/a\.jsonl: no such file$"):
+    with pytest.raises(DataError, match=r"/a\.jsonl: no such file\n"):
         input_content(str(tmp_path / "a.jsonl"))
 
 

@@ -141,7 +141,7 @@ def test_a_compressed_file_of_no_bytes_is_truncated(tmp_path: Path, suffix: str)
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"/nowhere\.jsonl\.gz: no such file$"):
+    with pytest.raises(DataError, match=r"/nowhere\.jsonl\.gz: no such file\n"):
         read(tmp_path / "nowhere.jsonl.gz")
 
 

@@ -186,7 +186,7 @@ def test_a_misspelt_name() -> None:
 
 
 def test_a_file_that_is_not_there() -> None:
-    assert wrong("nowhere/mine.py:x") == "no such file for a tagger: nowhere/mine.py"
+    assert wrong("nowhere/mine.py:x").startswith("no such file for a tagger: nowhere/mine.py\n  give the path")
 
 
 def test_a_module_that_is_not_there() -> None:
@@ -231,15 +231,16 @@ def test_something_that_is_no_tagger() -> None:
 
 
 def test_options_that_it_does_not_take(tmp_path: Path) -> None:
-    assert wrong("length", options={"x": 1}) == "the tagger 'length' takes no options, given: x"
+    assert wrong("length", options={"x": 1}) == "the tagger 'length' takes no options, given: x\n  leave `options` out"
     use = written(tmp_path, ONE_FUNCTION)
-    assert wrong(use, options={"x": 1}) == f"the tagger {use!r} takes no options, given: x"
+    assert wrong(use, options={"x": 1}) == f"the tagger {use!r} takes no options, given: x\n  leave `options` out"
 
 
 @pytest.mark.parametrize("name", ["a.b", "1a", "", "a b", "a/b", "a-b"])
 def test_a_name_that_rules_could_not_use(name: str) -> None:
     assert (
         wrong("length", name=name) == f"a tagger cannot be called {name!r}: letters, digits and `_`, not a digit first"
+        "\n  give it another `name`"
     )
 
 

@@ -170,12 +170,11 @@ class Remote(Storage):
             advice = "nothing was finished from it; run the same command again when nothing else writes it"
         bucket = path.partition("://")[2].partition("/")[0]
         said = printable(trouble.said) + (f", {attempts} times" if attempts > 1 else "")
-        if advice:
-            said += f"\n  {advice.format(bucket=printable(bucket), path=printable(path))}"
+        advice = advice.format(bucket=printable(bucket), path=printable(path)) or "run the same command again"
         if operation == "write":
-            return WriteError(f"cannot be written: {said}\n  put that right, and run the same command again", file=path)
+            return WriteError(f"cannot be written: {said}\n  {advice}", file=path)
         doing = {"list": "listed", "read": "read", "remove": "removed"}[operation]
-        return DataError(f"cannot be {doing}: {said}\n  put that right, and run the same command again", file=path)
+        return DataError(f"cannot be {doing}: {said}\n  {advice}", file=path)
 
 
 def check_name(path: str) -> None:
