@@ -3,7 +3,7 @@
 glibc keeps freed blocks of up to 32 MiB, as it raises the size from which a block is mapped by itself to that of any
 such block that was freed; Arrow's mimalloc keeps as much as a task held at its peak. Blocks of 4 MiB and more mapped by
 themselves, Arrow on glibc, and a trim between phases took 50 to 110 MiB off the peaks of `tokenize` and of `dedupe` by
-paragraphs at `--max-memory 64MiB`, and cost no time that shows (`benchmarks/results/2026-11-28-memory-2.md`).
+paragraphs at `--max-memory 64MiB`, and cost no time that shows (`benchmarks/results/2026-11-28-memory.md`).
 Other C libraries are left as they are, and so is what the environment sets.
 """
 

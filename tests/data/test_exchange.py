@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -264,3 +265,43 @@ def test_a_merge_holds_little_however_long_the_runs_are(tmp_path: Path, monkeypa
         files = write(tmp_path, records, memory=exchange.MEMORY)
         sizes = [batch.nbytes for batch in read_sorted(SORTED, str(tmp_path), whole_runs(files), memory=10_000)]
         assert max(sizes) < 4_000 and sum(sizes) > 40 * n
+
+
+def test_a_merge_holds_no_more_than_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "FAN_IN", 8)
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 16 << 10)
+    table = Table(name="t", schema=pa.schema([("key", pa.uint64()), ("value", pa.binary())]), key=("key",))
+    files, n_rows, memory = [], 40_000, 4 << 20
+    for number in range(8):
+        keys = np.arange(number, 8 * n_rows, 8, dtype=np.uint64)
+        records = pa.RecordBatch.from_arrays([pa.array(keys), pa.array([b"x" * 100] * n_rows)], schema=table.schema)
+        with RunWriter(table, str(tmp_path), f"{number}") as out:
+            out.write_run([records])
+        files.append(out.file)
+    pool, before = pa.proxy_memory_pool(pa.system_memory_pool()), pa.default_memory_pool()
+    joined, sort_order, held = exchange.joined, exchange.sort_order, []
+
+    def look(more: int) -> None:
+        held.append(pool.bytes_allocated() + tracemalloc.get_traced_memory()[0] + more)
+
+    def joining(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+        whole = joined(parts)
+        look(0)
+        return whole
+
+    def sorting(keys: exchange.Keys) -> exchange.Places:
+        look(exchange._share(memory))  # of the copy that is made next
+        return sort_order(keys)
+
+    monkeypatch.setattr(exchange, "joined", joining)
+    monkeypatch.setattr(exchange, "sort_order", sorting)
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        with RunWriter(table, str(tmp_path), "all") as out:
+            out.write_run(read_sorted(table, str(tmp_path), whole_runs(files), memory=memory))
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+    assert out.file.index > 8 * memory
+    assert memory // 2 < max(held) < memory + (1 << 20)  # what the output stream collects
