@@ -583,9 +583,9 @@ def _frame_end(raw: BinaryIO, position: int, path: str) -> int:
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def atomic_path(path: str) -> AbstractContextManager[str]:
+def atomic_path(path: str, *, flushed: bool = True) -> AbstractContextManager[str]:
     """A temporary local path; what the block wrote there appears at `path` when the block ends well, else nothing."""
-    return storage_of(path).atomic_path(path)
+    return storage_of(path).atomic_path(path, flushed=flushed)
 
 
 class RawOutput(io.RawIOBase):
@@ -594,16 +594,17 @@ class RawOutput(io.RawIOBase):
     `.written` tells size and checksum afterwards. Once `abandoned`, it takes what it is given and drops it.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, flushed: bool = True) -> None:
         self.path = path
         self.written: Written | None = None
         self.abandoned = False
+        self._flushed = flushed
         self._digest, self._n_bytes = xxhash.xxh3_128(), 0
         self._stack = ExitStack()
 
     def __enter__(self) -> RawOutput:
         with ExitStack() as opening:
-            temporary = opening.enter_context(atomic_path(self.path))
+            temporary = opening.enter_context(atomic_path(self.path, flushed=self._flushed))
             with writing(self.path):
                 self._file = opening.enter_context(open(temporary, "wb", buffering=0))
             self._stack = opening.pop_all()
@@ -724,9 +725,9 @@ def open_output(path: str) -> OutputStream:
     return OutputStream(path)
 
 
-def write_bytes(path: str, data: bytes) -> None:
-    """Put these bytes at `path`, wholly or not at all."""
-    with RawOutput(path) as out:
+def write_bytes(path: str, data: bytes, *, flushed: bool = True) -> None:
+    """Put these bytes at `path`, wholly or not at all; not `flushed`, a loss of power may leave an empty file there."""
+    with RawOutput(path, flushed=flushed) as out:
         out.write(data)
 
 

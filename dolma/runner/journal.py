@@ -99,7 +99,7 @@ class Journal:
                 )
         numbered = _placed(result, names)
         encoded = msgspec.json.encode(Record(key=key, result=numbered))
-        streams.write_bytes(self._path(phase, key), encoded)
+        streams.write_bytes(self._path(phase, key), encoded, flushed=False)
         return _placed(msgspec.json.decode(encoded, type=Record).result, self._folders)
 
     def read(self, phase: str, keys: Iterable[str]) -> dict[str, TaskResult | None]:
@@ -158,7 +158,10 @@ class Journal:
         """What a record says, and the outputs that are not there."""
         path = streams.join(folder, name)
         try:
-            record = decode_json(streams.read_bytes(path), Record)
+            data = streams.read_bytes(path)
+            if not data:  # lost with the power: a record is not flushed, as its outputs are before it
+                return None, []
+            record = decode_json(data, Record)
         except FileNotFoundError:
             return None, []
         except msgspec.DecodeError as error:

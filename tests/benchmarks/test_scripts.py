@@ -32,6 +32,11 @@ def test_stages_prints_a_row_per_stage():
         assert f"| {name} |" in rows
 
 
+def test_workers_prints_what_one_and_two_take():
+    rows = printed("benchmarks.workers", "--copies", "2", "--repeats", "1", "--stages", "tokenize", "--", FORUM)
+    assert "| tokenize |" in rows and "| tokenize, little to do |" in rows
+
+
 def test_memory_prints_a_row_per_stage():
     rows = printed("benchmarks.memory", "--times", "1", "2", "--", FORUM)
     assert all(f"| {name} |" in rows for name in ("tag", "dedupe", "mix", "tokenize"))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from pathlib import Path
 
@@ -379,6 +380,29 @@ def test_journal_records_are_json(folder: str) -> None:
     record = json.loads(path.read_bytes())
     assert record["key"] == works.names()[0]
     assert record["result"]["outputs"][0]["set"] == "0"
+
+
+def test_a_record_that_was_lost_with_the_power_is_none(folder: str) -> None:
+    stop_after(folder, 2)
+    records = sorted(Path(folder, ".journal", "write").iterdir())
+    records[0].write_bytes(b"")
+    with open_stage([works.file_set(folder)], options=ONE) as stage:
+        specs = works.names()
+        report = stage.finish(stage.run("write", works.tasks_of(specs), works.Write(folder=folder)))
+    assert report.outputs == len(specs)
+
+
+def test_an_output_is_flushed_to_the_disk_and_a_record_is_not(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else records would cost as much as small outputs; one that is lost costs its task once more."""
+    flushed: list[int] = []
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    counts = []
+    for n_files in (5, 25):
+        flushed.clear()
+        specs = [f"{n_files}-{i}.txt" for i in range(n_files)]
+        works.run_write(f"{folder}-{n_files}", options=ONE, specs=specs)
+        counts.append(len(flushed))
+    assert counts == [5 + 3, 25 + 3]  # what the run is, its heartbeat, the manifest
 
 
 def test_output_file_in_the_work_folder_is_not_the_stages(folder: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import functools
 import operator
 import re
 from collections.abc import Callable
@@ -45,6 +46,7 @@ _Name: Any = str | int | float | None
 _NoObject: Any = str | int | float | bool | list | None
 
 
+@functools.lru_cache(maxsize=16)
 def _decoder(
     reading: Reading, *, text: type = str, metadata: bool = False
 ) -> tuple[msgspec.json.Decoder[Any], Callable[[list[Any]], _Columns]]:

@@ -80,14 +80,15 @@ class Local(Storage):
             )
 
     @contextmanager
-    def atomic_path(self, path: str) -> Iterator[str]:
+    def atomic_path(self, path: str, *, flushed: bool = True) -> Iterator[str]:
         path = local_path(path)
         with writing(path):
             descriptor, temporary = _new_temporary(path)
         try:
             yield temporary
             with writing(path):
-                os.fsync(descriptor)
+                if flushed:
+                    os.fsync(descriptor)
                 os.replace(temporary, path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)

@@ -130,7 +130,7 @@ class Remote(Storage):
             self.remove(path)
 
     @contextmanager
-    def atomic_path(self, path: str) -> Iterator[str]:
+    def atomic_path(self, path: str, *, flushed: bool = True) -> Iterator[str]:
         self.check_writable(path)
         with tempfile.TemporaryDirectory(prefix="dolma-") as folder:
             local = os.path.join(folder, "upload")

@@ -57,7 +57,7 @@ class Storage(ABC):
         """Delete a folder and all below it; a missing one is fine."""
 
     @abstractmethod
-    def atomic_path(self, path: str) -> AbstractContextManager[str]:
+    def atomic_path(self, path: str, *, flushed: bool = True) -> AbstractContextManager[str]:
         """A temporary local path; what the block wrote there appears at `path` when it ends well, else nothing."""
 
     def check_writable(self, path: str) -> None:
