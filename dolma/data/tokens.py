@@ -25,6 +25,7 @@ import pyarrow.csv as pa_csv
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
+from dolma.data.numbers import numbers_in
 from dolma.errors import DataError
 from dolma.names import leads_below
 from dolma.printable import printable
@@ -122,7 +123,7 @@ def write_token_manifest(folder: str, manifest: TokenManifest) -> None:
 
 
 def open_tokens(path: str, dtype: Dtype) -> npt.NDArray[Any]:
-    """A shard's ids, mapped and read-only; shape `(tokens,)`.
+    """A shard's ids, read-only, mapped or read by ranges; shape `(tokens,)`.
 
     Raises:
         DataError: the file is missing, has a NumPy header, or no whole number of ids.
@@ -131,7 +132,7 @@ def open_tokens(path: str, dtype: Dtype) -> npt.NDArray[Any]:
     size = streams.size(path)
     if size is None:
         raise DataError("no such file\n  copy the whole folder of shards, or tokenize again", file=path)
-    with open(path, "rb") as raw:
+    with streams.open_seekable(path) as raw:
         if raw.read(len(NUMPY_MAGIC)) == NUMPY_MAGIC:
             raise DataError(
                 "begins with a NumPy header, which would be read as tokens\n"
@@ -144,7 +145,7 @@ def open_tokens(path: str, dtype: Dtype) -> npt.NDArray[Any]:
             "\n  copy the shard again: it is cut short; or give the right `--dtype`",
             file=path,
         )
-    return np.memmap(path, dtype=kind, mode="r") if size else np.zeros(0, dtype=kind)
+    return numbers_in(path, kind, size=size)
 
 
 def rows_path(shard: str) -> str:

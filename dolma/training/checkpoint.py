@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -16,12 +17,14 @@ import msgspec
 import torch
 
 from dolma.data import streams
+from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import FileSet, OutputFile, manifest_of, write_manifest
 from dolma.errors import DataError, DolmaError, OutputExistsError
 from dolma.printable import printable
 from dolma.training import dcp
+from dolma.training.data.shards import tokens_from_run
 from dolma.training.model.transformer import Transformer, outline
-from dolma.training.parallel import ALONE, Processes, by_first, by_shares, spread
+from dolma.training.parallel import ALONE, Processes, by_all, by_first, by_shares, spread
 from dolma.training.presets import count_parameters
 from dolma.training.state import NAME, STATE, WEIGHTS, CheckpointState, checkpoints, newest, read_state
 
@@ -59,6 +62,13 @@ def check_local(output: str) -> None:
 
 def remove_unfinished(output: str) -> None:
     """Delete what a killed run left of a checkpoint that it wrote or removed."""
+    if streams.is_url(output):
+        whole = checkpoints(output).values()
+        for path in streams.list_files(output):
+            step = path.removeprefix(f"{output.rstrip('/')}/").partition("/")[0]
+            if NAME.match(step) and streams.join(output, step) not in whole:
+                streams.remove(path)
+        return
     for entry in os.scandir(output):
         name, suffix = entry.name[: -len(_UNFINISHED)], entry.name[-len(_UNFINISHED) :]
         if entry.is_dir() and suffix == _UNFINISHED and NAME.match(name):
@@ -71,10 +81,11 @@ def check_room(output: str, parameters: int) -> None:
     Raises:
         DolmaError: it does not; says how much is needed and how much is free.
     """
-    needed, free = int(parameters * _BYTES_PER_PARAMETER), shutil.disk_usage(output).free
+    place = tempfile.gettempdir() if streams.is_url(output) else output  # parts are written there, and uploaded
+    needed, free = int(parameters * _BYTES_PER_PARAMETER), shutil.disk_usage(place).free
     if free < needed:
         raise DolmaError(
-            f"a checkpoint needs {needed / 1e9:,.1f} GB, and {output} has {free / 1e9:,.1f} GB left\n"
+            f"a checkpoint needs {needed / 1e9:,.1f} GB, and {place} has {free / 1e9:,.1f} GB left\n"
             "  make room, or lower `keep_checkpoints`; then run the same command again"
         )
 
@@ -99,10 +110,10 @@ def write(output: str, entries: Mapping[str, Any], state: CheckpointState, proce
         WriteError: nobody may write there, or the room was taken in the meantime.
     """
     final = folder_of(output, state.step)
-    unfinished = final + _UNFINISHED
+    unfinished = final if streams.is_url(final) else final + _UNFINISHED  # what has no manifest is no checkpoint
     n_parameters = sum(value.numel() for key, value in entries.items() if key.startswith("model."))
     by_first(partial(_begin, output, unfinished, n_parameters), processes)
-    dcp.write(streams.join(unfinished, WEIGHTS), entries, group=processes.group)
+    _write_entries(streams.join(unfinished, WEIGHTS), entries, processes)
     by_first(partial(_write_state, unfinished, state, output), processes)
     _seal(unfinished, state, processes)
     by_first(partial(_publish, unfinished, final), processes)
@@ -111,21 +122,40 @@ def write(output: str, entries: Mapping[str, Any], state: CheckpointState, proce
 
 def _begin(output: str, unfinished: str, n_parameters: int) -> None:
     check_room(output, n_parameters)
+    if streams.is_url(unfinished):
+        streams.remove_tree(unfinished)
+        return
     with streams.writing(unfinished.removesuffix(_UNFINISHED)):
         os.mkdir(unfinished)
 
 
+def _write_entries(folder: str, entries: Mapping[str, Any], processes: Processes) -> None:
+    """Write this process's part of the entries: at once, or where the folder is remote, by way of the local disk."""
+    if not streams.is_url(folder):
+        dcp.write(folder, entries, group=processes.group)
+        return
+    with tempfile.TemporaryDirectory(prefix="dolma-checkpoint-") as near:
+        dcp.write(near, entries, group=processes.group)
+        by_all(partial(_upload, near, folder), processes)
+
+
+def _upload(near: str, folder: str) -> None:
+    for name in sorted(os.listdir(near)):
+        path = streams.join(folder, name)
+        with streams.atomic_path(path) as temporary, streams.writing(path):
+            shutil.move(os.path.join(near, name), temporary)
+
+
 def _write_state(folder: str, state: CheckpointState, output: str) -> None:
-    # Relative, a run that is moved with its shards still finds them, and no machine's path is passed around.
-    tokens = [os.path.relpath(given, output) for given in state.tokens]
-    stored = msgspec.structs.replace(state, tokens=tokens)
+    stored = msgspec.structs.replace(state, tokens=tokens_from_run(output, state.tokens))
     encoded = msgspec.json.format(msgspec.json.encode(stored), indent=1)
     streams.write_bytes(streams.join(folder, STATE), encoded + b"\n")
 
 
 def _publish(unfinished: str, final: str) -> None:
-    with streams.writing(final):
-        os.rename(unfinished, final)
+    if not streams.is_url(final):
+        with streams.writing(final):
+            os.rename(unfinished, final)
 
 
 def _seal(folder: str, state: CheckpointState, processes: Processes = ALONE) -> None:
@@ -140,15 +170,16 @@ def _seal(folder: str, state: CheckpointState, processes: Processes = ALONE) -> 
 
 def _names(folder: str) -> list[str]:
     """The files of a checkpoint, those of weights first, in the order of the processes that wrote them."""
-    weights = os.listdir(streams.join(folder, WEIGHTS))
+    weights = [path.rpartition("/")[2] for path in streams.list_files(streams.join(folder, WEIGHTS))]
     weights.sort(key=lambda name: (name == dcp.METADATA, len(name), name))
     return [*(f"{WEIGHTS}/{name}" for name in weights), STATE]
 
 
 def _kept(folder: str, name: str) -> OutputFile:
     path = streams.join(folder, name)
-    with streams.writing(path), open(path, "rb") as written:
-        os.fsync(written.fileno())
+    if not streams.is_url(path):
+        with streams.writing(path), open(path, "rb") as written:
+            os.fsync(written.fileno())
     return OutputFile(set=folder, path=name, bytes=streams.size(path) or 0, checksum=streams.checksum(path))
 
 
@@ -174,7 +205,7 @@ def load_model(folder: str, processes: Processes = ALONE) -> tuple[Transformer, 
     state = read_state(folder, each=partial(by_shares, processes=processes))
     parameters = count_parameters(state.model, vocab_size=state.vocab_size)
     weights = streams.join(folder, WEIGHTS)
-    if parameters > sum(os.path.getsize(entry) for entry in (os.scandir(weights) if os.path.isdir(weights) else ())):
+    if parameters > sum(streams.size(path) or 0 for path in streams.list_files(weights)):
         raise DataError(
             f"has fewer bytes than its model has parameters, {parameters:,}\n  copy or download the checkpoint again",
             file=weights,
@@ -196,5 +227,9 @@ def rotate(output: str, *, keep: int, permanent: Sequence[int] = ()) -> None:
 
 def remove(folder: str) -> None:
     """Delete a checkpoint; killed half-way, what is left does not pass for one."""
+    if streams.is_url(folder):
+        streams.remove(streams.join(folder, MANIFEST))
+        streams.remove_tree(folder)
+        return
     os.rename(folder, folder + _UNFINISHED)
     shutil.rmtree(folder + _UNFINISHED)

@@ -86,14 +86,14 @@ def read_metadata(folder: str) -> dict[str, StoredTensor | Part]:
     Raises:
         DataError: there is none, or it is no metadata, or names what no checkpoint needs, or a file out of the folder.
     """
-    path = os.path.join(folder, METADATA)
-    if not os.path.isfile(path):
+    path = streams.join(folder, METADATA)
+    if not streams.exists(path):
         raise DataError(
             "there is no `.metadata`: this is no checkpoint of torch"
             "\n  copy the folder again with its hidden files: `cp -r`",
             file=folder,
         )
-    with open(path, "rb") as file:
+    with streams.open_seekable(path) as file:
         content = file.read(_MAX_METADATA + 1)
     if len(content) > _MAX_METADATA:
         raise DataError(f"is of more than {_MAX_METADATA >> 20} MB\n  copy or download the checkpoint again", file=path)
@@ -145,22 +145,36 @@ class _Reader:
         size = self.size(name)
         if not (_is_number(at) and _is_number(length) and at + length <= size):
             raise _NoMetadataError(f"it looks for bytes in {name[:100]!r} that are not there")
-        return Part(os.path.join(self.folder, name), at, length)
+        return Part(streams.join(self.folder, name), at, length)
 
     def size(self, name: str) -> int:
         """How many bytes a file has, once it is known to be one of this folder."""
         if name not in self.sizes:
-            path = os.path.join(self.folder, name)
-            if name in ("", ".", "..") or any(character in name for character in "/\\\0") or os.path.islink(path):
+            path = streams.join(self.folder, name)
+            if name in ("", ".", "..") or any(character in name for character in "/\\\0"):
                 raise _NoMetadataError(f"{name[:100]!r} is no file beside it, but a path or a link")
-            try:
-                found = os.stat(path)
-            except OSError as error:
-                raise _NoMetadataError(f"{name[:100]!r} cannot be read: {error.strerror}") from error
-            if not stat.S_ISREG(found.st_mode):
-                raise _NoMetadataError(f"{name[:100]!r} is no file")
-            self.sizes[name] = found.st_size
+            self.sizes[name] = _remote_size(path) if streams.is_url(path) else _local_size(path)
         return self.sizes[name]
+
+
+def _remote_size(path: str) -> int:
+    size = streams.size(path)
+    if size is None:
+        raise _NoMetadataError(f"{os.path.basename(path)[:100]!r} cannot be read: there is no such file")
+    return size
+
+
+def _local_size(path: str) -> int:
+    name = os.path.basename(path)[:100]
+    if os.path.islink(path):
+        raise _NoMetadataError(f"{name!r} is no file beside it, but a path or a link")
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise _NoMetadataError(f"{name!r} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise _NoMetadataError(f"{name!r} is no file")
+    return found.st_size
 
 
 def _tensor(key: str, fields: dict[Any, Any], parts: Mapping[tuple[str, tuple[int, ...] | None], Part]) -> StoredTensor:

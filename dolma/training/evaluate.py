@@ -167,7 +167,7 @@ def bytes_of_ids(tokens: str | Sequence[str], shards: TokenShards) -> np.ndarray
     """How many bytes of text each id stands for; int64, `(vocabulary,)`; 0 for special tokens."""
     folder = tokens if isinstance(tokens, str) else tokens[0]
     path = streams.join(folder, read_token_manifest(folder).tokenizer)
-    if not os.path.isfile(path):
+    if not streams.exists(path):
         raise DataError(
             "is missing: bits per byte need the tokenizer that made the shards"
             "\n  copy tokenizer.json beside the shards",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Sequence
 
 import torch
@@ -113,7 +112,7 @@ def generate_text(
         DataError: the checkpoint is none or damaged, or was trained with another tokenizer.
     """
     model, state = checkpointing.load_model(checkpoint)
-    if not os.path.isfile(tokenizer):
+    if not streams.exists(tokenizer):
         raise DataError("there is no tokenizer\n  give the tokenizer.json beside the token shards", file=tokenizer)
     if hashlib.sha256(streams.read_bytes(tokenizer)).hexdigest() != state.tokenizer_sha256:
         raise DataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 from types import TracebackType
 
 import msgspec
@@ -56,10 +57,9 @@ def flops_per_token(model: ModelConfig, *, vocab_size: int, length: int) -> int:
 
 def read_metrics(path: str) -> list[StepRecord]:
     """The records of a log up to the first line that a kill cut short; none when there is no log."""
-    if not os.path.exists(path):
+    if not streams.exists(path):
         return []
-    with open(path, "rb") as log:
-        lines = log.read().split(b"\n")[:-1]
+    lines = streams.read_bytes(path).split(b"\n")[:-1]
     records: list[StepRecord] = []
     for line in lines:
         try:
@@ -72,15 +72,21 @@ def read_metrics(path: str) -> list[StepRecord]:
 
 
 class MetricsLog:
-    """Appends records; begins with those of earlier steps that a resumed run keeps."""
+    """Appends records; begins with those of earlier steps that a resumed run keeps.
+
+    A remote one is kept on the local disk, and written whole when it is to stay.
+    """
 
     def __init__(self, path: str, *, keep: list[StepRecord]) -> None:
-        self._path, self._keep = path, keep
+        self._path, self._keep, self._remote = path, keep, streams.is_url(path)
 
     def __enter__(self) -> MetricsLog:
-        streams.write_bytes(self._path, b"".join(msgspec.json.encode(record) + b"\n" for record in self._keep))
+        kept = b"".join(msgspec.json.encode(record) + b"\n" for record in self._keep)
+        streams.write_bytes(self._path, kept)
         with streams.writing(self._path):
-            self._log = open(self._path, "ab", buffering=0)
+            self._log = tempfile.TemporaryFile("a+b", 0) if self._remote else open(self._path, "ab", 0)
+            if self._remote:
+                self._log.write(kept)
         return self
 
     def write(self, record: StepRecord) -> None:
@@ -92,6 +98,10 @@ class MetricsLog:
 
     def sync(self) -> None:
         """Return when all lines are on the disk: a checkpoint must not outlive the log that leads to it."""
+        if self._remote:
+            self._log.seek(0)
+            streams.write_bytes(self._path, self._log.read())
+            return
         with streams.writing(self._path):
             os.fsync(self._log.fileno())
 

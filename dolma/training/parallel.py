@@ -175,6 +175,16 @@ def by_first(work: Callable[[], T], processes: Processes) -> T:
     return _result(outcome)
 
 
+def by_all(work: Callable[[], T], processes: Processes) -> T:
+    """What this process's work gives, once all have done theirs.
+
+    Raises:
+        DolmaError: the first that the work raises, in all of them.
+    """
+    outcomes = exchanged(_outcome(work), processes)
+    return [_result(outcome) for outcome in outcomes][processes.rank]
+
+
 def by_shares(
     work: Callable[[Item], T], items: Sequence[Item], processes: Processes, *, alike: Hashable = None
 ) -> list[T]:

@@ -14,6 +14,7 @@ import msgspec
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
+from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import OutputFile, read_manifest
 from dolma.errors import DataError
 from dolma.printable import printable
@@ -72,8 +73,12 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def checkpoints(output: str) -> dict[int, str]:
-    """The finished checkpoints of a run, by step, in order."""
+    """The finished checkpoints of a run, by step, in order. A remote one is finished when it has its manifest."""
     found = {}
+    if streams.is_url(output):
+        places = [path.split("/")[-2:] for path in streams.list_files(output)]
+        steps = {step: NAME.match(step) for step, name in places if name == MANIFEST}
+        found = {int(match[1]): streams.join(output, step) for step, match in steps.items() if match}
     for entry in os.scandir(output) if os.path.isdir(output) else ():
         match = NAME.match(entry.name)
         if match and entry.is_dir():
@@ -112,12 +117,16 @@ def read_state(folder: str, *, weights: bool = True, each: Each = map) -> Checkp
         ) from error
     if said := state.implausible():
         raise DataError(f"is not the state of a checkpoint: {said}\n  copy or download the checkpoint again", file=path)
-    return msgspec.structs.replace(state, tokens=tokens_of_run(os.path.dirname(os.path.abspath(folder)), state.tokens))
+    return msgspec.structs.replace(state, tokens=tokens_of_run(_run_of(folder), state.tokens))
+
+
+def _run_of(folder: str) -> str:
+    return folder.rpartition("/")[0] if streams.is_url(folder) else os.path.dirname(os.path.abspath(folder))
 
 
 def _check_file(folder: str, out: OutputFile, *, weights: bool) -> None:
     path = streams.join(folder, out.path)
-    if not os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), "")):
+    if not streams.is_url(folder) and not os.path.realpath(path).startswith(os.path.join(os.path.realpath(folder), "")):
         raise DataError("is a link that leads out of its checkpoint\n  put the file itself in its place", file=path)
     is_read = weights or out.path == STATE
     if streams.size(path) != out.bytes or (is_read and streams.checksum(path) != out.checksum):
@@ -130,7 +139,7 @@ def _check_file(folder: str, out: OutputFile, *, weights: bool) -> None:
 
 def is_ours(folder: str) -> bool:
     """Whether this is a checkpoint of ours; those of OLMo-core have weights and no state."""
-    return os.path.isfile(streams.join(folder, STATE))
+    return streams.exists(streams.join(folder, STATE))
 
 
 # --- weights of others -----------------------------------------------------------------------------------------------

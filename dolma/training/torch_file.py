@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from dolma.data import streams
 from dolma.errors import DataError
 from dolma.printable import printable
 from dolma.training.unpickle import PERSISTENT, Name, Record, load
@@ -97,7 +98,7 @@ def _damaged(said: str, part: Part) -> DataError:
 @contextmanager
 def _archive(part: Part) -> Iterator[zipfile.ZipFile]:
     """The archive in a part of a file, and what is wrong with it as a DataError."""
-    with open(part.file, "rb") as file:
+    with streams.open_seekable(part.file) as file:
         view = _View(file, part)
         try:
             with zipfile.ZipFile(view) as archive:
@@ -147,7 +148,7 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 class _View(io.RawIOBase):
     """A part of a file, as a file of which at most `most` bytes are read at a time."""
 
-    def __init__(self, file: io.BufferedReader, part: Part) -> None:
+    def __init__(self, file: Any, part: Part) -> None:
         self.file, self.part, self.position = file, part, 0
         self.most = 2 * _MAX_OVERHEAD  # a comment at the archive's end is looked for in as much as _MAX_OVERHEAD
 

@@ -24,7 +24,7 @@ from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import FileSet, OutputFile, fingerprint, manifest_of, read_manifest, write_manifest
-from dolma.errors import DataError, DolmaError, OutputExistsError
+from dolma.errors import ConfigError, DataError, DolmaError, OutputExistsError
 from dolma.printable import printable
 from dolma.runner.lock import RunLock
 from dolma.training import checkpoint as checkpointing
@@ -98,7 +98,13 @@ def train(
         DolmaError: there is no room for a checkpoint; or nothing was learnt in `max_skipped_steps` steps in a row.
         DataError: the shards are not what their description says, or too few; or what `output` holds is damaged.
     """
-    checkpointing.check_local(output)
+    streams.check_writable(output)
+    if streams.is_url(output) and config.tensorboard:
+        raise ConfigError(
+            f"events are written to a local disk only, and the output is {printable(output)}"
+            "\n  leave out `tensorboard`",
+            path="$.train.tensorboard",
+        )
     resolve_model(config.model)  # a misspelt name is said before shards are read
     with joined(config.device, replicas=config.hsdp_replicas) as processes:
         folders = [tokens] if isinstance(tokens, str) else list(tokens or ())
@@ -249,9 +255,12 @@ class _Run:
         streams.remove_temporaries(streams.list_files(self.output))
 
     def _strangers(self) -> list[str]:
-        if not os.path.isdir(self.output):
-            return []
-        return [name for name in sorted(os.listdir(self.output)) if not name.startswith(".") and name != "recipe.yaml"]
+        if streams.is_url(self.output):
+            below = (path.removeprefix(f"{self.output.rstrip('/')}/") for path in streams.list_files(self.output))
+            names = sorted({name.partition("/")[0] for name in below})
+        else:
+            names = sorted(os.listdir(self.output)) if os.path.isdir(self.output) else []
+        return [name for name in names if not name.startswith(".") and name != "recipe.yaml"]
 
     def _clear(self) -> None:
         streams.remove(streams.join(self.output, MANIFEST))
@@ -448,7 +457,7 @@ class _Run:
 
     def _evaluations(self) -> list[Evaluation]:
         path = streams.join(self.output, EVALUATIONS)
-        if not os.path.exists(path):
+        if not streams.exists(path):
             return []
         return msgspec.json.Decoder(Evaluation).decode_lines(streams.read_bytes(path))
 

@@ -17,6 +17,7 @@ from dolma.data.tokens import TokenManifest, TokenShardInfo, write_token_manifes
 from dolma.training import dcp  # noqa: E402
 from dolma.training.config import ModelConfig, TrainConfig  # noqa: E402
 from dolma.training.metrics import TIMINGS, read_metrics  # noqa: E402
+from tests.data.storage.conftest import s3, s3_server  # noqa: E402, F401 - fixtures
 
 VOCABULARY = 64
 TINY = ModelConfig(d_model=16, layers=2, heads=2, mlp_hidden=32)

@@ -84,7 +84,7 @@ class Contents:
         versions = {look.path: streams.version(look.path) for look in looks}
         missing = [look for look in looks if not self._is_known(look.path, versions[look.path])]
         began = time.time_ns()
-        alike = xxhash.xxh3_64_intdigest(repr([(look.path, stamp_of(look.path)) for look in missing]).encode())
+        alike = xxhash.xxh3_64_intdigest(repr([(look.path, _alike(look.path)) for look in missing]).encode())
         for look, found in zip(missing, self._together(_numbers, missing, alike=alike), strict=True):
             key = self._memory.key(look.path)
             self._known[key] = found
@@ -94,6 +94,11 @@ class Contents:
     def _is_known(self, path: str, version: tuple[int, str] | None) -> bool:
         known = self._known.get(self._memory.key(path))
         return known is not None and version == (known.size, known.version)
+
+
+def _alike(path: str) -> Any:
+    """What tells files of one name apart, where nodes have disks of their own."""
+    return streams.version(path) if streams.is_url(path) else stamp_of(path)
 
 
 def _looks(shard: ShardTokens) -> list[_Look]:
@@ -106,7 +111,7 @@ def _numbers(look: _Look) -> Numbers:
     version = streams.version(look.path)
     whole, largest, size = xxhash.xxh3_128(), 0, 0
     try:
-        with open(look.path, "rb") as file:
+        with streams.open_seekable(look.path) as file:
             while block := file.read(_BLOCK_BYTES):
                 whole.update(block)
                 size += len(block)

@@ -8,18 +8,21 @@ less than the smallest one, and a batch may end an epoch and begin the next. Of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from dolma.data import streams
 from dolma.errors import DataError
 from dolma.training.config import Growth
 from dolma.training.data.sizes import BatchSizes
-from dolma.training.data.windows import Windows, repeats_itself
+from dolma.training.data.windows import Window, Windows, repeats_itself
 
+_CONNECTIONS = 16
 IGNORED = -100
 """The label of a token that is not learnt."""
 
@@ -89,6 +92,11 @@ class Loader:
                 f"{len(instances):,} windows of {length:,} tokens do not fill one batch of {batch_size}\n"
                 "  make `sequence_length` or `batch_size` smaller, or tokenize more text"
             )
+        # Behind a network, to wait for one window after the other would take longer than a step.
+        remote = any(streams.is_url(shard.path) for population in instances.populations for shard in population.shards)
+        self._each: Callable[..., Iterable[Window]] = (
+            ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="dolma-windows").map if remote else map
+        )
         self._last = (0, np.zeros(0, dtype=np.uint32))  # replaced as a whole: batches are read in another thread
 
     def indices(self, step: int) -> npt.NDArray[np.uint32]:
@@ -116,10 +124,8 @@ class Loader:
         """The batch of a step, or a process's part of it."""
         chosen = self.indices(step).reshape(-1, self.together)[rank::world_size].flatten()
         sources = self.instances.sources[chosen].astype(np.int64)
-        windows = [
-            self.instances.populations[source][int(window)]
-            for source, window in zip(sources, self.instances.windows[chosen], strict=True)
-        ]
+        places = list(zip(sources.tolist(), self.instances.windows[chosen].tolist(), strict=True))
+        windows = list(self._each(lambda place: self.instances.populations[place[0]][place[1]], places))
         ids = np.stack([window.ids for window in windows])
         labels = np.full_like(ids, IGNORED)
         for row, window in enumerate(windows):

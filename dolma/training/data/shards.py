@@ -1,4 +1,4 @@
-"""Token shards as a trainer sees them: mapped.
+"""Token shards as a trainer sees them: mapped, or where they are remote, read by ranges as windows need them.
 
 Documents end where the rows beside a shard say so; without rows, after each end-of-text token and at the end of the
 shard, so that no token is lost where a document is not ended. `labels_mask_<shard>.npy` beside a shard, a byte per
@@ -18,8 +18,9 @@ import numpy.typing as npt
 import xxhash
 
 from dolma.data import streams
-from dolma.data.identity import Stamp, changed, stamp_of
+from dolma.data.identity import changed, stamp_of
 from dolma.data.manifest import InputFile
+from dolma.data.numbers import numbers_in
 from dolma.data.tokens import (
     NAME,
     TokenManifest,
@@ -46,7 +47,7 @@ class ShardTokens:
         *,
         eos_id: int | None,
         eos_ends_documents: bool,
-        stamp: Stamp | None = None,
+        stamp: Any = None,
     ) -> None:
         self.path, self.ids, self.eos_id, self._stamp = path, ids, eos_id, stamp
         self._by_eos = eos_id is not None and eos_ends_documents
@@ -55,7 +56,7 @@ class ShardTokens:
     @cached_property
     def boundaries(self) -> Boundaries:
         """Where documents begin, and where the last ends; uint32, or int64 of a long shard, `(documents + 1,)`."""
-        if os.path.exists(rows_path(self.path)):
+        if streams.exists(rows_path(self.path)):
             ends = read_rows(self.path, only=["end"])["end"].to_numpy()
         elif self.eos_id is not None:
             ends = np.flatnonzero(np.asarray(self.ids) == self.eos_id) + 1
@@ -96,10 +97,17 @@ class ShardTokens:
         Raises:
             DataError: it holds something else than what this checksum is of.
         """
-        stamp = stamp_of(self.path) if os.path.exists(self.path) else None
+        stamp = _stamp(self.path)
         if stamp is None or (stamp != self._stamp and streams.checksum(self.path) != checksum):
             raise changed(self.path)
         self._stamp = stamp
+
+
+def _stamp(path: str) -> Any:
+    """What changes when a file is written to or replaced; None where there is none."""
+    if streams.is_url(path):
+        return streams.version(path)
+    return stamp_of(path) if os.path.exists(path) else None
 
 
 def mask_path(shard: str) -> str:
@@ -114,15 +122,16 @@ def mask_path(shard: str) -> str:
 
 def _label_mask(shard: str, n_tokens: int) -> npt.NDArray[Any] | None:
     path = mask_path(shard)
-    if not os.path.exists(path):
+    size = streams.size(path)
+    if size is None:
         return None
-    if os.path.getsize(path) != n_tokens:
+    if size != n_tokens:
         raise DataError(
-            f"has {os.path.getsize(path):,} bytes, expected {n_tokens:,}: one per token of {os.path.basename(shard)}\n"
+            f"has {size:,} bytes, expected {n_tokens:,}: one per token of {os.path.basename(shard)}\n"
             "  write it with `mask.astype(bool).tofile(path)`",
             file=path,
         )
-    return np.memmap(path, dtype=np.uint8, mode="r") if n_tokens else None
+    return numbers_in(path, np.uint8, size=size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +166,7 @@ def open_shards(tokens: str | Sequence[str]) -> TokenShards:
         DataError: a file is gone, of another size, or has a NumPy header; or the folders are of different tokenizers.
     """
     folders = [tokens] if isinstance(tokens, str) else list(tokens)
-    manifests = [_manifest(folder) for folder in folders]
+    manifests = [read_token_manifest(folder) for folder in folders]
     if not any(manifest.shards for manifest in manifests):
         raise DataError(
             "no shards: nothing to train on\n  give a folder that `dolma tokenize` wrote", file=", ".join(folders)
@@ -172,7 +181,7 @@ def open_shards(tokens: str | Sequence[str]) -> TokenShards:
     for number, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
         for info in manifest.shards:
             path = streams.join(folder, info.path)
-            stamp = stamp_of(path) if streams.exists(path) else None
+            stamp = _stamp(path)
             name = info.path if len(folders) == 1 else f"{number}/{info.path}"
             files.append(InputFile(name=name, size=info.bytes, checksum=info.xxh3))
             array = open_tokens(path, manifest.dtype)
@@ -202,19 +211,10 @@ def open_shards(tokens: str | Sequence[str]) -> TokenShards:
 
 def tokenizer_beside(folders: Sequence[str]) -> str | None:
     """The copy of the tokenizer beside shards, if it is there."""
-    if not folders or not os.path.isfile(streams.join(folders[0], NAME)):
+    if not folders or not streams.exists(streams.join(folders[0], NAME)):
         return None
     path = streams.join(folders[0], read_token_manifest(folders[0]).tokenizer)
-    return path if os.path.isfile(path) else None
-
-
-def _manifest(folder: str) -> TokenManifest:
-    if streams.is_url(folder):
-        raise DataError(
-            "token shards are mapped into memory, so they must lie on a local disk\n  copy them, and give the copy",
-            file=folder,
-        )
-    return read_token_manifest(folder)
+    return path if streams.exists(path) else None
 
 
 def _tokenizer(manifest: TokenManifest) -> tuple[str, int, int | None]:
@@ -241,9 +241,25 @@ def not_described(path: str, size: int, file: InputFile) -> DataError:
 
 
 def tokens_of_run(run: str, stored: Sequence[str]) -> list[str]:
-    """The folders of shards in a checkpoint's `state.json`, which are relative to the run's folder.
+    """The folders of shards in a checkpoint's `state.json`: relative to the run's folder, where both are local.
 
     >>> tokens_of_run("/data/runs/first", ["../../tokens"])
     ['/data/tokens']
     """
-    return [os.path.normpath(os.path.join(os.path.abspath(run), folder)) for folder in stored]
+    if streams.is_url(run):
+        return list(stored)
+    home = os.path.abspath(run)
+    return [given if streams.is_url(given) else os.path.normpath(os.path.join(home, given)) for given in stored]
+
+
+def tokens_from_run(run: str, given: Sequence[str]) -> list[str]:
+    """The folders of shards as `state.json` has them.
+
+    Relative, a run that is moved with its shards still finds them, and no machine's path is passed around.
+
+    >>> tokens_from_run("runs/first", ["tokens", "s3://bucket/tokens"])
+    ['../../tokens', 's3://bucket/tokens']
+    """
+    return [
+        folder if streams.is_url(folder) or streams.is_url(run) else os.path.relpath(folder, run) for folder in given
+    ]

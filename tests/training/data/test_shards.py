@@ -65,11 +65,6 @@ def test_missing_ends_of_text_are_counted_in_one_warning(tmp_path):
     assert re.match(r"2 of 3 shards do not end with the end-of-text token \(first: .*part-00001\.npy\)", warning)
 
 
-def test_shards_on_object_storage_are_refused_in_words():
-    with pytest.raises(DataError, match="must lie on a local disk"):
-        open_shards("s3://bucket/tokens")
-
-
 # --- while a run reads them ------------------------------------------------------------------------------------------
 
 
