@@ -36,28 +36,19 @@ def check_new_folder(output: str) -> None:
     """Return when a new folder may be made there.
 
     Raises:
-        ConfigError: nothing can be written there, or only by way of a network.
-        OutputExistsError: there is something.
+        ConfigError: nothing can be written there.
+        OutputExistsError: there is something, or it is not of this machine.
     """
     streams.check_writable(output)
-    check_local(output)
-    if os.path.isdir(output) and os.listdir(output):
-        raise OutputExistsError(f"{printable(output)} is not empty\n  give another output folder")
-    if os.path.lexists(output) and not os.path.isdir(output):
-        raise OutputExistsError(f"{printable(output)} is a file, expected an output folder\n  give another one")
-
-
-def check_local(output: str) -> None:
-    """Return when a path is of this machine.
-
-    Raises:
-        OutputExistsError: it is not.
-    """
     if streams.is_url(output):
         raise OutputExistsError(
             f"{printable(output)}: checkpoints are written to a local disk only, for now"
             "\n  give a local folder, and copy it afterwards"
         )
+    if os.path.isdir(output) and os.listdir(output):
+        raise OutputExistsError(f"{printable(output)} is not empty\n  give another output folder")
+    if os.path.lexists(output) and not os.path.isdir(output):
+        raise OutputExistsError(f"{printable(output)} is a file, expected an output folder\n  give another one")
 
 
 def remove_unfinished(output: str) -> None:
