@@ -14,7 +14,7 @@ import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -263,7 +263,7 @@ def _from_file(use: str) -> Any:
 def _running(use: str) -> Iterator[None]:
     """Makes errors of the user's code, while a tagger is loaded or made, those of the recipe."""
     try:
-        with in_same_folder():
+        with in_same_folder(), _not_ended():
             yield
     except (DolmaError, KeyboardInterrupt):
         raise
@@ -273,6 +273,23 @@ def _running(use: str) -> Iterator[None]:
             f"cannot run {printable(use)} for a tagger: {type(error).__name__}: {printable(error)}{place}"
             "\n  see docs/tag.md, 'Your own tagger'"
         ) from error
+
+
+@contextmanager
+def _not_ended() -> Iterator[None]:
+    """Makes `os._exit` an exception, as this command would end with a status that says that all went well."""
+    end, process = os._exit, os.getpid()
+
+    def refused(status: int) -> NoReturn:
+        if os.getpid() != process:  # a child that the user's code has forked
+            end(status)
+        raise SystemExit(status)
+
+    os._exit = refused
+    try:
+        yield
+    finally:
+        os._exit = end
 
 
 def _looks_like(value: Any) -> bool:

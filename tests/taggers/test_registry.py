@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,24 @@ def test_a_file_named_as_a_module_is_found(tmp_path: Path, monkeypatch: pytest.M
     written(tmp_path, ONE_FUNCTION, "my_own_taggers.py")
     monkeypatch.chdir(tmp_path)
     assert wrong("my_own_taggers:shout").endswith("\n  did you mean the file, `my_own_taggers.py:shout`?")
+
+
+@pytest.mark.parametrize("code", ["import os\nos._exit(0)\n", "from os import _exit\n_exit(0)\n"])
+def test_a_file_that_ends_the_process_at_once(tmp_path: Path, code: str) -> None:
+    """In a process of its own, as its end would be that of the tests."""
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "a.jsonl").write_text('{"id": "a", "text": "a"}\n')
+    use = written(tmp_path, code, "ending.py")
+    command = [sys.executable, "-m", "dolma", "tag", "-t", use, "--documents", str(tmp_path / "documents")]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert f"cannot run {use} for a tagger: SystemExit: 0" in ended.stderr
+
+
+def test_a_child_of_a_file_ends_as_ever(tmp_path: Path) -> None:
+    code = "import os\nif not (child := os.fork()):\n    os._exit(7)\nassert os.waitpid(child, 0)[1] == 7 << 8\n"
+    assert wrong(written(tmp_path, code, "forking.py")).endswith("docs/tag.md, 'Your own tagger'")
+    assert "has 0 taggers" in wrong(str(tmp_path / "forking.py"))
 
 
 def test_a_file_that_cannot_be_run(tmp_path: Path) -> None:
