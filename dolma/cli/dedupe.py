@@ -14,7 +14,7 @@ command = stage_command("dedupe", cls=ManualGroup, invoke_without_command=True)
 
 INSPECT_EXAMPLE = """
 dolma dedupe inspect near --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
-dolma dedupe inspect near -c configs/fineweb.yaml --pairs 20 --below 0.85
+dolma dedupe inspect near --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a --pairs 20
 """
 
 
