@@ -136,7 +136,7 @@ class RunWriter:
     def add(self, records: pa.RecordBatch) -> None:
         """Append records, in any order."""
         self._held.append(records)
-        self._held_bytes += records.nbytes
+        self._held_bytes += _weight(records) if self.table.key else records.nbytes
         if self._held_bytes >= self._most_held:
             self._flush()
 
@@ -398,6 +398,11 @@ def read_sorted(table: Table, work: str, partition: Partition, *, memory: int = 
             run.close()
 
 
+def _weight(records: pa.RecordBatch) -> int:
+    """Bytes that records take while they wait to be put in order; their places and keys are sorted beside them."""
+    return int(records.nbytes) + 16 * len(records)
+
+
 def _share(memory: int) -> int:
     """Bytes that are put in order together: the rest is for blocks that wait, and for two copies of these."""
     return min(max((memory - 3 * FAN_IN * BLOCK_BYTES) // 3, BLOCK_BYTES), _MOST_JOINED)
@@ -418,13 +423,13 @@ def _merged(table: Table, runs: Sequence[Iterator[pa.RecordBatch]], most_held: i
         block = waiting[i]
         assert block is not None
         held[i].append(block)
-        n_held += block.nbytes
+        n_held += _weight(block)
         waiting[i] = following = next(runs[i], None)
         if following is not None:
             heapq.heappush(heap, (_key_at(table, following, 0), i))
         if heap and n_held >= most_held:
             ready, held = _split(table, held, *heap[0])
-            n_held = sum(block.nbytes for blocks in held for block in blocks)
+            n_held = sum(_weight(block) for blocks in held for block in blocks)
             if ready:
                 yield _in_order(table, ready)
     ready = [block for blocks in held for block in blocks]
