@@ -76,3 +76,10 @@ def test_models_prints_a_row_per_part():
     rows = printed("benchmarks.models", "--repeats", "1", "--megabytes", "0.2", FORUM)
     for name in ("KenLM alone, on words", "tagger: SentencePiece, `normalize: ccnet`"):
         assert f"| {name} |" in rows
+
+
+def test_gpu_skips_where_there_is_none():
+    torch = pytest.importorskip("torch", reason="torch is not installed (dolma[train])")
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert printed("benchmarks.gpu") == "skipped: torch sees no CUDA device here\n"

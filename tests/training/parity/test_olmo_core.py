@@ -16,11 +16,13 @@ olmo_core = pytest.importorskip("olmo_core")
 import torch  # noqa: E402
 
 from dolma.training import dcp  # noqa: E402
-from dolma.training.config import ModelConfig, SkipStepConfig, TrainConfig  # noqa: E402
+from dolma.training.config import GrowthConfig, ModelConfig, SkipStepConfig, TrainConfig  # noqa: E402
+from dolma.training.data.sizes import length_at  # noqa: E402
 from dolma.training.initial import fill  # noqa: E402
 from dolma.training.metrics import StepRecord, read_metrics  # noqa: E402
 from dolma.training.model.transformer import unfilled  # noqa: E402
 from dolma.training.optim import make_optimizer  # noqa: E402
+from dolma.training.schedule import learning_rate  # noqa: E402
 from dolma.training.trainer import train  # noqa: E402
 from tests.training.conftest import write_shards  # noqa: E402
 
@@ -243,3 +245,21 @@ def test_our_checkpoint_loads_in_theirs(ours: Path) -> None:
 def test_the_log_is_json(ours: Path) -> None:
     first = (ours / "metrics.jsonl").read_text().splitlines()[0]
     assert json.loads(first)["step"] == 1
+
+
+@pytest.mark.parametrize(("size", "start", "steps"), [(1024, 128, 100), (4096, 256, 7), (64, 64, 5)])
+def test_sequences_grow_as_theirs(size: int, start: int, steps: int) -> None:
+    from olmo_core.train.callbacks.sequence_length_scheduler import _get_split_sequence_length
+
+    config = TrainConfig(sequence_length=size, sequence_length_warmup=GrowthConfig(start=start, steps=steps))
+    for step in range(1, 2 * steps):
+        assert length_at(config, step) == _get_split_sequence_length(start, size, step, steps)
+
+
+def test_a_warm_up_from_a_least_rate_is_theirs() -> None:
+    from olmo_core.optim import CosWithWarmup
+
+    config = TrainConfig(learning_rate=1e-3, warmup_min_lr=1e-4, warmup_steps=7)
+    theirs = CosWithWarmup(warmup=7, warmup_min_lr=1e-4)
+    for step in range(1, 30):
+        assert learning_rate(config, step, steps=29) == pytest.approx(theirs.get_lr(1e-3, step, 29), rel=1e-12)
