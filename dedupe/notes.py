@@ -62,8 +62,9 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
         share = f" ({100 * self.duplicates / seen:.1f} %)" if seen else ""
         yield f"{self.duplicates:,} of {counted(seen, self.unit.removesuffix('s'))} are duplicates{share}"
         if self.near is not None:
+            compared = counted(self.near.compared, "pair")
             yield (
-                f"{counted(self.near.clusters, 'cluster')}; {counted(self.near.compared, 'pair')} compared, "
+                f"{counted(self.near.clusters, 'cluster')}; {compared} of unequal texts compared, "
                 f"{self.near.alike:,} alike; {counted(self.near.by_chain, 'document')} joined by a chain alone"
             )
 

@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import os
 import re
+import reprlib
 import sys
 import typing
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from dolma.data.identity import changed
 from dolma.errors import ConfigError, DolmaError, did_you_mean
 from dolma.models.fetch import cached_path
 from dolma.printable import printable
-from dolma.taggers.catalogue import installed
+from dolma.taggers.catalogue import Need, installed
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.tagger import Tagger, files_of, in_same_folder, needs_of, one_by_one, raised_at
 
@@ -352,6 +353,12 @@ def _check(tagger: Any, use: str) -> None:
             "  see docs/tag.md, 'Your own tagger'"
         )
     _checked_name(tagger.name)
+    if not all(isinstance(need, Need) for need in needs_of(tagger)):
+        raise ConfigError(
+            f"{use!r} has `needs` that are {printable(reprlib.repr(needs_of(tagger)))}, "
+            "expected `dolma.taggers.catalogue.Need` for each\n"
+            "  see docs/tag.md, 'Metadata'"
+        )
     outputs: Mapping[str, Any] = tagger.outputs
     odd = next(
         (name for name, output in outputs.items() if not _NAME.match(name) or not isinstance(output, Output)), None

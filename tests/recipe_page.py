@@ -37,7 +37,7 @@ def page() -> str:
             out.append(
                 f"| `{key.name}` | {_kinds(key)} | {_default(key)} | {key.description.replace('|', chr(92) + '|')} |"
             )
-            todo += [inner for inner in _structs(key) if inner not in todo]
+            todo += [inner for inner in dict.fromkeys(_structs(key)) if inner not in todo]
     return "\n".join(out) + "\n"
 
 

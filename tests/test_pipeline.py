@@ -265,12 +265,12 @@ def test_a_run_replaces_no_finished_mix_unasked(
     assert run(["run", path]) == 2
     assert capsys.readouterr().err == (
         "error: finished outputs would be replaced\n"
-        f'  mix, {tmp_path}/out/mixed: keep was ["length.words > 3"], now ["length.words > 6"]\n'
+        f'  mix, {tmp_path}/out/mixed: keep now lacks ["length.words > 3"] and has ["length.words > 6"]\n'
         f"  tokenize, {tmp_path}/out/tokens: its documents are mixed again\n"
         "  `--overwrite` replaces them; another `--output` keeps them\n"
     )
     assert run(["run", path, "--dry-run"]) == 0
-    assert f"replaced: mix, {tmp_path}/out/mixed: keep was" in capsys.readouterr().err
+    assert f"replaced: mix, {tmp_path}/out/mixed: keep now lacks" in capsys.readouterr().err
     assert outputs(tmp_path / "out") == before
     assert run(["run", path, "--overwrite"]) == 0
     assert "replaced: tokenize" in capsys.readouterr().err

@@ -184,7 +184,7 @@ def difference(manifest: Manifest, file_set: FileSet) -> str:
     old, new = _flat(manifest.config), _flat(msgspec.to_builtins(file_set.config))
     for key in sorted(old.keys() | new.keys()):
         if old.get(key, _ABSENT) != new.get(key, _ABSENT):
-            said.append(f"{key} was {_shown(old, key)}, now {_shown(new, key)}")
+            said.append(f"{key} {_change(old, new, key)}")
     was, now = ({file.name: file for file in files} for files in (manifest.inputs, file_set.inputs))
     for verb, names in (
         ("new", sorted(now.keys() - was.keys())),
@@ -212,8 +212,19 @@ def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix: config}
 
 
-def _shown(flat: dict[str, Any], key: str) -> str:
-    if key not in flat:
+def _change(old: dict[str, Any], new: dict[str, Any], key: str) -> str:
+    """What changed at a key; of two lists, the items that only one of them has."""
+    was, now = old.get(key, _ABSENT), new.get(key, _ABSENT)
+    if isinstance(was, list) and isinstance(now, list):
+        gone, added = ([item for item in one if item not in other] for one, other in ((was, now), (now, was)))
+        if gone or added:
+            parts = [f"{verb} {_shown(items)}" for verb, items in (("lacks", gone), ("has", added)) if items]
+            return f"now {' and '.join(parts)}"
+    return f"was {_shown(was)}, now {_shown(now)}"
+
+
+def _shown(value: Any) -> str:
+    if value is _ABSENT:
         return "not set"
-    text = msgspec.json.encode(flat[key], order="deterministic").decode()
+    text = msgspec.json.encode(value, order="deterministic").decode()
     return text if len(text) <= 60 else text[:57] + "..."

@@ -59,8 +59,8 @@ Progress = Callable[[StepRecord, int], None]
 class TrainResult:
     """What a run came to.
 
-    `first_loss` and `last_loss` are means over the first and last ten steps (or fewer), those left out whose loss is
-    not finite. `steps` are those taken so far: all of them, unless `stopped`.
+    `first_loss` and `last_loss` are means over the first and last ten steps, or over the halves of fewer than twenty;
+    steps whose loss is not finite are left out. `steps` are those taken so far: all of them, unless `stopped`.
     """
 
     first_loss: float
@@ -526,9 +526,10 @@ class _Run:
         self, records: list[StepRecord], last: str, *, resumed_from: int | None, already_complete: bool
     ) -> TrainResult:
         losses = [record.loss for record in records]
+        n_ends = min(_ENDS, max(1, len(losses) // 2))
         return TrainResult(
-            first_loss=_mean(losses[:_ENDS]),
-            last_loss=_mean(losses[-_ENDS:]),
+            first_loss=_mean(losses[:n_ends]),
+            last_loss=_mean(losses[-n_ends:]),
             steps=len(records),
             tokens=records[-1].tokens,
             parameters=self._parameters(),
