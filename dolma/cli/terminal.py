@@ -276,7 +276,7 @@ def show_report(report: StageReport[Any], *, brief: bool = False) -> None:
         return
     _show_tables(report)
     if failed := report.ledger.failed:
-        rows = [(record.file, record.line, record.reason) for record in failed[:10]]
+        rows = [(record.file, record.line, record.reason.partition("\n")[0]) for record in failed[:10]]
         print_table(["file", "line", "reason"], rows, title="bad records (first ten)")
 
 
