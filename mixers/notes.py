@@ -69,8 +69,8 @@ def share_rows(wanted: list[Quota], ledger: Ledger) -> list[ShareRow]:
 def share_warnings(rows: list[ShareRow]) -> list[str]:
     """Sources that were asked for and of which nothing was written."""
     return [
-        f"source {row.source!r}: {row.asked:,.0f} {row.unit} were asked, which is nearer to none of its "
-        f"{row.left_documents:,} documents than to one; nothing of it is in the mix"
+        f"source {row.source!r}: nothing of it is in the mix, because {row.asked:,.0f} {row.unit} were asked for, "
+        f"less than half of one of its {row.left_documents:,} documents"
         for row in rows
         if row.asked > 0 and not row.documents and row.left_documents
     ]

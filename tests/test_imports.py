@@ -9,7 +9,7 @@ import sys
 import pytest
 
 HEAVY = ("numba", "torch", "pyarrow", "duckdb", "numpy", "fasttext", "tokenizers", "ray", "boto3", "rich")
-HEAVY += ("kenlm", "sentencepiece", "onnxruntime", "transformers")
+HEAVY += ("kenlm", "sentencepiece", "onnxruntime", "transformers", "pandas", "pyarrow.parquet", "pyarrow.compute")
 IMPORT = "import dolma"
 HELP = "from dolma.cli.main import run\nassert run(['--help']) == 0"
 SECONDS = 0.150
@@ -62,7 +62,9 @@ def test_a_run_with_nothing_to_do_loads_no_compiler_and_no_engine(tmp_path):
     arguments = ("tag", "-t", "length", "--documents", str(tmp_path / "documents" / "a.jsonl"))
     loaded_by(*arguments)  # compiles what was never compiled
     assert loaded_by(*arguments) <= {"numpy", "pyarrow", "rich"}
-    assert loaded_by(*arguments, "--overwrite", "--max-document-bytes", "1000").isdisjoint({"numba", "duckdb", "torch"})
+    assert loaded_by(*arguments, "--overwrite", "--max-document-bytes", "1000").isdisjoint(
+        {"numba", "duckdb", "torch", "pandas"}
+    )
 
 
 def test_a_wrong_name_of_a_model_is_refused_before_torch_is_loaded(tmp_path):

@@ -8,7 +8,7 @@ import click
 
 from dolma.cli.options import ManualCommand, ManualGroup, option, stacked
 from dolma.cli.recipe_options import input_options, recipe_options
-from dolma.cli.stage import stage_command
+from dolma.cli.stage_command import stage_command
 
 command = stage_command("dedupe", cls=ManualGroup, invoke_without_command=True)
 

@@ -43,7 +43,7 @@ STARTING_OVER = {"train": frozenset({"plan", "export", "soup"}), "dedupe": froze
 def command_of(name: str) -> click.Command:
     """The command of this name, a key of `COMMANDS`; a stage's is made of what it says of itself."""
     if name in PACKAGES and name not in GROUPS:
-        from dolma.cli.stage import stage_command
+        from dolma.cli.stage_command import stage_command
 
         made: click.Command = stage_command(name)
         return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from dolma.cli.options import ManualCommand, ManualGroup, option
-from dolma.cli.stage import stage_command
+from dolma.cli.stage_command import stage_command
 from dolma.errors import ConfigError
 from dolma.printable import printable
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dolma.data.parquet_footer import BYTE_ARRAY, Chunk, row_groups
 
@@ -75,6 +73,8 @@ def _page_bytes(header: bytes) -> int:
 
 def _longest(source: BinaryIO, group: int, column: str) -> int:
     """The bytes of the longest value of a column's dictionary."""
+    import pyarrow.compute as pc
+
     for batch in _with_dictionary(source, group, column, rows=1):
         for values in _leaves(batch.column(0)):
             found = values.dictionary if pa.types.is_dictionary(values.type) else values
@@ -101,6 +101,8 @@ def _longest_row(source: BinaryIO, group: int, column: str, most: int) -> int:
 
 def _with_dictionary(source: BinaryIO, group: int, column: str, *, rows: int) -> Iterator[pa.RecordBatch]:
     """A column in batches in which each value of its dictionary stands once."""
+    import pyarrow.parquet as pq
+
     with pq.ParquetFile(pa.PythonFile(source, mode="r"), read_dictionary=[column]) as file:
         yield from file.iter_batches(batch_size=rows, row_groups=[group], columns=[column], use_threads=False)
 
@@ -117,6 +119,8 @@ def _leaves(array: pa.Array) -> Iterator[pa.Array]:
 
 
 def _bytes_of(array: pa.Array) -> int:
+    import pyarrow.compute as pc
+
     dictionaries = [leaf for leaf in _leaves(array) if pa.types.is_dictionary(leaf.type)]
     lengths = (pc.binary_length(leaf.dictionary).take(leaf.indices) for leaf in dictionaries)
     return sum(pc.sum(values.cast(pa.int64())).as_py() or 0 for values in lengths)

@@ -62,10 +62,13 @@ def _outside(column: pa.Array, range: str) -> list[int]:
     intervals = _intervals(range)
     if not intervals or not len(column):
         return []
-    values = column.to_numpy(zero_copy_only=False)
-    least, most = values.min(), values.max()  # NaN where a value is, or is NULL
-    if any(low <= least and most <= high for low, high in intervals):
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(column)  # of what is neither NULL nor NaN
+    least, most = ends["min"].as_py(), ends["max"].as_py()
+    if least is None or any(low <= least and most <= high for low, high in intervals):
         return []
+    values = column.to_numpy(zero_copy_only=False)
     inside = np.isnan(values)
     for low, high in intervals:
         inside |= (values >= low) & (values <= high)

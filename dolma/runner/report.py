@@ -67,14 +67,14 @@ class StageReport(Generic[D]):
     def summary(self) -> str:
         """What came of it, in words."""
         if self.complete_before:
-            return f"nothing to do, {self.folder} is complete and unchanged"
+            what = f"what lies {BESIDE}" if self.folder == BESIDE else self.folder
+            return f"nothing to do, {what} is complete and unchanged"
         if self.done:
             return self.done
         text = _of_documents(self.ledger)
+        where = self.folder if self.folder == BESIDE else f"in {self.folder}"
         return (
-            f"{text}; {counted(self.outputs, 'file')}, {counted(self.bytes, 'byte')} in {self.folder}"
-            if self.folder
-            else text
+            f"{text}; {counted(self.outputs, 'file')}, {counted(self.bytes, 'byte')} {where}" if self.folder else text
         )
 
     def detailed(self, details: E, **changes: Any) -> StageReport[E]:
