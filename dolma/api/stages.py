@@ -352,5 +352,6 @@ def _sorted(stage: str, given: Settings) -> tuple[dict[str, Any], dict[str, Any]
         elif name in _OF_RUN:
             options[name] = value
         else:
-            raise ConfigError(f"dolma.{stage} has no argument {name!r}; {did_you_mean(name, _settings_of(stage))}")
+            takes = [*_settings_of(stage), "documents", "texts", "tokens"]
+            raise ConfigError(f"dolma.{stage} has no argument {name!r}; {did_you_mean(name, takes)}")
     return overrides, options
