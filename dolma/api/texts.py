@@ -49,8 +49,6 @@ def _made(taggers: Sequence[str | TaggerSpec | Tagger]) -> list[Tagger]:
 def _batches(texts: Iterable[str]) -> Iterator[TextBatch]:
     held: list[str] = []
     n_bytes = 0
-    if isinstance(texts, str):
-        raise ConfigError("`texts` is one string, expected several: `texts=[text]`")
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise ConfigError(f"`texts[{i}]` is {type(text).__name__}, expected a string")

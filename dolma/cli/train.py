@@ -43,7 +43,7 @@ def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: 
 
 
 EXPORT_EXAMPLE = """
-dolma train export runs/quickstart/train --output runs/quickstart/hf
+dolma train export runs/quickstart/train --output runs/hf
 """
 
 

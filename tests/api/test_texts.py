@@ -73,5 +73,5 @@ def test_a_text_that_is_no_string_is_named():
 
 
 def test_one_string_is_not_taken_for_texts_of_a_letter() -> None:
-    with pytest.raises(ConfigError, match=r"`texts` is one string, expected several: `texts=\[text\]`"):
-        tag_texts("abc", ["length"])
+    with pytest.raises(TypeError, match=r"`texts` is 'abc', expected several texts\n  such as texts=\[\"one text\"\]"):
+        dolma.tag(texts="abc", taggers=["length"])

@@ -50,6 +50,7 @@ SHORTER = {
     r"dolma run configs/train/sample\.yaml": (
         "--set train.steps=2 --set train.duration_tokens=null --set train.evaluate.max_windows=4"
     ),
+    r"dolma verify .*-c configs/quickstart\.yaml": "--set train.steps=2 --set train.checkpoint_every=1",
     r"dolma train .*--steps \d{2,}": "--steps 2",
 }
 

@@ -104,7 +104,10 @@ def test_reads_grow_with_the_data(
         home = tmp_path / str(times)
         found.append(n_reads(reads, stage, corpus(home, n_files=8 * times, n_docs=20), home / "out"))
     assert found[0] > 40
-    assert found[1] < 4.4 * found[0] and found[2] < 17.6 * found[0], found
+    # Of tokenize all records are merged, 8 files at a time: in no pass, in one, and in two.
+    passes = (0, 1, 2) if stage == "tokenize" else (0, 0, 0)
+    per_byte = [n / times / (1 + n_passes) for n, times, n_passes in zip(found, (1, 4, 16), passes, strict=True)]
+    assert max(per_byte[1:]) < 1.1 * per_byte[0], found
 
 
 @pytest.mark.slow

@@ -252,7 +252,7 @@ def test_a_second_run_has_nothing_to_do_and_tells_the_same(three: Any) -> None:
 
 def test_another_rule_does_not_overwrite_unasked(three: Any) -> None:
     three.mix(keep=["my.n >= 10"])
-    with pytest.raises(OutputExistsError, match=r'keep was \["my.n >= 10"\], now \["my.n >= 20"\]'):
+    with pytest.raises(OutputExistsError, match=r'keep now lacks \["my.n >= 10"\] and has \["my.n >= 20"\]'):
         three.mix(keep=["my.n >= 20"])
     three.mix(keep=["my.n >= 20"], overwrite=True)
     assert len(three.ids()) == 30

@@ -245,11 +245,11 @@ def killed_at(moment: int, run: Callable[[], object], monkeypatch: pytest.Monkey
     left = [moment]
     write = streams.write_bytes
 
-    def tick(path: str, data: bytes) -> None:
+    def tick(path: str, data: bytes, **given: bool) -> None:
         left[0] -= 1
         if left[0] <= 0:
             raise Killed
-        write(path, data)
+        write(path, data, **given)
 
     with monkeypatch.context() as patch:
         patch.setattr(streams, "write_bytes", tick)
