@@ -404,7 +404,7 @@ def test_other_settings_are_refused_before_inputs_are_read(corpus: Path, opened:
     mix(dataset(corpus), MixConfig(keep=["document.bytes > 1"]), output=str(corpus / "mixed"), options=ONE)
     (corpus / "mixed" / NAME).unlink()
     opened.clear()
-    with pytest.raises(OutputExistsError, match="keep was"):
+    with pytest.raises(OutputExistsError, match="keep now lacks"):
         run_mix(corpus)
     assert opened == []
 

@@ -185,7 +185,9 @@ def test_a_changed_list_is_another_tagger(tmp_path: Path, corpus: Dataset, name:
     run(corpus, spec)
     assert run(corpus, spec).complete_before
     (tmp_path / "list.txt").write_text("b")
-    with pytest.raises(OutputExistsError, match=r'files was \["list\.txt \w{32}"\], now \["list\.txt \w{32}"\]'):
+    with pytest.raises(
+        OutputExistsError, match=r'files now lacks \["list\.txt \w{32}"\] and has \["list\.txt \w{32}"\]'
+    ):
         run(corpus, spec)
 
 
