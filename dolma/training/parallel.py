@@ -6,6 +6,8 @@ all of them, or over each of `hsdp_replicas` groups.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -85,6 +87,8 @@ def joined(kind: str, *, replicas: int | None = None, path: str = "$.train.devic
     began = not dist.is_initialized()
     if began:
         dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+        # A thread of a group that lives on until the interpreter is gone ends the process with SIGABRT.
+        atexit.register(gc.collect)
     try:
         yield Processes(rank=rank, world_size=world_size, device=device, mesh=_mesh(kind, replicas, world_size))
     finally:
