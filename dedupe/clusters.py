@@ -6,7 +6,7 @@ corpus order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -107,13 +107,3 @@ def _columns(marks: pa.RecordBatch, at: Ints, n: int, starts: Ints) -> Columns:
         "kept_source": marks["kept_source"].take(chosen),
         "similarity": marks["similarity"].take(chosen),
     }
-
-
-def in_runs(values: npt.NDArray[np.number]) -> Sequence[tuple[int, int]]:
-    """Where each run of equal neighbours begins and ends.
-
-    >>> in_runs(np.array([4, 4, 7]))
-    [(0, 2), (2, 3)]
-    """
-    borders = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
-    return list(zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True)) if len(values) else []

@@ -21,26 +21,27 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dolma.config import DedupeConfig
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocInt, Output, Spans, spans_column
 from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading, read_batches
-from dolma.data.exchange import Cursor, Partition, RunFile, RunWriter, Table, prefix_bounds, read_in_order, read_sorted
+from dolma.data.exchange import Cursor, Partition, RunFile, RunWriter, Table, joined, read_in_order, read_sorted
 from dolma.data.fields import field_names
 from dolma.dedupers import chunks, clusters
 from dolma.dedupers.chunks import Chunk, MarkedChunk, marked_chunks, marks_of
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
 from dolma.dedupers.keep import Keep
 from dolma.dedupers.keys import Gate, KeyOf, Keys, key_of
-from dolma.dedupers.method import Count, Found, Job, Tables
+from dolma.dedupers.method import Count, Found, Job, Tables, files_of, ranges_of, tasks_of
 from dolma.errors import DataError
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
 from dolma.runner.progress import advance
 from dolma.runner.stage import StageRun
-from dolma.runner.task import Task, TaskResult, Work
+from dolma.runner.task import TaskResult, Work
 
 SCRATCH = 0.005
 """Bytes of keys for each byte of input, at the least."""
@@ -65,7 +66,6 @@ KEYS = Table(
     key=("high", "low"),
 )
 _BYTES_PER_KEY = 256  # of a chunk in memory, while it is sorted
-_PARTITION_BYTES = 64 << 20  # a task's worth of keys; it streams them
 _FIELDS_LISTED = 40
 
 
@@ -114,19 +114,16 @@ class Exact:
             grouping, keys, marks = GroupDocuments(work=work, keep=self.keep, memory=memory), KEYS, MARKS
         hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH)
         self._check_field(job, hashed)
-        files = [_file(result, "keys") for result in hashed]
-        n_partitions = 1 + sum(file.index for file in files) // _PARTITION_BYTES
-        parts = partitioned(stage, keys, files, prefix_bounds(n_partitions), memory=memory)
-        names = [f"{i:06d}-{part.fingerprint}" for i, part in enumerate(parts)]
-        tasks = [Task(key=name, size=part.n_bytes, spec=(name, part)) for name, part in zip(names, parts, strict=True)]
-        grouped = stage.run("group", tasks, grouping, uses_up=(keys.name,))
+        files = files_of(hashed, "keys")
+        parts = partitioned(stage, keys, files, ranges_of(files), memory=memory)
+        grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(keys.name,))
         starts = np.cumsum([0, *(result.payload["documents"] for result in hashed)])[:-1]
         tables: Tables = MarkedRows(work=work, starts=tuple(starts.tolist()), memory=memory // 4)
         if self.key.mode == "paragraphs":
             tables = MarkedParagraphs(work=work, memory=memory // 4)
         return Found(
-            rows=[_file(result, "rows") for result in hashed],
-            marks=[_file(result, "marks") for result in grouped],
+            rows=files_of(hashed, "rows"),
+            marks=files_of(grouped, "marks"),
             table=marks,
             tables=tables,
             counted=hashed,
@@ -175,10 +172,6 @@ class _Hashed:
                 "fields": sorted(self.fields),
             },
         )
-
-
-def _file(result: TaskResult, name: str) -> RunFile:
-    return msgspec.convert(result.payload[name], RunFile)
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
@@ -246,47 +239,69 @@ def cluster_marks(read: Callable[[], Iterator[pa.RecordBatch]], keep: Keep) -> I
     `read` gives the `KEYS`, sorted, equal ones in corpus order. It is called twice, so that one key of all documents
     takes no more memory than others.
     """
-    shared = list(_shared_keys(read(), keep))
-    numbers = np.array([one.number for one in shared], np.int64)
+    shared = _shared_keys(read(), keep)
+    numbers = shared["number"].to_numpy()
     for number, records in _numbered(read()):
         at = np.searchsorted(numbers, number)
-        at[at == len(numbers)] = 0
-        rows = np.flatnonzero(numbers[at] == number) if len(numbers) else np.zeros(0, np.int64)
+        rows = np.flatnonzero(numbers.take(at, mode="clip") == number) if len(numbers) else at[:0]
         if not len(rows):
             continue
-        of = [shared[i] for i in at[rows].tolist()]
-        place = records["place"].to_numpy()[rows]
-        duplicate = [here != one.kept for here, one in zip(place.tolist(), of, strict=True)]
+        of = shared.take(pa.array(at[rows]))
+        place = records["place"].take(pa.array(rows))
+        duplicate = pc.not_equal(place, of["kept"]).fill_null(True)
+        nothing = pa.nulls(len(rows), pa.string())
         yield pa.RecordBatch.from_arrays(
             [
-                pa.array(place),
-                pa.array(duplicate),
-                pa.array([one.first for one in of], pa.uint64()),
-                pa.array([one.size for one in of], pa.int64()),
-                pa.array(
-                    [one.kept_id if is_copy else None for is_copy, one in zip(duplicate, of, strict=True)], pa.string()
-                ),
-                pa.array(
-                    [one.kept_source if is_copy else None for is_copy, one in zip(duplicate, of, strict=True)],
-                    pa.string(),
-                ),
+                place,
+                duplicate,
+                of["first"],
+                of["size"],
+                *(pc.if_else(duplicate, of[name], nothing) for name in ("id", "source")),
                 pa.nulls(len(rows), pa.float64()),
             ],
             schema=MARKS.schema,
         )
 
 
-@dataclass(slots=True)
-class _Key:
-    """A key: its number among all, the place of its first document, how many have it, and which of them is kept."""
+_SHARED = pa.schema(
+    [
+        ("number", pa.int64()),  # of the key, among all
+        ("first", pa.uint64()),  # the place of its first document
+        ("size", pa.int64()),
+        ("rank", pa.float64()),  # of the document that is kept: its rank, place, id and source
+        ("kept", pa.uint64()),
+        ("id", pa.string()),
+        ("source", pa.string()),
+    ]
+)
 
-    number: int
-    first: int
-    size: int
-    rank: float
-    kept: int | None
-    kept_id: str | None
-    kept_source: str | None
+
+def _shared_keys(batches: Iterable[pa.RecordBatch], keep: Keep) -> pa.RecordBatch:
+    """The keys that several documents have: `_SHARED`, in order."""
+    parts = [pa.RecordBatch.from_pylist([], schema=_SHARED)]
+    for number, records in _numbered(batches):
+        place, ones = records["place"], pa.array(np.ones(len(records), np.int64))
+        columns = [pa.array(number), place, ones, records["rank"], place, records["id"], records["source"]]
+        found = _by_key(pa.RecordBatch.from_arrays(columns, schema=_SHARED), keep)
+        may_be_shared = found["size"].to_numpy() > 1
+        may_be_shared[[0, -1]] = True  # the batches before and after may have these
+        parts.append(found.filter(pa.array(may_be_shared)))
+    found = _by_key(joined(parts), keep)
+    return found.filter(pc.greater(found["size"], 1))
+
+
+def _by_key(records: pa.RecordBatch, keep: Keep) -> pa.RecordBatch:
+    """One record for each key, of records that are sorted by it; `size` is the sum."""
+    number = records["number"].to_numpy()
+    if not len(number):
+        return records
+    starts = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
+    best = keep.best(records["rank"].to_numpy(), starts)
+    of_kept = [records[name].take(pa.array(best, mask=best < 0)) for name in ("rank", "kept", "id", "source")]
+    of_kept[0] = of_kept[0].fill_null(0.0)
+    first = records["first"].take(pa.array(starts))
+    size = np.add.reduceat(records["size"].to_numpy(), starts)
+    return pa.RecordBatch.from_arrays([pa.array(number[starts]), first, pa.array(size), *of_kept], schema=_SHARED)
 
 
 def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
@@ -300,46 +315,6 @@ def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[npt.NDArray[n
         number = n + np.cumsum(changes)
         n, last = int(number[-1]), (high[-1], low[-1])
         yield number, records
-
-
-def _shared_keys(batches: Iterable[pa.RecordBatch], keep: Keep) -> Iterator[_Key]:
-    """The keys that several documents have."""
-    last: _Key | None = None
-    for number, records in _numbered(batches):
-        starts = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
-        ends = np.append(starts[1:], len(number))
-        place, ranks, ids = records["place"].to_numpy(), records["rank"].to_numpy(), records["id"]
-        goes_on = last is not None and last.number == number[0]
-        alone = ends - starts == 1
-        alone[-1] = False
-        if goes_on:
-            alone[0] = False
-        if not goes_on and last is not None and last.size > 1:
-            yield last
-        for start, end in zip(starts[~alone].tolist(), ends[~alone].tolist(), strict=True):
-            best = keep.best(ranks[start:end])
-            kept = None if best is None else start + best
-            found = _Key(
-                number=int(number[start]),
-                first=int(place[start]),
-                size=end - start,
-                rank=0.0 if kept is None else float(ranks[kept]),
-                kept=None if kept is None else int(place[kept]),
-                kept_id=None if kept is None else ids[kept].as_py(),
-                kept_source=None if kept is None else records["source"][kept].as_py(),
-            )
-            if goes_on and start == 0 and last is not None:
-                found.first, found.size = last.first, found.size + last.size
-                if keep.best([last.rank, found.rank]) == 0:
-                    found.rank, found.kept = last.rank, last.kept
-                    found.kept_id, found.kept_source = last.kept_id, last.kept_source
-            if end < len(number):
-                if found.size > 1:
-                    yield found
-            else:
-                last = found
-    if last is not None and last.size > 1:
-        yield last
 
 
 # --- paragraphs ------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from dolma.names import KEEP_BY_FIELD
 from dolma.printable import printable
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class Keep:
 
     def _number(self, value: Any, batch: TextBatch, i: int) -> float | None:
         if value is None or isinstance(value, bool | int | float):
-            return None if value is None or value != value else float(value)
+            return None if value is None or value != value else _float(value)
         try:
             date = datetime.datetime.fromisoformat(value)
         except (TypeError, ValueError):
@@ -62,12 +63,25 @@ class Keep:
             ) from None
         return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
 
-    def best(self, ranks: Sequence[float] | Floats) -> int | None:
-        """The position of the document that is kept of a cluster in corpus order; None where none is.
+    def best(self, ranks: Floats, starts: Ints) -> Ints:
+        """The position of the document that is kept of each cluster; int64, shape `(n_clusters,)`, -1 where none is.
 
-        >>> Keep("longest").best([3.0, 5.0, 5.0])
-        1
+        The documents of a cluster are neighbours, in corpus order; `starts` says where each begins.
+
+        >>> Keep("longest").best(np.array([3.0, 5.0, 5.0, 1.0]), np.array([0, 3])).tolist()
+        [1, 3]
         """
+        ends = np.append(starts[1:], len(ranks))
         if self.name == "none":
-            return None
-        return len(ranks) - 1 if self.name == "last" else int(np.argmax(ranks))
+            return np.full(len(starts), -1)
+        if self.name == "last":
+            return ends - 1
+        highest = np.flatnonzero(ranks == np.repeat(np.maximum.reduceat(ranks, starts), ends - starts))
+        return highest[np.searchsorted(highest, starts)]
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond all floats
+        return sys.float_info.max if value > 0 else -sys.float_info.max

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
 from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading
-from dolma.data.exchange import Partition, RunFile, Table
+from dolma.data.exchange import Partition, RunFile, Table, prefix_bounds
 from dolma.dedupers.notes import NearNotes
 from dolma.runner.ledger import Ledger
 from dolma.runner.stage import StageRun
@@ -106,3 +107,28 @@ class Count:
             ledger.keep(source, documents=documents, bytes=self.bytes[source])
         ledger.fail(piece.shard.source, intake)
         return ledger
+
+
+# --- phases ----------------------------------------------------------------------------------------------------------
+
+PARTITION_BYTES = 64 << 20
+"""A task's worth of records; it streams them."""
+
+
+def files_of(results: Iterable[TaskResult], name: str) -> list[RunFile]:
+    """The files that the tasks of a phase have left under this name."""
+    return [msgspec.convert(result.payload[name], RunFile) for result in results]
+
+
+def ranges_of(files: Iterable[RunFile]) -> list[int]:
+    """The bounds of ranges of hashes, so that each has about `PARTITION_BYTES` of the records of these files."""
+    return prefix_bounds(1 + sum(file.index for file in files) // PARTITION_BYTES)
+
+
+def tasks_of(parts: Iterable[Partition], *others: Iterable[Partition]) -> list[Task]:
+    """A task for each partition, and those that go with it; its spec is (its name, the partitions)."""
+    tasks = []
+    for i, (part, *more) in enumerate(zip(parts, *others, strict=True)):
+        name = f"{i:06d}-{part.fingerprint}"
+        tasks.append(Task(key=name, size=part.n_bytes, spec=(name, part, *more)))
+    return tasks

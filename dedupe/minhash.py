@@ -40,15 +40,14 @@ from dolma.data.exchange import (
     RunFile,
     RunWriter,
     Table,
-    prefix_bounds,
     read_in_order,
     read_sorted,
 )
 from dolma.dedupers import clusters
-from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place, in_runs
+from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
 from dolma.dedupers.keep import Keep
 from dolma.dedupers.lsh import Bands, bands_for
-from dolma.dedupers.method import Count, Found, Job
+from dolma.dedupers.method import Count, Found, Job, files_of, ranges_of, tasks_of
 from dolma.dedupers.notes import NearNotes
 from dolma.dedupers.paragraphs import takes_part
 from dolma.kernels import minhash, shingles
@@ -112,7 +111,6 @@ WORD_NGRAMS, THRESHOLD, PERMUTATIONS, RECALL, SEED = 5, 0.8, 128, 0.95, 1
 SCRATCH = 0.05
 """Bytes of bands for each byte of input, at the least."""
 _COUNTS = ("clusters", "compared", "alike", "by_chain")
-_PARTITION_BYTES = 64 << 20
 _DOCUMENTS_PER_TASK = 1 << 14  # of those that are verified
 _ROWS_PER_BLOCK = 1 << 14
 
@@ -221,16 +219,11 @@ class MinHash:
         signed = stage.run("sign", job.tasks(), sign, scratch=SCRATCH)
         members, buckets, bounds = self._components(stage, signed, memory)
         sets = self._shingles(stage, job, members)
-        parts = zip(
-            partitioned(stage, SETS, sets, bounds, memory=memory),
-            partitioned(stage, BUCKETS, [buckets], bounds, memory=memory),
-            strict=True,
+        documents, shared = (
+            partitioned(stage, table, files, bounds, memory=memory)
+            for table, files in ((SETS, sets), (BUCKETS, [buckets]))
         )
-        tasks = [
-            Task(key=name, size=documents.n_bytes, spec=(name, documents, shared))
-            for i, (documents, shared) in enumerate(parts)
-            for name in [f"{i:06d}-{documents.fingerprint}"]
-        ]
+        tasks = tasks_of(documents, shared)
         verify = VerifyClusters(
             work=work, threshold=self.threshold, verify=self.verify, link=self.link, keep=self.keep, memory=memory
         )
@@ -238,8 +231,8 @@ class MinHash:
         starts = np.cumsum([0, *(result.payload["documents"] for result in signed)])[:-1]
         near = NearNotes(**{name: sum(result.payload[name] for result in verified) for name in _COUNTS})
         return Found(
-            rows=_files(signed, "rows"),
-            marks=_files(verified, "marks"),
+            rows=files_of(signed, "rows"),
+            marks=files_of(verified, "marks"),
             table=MARKS,
             tables=MarkedRows(work=work, starts=tuple(starts.tolist()), memory=memory // 4),
             counted=signed,
@@ -255,14 +248,13 @@ class MinHash:
     def _components(
         self, stage: StageRun, signed: Sequence[TaskResult], memory: int
     ) -> tuple[RunFile, RunFile, list[int]]:
-        work, bands = stage.work_folder, _files(signed, "bands")
-        n_partitions = 1 + sum(file.index for file in bands) // _PARTITION_BYTES
-        ranges = partitioned(stage, BANDS, bands, prefix_bounds(n_partitions), memory=memory)
-        names = [f"{i:06d}-{part.fingerprint}" for i, part in enumerate(ranges)]
-        tasks = [Task(key=name, size=part.n_bytes, spec=(name, part)) for name, part in zip(names, ranges, strict=True)]
-        found = stage.run("candidates", tasks, FindCandidates(work=work, memory=memory), uses_up=(BANDS.name,))
-        (links,) = partitioned(stage, LINKS, _files(found, "links"), [0, END_OF_KEYS], memory=memory)
-        task = Task(key=f"all-{links.fingerprint}", size=links.n_bytes, spec=(links, _files(found, "edges")))
+        work, bands = stage.work_folder, files_of(signed, "bands")
+        ranges = partitioned(stage, BANDS, bands, ranges_of(bands), memory=memory)
+        found = stage.run(
+            "candidates", tasks_of(ranges), FindCandidates(work=work, memory=memory), uses_up=(BANDS.name,)
+        )
+        (links,) = partitioned(stage, LINKS, files_of(found, "links"), [0, END_OF_KEYS], memory=memory)
+        task = Task(key=f"all-{links.fingerprint}", size=links.n_bytes, spec=(links, files_of(found, "edges")))
         finding = FindComponents(work=work, memory=memory)
         (joined,) = stage.run("components", [task], finding, uses_up=(LINKS.name, EDGES.name))
         members, buckets = (msgspec.convert(joined.payload[name], RunFile) for name in ("members", "buckets"))
@@ -279,11 +271,7 @@ class MinHash:
         take = TakeShingles(
             work=stage.work_folder, likeness=self.likeness, keep=self.keep, reading=job.reading, memory=job.memory
         )
-        return _files(stage.run("shingles", tasks, take, uses_up=(MEMBERS.name,)), "sets")
-
-
-def _files(results: Sequence[TaskResult], name: str) -> list[RunFile]:
-    return [msgspec.convert(result.payload[name], RunFile) for result in results]
+        return files_of(stage.run("shingles", tasks, take, uses_up=(MEMBERS.name,)), "sets")
 
 
 def _or(given: T | None, default: T) -> T:
@@ -553,49 +541,42 @@ class VerifyClusters:
             for group in Group.of_batches(batches, limit=self.memory // 4):
                 with group:
                     bands = shared.before(group.last + 1)
-                    for found in self._marks(group, bands, count):
-                        marks.add(found)
+                    marks.add(self._marks(group, bands, count))
         return TaskResult(outputs=marks.outputs, payload={"marks": msgspec.to_builtins(marks.file), **count})
 
-    def _marks(self, group: Group, buckets: pa.RecordBatch, count: dict[str, int]) -> Iterator[pa.RecordBatch]:
+    def _marks(self, group: Group, buckets: pa.RecordBatch, count: dict[str, int]) -> pa.RecordBatch:
         """The marks of all clusters of some components."""
         sets = group.sets()
-        order, index = in_buckets(buckets, group)
-        joined = minhash.join(order, index, sets, threshold=self.threshold if self.verify else 0.0)
-        count["compared"] += joined.compared
-        count["alike"] += joined.alike
+        joined = minhash.join(*in_buckets(buckets, group), sets, threshold=self.threshold if self.verify else 0.0)
         same = group.numbers(group.same)
         leaders = joined.leaders[same]
-        by_cluster = np.argsort(leaders, kind="stable")
-        for start, end in in_runs(leaders[by_cluster]):
-            if end - start > 1:
-                yield self._mark(group, sets, by_cluster[start:end], same, count)
-
-    def _mark(self, group: Group, sets: Shingles, members: Ints, same: Ints, count: dict[str, int]) -> pa.RecordBatch:
-        kept = self.keep.best(group.ranks[members])
-        duplicate = np.ones(len(members), bool)
-        similarity = np.full(len(members), np.nan)
-        if kept is not None:
-            similarity = minhash.jaccard(sets, same[members], np.full(len(members), same[members[kept]]))
-            count["by_chain"] += int(np.count_nonzero(similarity < self.threshold))
-            if self.link == "kept":
-                duplicate = similarity >= self.threshold
-            duplicate[kept] = False
-        others = np.arange(len(members)) != kept
-        count["clusters"] += 1
-        of_kept = None if kept is None else int(members[kept])
-        kept_id, kept_source = (
-            None if of_kept is None else column[of_kept].as_py() for column in (group.ids, group.sources)
-        )
+        members = np.argsort(leaders, kind="stable")
+        sizes = np.bincount(leaders, minlength=len(leaders))
+        members = members[sizes[leaders[members]] > 1]
+        starts = np.flatnonzero(np.diff(leaders[members], prepend=-1))
+        best = self.keep.best(group.ranks[members], starts) if len(starts) else starts
+        size = np.diff(np.append(starts, len(members)))
+        kept = np.repeat(np.where(best < 0, -1, members[best]), size)
+        is_other = (kept >= 0) & (kept != members)
+        similarity = np.zeros(len(members))
+        similarity[is_other] = minhash.jaccard(sets, same[members[is_other]], same[kept[is_other]])
+        duplicate = kept != members
+        if self.link == "kept":
+            duplicate &= (similarity >= self.threshold) | ~is_other
+        count["compared"] += joined.compared
+        count["alike"] += joined.alike
+        count["clusters"] += len(starts)
+        count["by_chain"] += int(np.count_nonzero(similarity[is_other] < self.threshold))
+        of_kept = pa.array(kept, mask=~(is_other & duplicate))
         return pa.RecordBatch.from_arrays(
             [
                 pa.array(group.places[members]),
                 pa.array(duplicate),
-                pa.array(np.repeat(group.places[members[0]], len(members))),
-                pa.array(np.repeat(len(members), len(members))),
-                pa.array([kept_id if one else None for one in duplicate.tolist()], pa.string()),
-                pa.array([kept_source if one else None for one in duplicate.tolist()], pa.string()),
-                pa.array(similarity, mask=~others | np.isnan(similarity)),
+                pa.array(np.repeat(group.places[members[starts]], size)),
+                pa.array(np.repeat(size, size)),
+                group.ids.take(of_kept),
+                group.sources.take(of_kept),
+                pa.array(similarity, mask=~is_other),
             ],
             schema=MARKS.schema,
         )
@@ -653,7 +634,7 @@ class Group:
         self.places, self.same, self.ranks, self._n = (
             records[name].to_numpy() for name in ("place", "same", "rank", "n")
         )
-        self.ids, self.sources = records["id"], records["source"]
+        self.ids, self.sources = (records[name].combine_chunks() for name in ("id", "source"))
         self._by_place = np.argsort(self.places)
         return self
 

@@ -211,7 +211,7 @@ def _join(
             members[0, at], members[1, at] = doc, -1
             mine, c = -1, 0
             while c < n_clusters:
-                is_alike = _leader(leaders, members[0, clusters[0, c]]) == _leader(leaders, doc)
+                is_alike = threshold <= 0 or _leader(leaders, members[0, clusters[0, c]]) == _leader(leaders, doc)
                 member = clusters[0, c]
                 while member >= 0 and not is_alike:
                     other = members[0, member]

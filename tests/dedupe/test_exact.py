@@ -22,7 +22,7 @@ from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY
 from dolma.data.manifest import read_manifest
 from dolma.dedupers import dedupe as stage_module
-from dolma.dedupers import exact
+from dolma.dedupers import exact, method
 from dolma.dedupers.dedupe import dedupe, plan
 from dolma.dedupers.reference import duplicate_documents, duplicate_paragraphs, gate
 from dolma.errors import ConfigError, DataError, OutputExistsError, Unfinished
@@ -369,7 +369,7 @@ def test_many_partitions_chunks_merges_and_pieces_change_nothing(
 
     monkeypatch.setattr(stage_module, "pieces", small_pieces)
     monkeypatch.setattr(exact, "_BYTES_PER_KEY", MEMORY // 64)
-    monkeypatch.setattr(exact, "_PARTITION_BYTES", 2_000)
+    monkeypatch.setattr(method, "PARTITION_BYTES", 2_000)
     monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
     monkeypatch.setattr(exchange, "FAN_IN", 3)
     cut.dedupe(by=by, reading=Reading(batch_bytes=2_000))

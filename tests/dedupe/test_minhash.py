@@ -20,7 +20,7 @@ from dolma.data import exchange
 from dolma.data.dataset import Piece, Shard, pieces
 from dolma.data.documents import Reading
 from dolma.dedupers import dedupe as stage_module
-from dolma.dedupers import minhash
+from dolma.dedupers import method, minhash
 from dolma.dedupers.dedupe import METHODS
 from dolma.dedupers.reference import near_duplicates
 from dolma.errors import DataError, Unfinished
@@ -117,7 +117,7 @@ def test_many_partitions_merges_and_pieces_change_nothing(corpora: Any, monkeypa
 
     monkeypatch.setattr(stage_module, "pieces", small_pieces)
     monkeypatch.setattr(stage_module, "MEMORY", 1 << 14)
-    monkeypatch.setattr(minhash, "_PARTITION_BYTES", 20_000)
+    monkeypatch.setattr(method, "PARTITION_BYTES", 20_000)
     monkeypatch.setattr(minhash, "_DOCUMENTS_PER_TASK", 20)
     monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
     monkeypatch.setattr(exchange, "FAN_IN", 3)
@@ -196,11 +196,11 @@ def test_the_document_with_the_highest_value_is_kept(corpus: Corpus) -> None:
 
 
 def test_the_latest_date_is_kept(corpora: Any) -> None:
-    for method in ("exact", "minhash"):
+    for name in ("exact", "minhash"):
         corpus = corpora()
         dates = ["2020-01-31", "2021-01-01T00:00:00Z", None, "2020-12-31T23:59:59"]
         corpus.write("a.jsonl", [{"id": str(i), "text": "a b c", "created": date} for i, date in enumerate(dates)])
-        corpus.dedupe(method=method, keep="max:created")
+        corpus.dedupe(method=name, keep="max:created")
         assert columns(corpus)["duplicate"] == [True, False, True, True]
 
 

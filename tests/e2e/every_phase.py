@@ -16,7 +16,7 @@ import pytest
 from dolma.config import make_recipe
 from dolma.data import dataset, exchange
 from dolma.data import manifest as manifests
-from dolma.dedupers import exact
+from dolma.dedupers import method
 from dolma.graph import graph_of
 from dolma.pipeline import run_node
 from dolma.runner.journal import Journal
@@ -64,7 +64,7 @@ def small() -> Iterator[None]:
         patch.setattr(dataset.pieces, "__kwdefaults__", {"piece_bytes": PIECE_BYTES})
         patch.setattr(exchange, "FAN_IN", 3)
         patch.setattr(exchange, "BLOCK_BYTES", 500)
-        patch.setattr(exact, "_PARTITION_BYTES", 1_000)
+        patch.setattr(method, "PARTITION_BYTES", 1_000)
         yield
 
 

@@ -16,7 +16,7 @@ import pytest
 from dolma.config import DedupeConfig, MixConfig, SourceShare, StatConfig, TagConfig, TokenizeConfig
 from dolma.data import exchange, streams
 from dolma.data.dataset import Dataset
-from dolma.dedupers import exact
+from dolma.dedupers import method
 from dolma.dedupers.dedupe import dedupe
 from dolma.errors import Unfinished
 from dolma.mixers.mix import mix
@@ -77,7 +77,7 @@ class Run:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
     monkeypatch.setattr(exchange, "FAN_IN", 2)
-    monkeypatch.setattr(exact, "_PARTITION_BYTES", 8_000)
+    monkeypatch.setattr(method, "PARTITION_BYTES", 8_000)
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 

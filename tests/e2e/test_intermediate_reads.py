@@ -18,7 +18,7 @@ import pytest
 from dolma.config import DedupeConfig, MixConfig, SourceShare, StatConfig, TagConfig, TokenizeConfig
 from dolma.data import exchange, streams
 from dolma.data.dataset import Dataset
-from dolma.dedupers import exact
+from dolma.dedupers import method
 from dolma.dedupers.dedupe import dedupe
 from dolma.mixers.mix import mix
 from dolma.runner.options import RunOptions
@@ -98,7 +98,7 @@ def test_reads_grow_with_the_data(
 ) -> None:
     monkeypatch.setattr(exchange, "BLOCK_BYTES", 1000)
     monkeypatch.setattr(exchange, "FAN_IN", 8)
-    monkeypatch.setattr(exact, "_PARTITION_BYTES", 8_000)
+    monkeypatch.setattr(method, "PARTITION_BYTES", 8_000)
     found = []
     for times in (1, 4, 16):
         home = tmp_path / str(times)

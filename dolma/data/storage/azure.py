@@ -10,14 +10,14 @@ import functools
 import os
 from typing import Any
 
-from dolma.data.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, Remote, Trouble, by_status, parts, settings
+from dolma.data.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, Bucket, Trouble, by_status, parts, settings
 from dolma.data.storage.storage import Entry
 from dolma.errors import ConfigError, MissingExtraError
 
 _BLOCK_BYTES = 16 << 20  # of an upload; 50,000 of them make a blob
 
 
-class Azure(Remote):
+class Azure(Bucket):
     advice = {
         "no bucket": "see what `az storage container list` shows",
         "transient": "see whether `az storage blob list --container-name {bucket}` works, and AZURE_STORAGE_ACCOUNT",

@@ -6,14 +6,14 @@ import functools
 import os
 from typing import Any
 
-from dolma.data.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, Remote, Trouble, by_status, parts, settings
+from dolma.data.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, Bucket, Trouble, by_status, parts, settings
 from dolma.data.storage.storage import Entry
 from dolma.errors import MissingExtraError
 
 _TIMES = (CONNECT_SECONDS, ANSWER_SECONDS)
 
 
-class Gcs(Remote):
+class Gcs(Bucket):
     advice = {
         "no bucket": "see what `gcloud storage ls` shows",
         "transient": "see whether `gcloud storage ls gs://{bucket}/` works",

@@ -9,13 +9,12 @@ import functools
 import os
 from typing import Any
 
-from dolma.data.storage.remote import Remote, Trouble, by_status, settings
+from dolma.data.storage.remote import Objects, Trouble, by_status, settings
 from dolma.data.storage.storage import Entry
 from dolma.errors import MissingExtraError
 
 
-class Hub(Remote):
-    writes = False
+class Hub(Objects):
     advice = {
         "transient": "see whether https://huggingface.co answers; HF_ENDPOINT names another server",
         "credentials": "run `hf auth login`, or set HF_TOKEN",

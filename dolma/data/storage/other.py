@@ -24,8 +24,6 @@ def knows(scheme: str) -> bool:
 
 
 class Other(Remote):
-    lists = False
-    writes = False
     advice = {"other": "see whether the address is right; or download the file, and give its path"}
 
     def open(self, path: str) -> BinaryIO:
@@ -34,9 +32,6 @@ class Other(Remote):
     def _entry(self, path: str) -> Entry | None:
         with _copied(path) as file:
             return Entry(path, file.seek(0, 2))
-
-    def _range(self, path: str, start: int, length: int, version: str) -> bytes:
-        raise NotImplementedError
 
     def _failures(self) -> tuple[type[Exception], ...]:
         return (Exception,)  # of whichever client smart_open asks

@@ -13,7 +13,7 @@ import tempfile
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import BinaryIO, ClassVar, Literal, NamedTuple, TypeVar, cast
 
@@ -41,7 +41,10 @@ class Trouble(NamedTuple):
 
 
 class Remote(Storage):
-    """Objects by `scheme://bucket/key`. Each kind of server has a module: how to ask it, and what its errors mean."""
+    """Files by `scheme://...`, for reading. Each kind of server has a module: how to ask, and what errors mean."""
+
+    lists = False
+    writes = False
 
     advice: ClassVar[Mapping[Kind, str]] = {}
     """What to type, by kind of trouble; `{bucket}` and `{path}` stand for those."""
@@ -49,26 +52,8 @@ class Remote(Storage):
     permissions: ClassVar[Mapping[Operation, str]] = {}
     """The permission that each operation needs, as this kind of server calls it."""
 
-    # --- of each kind of server ---
-
     @abstractmethod
     def _entry(self, path: str) -> Entry | None: ...
-
-    def _entries(self, prefix: str) -> list[Entry]:
-        """All objects whose path begins so; the prefix may end within a name. Asked of those that `lists`."""
-        raise NotImplementedError
-
-    @abstractmethod
-    def _range(self, path: str, start: int, length: int, version: str) -> bytes:
-        """These bytes of an object, if it still is of this version."""
-
-    def _remove(self, path: str) -> None:
-        """Delete an object. Asked of those that `writes`."""
-        raise NotImplementedError
-
-    def _put(self, local: str, path: str) -> None:
-        """Upload a file: whole, or nothing is changed. Asked of those that `writes`."""
-        raise NotImplementedError
 
     @abstractmethod
     def _failures(self) -> tuple[type[Exception], ...]:
@@ -78,25 +63,6 @@ class Remote(Storage):
     def _trouble(self, error: Exception) -> Trouble:
         """What one of these means."""
 
-    # --- of all ---
-
-    def open(self, path: str) -> BinaryIO:
-        entry = self.entry(path)
-        if entry is None:
-            raise FileNotFoundError(path)
-
-        def read_range(start: int, length: int) -> bytes:
-            data = self.asked("read", path, partial(self._range, path, start, length, entry.version))
-            if len(data) != length:
-                raise DataError(
-                    f"cannot read: {len(data):,} bytes came where {length:,} were asked for"
-                    "\n  try again; if it stays so, copy the file to a disk",
-                    file=path,
-                )
-            return data
-
-        return cast(BinaryIO, RemoteFile(read_range, entry.size))
-
     def entry(self, path: str) -> Entry | None:
         try:
             return self.asked("read", path, partial(self._entry, path))
@@ -104,13 +70,12 @@ class Remote(Storage):
             return None
 
     def entries(self, prefix: str) -> list[Entry]:
-        """All files whose path begins so, sorted by path; the prefix may end within a name."""
-        if not self.lists:
-            raise ConfigError(f"{printable(prefix)}: cannot list there; name each file, or use a folder or a bucket")
-        try:
-            return sorted(self.asked("list", prefix, partial(self._entries, prefix)))
-        except FileNotFoundError:
-            return []
+        """All files whose path begins so, sorted by path; the prefix may end within a name.
+
+        Raises:
+            ConfigError: files cannot be listed there.
+        """
+        raise ConfigError(f"{printable(prefix)}: cannot list there; name each file, or use a folder or a bucket")
 
     def paths(self, folder: str) -> Iterator[str]:
         return (entry.path for entry in self.below(folder))
@@ -120,22 +85,14 @@ class Remote(Storage):
 
     def remove(self, path: str) -> None:
         self.check_writable(path)
-        try:
-            self.asked("remove", path, partial(self._remove, path))
-        except FileNotFoundError:
-            pass
 
     def remove_tree(self, folder: str) -> None:
         for path in self.paths(folder):
             self.remove(path)
 
-    @contextmanager
-    def atomic_path(self, path: str, *, flushed: bool = True) -> Iterator[str]:
+    def atomic_path(self, path: str, *, flushed: bool = True) -> AbstractContextManager[str]:
         self.check_writable(path)
-        with tempfile.TemporaryDirectory(prefix="dolma-") as folder:
-            local = os.path.join(folder, "upload")
-            yield local
-            self.asked("write", path, partial(self._put, local, path))
+        raise ValueError(f"{type(self).__name__} says that it `writes`, and does not")
 
     def asked(self, operation: Operation, path: str, ask: Callable[[], T]) -> T:
         """What a request gives, made again as long as it fails for a passing reason.
@@ -175,6 +132,70 @@ class Remote(Storage):
             return WriteError(f"cannot be written: {said}\n  {advice}", file=path)
         doing = {"list": "listed", "read": "read", "remove": "removed"}[operation]
         return DataError(f"cannot be {doing}: {said}\n  {advice}", file=path)
+
+
+class Objects(Remote):
+    """Objects that can be listed, and read by ranges."""
+
+    lists = True
+
+    @abstractmethod
+    def _entries(self, prefix: str) -> list[Entry]:
+        """All objects whose path begins so; the prefix may end within a name."""
+
+    @abstractmethod
+    def _range(self, path: str, start: int, length: int, version: str) -> bytes:
+        """These bytes of an object, if it still is of this version."""
+
+    def open(self, path: str) -> BinaryIO:
+        entry = self.entry(path)
+        if entry is None:
+            raise FileNotFoundError(path)
+
+        def read_range(start: int, length: int) -> bytes:
+            data = self.asked("read", path, partial(self._range, path, start, length, entry.version))
+            if len(data) != length:
+                raise DataError(
+                    f"cannot read: {len(data):,} bytes came where {length:,} were asked for"
+                    "\n  try again; if it stays so, copy the file to a disk",
+                    file=path,
+                )
+            return data
+
+        return cast(BinaryIO, RemoteFile(read_range, entry.size))
+
+    def entries(self, prefix: str) -> list[Entry]:
+        try:
+            return sorted(self.asked("list", prefix, partial(self._entries, prefix)))
+        except FileNotFoundError:
+            return []
+
+
+class Bucket(Objects):
+    """Objects by `scheme://bucket/key` that can be written, too."""
+
+    writes = True
+
+    @abstractmethod
+    def _remove(self, path: str) -> None:
+        """Delete an object."""
+
+    @abstractmethod
+    def _put(self, local: str, path: str) -> None:
+        """Upload a file: whole, or nothing is changed."""
+
+    def remove(self, path: str) -> None:
+        try:
+            self.asked("remove", path, partial(self._remove, path))
+        except FileNotFoundError:
+            pass
+
+    @contextmanager
+    def atomic_path(self, path: str, *, flushed: bool = True) -> Iterator[str]:
+        with tempfile.TemporaryDirectory(prefix="dolma-") as folder:
+            local = os.path.join(folder, "upload")
+            yield local
+            self.asked("write", path, partial(self._put, local, path))
 
 
 def check_name(path: str) -> None:

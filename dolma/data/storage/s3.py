@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from dolma.data.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, Remote, Trouble, by_status, parts, settings
+from dolma.data.storage.remote import ANSWER_SECONDS, CONNECT_SECONDS, Bucket, Trouble, by_status, parts, settings
 from dolma.data.storage.storage import Entry
 from dolma.errors import MissingExtraError
 
@@ -26,7 +26,7 @@ _PASSING = {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown",
 _UPLOAD_ATTEMPTS = 5  # of each part, so that a long upload need not begin anew
 
 
-class S3(Remote):
+class S3(Bucket):
     advice = {
         "no bucket": "see what `aws s3 ls` shows; AWS_ENDPOINT_URL names a server that is not Amazon's",
         "transient": "see whether `aws s3 ls s3://{bucket}/` works; AWS_ENDPOINT_URL names the server",

@@ -41,8 +41,6 @@ class _Found(NamedTuple):
 
 
 class Web(Remote):
-    lists = False
-    writes = False
     advice = {
         "transient": "see whether `curl -I {path}` works; HTTPS_PROXY names a proxy",
         "credentials": "give a signed URL, or download the file",
@@ -63,9 +61,6 @@ class Web(Remote):
     def _entry(self, path: str) -> Entry | None:
         found = _find(path)
         return Entry(path, found.size, found.tag if found.tag.startswith('"') else "")
-
-    def _range(self, path: str, start: int, length: int, version: str) -> bytes:
-        raise NotImplementedError
 
     def _failures(self) -> tuple[type[Exception], ...]:
         return OSError, http.client.HTTPException, ValueError  # the last: of what is no URL
