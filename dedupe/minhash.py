@@ -13,7 +13,7 @@ reaches the threshold, or when a chain of such pairs leads from one to the other
 from the documents alone, so the answer depends on nothing else.
 
 All that grows with the corpus lies in the work folder: 24 bytes for each band of a document, and the shingles of those
-that share a band. In memory, the phase `components` alone grows: about 80 bytes for each document that shares a band.
+that share a band. In memory, the phase `components` alone grows: about 100 bytes for each document that shares a band.
 """
 
 from __future__ import annotations

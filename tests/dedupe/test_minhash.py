@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import random
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +23,7 @@ from dolma.config import DedupeConfig
 from dolma.data import exchange
 from dolma.data.dataset import Piece, Shard, pieces
 from dolma.data.documents import Reading
+from dolma.data.exchange import RunWriter
 from dolma.dedupers import dedupe as stage_module
 from dolma.dedupers import method, minhash
 from dolma.dedupers.dedupe import METHODS
@@ -292,3 +297,35 @@ def test_a_run_that_breaks_off_in_any_phase_goes_on(corpora: Any, monkeypatch: p
         cut.dedupe(method="minhash")
     cut.dedupe(method="minhash")
     assert [path.read_bytes() for path in cut.files()] == [path.read_bytes() for path in whole.files()]
+
+
+def test_components_take_a_hundred_bytes_for_each_document(tmp_path: Path) -> None:
+    n, rng = 200_000, np.random.default_rng(0)
+    places, texts = np.arange(n, dtype=np.uint64), rng.integers(0, 1 << 63, n, np.uint64)
+    bands = np.repeat(rng.integers(0, 1 << 63, n // 2, np.uint64), 2)
+    work = str(tmp_path)
+    with RunWriter(minhash.LINKS, work, "links") as links, RunWriter(minhash.EDGES, work, "edges") as edges:
+        for start in range(0, n, 10_000):
+            rows = slice(start, start + 10_000)
+            columns = [pa.array(column[rows]) for column in (places, texts, bands)]
+            links.add(pa.RecordBatch.from_arrays(columns, schema=minhash.LINKS.schema))
+            ends = [pa.array(places[rows][first::2]) for first in (0, 1)]
+            edges.add(pa.RecordBatch.from_arrays(ends, schema=minhash.EDGES.schema))
+    everything = dataclasses.replace(exchange.whole_runs([links.file]), end=exchange.END_OF_KEYS)
+    find = minhash.FindComponents(work=work, memory=64 << 20)
+    tracemalloc.start()
+    try:
+        find((everything, [edges.file]))
+        _, peak = tracemalloc.get_traced_memory()  # of NumPy; what Arrow holds is bounded by `memory`
+    finally:
+        tracemalloc.stop()
+    assert peak < 110 * n
+
+
+def test_a_number_beyond_all_floats_is_compared(corpus: Corpus) -> None:
+    values = [10**400, 5, -(10**400), None]
+    corpus.write("a.jsonl", [{"id": str(i), "text": "a b", "metadata": {"x": x}} for i, x in enumerate(values)])
+    corpus.dedupe(method="minhash", keep="max:metadata.x", name="max")
+    corpus.dedupe(method="exact", keep="min:metadata.x", name="min")
+    assert columns(corpus, "max")["duplicate"] == [False, True, True, True]
+    assert columns(corpus, "min")["duplicate"] == [True, True, False, True]
