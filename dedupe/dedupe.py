@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from dolma.config import DedupeConfig
 from dolma.data import streams
 from dolma.data.attributes import AttributeWriter
 from dolma.data.columns import Output
@@ -25,6 +24,7 @@ from dolma.data.exchange import MEMORY, Partition, RunFile, Table
 from dolma.data.manifest import FileSet, InputFile, Manifest, OutputFile
 from dolma.data.places import document_of, name_below, names_of
 from dolma.dedupers.clusters import first_place
+from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.exact import Exact
 from dolma.dedupers.method import Job, Method, Tables
 from dolma.dedupers.minhash import MinHash

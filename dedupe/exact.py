@@ -23,7 +23,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dolma.config import DedupeConfig
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocInt, Output, Spans, spans_column
 from dolma.data.dataset import Piece
@@ -33,6 +32,7 @@ from dolma.data.fields import field_names
 from dolma.dedupers import chunks, clusters
 from dolma.dedupers.chunks import Chunk, MarkedChunk, marked_chunks, marks_of
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
+from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keep import Keep
 from dolma.dedupers.keys import Gate, KeyOf, Keys, key_of
 from dolma.dedupers.method import Count, Found, Job, Tables, files_of, ranges_of, tasks_of

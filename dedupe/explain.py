@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dolma.config import DedupeConfig
+from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.minhash import MinHash
 from dolma.errors import ConfigError
 from dolma.runner.report import Table

@@ -28,7 +28,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dolma.config import DedupeConfig
 from dolma.data.batch import TextBatch
 from dolma.data.columns import DocFloat, Output
 from dolma.data.dataset import Piece
@@ -45,6 +44,7 @@ from dolma.data.exchange import (
 )
 from dolma.dedupers import clusters
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
+from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keep import Keep
 from dolma.dedupers.lsh import Bands, bands_for
 from dolma.dedupers.method import Count, Found, Job, files_of, ranges_of, tasks_of

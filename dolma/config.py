@@ -10,14 +10,15 @@ import math
 import re
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 import msgspec
 
+from dolma.dedupers.config import DedupeConfig
 from dolma.errors import ConfigError, did_you_mean
 from dolma.keys import about
-from dolma.names import check_field, check_keep, check_key, check_name
+from dolma.names import check_as, check_field, check_key
 from dolma.recipe_file import Place, read_file
 from dolma.training.config import TrainConfig
 
@@ -65,141 +66,13 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 "\n  where attributes go is `attributes`"
             )
         if self.experiment is not None:
-            _check("experiment", self.experiment, check_key)
+            check_as("experiment", self.experiment, check_key)
         if not self.taggers:
             raise ValueError("`taggers` is empty, expected at least one name; see `dolma list`")
         if self.max_document_bytes is not None and self.max_document_bytes < 0:
             raise ValueError(f"`max_document_bytes` is {self.max_document_bytes}, expected 0 or more")
         if not 0 <= self.max_seconds_per_document < 1e9:
             raise ValueError(f"`max_seconds_per_document` is {self.max_seconds_per_document}, expected 0 or more")
-
-
-def _check(key: str, name: str, check: Callable[[str], None]) -> None:
-    """Return when the name passes the check; ValueError that names the key else."""
-    try:
-        check(name)
-    except ValueError as error:
-        raise ValueError(f"`{key}` {error}") from None
-
-
-SET_NAMES_TAKEN = frozenset({"document", "documents", "attributes"})
-
-
-def check_set_name(name: str) -> None:
-    """Return when an attribute set may be called so: it is a folder, and rules say it.
-
-    Raises:
-        ValueError: it may not.
-    """
-    _check("name", name, check_name)
-    if name.lower() in SET_NAMES_TAKEN:
-        raise ValueError(f"`name` is {name!r}, which means something else; give another one")
-
-
-class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Find copies; one of each cluster is kept."""
-
-    method: Annotated[Literal["exact", "minhash"], about("What a copy is: exact, or minhash for near-duplicates.")] = (
-        "exact"
-    )
-    by: Annotated[
-        str,
-        about(
-            "What is compared: text, paragraphs, or a field such as metadata.url; minhash takes text.", metavar="KEY"
-        ),
-    ] = "text"
-    name: Annotated[str, about("What rules call the answer.", metavar="NAME")] = "dedupe"
-    keep: Annotated[
-        str, about("Which copy stays: first, last, longest, shortest, none, max:FIELD or min:FIELD.", metavar="RULE")
-    ] = "first"
-    max_removal: Annotated[
-        float, about("Share of a source from which on so many duplicates are warned of, 0 to 1.")
-    ] = 0.9
-    skip_empty: Annotated[bool, about("Whether blank text is nobody's copy.")] = True
-    min_length: Annotated[int, about("Code points below which a text is nobody's copy.")] = 0
-    min_words: Annotated[int, about("Words below which a text is nobody's copy.")] = 0
-    threshold: Annotated[
-        float | None, about("Jaccard similarity from which on two documents are alike.", absent="0.8")
-    ] = None
-    word_ngrams: Annotated[int | None, about("Words of a shingle.", absent="5")] = None
-    character_ngrams: Annotated[
-        int | None, about("Characters of a shingle, in the place of words.", absent="shingles are of words")
-    ] = None
-    permutations: Annotated[int | None, about("Most values of a signature.", absent="128")] = None
-    recall: Annotated[
-        float | None, about("Share of the pairs at the threshold that bands and rows have to find.", absent="0.95")
-    ] = None
-    bands: Annotated[int | None, about("Bands of a signature; with `rows`.", absent="chosen for `recall`")] = None
-    rows: Annotated[int | None, about("Rows of a band; with `bands`.", absent="chosen for `recall`")] = None
-    seed: Annotated[int | None, about("Seed of the permutations.", absent="1")] = None
-    verify: Annotated[
-        bool | None, about("Whether the true similarity of documents that share a band is looked at.", absent="yes")
-    ] = None
-    link: Annotated[
-        Literal["components", "kept"] | None,
-        about("What is a duplicate: all of a cluster, or what is itself like the kept document.", absent="components"),
-    ] = None
-    attributes_format: Annotated[Literal["parquet", "dolma1"], about("Native, or the JSONL of Dolma 1.x.")] = "parquet"
-
-    def __post_init__(self) -> None:
-        check_set_name(self.name)
-        if self.attributes_format == "dolma1":
-            _check("name", self.name, check_key)
-        _check("by", self.by, check_field)
-        _check("keep", self.keep, check_keep)
-        for key in ("min_length", "min_words"):
-            if getattr(self, key) < 0:
-                raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
-        if not 0 <= self.max_removal <= 1:
-            raise ValueError(f"`max_removal` is {self.max_removal}, expected 0 to 1")
-        if self.method == "exact":
-            self._check_exact()
-        else:
-            self._check_minhash()
-
-    def _check_exact(self) -> None:
-        given = [key for key in _OF_MINHASH if getattr(self, key) is not None]
-        if given:
-            raise ValueError(f"`{given[0]}` is for near-duplicates: add `method: minhash`, or leave it out")
-        if self.by == "paragraphs" and self.keep != "first":
-            raise ValueError(f"`keep` is {self.keep!r}, expected first where paragraphs are compared")
-
-    def _check_minhash(self) -> None:
-        if self.by != "text":
-            raise ValueError(f"`by` is {self.by!r}, expected text: near-duplicates are found by their text")
-        for key in ("word_ngrams", "character_ngrams", "permutations", "bands", "rows"):
-            value = getattr(self, key)
-            if value is not None and not 1 <= value <= _MOST_PARTS:
-                raise ValueError(f"`{key}` is {value}, expected 1 to {_MOST_PARTS:,}")
-        for key in ("threshold", "recall"):
-            value = getattr(self, key)
-            if value is not None and not 0 < value <= 1:
-                raise ValueError(f"`{key}` is {value}, expected more than 0 and at most 1")
-        if self.seed is not None and not 0 <= self.seed < 1 << 32:
-            raise ValueError(f"`seed` is {self.seed}, expected 0 to 4,294,967,295")
-        if self.word_ngrams is not None and self.character_ngrams is not None:
-            raise ValueError("`word_ngrams` and `character_ngrams` are both given, expected one of them")
-        if (self.bands is None) != (self.rows is None):
-            raise ValueError("`bands` and `rows` go together: give both or neither")
-        if self.bands is not None and (self.permutations is not None or self.recall is not None):
-            raise ValueError("`permutations` and `recall` choose bands and rows: leave them out where these are given")
-        if self.bands is not None and self.rows is not None and self.bands * self.rows > _MOST_PARTS:
-            raise ValueError(f"`bands` times `rows` is {self.bands * self.rows:,}, expected at most {_MOST_PARTS:,}")
-
-
-_OF_MINHASH = (
-    "threshold",
-    "word_ngrams",
-    "character_ngrams",
-    "permutations",
-    "recall",
-    "bands",
-    "rows",
-    "seed",
-    "verify",
-    "link",
-)
-_MOST_PARTS = 10_000
 
 
 class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -323,7 +196,7 @@ class Fields(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         for key in ("text", "id", "source"):
-            _check(key, getattr(self, key), check_field)
+            check_as(key, getattr(self, key), check_field)
 
 
 class Sections(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,14 +11,16 @@ from typing import Any, Literal, Union
 import msgspec
 
 
-def about(description: str, *, absent: str = "", names: bool = False, metavar: str = "") -> msgspec.Meta:
+def about(
+    description: str, *, absent: str = "", names: bool = False, metavar: str = "", of: tuple[str, ...] = ()
+) -> msgspec.Meta:
     """For `Annotated`: a sentence; in words what holds where the value is null; whether it is a list of names.
 
-    `metavar` is what help calls the value.
+    `metavar` is what help calls the value; `of` names the methods that take it, where not all do.
 
     Names have no commas in them, so that several may be given in one word; rules, patterns and paths may.
     """
-    return msgspec.Meta(description=description, extra={"absent": absent, "names": names, "metavar": metavar})
+    return msgspec.Meta(description=description, extra={"absent": absent, "names": names, "metavar": metavar, "of": of})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Key:
     absent: str
     names: bool
     metavar: str
+    of: tuple[str, ...]
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -88,4 +91,5 @@ def _key(field: Any, hint: Any) -> Key:
         absent=extra.get("absent", ""),
         names=extra.get("names", False),
         metavar=extra.get("metavar", ""),
+        of=extra.get("of", ()),
     )

@@ -7,6 +7,8 @@ and the marks of unfinished files fit after it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 RESERVED = frozenset({"manifest.json", "_manifest.json", "recipe.yaml", "_recipe.yaml"})
 """Files that every finished folder has."""
 
@@ -30,6 +32,32 @@ def check_name(name: str, *, reserved: frozenset[str] = RESERVED) -> None:
     """
     if (problem := _problem(name, reserved) or _odd(name)) is not None:
         raise ValueError(f"{name[:80]!r} {problem}; expected {EXPECTED}")
+
+
+def check_as(key: str, name: str, check: Callable[[str], None]) -> None:
+    """Return when the value of the key passes the check.
+
+    Raises:
+        ValueError: it does not; the message begins with the key.
+    """
+    try:
+        check(name)
+    except ValueError as error:
+        raise ValueError(f"`{key}` {error}") from None
+
+
+SET_NAMES_TAKEN = frozenset({"document", "documents", "attributes"})
+
+
+def check_set_name(name: str) -> None:
+    """Return when an attribute set may be called so: it is a folder, and rules say it.
+
+    Raises:
+        ValueError: it may not.
+    """
+    check_as("name", name, check_name)
+    if name.lower() in SET_NAMES_TAKEN:
+        raise ValueError(f"`name` is {name!r}, which means something else; give another one")
 
 
 def check_path(path: str) -> None:

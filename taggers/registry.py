@@ -19,12 +19,13 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from dolma.config import TaggerSpec, check_set_name, check_strings
+from dolma.config import TaggerSpec, check_strings
 from dolma.data import streams
 from dolma.data.columns import Output
 from dolma.data.identity import changed
 from dolma.errors import ConfigError, DolmaError, did_you_mean
 from dolma.models.fetch import cached_path
+from dolma.names import check_set_name
 from dolma.printable import printable
 from dolma.taggers.catalogue import Need, installed
 from dolma.taggers.names import BUILT_IN

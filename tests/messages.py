@@ -24,7 +24,10 @@ INTERNAL = ("dolma/kernels/",)
 # What reads files that taggers are given: to a command it is an option that is wrong.
 OPTIONS = ("taggers/", "dolma/models/url_lists.py")
 # Whatever is wrong with a value there is wrong with a recipe.
-GIVEN = ("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py", "dolma/training/config.py")
+GIVEN = (
+    *("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py"),
+    *("dolma/training/config.py", "dedupe/config.py"),
+)
 STATUS = {
     "ConfigError": 2,
     "MissingExtraError": 2,

@@ -1,0 +1,123 @@
+"""Settings of `dolma dedupe`: one struct for all methods. A key of some methods alone says of which.
+
+A key that several methods take means the same in each, and is null where the method chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+import msgspec
+
+from dolma.keys import about, keys_of
+from dolma.names import check_as, check_field, check_keep, check_key, check_set_name
+
+_MOST_PARTS = 10_000
+
+
+class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Find copies; one of each cluster is kept."""
+
+    method: Annotated[Literal["exact", "minhash"], about("What a copy is: exact, or minhash for near-duplicates.")] = (
+        "exact"
+    )
+    by: Annotated[
+        str,
+        about(
+            "What is compared: text, paragraphs, or a field such as metadata.url; minhash takes text.", metavar="KEY"
+        ),
+    ] = "text"
+    name: Annotated[str, about("What rules call the answer.", metavar="NAME")] = "dedupe"
+    keep: Annotated[
+        str, about("Which copy stays: first, last, longest, shortest, none, max:FIELD or min:FIELD.", metavar="RULE")
+    ] = "first"
+    max_removal: Annotated[
+        float, about("Share of a source from which on so many duplicates are warned of, 0 to 1.")
+    ] = 0.9
+    skip_empty: Annotated[bool, about("Whether blank text is nobody's copy.")] = True
+    min_length: Annotated[int, about("Code points below which a text is nobody's copy.")] = 0
+    min_words: Annotated[int, about("Words below which a text is nobody's copy.")] = 0
+    threshold: Annotated[
+        float | None, about("Jaccard similarity from which on two documents are alike.", absent="0.8", of=("minhash",))
+    ] = None
+    word_ngrams: Annotated[int | None, about("Words of a shingle.", absent="5", of=("minhash",))] = None
+    character_ngrams: Annotated[
+        int | None,
+        about("Characters of a shingle, in the place of words.", absent="shingles are of words", of=("minhash",)),
+    ] = None
+    permutations: Annotated[int | None, about("Most values of a signature.", absent="128", of=("minhash",))] = None
+    recall: Annotated[
+        float | None,
+        about("Share of the pairs at the threshold that bands and rows have to find.", absent="0.95", of=("minhash",)),
+    ] = None
+    bands: Annotated[
+        int | None, about("Bands of a signature; with `rows`.", absent="chosen for `recall`", of=("minhash",))
+    ] = None
+    rows: Annotated[
+        int | None, about("Rows of a band; with `bands`.", absent="chosen for `recall`", of=("minhash",))
+    ] = None
+    seed: Annotated[int | None, about("Seed of the permutations.", absent="1", of=("minhash",))] = None
+    verify: Annotated[
+        bool | None,
+        about(
+            "Whether the true similarity of documents that share a band is looked at.", absent="yes", of=("minhash",)
+        ),
+    ] = None
+    link: Annotated[
+        Literal["components", "kept"] | None,
+        about(
+            "What is a duplicate: all of a cluster, or what is itself like the kept document.",
+            absent="components",
+            of=("minhash",),
+        ),
+    ] = None
+    attributes_format: Annotated[Literal["parquet", "dolma1"], about("Native, or the JSONL of Dolma 1.x.")] = "parquet"
+
+    def __post_init__(self) -> None:
+        check_set_name(self.name)
+        if self.attributes_format == "dolma1":
+            check_as("name", self.name, check_key)
+        check_as("by", self.by, check_field)
+        check_as("keep", self.keep, check_keep)
+        for key in ("min_length", "min_words"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
+        if not 0 <= self.max_removal <= 1:
+            raise ValueError(f"`max_removal` is {self.max_removal}, expected 0 to 1")
+        for one in keys_of(DedupeConfig):
+            if one.of and self.method not in one.of and getattr(self, one.name) != one.default:
+                methods = " or ".join(f"`method: {name}`" for name in one.of)
+                raise ValueError(f"`{one.name}` is not for {self.method}: add {methods}, or leave it out")
+        _CHECKS[self.method](self)
+
+
+def _check_exact(config: DedupeConfig) -> None:
+    if config.by == "paragraphs" and config.keep != "first":
+        raise ValueError(f"`keep` is {config.keep!r}, expected first where paragraphs are compared")
+
+
+def _check_minhash(config: DedupeConfig) -> None:
+    if config.by != "text":
+        raise ValueError(f"`by` is {config.by!r}, expected text: near-duplicates are found by their text")
+    for key in ("word_ngrams", "character_ngrams", "permutations", "bands", "rows"):
+        value = getattr(config, key)
+        if value is not None and not 1 <= value <= _MOST_PARTS:
+            raise ValueError(f"`{key}` is {value}, expected 1 to {_MOST_PARTS:,}")
+    for key in ("threshold", "recall"):
+        value = getattr(config, key)
+        if value is not None and not 0 < value <= 1:
+            raise ValueError(f"`{key}` is {value}, expected more than 0 and at most 1")
+    if config.seed is not None and not 0 <= config.seed < 1 << 32:
+        raise ValueError(f"`seed` is {config.seed}, expected 0 to 4,294,967,295")
+    if config.word_ngrams is not None and config.character_ngrams is not None:
+        raise ValueError("`word_ngrams` and `character_ngrams` are both given, expected one of them")
+    if (config.bands is None) != (config.rows is None):
+        raise ValueError("`bands` and `rows` go together: give both or neither")
+    if config.bands is not None and (config.permutations is not None or config.recall is not None):
+        raise ValueError("`permutations` and `recall` choose bands and rows: leave them out where these are given")
+    if config.bands is not None and config.rows is not None and config.bands * config.rows > _MOST_PARTS:
+        raise ValueError(f"`bands` times `rows` is {config.bands * config.rows:,}, expected at most {_MOST_PARTS:,}")
+
+
+_CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {"exact": _check_exact, "minhash": _check_minhash}
