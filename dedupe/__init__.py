@@ -29,7 +29,7 @@ STAGE = Stage(
         """,
         options={
             "Copies": (
-                *("method", "by", "name", "keep", "max_removal", "skip_empty --skip-empty/--keep-empty"),
+                *("method", "by", "normalize", "name", "keep", "max_removal", "skip_empty --skip-empty/--keep-empty"),
                 *("min_length", "min_words", "attributes_format"),
             ),
             "Near-duplicates": (

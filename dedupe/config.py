@@ -38,6 +38,15 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     skip_empty: Annotated[bool, about("Whether blank text is nobody's copy.")] = True
     min_length: Annotated[int, about("Code points below which a text is nobody's copy.")] = 0
     min_words: Annotated[int, about("Words below which a text is nobody's copy.")] = 0
+    normalize: Annotated[
+        list[Literal["lower", "spaces", "punctuation", "digits", "accents", "nfc", "nfkc", "url"]],
+        about(
+            "What is evened out first: lower, spaces, punctuation, digits, accents, nfc, nfkc; or url.",
+            metavar="WORD",
+            names=True,
+            of=("exact",),
+        ),
+    ] = []
     threshold: Annotated[
         float | None, about("Jaccard similarity from which on two documents are alike.", absent="0.8", of=("minhash",))
     ] = None
@@ -95,6 +104,10 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def _check_exact(config: DedupeConfig) -> None:
     if config.by == "paragraphs" and config.keep != "first":
         raise ValueError(f"`keep` is {config.keep!r}, expected first where paragraphs are compared")
+    if "url" in config.normalize and (config.by in ("text", "paragraphs") or set(config.normalize) != {"url"}):
+        raise ValueError(
+            "`normalize` has url, which is for a field and goes alone: `by: metadata.url, normalize: [url]`"
+        )
 
 
 def _check_minhash(config: DedupeConfig) -> None:

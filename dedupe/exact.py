@@ -34,9 +34,10 @@ from dolma.dedupers.chunks import Chunk, MarkedChunk, marked_chunks, marks_of
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keep import Keep
-from dolma.dedupers.keys import Gate, KeyOf, Keys, key_of
+from dolma.dedupers.keys import URL, Gate, KeyOf, Keys, key_of
 from dolma.dedupers.method import Count, Found, Job, Tables, files_of, ranges_of, tasks_of
 from dolma.errors import DataError
+from dolma.kernels.normalize import WORDS
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
 from dolma.runner.progress import advance
@@ -86,7 +87,8 @@ class Exact:
             ConfigError: `config.by` is no key.
         """
         gate = Gate(skip_empty=config.skip_empty, min_length=config.min_length, min_words=config.min_words)
-        return cls(by=config.by, key=key_of(config.by, gate), keep=Keep(config.keep))
+        normalize = tuple(word for word in (*WORDS, URL) if word in config.normalize)
+        return cls(by=config.by, key=key_of(config.by, gate, normalize), keep=Keep(config.keep))
 
     @property
     def outputs(self) -> Mapping[str, Output]:
@@ -95,7 +97,8 @@ class Exact:
     @property
     def parameters(self) -> dict[str, Any]:
         by = ".".join(self.key.field) or self.key.mode
-        return {"method": "exact", "by": by, **asdict(self.key.gate), "keep": self.keep.name}
+        normalize = list(self.key.normalize)
+        return {"method": "exact", "by": by, "normalize": normalize, **asdict(self.key.gate), "keep": self.keep.name}
 
     @property
     def reads(self) -> Sequence[str]:

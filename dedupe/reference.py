@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import Any
 
 from dolma.kernels.reference import minhash
+from dolma.kernels.reference.normalize import normalized
 
 Gate = Callable[[str], bool]
 Ranks = Sequence[float] | None
@@ -119,8 +120,8 @@ def paragraphs(text: str) -> list[tuple[int, int, str]]:
     return found
 
 
-def duplicate_paragraphs(texts: Sequence[str], takes_part: Gate) -> list[dict[str, Any]]:
-    """`spans`, `fraction`, `n_paragraphs` and `n_duplicates` of each document, in order.
+def duplicate_paragraphs(texts: Sequence[str], takes_part: Gate, words: Container[str] = ()) -> list[dict[str, Any]]:
+    """`spans`, `fraction`, `n_paragraphs` and `n_duplicates` of each document, in order; `words` as in `normalize`.
 
     >>> duplicate_paragraphs(["a\\nb", "b"], gate())[1]["spans"]
     [(0, 1, 1.0)]
@@ -130,7 +131,8 @@ def duplicate_paragraphs(texts: Sequence[str], takes_part: Gate) -> list[dict[st
     for text in texts:
         spans: list[tuple[int, int, float]] = []
         found = paragraphs(text)
-        for start, end, key in found:
+        for start, end, piece in found:
+            key = normalized(piece, words)
             if takes_part(key):
                 if key in seen:
                     spans.append((start, end, 1.0))

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Literal, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -34,6 +34,22 @@ _PARTS = re.compile(
 _AUTHORITY = re.compile(r"(?:\[(?P<six>[0-9a-f:.]+)\]|(?P<host>[^:\[\]]*))(?::(?P<port>\d{0,5}))?", re.I)
 _NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*")
 _DIGITS = re.compile(r"[\d.]+")
+
+_DEFAULT_PORTS = {"http": 80, "https": 443, "ftp": 21}
+_RESERVED = "!#$%&'()*+,/:;=?@[]"  # and the escape itself: RFC 3986, section 2.2
+_ESCAPE = re.compile(r"%(?:[0-9A-Fa-f]{2})?")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
+
+TRACKING = frozenset(
+    {
+        "gclid", "gclsrc", "gbraid", "wbraid", "dclid", "fbclid", "msclkid",
+        "yclid", "twclid", "ttclid", "igshid", "li_fat_id", "wickedid", "rb_clickid",
+        "s_cid", "mc_cid", "mc_eid", "mkt_tok", "_hsenc", "_hsmi", "__hssc",
+        "__hstc", "__hsfp", "hsCtaTracking", "vero_id", "oly_anon_id", "oly_enc_id", "_openstat",
+        "__s",
+    }
+)  # fmt: skip
+"""Parameters that say where a click came from: those that Firefox and Brave strip, and some of their kind."""
 
 
 class Url(NamedTuple):
@@ -78,6 +94,57 @@ def _parse(text: str) -> Url | None:
     host, kind = found
     port = int(match["port"]) if match["port"] else None
     return Url((parts["scheme"] or "").lower(), host, port, parts["path"], parts["query"] or "", kind)
+
+
+def normal_url(text: str) -> str:
+    """A URL in the form in which it is compared; what is no URL is only stripped of outer white space.
+
+    By RFC 3986, section 6.2: scheme and host in lower case, no default port, no dot segments, escapes in capitals and
+    none of an unreserved character, all else beyond ASCII escaped (RFC 3987, section 3.1). By custom: no user name, no
+    fragment, no slash at the end, and in the query no `TRACKING` parameter and none of `utm_`. Scheme, `www.` and the
+    order of parameters stay.
+
+    >>> normal_url("HTTPS://Example.org:443/%7ea/./b/?utm_source=x&q=1#top")
+    'https://example.org/~a/b?q=1'
+    >>> normal_url(" ISBN 1 ")
+    'ISBN 1'
+    """
+    url = parse_url(text)
+    if url is None:
+        return text.strip()
+    host = f"[{url.host}]" if url.kind == "ipv6" else url.host
+    port = "" if url.port in (None, _DEFAULT_PORTS.get(url.scheme)) else f":{url.port}"
+    path = _without_dots(_escaped(url.path.replace("\\", "/"))).rstrip("/")
+    parameters = [one for one in _escaped(url.query).split("&") if one and not _tracks(one.partition("=")[0])]
+    query = "?" + "&".join(parameters) if parameters else ""
+    return f"{url.scheme}://{host}{port}{path}{query}" if url.scheme else f"{host}{port}{path}{query}"
+
+
+def _escaped(part: str) -> str:
+    return _ESCAPE.sub(_capital, quote(part, safe=_RESERVED, errors="replace"))
+
+
+def _capital(escape: re.Match[str]) -> str:
+    if escape[0] == "%":  # a percent sign that begins no escape
+        return "%25"
+    character = chr(int(escape[0][1:], 16))
+    return character if _UNRESERVED.match(character) else escape[0].upper()
+
+
+def _without_dots(path: str) -> str:
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    for part in path.split("/"):
+        if part == "..":
+            del kept[max(len(kept) - 1, 1) :]
+        elif part != ".":
+            kept.append(part)
+    return "/".join(kept)
+
+
+def _tracks(parameter: str) -> bool:
+    return parameter.startswith("utm_") or parameter in TRACKING
 
 
 def parse_host(text: str) -> str | None:

@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dolma.data.batch import TextBatch
-from dolma.data.urls import Url, UrlField, _parse, is_address, parents, parse_host, parse_url
+from dolma.data.urls import Url, UrlField, _parse, is_address, normal_url, parents, parse_host, parse_url
 from dolma.errors import ConfigError
 
 
@@ -103,3 +103,34 @@ def test_a_field_elsewhere(field: str) -> None:
 def test_a_key_that_no_decoder_takes(key: str) -> None:
     with pytest.raises(ConfigError, match="has a quote, a backslash or a control character"):
         UrlField(f"metadata.{key}")
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("HTTP://User@Example.ORG.:80", "http://example.org"),
+        ("https://example.org:80/", "https://example.org:80"),
+        ("http://example.org/%7Euser/%c3%a9/é", "http://example.org/~user/%C3%A9/%C3%A9"),
+        ("http://example.org/a/../b/./c//", "http://example.org/b/c"),
+        ("http://example.org/../a", "http://example.org/a"),
+        ("http://example.org/%2e%2E/a%2fb", "http://example.org/a%2Fb"),
+        ("http://example.org/a?utm_source=x&b=2&a=1&fbclid=9", "http://example.org/a?b=2&a=1"),
+        ("http://example.org/a?&&", "http://example.org/a"),
+        ("http://example.org/a?x=a/../b", "http://example.org/a?x=a/../b"),
+        ("http://Bücher.example/a b", "http://xn--bcher-kva.example/a%20b"),
+        ("http://[::0001]:8080/", "http://[::1]:8080"),
+        ("example.org/a/", "example.org/a"),
+        (" mailto:a@example.org ", "mailto:a@example.org"),
+        ("http://example.org/100%%37e", "http://example.org/100%257e"),
+        ("", ""),
+    ],
+)
+def test_a_url_has_one_form(text: str, normal: str) -> None:
+    assert normal_url(text) == normal
+    assert normal_url(normal) == normal
+
+
+@pytest.mark.property
+@given(st.text(alphabet="htps:/.a%7eE2fé?&=#@\\ []utm_-", max_size=30).map(lambda text: f"http://a.example/{text}"))
+def test_the_form_of_the_form_is_the_form(text: str) -> None:
+    assert normal_url(normal_url(text)) == normal_url(text)

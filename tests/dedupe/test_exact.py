@@ -26,6 +26,7 @@ from dolma.dedupers import exact, method
 from dolma.dedupers.dedupe import dedupe, plan
 from dolma.dedupers.reference import duplicate_documents, duplicate_paragraphs, gate
 from dolma.errors import ConfigError, DataError, OutputExistsError, Unfinished
+from dolma.kernels.reference.normalize import normalized
 from dolma.mixers.mix import mix
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
@@ -284,6 +285,68 @@ def test_short_texts_are_nobodys_copy(corpus: Corpus, option: dict[str, int]) ->
     assert columns(corpus)["duplicate"] == long_enough
 
 
+# --- what is evened out before the comparison ------------------------------------------------------------------------
+
+
+def test_texts_that_differ_in_case_punctuation_and_white_space_are_copies_when_asked(corpus: Corpus) -> None:
+    corpus.write_texts("a.jsonl", ["Hello, World!\n", "hello   world", "hello worlds", "¿Hello? World"])
+    corpus.dedupe(name="plain")
+    corpus.dedupe(name="even", normalize=["spaces", "lower", "punctuation"])
+    assert columns(corpus, "plain")["duplicate"] == [False] * 4
+    assert columns(corpus, "even")["duplicate"] == [False, True, False, True]
+
+
+def test_texts_of_which_nothing_is_left_are_nobodys_copy(corpus: Corpus) -> None:
+    corpus.write_texts("a.jsonl", ["...", "!", "—", "a.", "a"])
+    corpus.dedupe(normalize=["punctuation"])
+    assert columns(corpus)["duplicate"] == [False] * 4 + [True]
+
+
+def test_the_order_of_the_words_changes_nothing(corpus: Corpus) -> None:
+    corpus.write_texts("a.jsonl", ["É x", "e\u0301 X"])
+    corpus.dedupe(normalize=["nfc", "lower"])
+    assert corpus.dedupe(normalize=["lower", "nfc"]).complete_before
+    assert columns(corpus)["duplicate"] == [False, True]
+
+
+def test_paragraphs_and_strings_of_a_field_are_evened_out_and_other_values_are_not(corpus: Corpus) -> None:
+    titles = ["The Title", "the title.", [1, 2], [12], [1, 2]]
+    corpus.write("a.jsonl", [{"text": "One.\nTwo\nONE", "metadata": {"title": title}} for title in titles])
+    corpus.dedupe(by="metadata.title", normalize=["lower", "punctuation"], name="title")
+    corpus.dedupe(by="paragraphs", normalize=["lower", "punctuation"], name="paragraphs")
+    assert columns(corpus, "title")["duplicate"] == [False, True, False, False, True]
+    assert columns(corpus, "paragraphs")["n_duplicates"] == [1, 3, 3, 3, 3]
+
+
+def test_urls_of_one_page_are_copies_when_asked(corpus: Corpus) -> None:
+    urls = [
+        "http://example.org/a?q=1",
+        "HTTP://EXAMPLE.org:80/a/?utm_source=x&q=1#top",
+        "https://example.org/a?q=1",
+        "no url",
+        " no url ",
+    ]
+    corpus.write("a.jsonl", [{"text": str(i), "metadata": {"url": url}} for i, url in enumerate(urls)])
+    corpus.dedupe(by="metadata.url", name="plain")
+    corpus.dedupe(by="metadata.url", name="url", normalize=["url"])
+    assert columns(corpus, "plain")["duplicate"] == [False] * 5
+    assert columns(corpus, "url")["duplicate"] == [False, True, False, False, True]
+
+
+@pytest.mark.parametrize("given", [{"by": "text"}, {"by": "metadata.url", "normalize": ["url", "lower"]}])
+def test_urls_are_evened_out_in_a_field_and_alone(given: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="`normalize` has url, which is for a field and alone"):
+        DedupeConfig(**{"normalize": ["url"]} | given)
+
+
+def test_the_words_of_the_config_are_those_of_the_kernel() -> None:
+    from dolma.kernels.normalize import WORDS
+    from dolma.keys import keys_of
+
+    words = next(key for key in keys_of(DedupeConfig) if key.name == "normalize").types[0].__args__[0].__args__
+    assert sorted(words) == sorted((*WORDS, "url"))
+
+
 # --- paragraphs ------------------------------------------------------------------------------------------------------
 
 
@@ -329,20 +392,24 @@ def test_a_paragraph_may_repeat_within_its_document(corpus: Corpus) -> None:
     ),
     by=st.sampled_from(["text", "paragraphs"]),
     keep=st.sampled_from(["first", "last", "none"]),
+    words=st.sampled_from([[], ["spaces"], ["nfc", "digits"]]),
 )
-def test_agrees_with_the_twin(tmp_path_factory: Any, shards: Sequence, options: dict, by: str, keep: str) -> None:
+def test_agrees_with_the_twin(
+    tmp_path_factory: Any, shards: Sequence, options: dict, by: str, keep: str, words: list[str]
+) -> None:
     corpus = _corpus(tmp_path_factory.mktemp("corpus"))
     for i, shard in enumerate(shards):
         corpus.write_texts(f"{i}.jsonl", shard)
-    corpus.dedupe(by=by, keep=keep if by == "text" else "first", **options)
+    corpus.dedupe(by=by, keep=keep if by == "text" else "first", normalize=words, **options)
     everything = [text for shard in shards for text in shard]
     ids = [f"{i}.jsonl-{j}" for i, shard in enumerate(shards) for j in range(len(shard))]
     if by == "text":
-        expected = duplicate_documents(ids, everything, gate(**options), keep=keep)
+        keys = [normalized(text, words) for text in everything]
+        expected = duplicate_documents(ids, keys, gate(**options), keep=keep)
     else:
         expected = [
             row | {"spans": [dict(zip(("start", "end", "score"), span, strict=True)) for span in row["spans"]]}
-            for row in duplicate_paragraphs(everything, gate(**options))
+            for row in duplicate_paragraphs(everything, gate(**options), words)
         ]
     assert corpus.rows() == [{"id": id} | row for id, row in zip(ids, expected, strict=True)]
 
