@@ -106,7 +106,7 @@ def _check_exact(config: DedupeConfig) -> None:
         raise ValueError(f"`keep` is {config.keep!r}, expected first where paragraphs are compared")
     if "url" in config.normalize and (config.by in ("text", "paragraphs") or set(config.normalize) != {"url"}):
         raise ValueError(
-            "`normalize` has url, which is for a field and goes alone: `by: metadata.url, normalize: [url]`"
+            "`normalize` has url, which is for a field and alone: write `by: metadata.url, normalize: [url]`"
         )
 
 
