@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from dataclasses import dataclass
 
@@ -34,9 +33,11 @@ def missing_of_extra(extra: str) -> list[str]:
     Raises:
         ConfigError: the package has no such extra.
     """
+    from importlib.metadata import requires
+
     wanted = [
         match[0]
-        for requirement in importlib.metadata.requires("dolma") or []
+        for requirement in requires("dolma") or []
         if (of := _EXTRA.search(requirement))
         and _usual(of[1]) == _usual(extra)
         and (match := _REQUIREMENT.match(requirement))
@@ -54,8 +55,10 @@ def _usual(name: str) -> str:
 
 
 def _installed(package: str) -> bool:
+    from importlib.metadata import PackageNotFoundError, distribution
+
     try:
-        importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
+        distribution(package)
+    except PackageNotFoundError:
         return False
     return True
