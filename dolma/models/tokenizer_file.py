@@ -79,10 +79,15 @@ class TokenizerFile:
     @cached_property
     def ids(self) -> Mapping[str, int]:
         """The id of each token."""
+        return {**self.vocabulary, **{token.content: token.id for token in self.added}}
+
+    @cached_property
+    def vocabulary(self) -> Mapping[str, int]:
+        """The id of each token of the model, which may have added tokens among them."""
         vocabulary = self.content.model.vocab
         if isinstance(vocabulary, list):
-            vocabulary = {piece: i for i, (piece, _) in enumerate(vocabulary)}
-        return vocabulary | {token.content: token.id for token in self.added}
+            return {piece: i for i, (piece, _) in enumerate(vocabulary)}
+        return vocabulary
 
     @cached_property
     def vocab_size(self) -> int:
@@ -222,6 +227,13 @@ def _replacements(part: Any) -> Iterator[tuple[str, str]]:
 
 def _check_ids(file: TokenizerFile, key: str) -> None:
     shown = printable(file.path)
+    for token in file.added:
+        if (number := file.vocabulary.get(token.content, token.id)) != token.id:
+            raise ConfigError(
+                f"{shown}: {token.content!r} has the id {number:,} in the vocabulary, and {token.id:,} as an added token"
+                "\n  give each token one id",
+                path=key,
+            )
     if file.vocab_size > len(file.ids) + SPARE_IDS:
         token = max(file.ids, key=file.ids.__getitem__)
         raise ConfigError(

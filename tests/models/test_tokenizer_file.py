@@ -48,6 +48,11 @@ def test_an_id_of_two_tokens_is_refused(tmp_path: Path) -> None:
     assert "'b' and '</s>' both have the id 2" in refused(path)
 
 
+def test_a_token_with_two_ids_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, {"vocab": {"a": 0, "b": 4_000_000_000}}, {"id": 1, "content": "b"})
+    assert "'b' has the id 4,000,000,000 in the vocabulary, and 1 as an added token" in refused(path)
+
+
 def test_an_unknown_token_outside_the_vocabulary_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, {"type": "Unigram", "vocab": [["a", 0.0]], "unk_id": 1})
     assert "`unk_id` is 1, its vocabulary has 1 pieces" in refused(path)
