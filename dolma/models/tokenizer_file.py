@@ -227,10 +227,11 @@ def _replacements(part: Any) -> Iterator[tuple[str, str]]:
 
 def _check_ids(file: TokenizerFile, key: str) -> None:
     shown = printable(file.path)
-    for token in file.added:
-        if (number := file.vocabulary.get(token.content, token.id)) != token.id:
+    for added in file.added:
+        if (number := file.vocabulary.get(added.content, added.id)) != added.id:
             raise ConfigError(
-                f"{shown}: {token.content!r} has the id {number:,} in the vocabulary, and {token.id:,} as an added token"
+                f"{shown}: {added.content!r} has the id {number:,} in the vocabulary, and "
+                f"{added.id:,} as an added token"
                 "\n  give each token one id",
                 path=key,
             )
