@@ -105,9 +105,7 @@ def main() -> None:
     """The console script."""
     _open_closed_streams()
     gc.set_threshold(100_000)  # imports make many objects that stay; to look for garbage among them finds none
-    status = run(sys.argv[1:])
-    gc.freeze()  # nor is anything gained by looking for it at the exit
-    sys.exit(status)
+    sys.exit(run(sys.argv[1:]))
 
 
 def _open_closed_streams() -> None:

@@ -198,6 +198,13 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_nothing_but_the_error_is_said_where_rules_were_compiled(corpus: Path) -> None:
+    command = ["mix", "--keep", "length.words > 0", "--documents", str(corpus), "--output", "nowhere"]
+    ended = subprocess.run([sys.executable, "-m", "dolma", *command], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 2
+    assert len(ended.stderr.splitlines()) == 3, ended.stderr
+
+
 def test_the_module_runs_as_a_program() -> None:
     ended = subprocess.run([sys.executable, "-m", "dolma", "no-such"], capture_output=True, text=True)
     assert ended.returncode == 2
