@@ -13,6 +13,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from dolma.data.parquet_footer import BYTE_ARRAY, Chunk, row_groups
+from dolma.data.row_bytes import row_bytes
 
 BYTES_AT_ONCE = 256 << 20
 """What the rows of one batch may come to, as far as is known before they are decoded."""
@@ -90,10 +91,9 @@ def _longest_row(source: BinaryIO, group: int, column: str, most: int) -> int:
     """
     longest = 0
     for batch in _with_dictionary(source, group, column, rows=most):
-        if (n_bytes := _bytes_of(batch.column(0))) <= BYTES_AT_ONCE:
-            longest = max(longest, n_bytes // max(1, len(batch)))
-            continue
-        longest = max(longest, *(_bytes_of(batch.column(0).slice(row, 1)) for row in range(len(batch))))
+        rows = row_bytes(batch.column(0))
+        n_bytes = int(rows.sum())
+        longest = max(longest, n_bytes // max(1, len(rows)) if n_bytes <= BYTES_AT_ONCE else int(rows.max()))
     if longest > MOST_BYTES:
         raise pa.ArrowInvalid(f"a row has {longest:,} bytes in the column {column!r}, more than {MOST_BYTES:,}")
     return longest
@@ -116,11 +116,3 @@ def _leaves(array: pa.Array) -> Iterator[pa.Array]:
         yield from _leaves(array.flatten())
     else:
         yield array
-
-
-def _bytes_of(array: pa.Array) -> int:
-    import pyarrow.compute as pc
-
-    dictionaries = [leaf for leaf in _leaves(array) if pa.types.is_dictionary(leaf.type)]
-    lengths = (pc.binary_length(leaf.dictionary).take(leaf.indices) for leaf in dictionaries)
-    return sum(pc.sum(values.cast(pa.int64())).as_py() or 0 for values in lengths)

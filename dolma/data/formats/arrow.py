@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dolma.data import streams
@@ -17,12 +19,15 @@ from dolma.data.formats.format import DocumentFormat
 from dolma.data.formats.rows import SCHEMA, Rows, RowSink
 from dolma.data.identity import Content
 from dolma.data.intake import Faults, Reading
+from dolma.data.parquet_rows import BYTES_AT_ONCE, MOST_BYTES
+from dolma.data.row_bytes import row_bytes, shares_values
 from dolma.data.shards import Piece, Shard
 from dolma.errors import DataError
 from dolma.printable import printable
 
 _FILE = b"ARROW1"
 _BATCH_ROWS = 1024
+_MEASURED_ROWS = 1 << 20  # at a time: a null or a run has any number of rows
 _FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError)
 
 
@@ -85,7 +90,9 @@ def _opened(path: str, content: Content | None = None) -> Iterator[Any]:
             raise DataError("no such file\n  look for the name in its folder", file=path) from error
         except _FAILURES as error:
             said = streams.mistaken_for(path, "Arrow IPC", bare=path)
-            raise DataError(said or f"not a readable Arrow IPC file: {printable(error)}", file=path) from error
+            raise DataError(
+                said or f"not a readable Arrow IPC file: {printable(error)}\n  copy or write the file again", file=path
+            ) from error
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise DataError(
@@ -124,10 +131,31 @@ def _bytes_for_strings(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _tables(file: Any, path: str, names: list[str], piece: Piece) -> Iterator[pa.RecordBatch]:
-    """The rows of the piece, these columns of them."""
+    """The rows of the piece, these columns of them, as many at once as there is room for."""
     for batch in _batches(file, path, piece.start, piece.end):
         chosen = batch.select(names)
-        yield from (chosen.slice(at, _BATCH_ROWS) for at in range(0, len(chosen), _BATCH_ROWS))
+        for start in range(0, len(chosen), _MEASURED_ROWS):
+            rows = chosen.slice(start, _MEASURED_ROWS)
+            for begin, end in itertools.pairwise(_cuts(rows, path)):
+                yield rows.slice(begin, end - begin)
+
+
+def _cuts(rows: pa.RecordBatch, path: str) -> list[int]:
+    """Where to cut rows, both ends included: after `_BATCH_ROWS`, or before they come to more than `BYTES_AT_ONCE`."""
+    sharing = [column for column in rows.columns if shares_values(column.type)]
+    n_bytes = sum(map(row_bytes, sharing), np.zeros(len(rows), np.int64))
+    if (longest := int(n_bytes.max())) > MOST_BYTES:
+        raise DataError(
+            f"a row has {longest:,} bytes, more than {MOST_BYTES:,}"
+            "\n  write the file again without it, or leave the file out with `--exclude`",
+            file=path,
+        )
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(n_bytes)])
+    cuts = [0]
+    while cuts[-1] < len(rows):
+        fit = int(np.searchsorted(before, before[cuts[-1]] + BYTES_AT_ONCE, side="right")) - 1
+        cuts.append(min(max(fit, cuts[-1] + 1), cuts[-1] + _BATCH_ROWS, len(rows)))
+    return cuts
 
 
 class ArrowOutput:

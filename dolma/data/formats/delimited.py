@@ -30,6 +30,7 @@ from dolma.errors import DataError
 from dolma.printable import printable
 
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
+_CARRIAGE_RETURN = "a carriage return (byte 0d) outside quotes and not before a line feed"
 
 
 class Delimited(DocumentFormat):
@@ -105,21 +106,24 @@ class Tsv(Delimited):
 class _Rows:
     """The rows after the header: the line on which each begins, and its cells, or in words why it has none.
 
-    `raw` are the bytes of the last row, `long` the bytes of a line of it that is over the limit, 0 if none is.
+    `long` are the bytes of a line of the last row that is over the limit, 0 if none is.
     """
 
     def __init__(self, path: str, content: Content | None, delimiter: str, max_bytes: int, *, name: str) -> None:
         self._path, self._delimiter = path, delimiter
-        self._held: list[bytes] = []
+        self._held = bytearray()  # of the row that is being read
         self._max_bytes, self.long = max_bytes, 0
         csv.field_size_limit(max_bytes)
         chunks = checked(streams.read_chunks(path, content=content), path, name)
-        self._reader = csv.reader(self._lines(chunks), delimiter=delimiter, strict=True)
+        self._reader = csv.reader(
+            _Bounded(self._lines(chunks), self._held, max_bytes), delimiter=delimiter, strict=True
+        )
         self.header = self._first()
 
     @property
     def raw(self) -> bytes:
-        return b"".join(self._held).rstrip(b"\r\n")
+        """The bytes of the last row."""
+        return bytes(self._held.rstrip(b"\r\n"))
 
     def _lines(self, chunks: Iterator[bytes]) -> Iterator[str]:
         first = True
@@ -130,7 +134,7 @@ class _Rows:
                 some = _LINE.findall(block.removeprefix(codecs.BOM_UTF8 if first else b""))
             first = False
             for line in some:
-                self._held.append(line)
+                self._held += line
                 yield "\n" if self.long else line.decode(errors="surrogateescape")
 
     def _first(self) -> list[str]:
@@ -138,8 +142,8 @@ class _Rows:
             header = next(self._reader, [])
         except csv.Error as error:
             raise DataError(
-                f"its header cannot be read: {printable(error)}"
-                "\n  write the file again with a first line of column names",
+                f"its header cannot be read: {_CARRIAGE_RETURN if _is_carriage_return(error) else printable(error)}"
+                "\n  write the file again with a first line of column names, and line feeds at the end of each line",
                 file=self._path,
                 line=1,
             ) from error
@@ -165,7 +169,7 @@ class _Rows:
             try:
                 row = next(self._reader, None)
             except csv.Error as error:
-                yield line, _in_words(error, self._delimiter)
+                yield line, _in_words(error)
                 continue
             if row is None:
                 return
@@ -175,11 +179,32 @@ class _Rows:
                 yield line, f"{len(row)} cells, expected {len(self.header)} as in the first line"
 
 
-def _in_words(error: csv.Error, delimiter: str) -> str:
+class _Bounded:
+    """The lines, up to a row that is too long: the next one is then asked for in vain, once."""
+
+    def __init__(self, lines: Iterator[str], held: bytearray, max_bytes: int) -> None:
+        self._lines, self._held, self._max_bytes = lines, held, max_bytes
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if len(self._held) > self._max_bytes:
+            raise csv.Error("field larger")
+        return next(self._lines)
+
+
+def _is_carriage_return(error: csv.Error) -> bool:
+    return "new-line character" in str(error)
+
+
+def _in_words(error: csv.Error) -> str:
     if "unexpected end of data" in str(error):
         return 'a cell that begins with `"` is not closed before the file ends'
     if "field larger" in str(error):
-        return 'a cell over the limit of bytes; a `"` that is not closed makes all that follows one cell'
+        return 'a row over the limit of bytes; a `"` that is not closed makes all that follows one cell'
+    if _is_carriage_return(error):
+        return f"{_CARRIAGE_RETURN}\n  quote the cell; where it ends each line: `tr '\\r' '\\n' < FILE > NEW`"
     return f'not valid: {printable(error)}\n  a `"` inside a quoted cell is written twice: `""`'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import DocumentWriter, Intake, Reading, read_batches
+from dolma.data.formats import arrow
 from dolma.data.formats.table import format_of
 from dolma.errors import DataError
 
@@ -151,3 +153,39 @@ def test_damaged_files_are_errors_or_text_and_never_a_crash(tmp_path: Path) -> N
             texts(tmp_path / "a.arrow")
         except DataError as error:
             assert error.file == str(tmp_path / "a.arrow")
+
+
+def repeated(value: str, rows: int, kind: str) -> pa.Array:
+    """A column of `rows` rows of the same value, which stands in the file once."""
+    if kind == "dictionary":
+        return pa.DictionaryArray.from_arrays(pa.array([0] * rows, pa.int32()), [value])
+    if kind == "runs":
+        return pa.RunEndEncodedArray.from_arrays(pa.array([rows], pa.int32()), [value])
+    view = struct.pack("<i4sii", len(value), value[:4].encode(), 0, 0)
+    buffers = [None, pa.py_buffer(view * rows), pa.py_buffer(value.encode())]
+    return pa.Array.from_buffers(pa.string_view(), rows, buffers)
+
+
+@pytest.mark.parametrize("kind", ["dictionary", "runs", "views"])
+def test_rows_that_share_long_values_are_read_a_few_at_a_time(tmp_path: Path, kind: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(arrow, "BYTES_AT_ONCE", 1 << 20)
+    table = pa.table({"text": repeated("x" * (300 << 10), 7, kind), "id": [str(i) for i in range(7)]})
+    path = write(tmp_path / "a.arrow", table)
+    with arrow._opened(str(path)) as file:
+        (shard,) = Dataset(documents=(str(path),)).shards()
+        (piece,) = pieces(shard, piece_bytes=1 << 30)
+        assert [len(rows) for rows in arrow._tables(file, str(path), ["text", "id"], piece)] == [3, 3, 1]
+    assert texts(path) == ["x" * (300 << 10)] * 7
+
+
+def test_a_row_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+    lists = pa.ListArray.from_arrays(pa.array([0, 1, 1200], pa.int32()), repeated("x" * (1 << 20), 1200, "dictionary"))
+    with pytest.raises(DataError, match=r"a row has 1,257,242,624 bytes, more than 1,073,741,824\n  write the file"):
+        read(write(tmp_path / "a.arrow", pa.table({"text": ["a", "b"], "m": lists})))
+
+
+def test_a_file_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "a.arrow"
+    path.write_bytes(b"ARROW1\0\0")
+    with pytest.raises(DataError, match=r"not a readable Arrow IPC file: .*\n  copy or write the file again"):
+        texts(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ WRONG = [
     (b"id,text\n1,a\n2,b,c\n3,d\n", 3, "3 cells, expected 2 as in the first line"),
     (b"id,text\n1,a\n2\n3,d\n", 3, "1 cells, expected 2 as in the first line"),
     (b'id,text\n1,a\n2,"b"c\n3,d\n', 3, r'not valid: .*\n  a `"` inside a quoted cell is written twice'),
+    (b"id,text\n1,a\n2,b\rc\n3,d\n", 3, r"a carriage return \(byte 0d\) outside quotes .*\n  quote the cell"),
     (b'id,text\n1,a\n3,d\n2,"b\nc\n', 4, 'a cell that begins with `"` is not closed before the file ends'),
 ]
 
@@ -173,6 +175,7 @@ def test_a_broken_row_is_kept_as_it_was(tmp_path: Path) -> None:
         (b"id,body\n1,a\n", r"no column 'text'; it has: id, body\n  name another with `--text-field`"),
         (b"id;text\n1;a\n", r"no column 'text'; it has: id;text\n"),
         (b'"id,text\n1,a\n', r":1: its header cannot be read: unexpected end of data"),
+        (b"id,text\r1,a\r", r":1: its header cannot be read: a carriage return .*, and line feeds at the end"),
         (b"PAR1\0\0", r"this is parquet .*, not CSV\n  call it .*a\.parquet"),
         (b"\xff\xfei\0d\0", r"this is UTF-16 .*, not CSV\n  convert it"),
     ],
@@ -200,5 +203,21 @@ def test_a_huge_cell_is_a_bad_record(tmp_path: Path) -> None:
 
 def test_a_quote_that_is_not_closed_takes_no_more_memory_than_the_limit(tmp_path: Path) -> None:
     path = put(tmp_path, b'id,text\n1,a\n2,"' + b"some text\n" * 100_000)
-    with pytest.raises(RecordError, match=r'a\.csv:3: a cell over the limit of bytes; a `"` that is not closed'):
+    with pytest.raises(RecordError, match=r'a\.csv:3: a row over the limit of bytes; a `"` that is not closed'):
         rows(path, max_line_bytes=100_000)
+
+
+def test_a_row_of_many_cells_takes_no_more_memory_than_the_limit(tmp_path: Path) -> None:
+    path = put(tmp_path, b'id,text\n1,a\n2,"' + b'a","b\n' * 100_000)
+    with pytest.raises(RecordError, match=r"a\.csv:3: a row over the limit of bytes"):
+        rows(path, max_line_bytes=100_000)
+
+
+def test_short_lines_in_a_cell_take_no_more_memory_than_long_ones(tmp_path: Path) -> None:
+    path = put(tmp_path, b'id,text\n1,"' + b"x\n" * (2 << 20) + b'"\n')
+    tracemalloc.start()
+    try:
+        read(path)
+        assert tracemalloc.get_traced_memory()[1] < 90 << 20  # half of it are the characters of csv, of 4 bytes each
+    finally:
+        tracemalloc.stop()

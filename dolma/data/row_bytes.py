@@ -1,0 +1,79 @@
+"""How many bytes the rows of an Arrow column come to once each stands for itself.
+
+A dictionary, runs, views of text and views of lists let any number of rows share one value, so a record batch of some
+kilobytes may stand for gigabytes. What is known before rows are decoded says how many of them have room at once.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+Bytes = npt.NDArray[np.int64]
+_FIXED = 8  # of a number, a date or a null
+
+
+def shares_values(kind: pa.DataType) -> bool:
+    """Whether rows of this type may come to more bytes than they take."""
+    types = pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return shares_values(kind.storage_type)
+    views = types.is_string_view(kind) or types.is_binary_view(kind) or _is_list_view(kind)
+    if views or types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return True
+    return types.is_nested(kind) and any(shares_values(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def row_bytes(array: pa.Array) -> Bytes:
+    """Bytes of each row of a valid array: those of text, and 8 for each value of a fixed size; int64, shape (rows,).
+
+    >>> row_bytes(pa.array([["ab", "c"], None, ["d"]])).tolist()
+    [3, 0, 1]
+    """
+    kind, types = array.type, pa.types
+    if isinstance(kind, pa.BaseExtensionType):
+        return row_bytes(array.storage)
+    if types.is_dictionary(kind):
+        if not len(array.dictionary):
+            return np.zeros(len(array), np.int64)
+        return row_bytes(array.dictionary)[array.indices.fill_null(0).to_numpy().astype(np.int64)]
+    if types.is_run_end_encoded(kind):
+        rows = np.arange(array.offset, array.offset + len(array))
+        return row_bytes(array.values)[np.searchsorted(array.run_ends.to_numpy(), rows, side="right")]
+    if types.is_string_view(kind) or types.is_binary_view(kind):
+        views = np.frombuffer(array.buffers()[1] or b"", np.int32).reshape(-1, 4)
+        return views[array.offset : array.offset + len(array), 0].astype(np.int64)
+    if types.is_map(kind):
+        return _sums(row_bytes(array.keys) + row_bytes(array.items), array.offsets.to_numpy())
+    if _is_list_view(kind):
+        starts = array.offsets.to_numpy().astype(np.int64)
+        return _sums(row_bytes(array.values), starts, starts + array.sizes.to_numpy())
+    if types.is_fixed_size_list(kind):
+        values = array.values.slice(array.offset * kind.list_size, len(array) * kind.list_size)
+        return row_bytes(values).reshape(len(array), kind.list_size).sum(axis=1)
+    if types.is_list(kind) or types.is_large_list(kind):
+        return _sums(row_bytes(array.values), array.offsets.to_numpy())
+    if types.is_struct(kind):
+        return sum(map(row_bytes, array.flatten()), np.zeros(len(array), np.int64))
+    return _plain(array)
+
+
+def _plain(array: pa.Array) -> Bytes:
+    from pyarrow import compute as pc
+
+    try:
+        return pc.binary_length(array).fill_null(0).to_numpy().astype(np.int64)
+    except pa.ArrowNotImplementedError:
+        return np.full(len(array), _FIXED, np.int64)
+
+
+def _sums(items: Bytes, starts: npt.NDArray[np.integer], ends: npt.NDArray[np.integer] | None = None) -> Bytes:
+    """The sums of `items[start:end]`; each ends where the next one begins, if nothing else is said."""
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(items)])
+    sums: Bytes = before[starts[1:]] - before[starts[:-1]] if ends is None else before[ends] - before[starts]
+    return sums
+
+
+def _is_list_view(kind: pa.DataType) -> bool:
+    return pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind)
