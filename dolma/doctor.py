@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dolma.config import Recipe
 from dolma.data import streams
 from dolma.data.discovery import describe
+from dolma.data.named_fields import check_named_fields
 from dolma.data.storage.table import extra_of
 from dolma.errors import ConfigError, DataError, DolmaError
-from dolma.graph import corpus_of, graph_of
+from dolma.graph import corpus_of, graph_of, reading_of
 from dolma.models.fetch import cache_folder
 from dolma.printable import counted, printable
 from dolma.requirements import Finding, extra_finding
@@ -111,6 +112,7 @@ def _documents(recipe: Recipe) -> Iterator[Finding]:
     try:
         corpus = corpus_of(recipe)
         shards, left_out = corpus.shards(), describe(corpus.left_out())
+        check_named_fields(corpus, reading_of(recipe))
     except (ConfigError, DataError) as error:
         yield Finding(what="documents", ok=False, get=str(error).replace("\n", " "))
         return

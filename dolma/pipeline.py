@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dolma.config import Recipe, dump_recipe
 from dolma.data import streams
 from dolma.data.manifest import RECIPE, read_manifest, recipe_beside
+from dolma.data.named_fields import check_named_fields
 from dolma.errors import ConfigError, DolmaError, OutputExistsError
 from dolma.graph import Graph, graph_of
 from dolma.stages import PACKAGES, Node, Running
@@ -36,6 +37,8 @@ def run_node(node: Node, running: Running) -> Iterator[StageReport[Any]]:
     from dolma.runner.local import refuse_while_starting_up
 
     refuse_while_starting_up()
+    if "documents" in node.stage.reads and node.dataset.documents:
+        check_named_fields(node.dataset, node.reading)
     with located(node):
         for report in node.run(running):
             limit = node.reading.limit if "documents" in node.stage.reads else None

@@ -19,6 +19,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.named_fields import check_named_fields
 from dolma.data.shards import Piece, Shard
 from dolma.errors import ConfigError, did_you_mean
 from dolma.graph import corpus_of, reading_of
@@ -159,6 +160,8 @@ class Corpus:
                 wanted.setdefault(name, {})[output] = self._catalogue.outputs(name)[output]
         paths = {name: self._catalogue.files(name, list(outputs)) for name, outputs in wanted.items()}
         in_documents = not wanted or any(name in _DOCUMENT.names and name not in ("id", "file") for name in columns)
+        if in_documents:
+            check_named_fields(self._dataset, self._reading)
         for shard in self._shards:
             files = [
                 AttributeFile(set=name, path=paths[name][shard.name], outputs=outputs)

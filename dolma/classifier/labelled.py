@@ -15,6 +15,7 @@ from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, Piece, Shard
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.named_fields import check_named_fields
 from dolma.errors import ConfigError
 from dolma.mixers.join import JoinedRows
 from dolma.mixers.subject import Subject, identified_subject, subject_of
@@ -76,6 +77,8 @@ def by_source(datasets: Mapping[str, Dataset], *, reading: Reading) -> BySource:
         ConfigError: a pattern matches no files, or a file is of two classes.
     """
     shards = {label: tuple(dataset.shards()) for label, dataset in datasets.items()}
+    for dataset in datasets.values():
+        check_named_fields(dataset, reading)
     taken: dict[str, str] = {}
     for label, own in shards.items():
         for shard in own:
@@ -95,6 +98,7 @@ def by_rule(dataset: Dataset, rules: Mapping[str, str], *, reading: Reading) -> 
         ConfigError: a rule is none over attributes that exist; says of which class.
         AlignmentError: a file of documents has no attributes that a rule reads, or those of another version of it.
     """
+    check_named_fields(dataset, reading)
     labels = tuple(rules)
     config = MixConfig(keep=list(rules.values()), missing="drop", allow_duplicate_inputs=True)
     try:

@@ -416,9 +416,9 @@ def _of_another_type(reason: str, record: bytes, reading: Reading) -> str:
     if "missing required field" in reason:
         return f"{reason}{_keys_of(record)}"
     if reason.endswith(f"- at `$.{reading.id}`"):
-        return f"{reason}\n  `--id-field NAME` takes another field; with one that is not there ids are file and line"
+        return f"{reason}\n  `--id-field NAME` takes another field, `--id-field ''` file and line"
     if reason.endswith(f"- at `$.{reading.source}`"):
-        return f"{reason}\n  `--source-field NAME` takes another field; with one that is not there it is the folder"
+        return f"{reason}\n  `--source-field NAME` takes another field, `--source-field ''` the folder"
     return reason
 
 
