@@ -58,6 +58,9 @@ MARKS = Table(
 )
 
 
+_FEW_KEYS = 1 << 14
+
+
 class Chunk:
     """Collects the keys of consecutive batches."""
 
@@ -89,7 +92,10 @@ class Chunk:
             ],
             schema=KEYS.schema,
         )
-        keys.write_run([distinct])
+        if len(distinct) < _FEW_KEYS:
+            keys.add(distinct)  # small pieces share a run
+        else:
+            keys.write_run([distinct])
         return place + len(groups.sizes)
 
     def _all(self, name: str) -> npt.NDArray[Any]:

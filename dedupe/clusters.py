@@ -50,9 +50,9 @@ def first_place(piece: int) -> int:
     return piece << _PLACE_BITS
 
 
-def places(piece: int, first: int, n: int) -> npt.NDArray[np.uint64]:
-    """The places of `n` documents of a piece, from its number `first` on."""
-    return np.arange(first, first + n, dtype=np.uint64) + np.uint64(first_place(piece))
+def places(first: int, n: int) -> npt.NDArray[np.uint64]:
+    """The places of `n` documents of a piece, of which the first has this one."""
+    return np.arange(n, dtype=np.uint64) + np.uint64(first)
 
 
 def positions(places: npt.NDArray[np.uint64], starts: Ints) -> Ints:

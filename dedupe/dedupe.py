@@ -40,7 +40,7 @@ from dolma.runner.progress import Reporter
 from dolma.runner.report import BESIDE, StageReport
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.standing import finished, why_again
-from dolma.runner.task import Task, TaskResult
+from dolma.runner.task import Task, TaskResult, grouped
 
 METHODS: dict[str, Callable[[DedupeConfig], Method]] = {"exact": Exact.of, "minhash": MinHash.of}
 _ROWS_PER_WRITE = 1 << 16
@@ -137,12 +137,15 @@ def plan(dataset: Dataset, config: DedupeConfig, *, reading: Reading | None = No
         }
 
 
+_ToWrite = tuple[str, str, dict[int, RunFile], Partition]
+
+
 # --- write -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteShard:
-    """Writes the attribute file of one shard. Called with (folder of the file set, path in it, rows, marks).
+    """Writes the attribute files of some shards. Called with (folder of the file set, path in it, rows, marks) of each.
 
     `rows` are the files of its pieces by their numbers, in order; `tables` makes of them, and of the marks, tables with
     the columns `id`, `source`, `characters` and those of `outputs`.
@@ -155,9 +158,11 @@ class WriteShard:
     version: int
     tables: Tables
 
-    def __call__(self, spec: tuple[str, str, dict[int, RunFile], Partition]) -> TaskResult:
-        folder, path, rows, marks = spec
+    def __call__(self, shards: Sequence[_ToWrite]) -> TaskResult:
         copies = Copies()
+        return TaskResult(outputs=[self._write(*shard, copies) for shard in shards], payload=copies.payload())
+
+    def _write(self, folder: str, path: str, rows: dict[int, RunFile], marks: Partition, copies: Copies) -> OutputFile:
         with AttributeWriter(
             streams.join(folder, path),
             self.outputs,
@@ -172,8 +177,7 @@ class WriteShard:
                 count_copies(table, copies)
         written = writer.written
         assert written is not None
-        output = OutputFile(set=folder, path=path, bytes=written.bytes, checksum=written.checksum, rows=writer.rows)
-        return TaskResult(outputs=[output], payload=copies.payload())
+        return OutputFile(set=folder, path=path, bytes=written.bytes, checksum=written.checksum, rows=writer.rows)
 
 
 def count_copies(table: pa.Table, copies: Copies) -> None:
@@ -220,11 +224,14 @@ def _write_tasks(
         files[piece.shard.name][index] = file
     bounds = [first_place(min(files[shard.name])) for shard in shards] + [first_place(len(parts))]
     marked = partitioned(stage, table, marks, bounds, memory=stage.options.max_memory or MEMORY)
-    tasks = []
+    to_write: list[_ToWrite] = []
     for shard, place, part in zip(shards, dataset.places(config.name, shards), marked, strict=True):
         path = place.path(config.attributes_format).removeprefix(place.folder + "/")
-        spec = (place.folder, path, files[shard.name], part)
-        tasks.append(Task(key=shard.name, size=shard.size, spec=spec, file=shard.path))
+        to_write.append((place.folder, path, files[shard.name], part))
+    tasks = []
+    for group in grouped([shard.size for shard in shards]):
+        first, size = shards[group[0]], sum(shards[i].size for i in group)
+        tasks.append(Task(key=first.name, size=size, spec=[to_write[i] for i in group], file=first.path))
     return tasks
 
 

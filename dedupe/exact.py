@@ -23,10 +23,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocFloat, DocInt, Output, Spans, spans_column
 from dolma.data.dataset import Piece
-from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.documents import Reading
 from dolma.data.exchange import Cursor, Partition, RunFile, RunWriter, Table, joined, read_in_order, read_sorted
 from dolma.data.fields import field_names
 from dolma.dedupers import chunks, clusters
@@ -34,13 +33,23 @@ from dolma.dedupers.chunks import Chunk, MarkedChunk, marked_chunks, marks_of
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keep import Keep
-from dolma.dedupers.keys import URL, Gate, KeyOf, Keys, key_of
-from dolma.dedupers.method import Count, Found, Job, Tables, files_of, ranges_of, tasks_of
+from dolma.dedupers.keys import URL, Gate, KeyOf, key_of
+from dolma.dedupers.method import (
+    Found,
+    Job,
+    Numbered,
+    PieceReader,
+    Tables,
+    files_of,
+    ranges_of,
+    rows_of_pieces,
+    starts_of_pieces,
+    tasks_of,
+)
 from dolma.errors import DataError
 from dolma.kernels.normalize import WORDS
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
-from dolma.runner.progress import advance
 from dolma.runner.stage import StageRun
 from dolma.runner.task import TaskResult, Work
 
@@ -120,12 +129,11 @@ class Exact:
         files = files_of(hashed, "keys")
         parts = partitioned(stage, keys, files, ranges_of(files), memory=memory)
         grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(keys.name,))
-        starts = np.cumsum([0, *(result.payload["documents"] for result in hashed)])[:-1]
-        tables: Tables = MarkedRows(work=work, starts=tuple(starts.tolist()), memory=memory // 4)
+        tables: Tables = MarkedRows(work=work, starts=starts_of_pieces(hashed), memory=memory // 4)
         if self.key.mode == "paragraphs":
             tables = MarkedParagraphs(work=work, memory=memory // 4)
         return Found(
-            rows=files_of(hashed, "rows"),
+            rows=rows_of_pieces(hashed),
             marks=files_of(grouped, "marks"),
             table=marks,
             tables=tables,
@@ -134,7 +142,7 @@ class Exact:
         )
 
     def _check_field(self, job: Job, hashed: Sequence[TaskResult]) -> None:
-        n_documents = sum(result.payload["documents"] for result in hashed)
+        n_documents = sum(sum(result.payload["documents"]) for result in hashed)
         n_without = sum(result.payload["without_key"] for result in hashed)
         if n_documents == 0 or n_without < n_documents:
             return
@@ -147,42 +155,12 @@ class Exact:
         )
 
 
-class _Hashed:
-    """What one hash task counted."""
-
-    def __init__(self) -> None:
-        self.documents = self.without = 0
-        self.fields: set[str] = set()
-        self._count = Count()
-
-    def add(self, batch: TextBatch, keys: Keys) -> None:
-        self.documents += len(batch)
-        self.without += keys.without
-        self._count.add(batch)
-        if batch.records is not None and keys.without == len(batch) and len(self.fields) < _FIELDS_LISTED:
-            self.fields.update(field_names(batch.records[:20]))
-        advance(documents=len(batch), bytes=len(batch.utf8))
-
-    def result(self, piece: Piece, intake: Intake, rows: RunWriter, keys: RunWriter) -> TaskResult:
-        return TaskResult(
-            outputs=[*rows.outputs, *keys.outputs],
-            ledger=self._count.ledger(piece, intake),
-            payload={
-                "rows": msgspec.to_builtins(rows.file),
-                "keys": msgspec.to_builtins(keys.file),
-                "documents": self.documents,
-                "without_key": self.without,
-                "fields": sorted(self.fields),
-            },
-        )
-
-
 # --- documents -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashDocuments:
-    """Reads a piece and leaves its rows and keys. Called with (number of the piece, piece)."""
+    """Reads pieces and leaves their rows and keys. Called with the pieces and their numbers."""
 
     work: str
     key: KeyOf
@@ -190,30 +168,35 @@ class HashDocuments:
     reading: Reading
     memory: int
 
-    def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
-        number, piece = spec
-        intake, hashed, name = Intake(), _Hashed(), f"{number:06d}"
-        with_records = self.key.mode == "field" or bool(self.keep.field)
+    def __call__(self, pieces: Numbered) -> TaskResult:
+        name, fields = f"{pieces[0][0]:06d}", set[str]()
+        reader = PieceReader(self.reading, records=self.key.mode == "field" or bool(self.keep.field))
         with RunWriter(ROWS, self.work, name) as rows, RunWriter(KEYS, self.work, name, memory=self.memory) as keys:
-            for batch in read_batches(piece, self.reading, intake=intake, records=with_records):
-                found = self.key(batch)
-                rows.add(clusters.rows_of(batch))
-                at = np.flatnonzero(found.counts)
-                keys.add(
-                    pa.RecordBatch.from_arrays(
-                        [
-                            pa.array(found.hashes[:, 0]),
-                            pa.array(found.hashes[:, 1]),
-                            pa.array(clusters.places(number, hashed.documents, len(batch))[at]),
-                            pa.array(self.keep.ranks(batch)[at]),
-                            pa.array([batch.ids[i] for i in at.tolist()], pa.string()),
-                            pa.array([batch.sources[i] for i in at.tolist()], pa.string()),
-                        ],
-                        schema=KEYS.schema,
+            for number, piece in pieces:
+                for place, batch in reader.batches(number, piece):
+                    found = self.key(batch)
+                    rows.add(clusters.rows_of(batch))
+                    at = np.flatnonzero(found.counts)
+                    keys.add(
+                        pa.RecordBatch.from_arrays(
+                            [
+                                pa.array(found.hashes[:, 0]),
+                                pa.array(found.hashes[:, 1]),
+                                pa.array(clusters.places(place, len(batch))[at]),
+                                pa.array(self.keep.ranks(batch)[at]),
+                                pa.array([batch.ids[i] for i in at.tolist()], pa.string()),
+                                pa.array([batch.sources[i] for i in at.tolist()], pa.string()),
+                            ],
+                            schema=KEYS.schema,
+                        )
                     )
-                )
-                hashed.add(batch, found)
-        return hashed.result(piece, intake, rows, keys)
+                    reader.leave_out(found.without)
+                    if batch.records is not None and found.without == len(batch) and len(fields) < _FIELDS_LISTED:
+                        fields.update(field_names(batch.records[:20]))
+                rows.end_part()
+        result = reader.result(rows, keys=keys)
+        result.payload["fields"] = sorted(fields)
+        return result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,27 +308,28 @@ def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[npt.NDArray[n
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashParagraphs:
-    """Reads a piece and leaves its rows and distinct keys. Called with (number of the piece, piece)."""
+    """Reads pieces and leaves their rows and distinct keys. Called with the pieces and their numbers."""
 
     work: str
     key: KeyOf
     reading: Reading
     memory: int
 
-    def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
-        number, piece = spec
-        intake, hashed = Intake(), _Hashed()
-        name, place = f"{number:06d}", first_place(number)
+    def __call__(self, pieces: Numbered) -> TaskResult:
+        reader, name = PieceReader(self.reading), f"{pieces[0][0]:06d}"
         with RunWriter(chunks.ROWS, self.work, name) as rows, RunWriter(chunks.KEYS, self.work, name) as keys:
-            for chunk in self._chunks(piece, intake, hashed):
-                place = chunk.write(rows, keys, place=place)
-        return hashed.result(piece, intake, rows, keys)
+            for number, piece in pieces:
+                place = first_place(number)
+                for chunk in self._chunks(reader, number, piece):
+                    place = chunk.write(rows, keys, place=place)
+                rows.end_part()
+        return reader.result(rows, keys=keys)
 
-    def _chunks(self, piece: Piece, intake: Intake, hashed: _Hashed) -> Iterator[Chunk]:
+    def _chunks(self, reader: PieceReader, number: int, piece: Piece) -> Iterator[Chunk]:
         chunk = Chunk()
-        for batch in read_batches(piece, self.reading, intake=intake):
+        for _, batch in reader.batches(number, piece):
             keys = self.key(batch)
-            hashed.add(batch, keys)
+            reader.leave_out(keys.without)
             chunk.add(batch, keys)
             if chunk.size >= self.memory // _BYTES_PER_KEY:
                 yield chunk

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
@@ -13,12 +14,14 @@ import pyarrow as pa
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
 from dolma.data.dataset import Piece
-from dolma.data.documents import Intake, Reading
-from dolma.data.exchange import Partition, RunFile, Table, prefix_bounds
+from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.exchange import Partition, RunFile, RunWriter, Table, prefix_bounds
+from dolma.dedupers.clusters import first_place
 from dolma.dedupers.notes import NearNotes
 from dolma.runner.ledger import Ledger
+from dolma.runner.progress import advance
 from dolma.runner.stage import StageRun
-from dolma.runner.task import Task, TaskResult
+from dolma.runner.task import Task, TaskResult, grouped
 
 
 class Tables(Protocol):
@@ -40,16 +43,18 @@ class Job:
     memory: int
 
     def tasks(self) -> list[Task]:
-        """A task for each piece; its spec is (number of the piece, piece)."""
-        return [
-            Task(key=piece.key, size=piece.size, spec=(i, piece), file=piece.shard.path, part=piece.words)
-            for i, piece in enumerate(self.parts)
-        ]
+        """A task for each piece, or for some small ones; its spec is their numbers, and the pieces."""
+        tasks = []
+        for group in grouped([piece.size for piece in self.parts]):
+            numbered = tuple((i, self.parts[i]) for i in group)
+            first, size = numbered[0][1], sum(piece.size for _, piece in numbered)
+            tasks.append(Task(key=first.key, size=size, spec=numbered, file=first.shard.path, part=first.words))
+        return tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a method has left: `rows`, a file for each piece; `marks`, files of the exchange `table`, by place.
+    """What a method has left: `rows`, part of a file for each piece; `marks`, files of the exchange `table`, by place.
 
     `counted` are the results whose ledgers count the documents, `without_key` those that can have no copy.
     """
@@ -83,30 +88,67 @@ class Method(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Count:
-    """Documents and bytes of text by source."""
+Numbered = tuple[tuple[int, Piece], ...]
+"""Pieces with their numbers."""
 
-    documents: Counter[str] = field(default_factory=Counter)
-    bytes: Counter[str] = field(default_factory=Counter)
 
-    def add(self, batch: TextBatch) -> None:
-        """Count the documents of a batch."""
-        self.documents.update(batch.sources)
-        if len(set(batch.sources)) == 1:
-            self.bytes[batch.sources[0]] += len(batch.utf8)
-            return
-        for source, n_bytes in zip(batch.sources, batch.n_bytes.tolist(), strict=True):
-            self.bytes[source] += n_bytes
+class PieceReader:
+    """Reads the pieces of a task, one by one, and counts documents and bytes of text by source."""
 
-    def ledger(self, piece: Piece, intake: Intake) -> Ledger:
-        """The account of a piece: what was counted is kept, and what could not be read has failed."""
-        ledger = Ledger()
-        for source, documents in self.documents.items():
-            ledger.take(source, documents=documents, bytes=self.bytes[source])
-            ledger.keep(source, documents=documents, bytes=self.bytes[source])
-        ledger.fail(piece.shard.source, intake)
-        return ledger
+    def __init__(self, reading: Reading, *, records: bool = False) -> None:
+        self._reading, self._records = reading, records
+        self._ledger = Ledger()
+        self._documents: list[int] = []
+        self._without_key = 0
+
+    def batches(self, number: int, piece: Piece) -> Iterator[tuple[int, TextBatch]]:
+        """The documents of a piece, and the place of the first one of each batch."""
+        intake, n = Intake(), 0
+        documents: Counter[str] = Counter()
+        sizes: Counter[str] = Counter()
+        for batch in read_batches(piece, self._reading, intake=intake, records=self._records):
+            yield first_place(number) + n, batch
+            n += len(batch)
+            documents.update(batch.sources)
+            if len(set(batch.sources)) == 1:
+                sizes[batch.sources[0]] += len(batch.utf8)
+            else:
+                for source, n_bytes in zip(batch.sources, batch.n_bytes.tolist(), strict=True):
+                    sizes[source] += n_bytes
+            advance(documents=len(batch), bytes=len(batch.utf8))
+        for source, found in documents.items():
+            self._ledger.take(source, documents=found, bytes=sizes[source])
+            self._ledger.keep(source, documents=found, bytes=sizes[source])
+        self._ledger.fail(piece.shard.source, intake)
+        self._documents.append(n)
+
+    def leave_out(self, n: int) -> None:
+        """Count documents that can have no copy."""
+        self._without_key += n
+
+    def result(self, rows: RunWriter, **others: RunWriter) -> TaskResult:
+        """What the task answers; of `rows`, each piece has a part."""
+        return TaskResult(
+            outputs=[out for writer in (rows, *others.values()) for out in writer.outputs],
+            ledger=self._ledger,
+            payload={
+                "rows": msgspec.to_builtins(rows.parts),
+                "documents": self._documents,
+                "without_key": self._without_key,
+                **{name: msgspec.to_builtins(writer.file) for name, writer in others.items()},
+            },
+        )
+
+
+def rows_of_pieces(results: Iterable[TaskResult]) -> list[RunFile]:
+    """Where the rows of each piece are."""
+    return [msgspec.convert(part, RunFile) for result in results for part in result.payload["rows"]]
+
+
+def starts_of_pieces(results: Iterable[TaskResult]) -> tuple[int, ...]:
+    """The number of documents before each piece."""
+    counts = [n for result in results for n in result.payload["documents"]]
+    return tuple(itertools.accumulate(counts[:-1], initial=0))
 
 
 # --- phases ----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ that share a band. In memory, the phase `components` alone grows: about 100 byte
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,8 +31,7 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import DocFloat, Output
-from dolma.data.dataset import Piece
-from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.documents import Reading
 from dolma.data.exchange import (
     END_OF_KEYS,
     Cursor,
@@ -47,7 +47,17 @@ from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keep import Keep
 from dolma.dedupers.lsh import Bands, bands_for
-from dolma.dedupers.method import Count, Found, Job, files_of, ranges_of, tasks_of
+from dolma.dedupers.method import (
+    Found,
+    Job,
+    Numbered,
+    PieceReader,
+    files_of,
+    ranges_of,
+    rows_of_pieces,
+    starts_of_pieces,
+    tasks_of,
+)
 from dolma.dedupers.notes import NearNotes
 from dolma.dedupers.paragraphs import takes_part
 from dolma.kernels import minhash, shingles
@@ -55,7 +65,6 @@ from dolma.kernels.hashing import hash128_documents
 from dolma.kernels.shingles import Shingles
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
-from dolma.runner.progress import advance
 from dolma.runner.stage import StageRun
 from dolma.runner.task import Task, TaskResult
 
@@ -228,13 +237,12 @@ class MinHash:
             work=work, threshold=self.threshold, verify=self.verify, link=self.link, keep=self.keep, memory=memory
         )
         verified = stage.run("verify", tasks, verify, uses_up=(SETS.name, BUCKETS.name))
-        starts = np.cumsum([0, *(result.payload["documents"] for result in signed)])[:-1]
         near = NearNotes(**{name: sum(result.payload[name] for result in verified) for name in _COUNTS})
         return Found(
-            rows=files_of(signed, "rows"),
+            rows=rows_of_pieces(signed),
             marks=files_of(verified, "marks"),
             table=MARKS,
-            tables=MarkedRows(work=work, starts=tuple(starts.tolist()), memory=memory // 4),
+            tables=MarkedRows(work=work, starts=starts_of_pieces(signed), memory=memory // 4),
             counted=signed,
             without_key=sum(result.payload["without_key"] for result in signed),
             near=near,
@@ -261,12 +269,11 @@ class MinHash:
         return members, buckets, [0, *joined.payload["bounds"], END_OF_KEYS]
 
     def _shingles(self, stage: StageRun, job: Job, members: RunFile) -> list[RunFile]:
-        bounds = [first_place(i) for i in range(len(job.parts) + 1)]
-        of_pieces = partitioned(stage, MEMBERS, [members], bounds, memory=job.memory)
+        reading = job.tasks()
+        bounds = [first_place(number) for number in (*(task.spec[0][0] for task in reading), len(job.parts))]
+        of_tasks = partitioned(stage, MEMBERS, [members], bounds, memory=job.memory)
         tasks = [
-            replace(task, spec=(*task.spec, part))
-            for task, part in zip(job.tasks(), of_pieces, strict=True)
-            if part.n_bytes
+            replace(task, spec=(task.spec, part)) for task, part in zip(reading, of_tasks, strict=True) if part.n_bytes
         ]
         take = TakeShingles(
             work=stage.work_folder, likeness=self.likeness, keep=self.keep, reading=job.reading, memory=job.memory
@@ -286,46 +293,33 @@ def _bands(config: DedupeConfig, threshold: float) -> Bands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignPiece:
-    """Reads a piece and leaves its rows and bands. Called with (number of the piece, piece)."""
+    """Reads pieces and leaves their rows and bands. Called with the pieces and their numbers."""
 
     work: str
     likeness: Likeness
     reading: Reading
     memory: int
 
-    def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
-        number, piece = spec
-        intake, n, n_without = Intake(), 0, 0
-        name = f"{number:06d}"
-        count = Count()
+    def __call__(self, pieces: Numbered) -> TaskResult:
+        reader, name = PieceReader(self.reading), f"{pieces[0][0]:06d}"
         with (
             RunWriter(ROWS, self.work, name) as rows,
             RunWriter(BANDS, self.work, name, memory=self.memory) as bands,
         ):
-            for batch in read_batches(piece, self.reading, intake=intake):
-                found = self.likeness.shingles(batch)
-                takes_part = np.flatnonzero(self.likeness.takes_part(batch, found))
-                hashes = self.likeness.bands_of(found)[takes_part]
-                texts = hash128_documents(batch.utf8, batch.offsets)[takes_part, 0]
-                places = clusters.places(number, n, len(batch))[takes_part]
-                n_bands = self.likeness.bands.n
-                columns = [hashes.reshape(-1), np.repeat(texts, n_bands), np.repeat(places, n_bands)]
-                bands.add(pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=BANDS.schema))
-                rows.add(clusters.rows_of(batch))
-                count.add(batch)
-                n += len(batch)
-                n_without += len(batch) - len(takes_part)
-                advance(documents=len(batch), bytes=len(batch.utf8))
-        return TaskResult(
-            outputs=[*rows.outputs, *bands.outputs],
-            ledger=count.ledger(piece, intake),
-            payload={
-                "rows": msgspec.to_builtins(rows.file),
-                "bands": msgspec.to_builtins(bands.file),
-                "documents": n,
-                "without_key": n_without,
-            },
-        )
+            for number, piece in pieces:
+                for place, batch in reader.batches(number, piece):
+                    found = self.likeness.shingles(batch)
+                    takes_part = np.flatnonzero(self.likeness.takes_part(batch, found))
+                    hashes = self.likeness.bands_of(found)[takes_part]
+                    texts = hash128_documents(batch.utf8, batch.offsets)[takes_part, 0]
+                    places = clusters.places(place, len(batch))[takes_part]
+                    n_bands = self.likeness.bands.n
+                    columns = [hashes.reshape(-1), np.repeat(texts, n_bands), np.repeat(places, n_bands)]
+                    bands.add(pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=BANDS.schema))
+                    rows.add(clusters.rows_of(batch))
+                    reader.leave_out(len(batch) - len(takes_part))
+                rows.end_part()
+        return reader.result(rows, bands=bands)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -470,7 +464,7 @@ def _bounds(places: Words, leaders: Ints, same: Ints) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeShingles:
-    """Reads the members of a piece again. Called with (number of the piece, piece, its members)."""
+    """Reads the members of pieces again. Called with the pieces and their numbers, and their members."""
 
     work: str
     likeness: Likeness
@@ -478,19 +472,16 @@ class TakeShingles:
     reading: Reading
     memory: int
 
-    def __call__(self, spec: tuple[int, Piece, Partition]) -> TaskResult:
-        number, piece, partition = spec
+    def __call__(self, spec: tuple[Numbered, Partition]) -> TaskResult:
+        pieces, partition = spec
         members = Cursor(MEMBERS, read_sorted(MEMBERS, self.work, partition, memory=self.memory // 4))
-        n = 0
-        with RunWriter(SETS, self.work, f"{number:06d}", memory=self.memory // 2) as sets:
-            for batch in read_batches(piece, self.reading, intake=Intake(), records=bool(self.keep.field)):
-                first = first_place(number) + n
-                found = members.before(first + len(batch))
+        reader = PieceReader(self.reading, records=bool(self.keep.field))
+        with RunWriter(SETS, self.work, f"{pieces[0][0]:06d}", memory=self.memory // 2) as sets:
+            for place, batch in itertools.chain.from_iterable(itertools.starmap(reader.batches, pieces)):
+                found = members.before(place + len(batch))
                 if len(found):
-                    at = (found["place"].to_numpy() - np.uint64(first)).astype(np.int64)
+                    at = (found["place"].to_numpy() - np.uint64(place)).astype(np.int64)
                     sets.add(self._sets(batch, found, at))
-                n += len(batch)
-                advance(documents=len(batch), bytes=len(batch.utf8))
         return TaskResult(outputs=sets.outputs, payload={"sets": msgspec.to_builtins(sets.file)})
 
     def _sets(self, batch: TextBatch, members: pa.RecordBatch, at: Ints) -> pa.RecordBatch:

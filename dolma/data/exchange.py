@@ -125,6 +125,7 @@ class RunWriter:
         self._held_bytes = self._rows = self._at = 0
         self._runs: list[int] = []
         self._index: list[tuple[int, int, int]] = []  # offset, first key, last key of each block
+        self._parts: list[tuple[int, int, int]] = []  # runs, records and bytes at the end of each part
 
     def __enter__(self) -> RunWriter:
         with ExitStack() as opening:
@@ -150,6 +151,11 @@ class RunWriter:
         for part in parts:
             self._write(part)
             del part
+
+    def end_part(self) -> None:
+        """Let `parts` have a file of the records since the last part, or the beginning."""
+        self._flush()
+        self._parts.append((len(self._runs), self._rows, self._at))
 
     def _begin_run(self) -> None:
         self._runs.append(self._at if self._runs else 0)
@@ -206,6 +212,14 @@ class RunWriter:
     def file(self) -> RunFile:
         """What was written."""
         return self._file
+
+    @property
+    def parts(self) -> list[RunFile]:
+        """What `read_in_order` reads of the file for each part."""
+        return [
+            msgspec.structs.replace(self._file, rows=rows - before, runs=self._runs[first:last], index=index)
+            for (first, before, _), (last, rows, index) in itertools.pairwise([(0, 0, 0), *self._parts])
+        ]
 
     @property
     def outputs(self) -> list[OutputFile]:
@@ -372,12 +386,13 @@ def _read_index(table: Table, work: str, file: RunFile) -> tuple[Places, Words, 
 
 
 def read_in_order(table: Table, work: str, file: RunFile) -> Iterator[pa.RecordBatch]:
-    """The records of one producer of a table without a key, block by block as they were written.
+    """The records of one producer of a table without a key, or of a part, block by block as they were written.
 
     Raises:
         DataError: the file is not what was written there.
     """
-    return _blocks(table, work, streams.join(work, file.path), 0, file.index)
+    start = file.runs[0] if file.runs else file.index
+    return _blocks(table, work, streams.join(work, file.path), start, file.index)
 
 
 def read_sorted(table: Table, work: str, partition: Partition, *, memory: int = MEMORY) -> Iterator[pa.RecordBatch]:
