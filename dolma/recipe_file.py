@@ -82,14 +82,24 @@ def parse(text: str, *, file: str) -> tuple[Any, dict[str, Place]]:
     try:
         node = yaml.compose(text, Loader=Loader)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{file}:{mark.line + 1}" if mark else file
-        problem = printable(getattr(error, "problem", None) or error)
-        raise ConfigError(f"not valid YAML: {problem}", file=where) from error
+        problem, line, hint = _explained(error, text)
+        raise ConfigError(f"not valid YAML: {problem}\n  {hint}", file=f"{file}:{line}") from error
     if node is None:
         return None, {}
     values = _Values(file)
     return values.of(node, "$", 0), values.places
+
+
+def _explained(error: Any, text: str) -> tuple[str, int, str]:
+    """What is wrong in a text that is no YAML, the 1-based line, and what to do."""
+    if (at := getattr(error, "position", None)) is not None:
+        return f"the character {text[at]!r}", text.count("\n", 0, at) + 1, "leave it out"
+    hint = "close brackets and quotes, and quote a text that has `: ` in it or begins with a sign"
+    if "\\t" in error.problem:
+        hint = "indent by spaces, not by tabs"
+    if "another document" in error.problem:
+        hint = "a recipe is one document: leave the line `---` out, or write a file for each"
+    return printable(error.problem), error.problem_mark.line + 1, hint
 
 
 def _problem(node: Any, message: str, file: str) -> ConfigError:
@@ -160,10 +170,23 @@ class _Values:
                 f'the key `{node.value}` is read as {shown}, expected a name\n  quote it: "{node.value}"',
                 self.file,
             )
-        return node.value, kind == "merge"
+        try:
+            return _str(node.value), kind == "merge"
+        except ValueError as error:
+            raise _problem(node, f"{error}", self.file) from error
 
 
 _KINDS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing", "timestamp": "a date"}
+
+
+def _str(text: str) -> str:
+    try:
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16")  # two escapes are one character, as in JSON
+    except UnicodeDecodeError:
+        whole = "\0"
+    if "\0" in whole:
+        raise ValueError("a text has the character NUL, or half of a surrogate pair\n  leave it out")
+    return whole
 
 
 def _bool(text: str) -> bool:
@@ -195,8 +218,8 @@ def _date(text: str) -> Any:
 
 
 _SCALARS: dict[str, Callable[[str], Any]] = {
-    "str": str,
-    "value": str,
+    "str": _str,
+    "value": _str,
     "null": lambda _: None,
     "bool": _bool,
     "int": _int,

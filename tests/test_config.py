@@ -239,6 +239,18 @@ def test_values_without_a_file() -> None:
         ("- a\n- b\n", r": a recipe is a mapping of keys, this is a list"),
         ("just text\n", r": a recipe is a mapping of keys, this is a str"),
         ("seed: !!python/object:os.system 1\n", r":1: not valid YAML: !!python/object:os.system is not read here"),
+        (
+            'output: "a\\0b"\n',
+            r":1: not valid YAML: a text has the character NUL, or half of a surrogate pair\n  leave",
+        ),
+        ('seed: 1\nmix: {keep: ["\\ud800"]}\n', r":2: not valid YAML: a text has the character NUL, or half of a"),
+        (
+            'mix: {sources: {"\\udc80": {share: 1}}}\n',
+            r":1: not valid YAML: a text has the character NUL, or half of a",
+        ),
+        ("mix:\n\tseed: 1\n", r":2: not valid YAML: found character .*\n  indent by spaces, not by tabs"),
+        ("seed: 1\n---\nseed: 2\n", r":2: not valid YAML: but found another document\n  a recipe is one document"),
+        ("seed: 1\noutput: \x1b[1m\n", r":2: not valid YAML: the character '\\x1b'\n  leave it out"),
         ("? [1]\n: 2\n", r":1: not valid YAML: a key is a sequence, expected a name"),
     ],
 )
@@ -247,6 +259,12 @@ def test_a_broken_file_is_named_with_its_line(tmp_path: Path, text: str, message
     path.write_text(text)
     with pytest.raises(ConfigError, match=r"a\.yaml" + message):
         read_recipe(str(path))
+
+
+def test_two_escapes_of_a_character_are_one_as_in_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text('output: "\\ud83d\\ude00"')
+    assert read_recipe(str(path)).output == "\U0001f600"
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
