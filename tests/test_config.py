@@ -241,7 +241,7 @@ def test_values_without_a_file() -> None:
         ("seed: !!python/object:os.system 1\n", r":1: not valid YAML: !!python/object:os.system is not read here"),
         (
             'output: "a\\0b"\n',
-            r":1: not valid YAML: a text has the character NUL, or half of a surrogate pair\n  leave",
+            r":1: not valid YAML: a text has the character NUL, or half of .*\n  leave",
         ),
         ('seed: 1\nmix: {keep: ["\\ud800"]}\n', r":2: not valid YAML: a text has the character NUL, or half of a"),
         (
