@@ -9,10 +9,13 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import sys
+import traceback
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -84,16 +87,28 @@ def joined(kind: str, *, replicas: int | None = None, path: str = "$.train.devic
         )
     if kind == "cuda":
         torch.cuda.set_device(device)
-    began = not dist.is_initialized()
+    mesh, began = None, not dist.is_initialized()
     if began:
+        import_module("torch.distributed.nn")  # a group that is there at this import stays a default of its functions
         dist.init_process_group("nccl" if kind == "cuda" else "gloo")
-        # A thread of a group that lives on until the interpreter is gone ends the process with SIGABRT.
-        atexit.register(gc.collect)
+        atexit.register(_free_models)
     try:
-        yield Processes(rank=rank, world_size=world_size, device=device, mesh=_mesh(kind, replicas, world_size))
+        mesh = _mesh(kind, replicas, world_size)
+        yield Processes(rank=rank, world_size=world_size, device=device, mesh=mesh)
     finally:
         if began:
             dist.destroy_process_group()
+            # Caches of DTensor keep the mesh. A thread of its groups that outlives the interpreter aborts the process.
+            getattr(mesh, "_pg_registry", {}).clear()
+
+
+def _free_models() -> None:
+    """Free sharded models, which hold groups: those in cycles, and in frames of the error that ends the program."""
+    error = getattr(sys, "last_value", None)
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+    gc.collect()
 
 
 def _mesh(kind: str, replicas: int | None, world_size: int) -> DeviceMesh:
