@@ -15,7 +15,7 @@ from dataclasses import replace
 
 import msgspec
 
-from dolma.config import NamedStage, Recipe, make_recipe
+from dolma.config import Fields, NamedStage, Recipe, make_recipe
 from dolma.data import streams
 from dolma.errors import DolmaError
 from dolma.graph import graph_of
@@ -62,6 +62,7 @@ def compile_ahead(recipe: Recipe, *, reporter: Reporter | None = None) -> Iterat
             output=os.path.join(folder, "out"),
             attributes=None,
             quarantine=None,
+            fields=Fields(),
             stages={name: _of_names(stage, recipe.stages) for name, stage in recipe.stages.items()},
         )
         running = Running(options=RunOptions(workers=1), reporter=reporter)

@@ -90,6 +90,7 @@ class Corpus:
 
     def _found(self, sets: Sequence[str] | None) -> list[str]:
         attributes_lie = self._dataset.attributes is not None or all(shard.inner for shard in self._shards)
+        self._dataset.check_attributes(self._shards)
         there = self._dataset.attribute_names(self._shards) if attributes_lie else []
         unknown = next((name for name in sets or () if name not in there), None)
         if unknown is not None:

@@ -16,9 +16,10 @@ from dolma.data import discovery, streams
 from dolma.data.documents import Reading
 from dolma.data.formats.table import format_of
 from dolma.data.limit import first_documents
+from dolma.data.manifest import NAMES
 from dolma.data.places import AttributesFormat, Place, Root, is_native, name_below, names_of, note_of, root_of
 from dolma.data.shards import Piece, Shard, identified
-from dolma.errors import ConfigError, DataError
+from dolma.errors import ConfigError, DataError, nearest
 from dolma.names import check_path
 from dolma.printable import printable
 
@@ -188,6 +189,27 @@ class Dataset:
                 )
             names |= _folders(home)
         return sorted(names)
+
+    def check_attributes(self, shards: Sequence[Shard]) -> None:
+        """Return when the folder of attributes that was given, if one was, has some of these shards.
+
+        Raises:
+            ConfigError: it has none; says what it has.
+        """
+        home = (self.attributes or "").rstrip("/")
+        names = self.attribute_names(list(shards)) if home else []
+        if not home or any(path for name in names for _, path in self.attribute_files(name, shards)):
+            return
+        below, (parent, name) = streams.join(home, "attributes"), os.path.split(home)
+        is_local = not streams.is_url(home) and os.path.isdir(parent or ".")
+        near = nearest(name, os.listdir(parent or ".")) if is_local and not os.path.isdir(home) else None
+        if any(streams.exists(streams.join(home, mark)) for mark in NAMES):  # one set, of several in the folder above
+            meant = parent
+        else:
+            meant = below if _folders(below) else streams.join(parent, near) if near is not None else ""
+        hint = f"did you mean {printable(meant)}?" if meant else "give the folder that `dolma tag` has written them to"
+        has = ", ".join(map(printable, names)) or "none"
+        raise ConfigError(f"no attributes of these documents in {printable(home)}; it has: {has}\n  {hint}")
 
     def _set_folder(self, name: str, first: str) -> str:
         """The folder of an attribute set: of several that may have it the one that has."""

@@ -51,13 +51,15 @@ def stat(
     *,
     output: str | None = None,
     tokens: Sequence[str] = (),
+    home: str | None = None,
     reading: Reading | None = None,
     options: RunOptions | None = None,
     reporter: Reporter | None = None,
 ) -> StageReport[Statistics]:
     """Count the documents and describe the attributes; `stat.json` and a manifest go to `output` if it is given.
 
-    The shards of `config.tokens`, else of the one folder of `tokens`, are counted too.
+    The shards of `config.tokens`, else of the one folder of `tokens`, are counted too. The report warns where the
+    dataset names a folder of attributes that has none of the documents, unless it is that of a recipe's output `home`.
 
     Raises:
         ConfigError: no documents match, or an attribute set that is asked for is not there.
@@ -82,7 +84,10 @@ def stat(
             stage.leave_if_complete()
             _run(subject, stage, file_set.folder)
         found = decode_json(streams.read_bytes(streams.join(file_set.folder, NAME)), Statistics)
-        report = stage.report().detailed(found)
+        is_usual = home is not None and dataset.attributes == streams.join(home, "attributes")
+        wanted = config.attributes != [] and not subject.files and not is_usual
+        lacking = list(_lacking(dataset, subject.shards)) if wanted else []
+        report = stage.report().detailed(found, warnings=lacking)
         return report if output is not None else replace(report, folder="", manifests=())
 
 
@@ -141,6 +146,13 @@ def _names(dataset: Dataset, shards: list[Shard], config: StatConfig) -> list[st
             hint = did_you_mean(name, found) if found else "there are none; run `dolma tag` first"
             raise ConfigError(f"no attributes called {name!r}\n  {hint}", path=f"$.stat.attributes[{i}]")
     return found if config.attributes is None else list(dict.fromkeys(config.attributes))
+
+
+def _lacking(dataset: Dataset, shards: Sequence[Shard]) -> Iterator[str]:
+    try:
+        dataset.check_attributes(shards)
+    except ConfigError as error:
+        yield error.message
 
 
 def _inputs(subject: _Subject) -> list[InputFile]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import duckdb
 import pandas as pd
@@ -117,6 +118,20 @@ def test_a_column_that_is_not_there_is_named(corpus):
 def test_a_set_that_is_not_there_is_named(measured):
     with pytest.raises(ConfigError, match=r"no attribute set is called 'lenght'\n  did you mean 'length'\?"):
         dolma.Corpus(SAMPLE, attributes=measured, sets=["lenght"])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("{0}x", r"no attributes of these documents in .*; it has: none\n  did you mean .*{1}\?"),
+        ("{0}/..", r"no attributes of these documents in .*; it has: .*{1}"),
+        ("{0}/length", r"no attributes of these documents in .*\n  did you mean .*{1}\?"),
+    ],
+)
+def test_a_folder_without_attributes_of_the_documents_is_refused(measured, given, message):
+    name = Path(measured).name
+    with pytest.raises(ConfigError, match=message.replace("{1}", name)):
+        dolma.Corpus(SAMPLE, attributes=given.format(measured))
 
 
 def test_rows_of_other_documents_are_refused(tmp_path, measured):

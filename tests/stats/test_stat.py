@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from dolma.cli.main import run
 from dolma.config import StatConfig
 from dolma.data.attributes import AttributeWriter
 from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_of
@@ -238,6 +239,19 @@ def test_an_attribute_set_that_is_not_there_is_an_error(corpus: Corpus) -> None:
         ConfigError, match=r"\$\.stat\.attributes\[1\]: no attributes called 'mien'\n.*did you mean 'mine'"
     ):
         corpus.stat(attributes=["mine", "mien"])
+
+
+def test_a_folder_without_attributes_of_the_documents_is_told(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus.write("a", blank(1))
+    given = ["--documents", str(tmp_path / "a"), "--attributes", str(tmp_path / "measured")]
+    assert run(["stat", *given]) == 0
+    said = capsys.readouterr().err
+    assert "warning: no attributes of these documents in" in said and "it has: none\n" in said
+    assert run(["tag", "--taggers", "length", *given]) == 0
+    assert run(["stat", *given]) == 0
+    assert "no attributes" not in capsys.readouterr().err
 
 
 def test_no_attributes_may_be_asked_for(corpus: Corpus) -> None:
