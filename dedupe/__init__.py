@@ -30,6 +30,7 @@ STAGE = Stage(
         options={
             "Copies": (
                 *("method", "by", "normalize", "name", "keep", "max_removal", "skip_empty --skip-empty/--keep-empty"),
+                *("reference", "scope", "priority"),
                 *("min_length", "min_words", "attributes_format"),
             ),
             "Near-duplicates": (

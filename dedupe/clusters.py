@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from dolma.data.batch import TextBatch
+from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.columns import Columns, DocBool, DocInt, DocText, Output
 from dolma.data.exchange import Cursor, Partition, RunFile, Table, read_in_order, read_sorted
+from dolma.kernels.hashing import hash128_documents
 from dolma.kernels.views import code_points
 
 Ints = npt.NDArray[np.int64]
@@ -26,7 +27,10 @@ OUTPUTS: dict[str, Output] = {
     "cluster_size": DocInt("documents of the cluster; 1 without a copy", unit="documents", range=">= 1"),
     "kept_id": DocText("id of the document that is kept; null unless this one is a duplicate of it"),
 }
-ROWS = Table(name="rows", schema=pa.schema([("id", pa.string()), ("source", pa.string()), ("characters", pa.int64())]))
+ROWS = Table(
+    name="rows",
+    schema=pa.schema([("id", pa.string()), ("source", pa.string()), ("characters", pa.int64()), ("bytes", pa.int64())]),
+)
 MARKS = Table(
     name="marks",
     schema=pa.schema(
@@ -43,6 +47,7 @@ MARKS = Table(
     key=("place",),
 )
 _PLACE_BITS = 40  # of the number within the piece
+_SOURCE_SEED = 2
 
 
 def first_place(piece: int) -> int:
@@ -61,10 +66,28 @@ def positions(places: npt.NDArray[np.uint64], starts: Ints) -> Ints:
     return starts[piece] + (places & np.uint64((1 << _PLACE_BITS) - 1)).astype(np.int64)
 
 
+def salts(batch: TextBatch) -> npt.NDArray[np.uint64]:
+    """A hash of each document's source, of another seed than those of keys; uint64, shape `(n_docs, 2)`.
+
+    Keys that take it in are equal for documents of one source alone.
+    """
+    sources = sorted(set(batch.sources))
+    encoded = [source.encode(errors="surrogatepass") for source in sources]
+    utf8 = np.frombuffer(b"".join(encoded), np.uint8)
+    hashes = hash128_documents(utf8, offsets_of(encoded), seed=_SOURCE_SEED)
+    number = {source: i for i, source in enumerate(sources)}
+    return hashes[[number[source] for source in batch.sources]]
+
+
 def rows_of(batch: TextBatch) -> pa.RecordBatch:
     """The `ROWS` of a batch."""
     return pa.RecordBatch.from_arrays(
-        [pa.array(batch.ids, pa.string()), pa.array(batch.sources, pa.string()), pa.array(batch.view(code_points))],
+        [
+            pa.array(batch.ids, pa.string()),
+            pa.array(batch.sources, pa.string()),
+            pa.array(batch.view(code_points)),
+            pa.array(batch.n_bytes),
+        ],
         schema=ROWS.schema,
     )
 

@@ -47,6 +47,30 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             of=("exact",),
         ),
     ] = []
+    reference: Annotated[
+        list[str],
+        about(
+            "Documents that are never marked, only what is a copy of them: a pattern, as of `--documents`.",
+            metavar="PATTERN",
+            of=("exact", "minhash"),
+        ),
+    ] = []
+    scope: Annotated[
+        Literal["all", "within-source", "across-sources"],
+        about(
+            "Which copies count: all, those of one source, or those of a source other than the kept one's.",
+            of=("exact", "minhash"),
+        ),
+    ] = "all"
+    priority: Annotated[
+        list[str],
+        about(
+            "Sources whose documents are kept first, the first one before all; others come after them.",
+            metavar="SOURCE",
+            names=True,
+            of=("exact", "minhash"),
+        ),
+    ] = []
     threshold: Annotated[
         float | None, about("Jaccard similarity from which on two documents are alike.", absent="0.8", of=("minhash",))
     ] = None
@@ -94,6 +118,10 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
         if not 0 <= self.max_removal <= 1:
             raise ValueError(f"`max_removal` is {self.max_removal}, expected 0 to 1")
+        if self.scope == "across-sources" and self.keep == "none":
+            raise ValueError("`keep` is none, expected a rule that keeps one: across-sources asks for its source")
+        if len(set(self.priority)) < len(self.priority):
+            raise ValueError("`priority` names a source twice, expected each once")
         for one in keys_of(DedupeConfig):
             if one.of and self.method not in one.of and getattr(self, one.name) != one.default:
                 methods = " or ".join(f"`method: {name}`" for name in one.of)
@@ -104,6 +132,8 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def _check_exact(config: DedupeConfig) -> None:
     if config.by == "paragraphs" and config.keep != "first":
         raise ValueError(f"`keep` is {config.keep!r}, expected first where paragraphs are compared")
+    if config.by == "paragraphs" and (config.priority or config.scope == "across-sources"):
+        raise ValueError("`priority` and across-sources are for documents: leave them out for paragraphs")
     if "url" in config.normalize and (config.by in ("text", "paragraphs") or set(config.normalize) != {"url"}):
         raise ValueError(
             "`normalize` has url, which is for a field and alone: write `by: metadata.url, normalize: [url]`"

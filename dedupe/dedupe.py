@@ -14,22 +14,23 @@ from typing import Any
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dolma.data import streams
 from dolma.data.attributes import AttributeWriter
 from dolma.data.columns import Output
-from dolma.data.dataset import AttributesFormat, Dataset, Piece, Place, Shard, pieces
+from dolma.data.dataset import AttributesFormat, Dataset, Place, Shard, pieces
 from dolma.data.documents import Reading
-from dolma.data.exchange import MEMORY, Partition, RunFile, Table
-from dolma.data.manifest import FileSet, InputFile, Manifest, OutputFile
+from dolma.data.exchange import MEMORY, Partition, RunFile
+from dolma.data.manifest import REFERENCES, FileSet, InputFile, Manifest, OutputFile
 from dolma.data.places import document_of, name_below, names_of
 from dolma.dedupers.clusters import first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.exact import Exact
-from dolma.dedupers.method import Job, Method, Tables
+from dolma.dedupers.method import Found, Job, Method, Tables
 from dolma.dedupers.minhash import MinHash
 from dolma.dedupers.notes import Copies, DedupeNotes, by_source
-from dolma.errors import OutputExistsError
+from dolma.errors import ConfigError, OutputExistsError
 from dolma.printable import counted, printable
 from dolma.runner import attribute_sets
 from dolma.runner.inputs import Inputs
@@ -38,7 +39,7 @@ from dolma.runner.merging import partitioned
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
 from dolma.runner.report import BESIDE, StageReport
-from dolma.runner.stage import StageRun, check_settings, open_stage
+from dolma.runner.stage import StageRun, check_settings, merged_of, open_stage
 from dolma.runner.standing import finished, why_again
 from dolma.runner.task import Task, TaskResult, grouped
 
@@ -71,19 +72,23 @@ def dedupe(
     """
     reading, method = reading or Reading(), method_of(config)
     shards, places = _named(dataset, config)
+    references = _references(dataset, config, shards)
     inputs = Inputs(dataset.home(shards), options=options, reporter=reporter)
     settings = _file_sets(config, method, reading, places, [])
     check_settings(settings, options)
     if options is not None and options.overwrite:
         _refuse_losing(settings, shards, places)
-    shards = inputs.shards(shards)
+    shards = inputs.shards([*references, *shards])
+    references, shards = shards[: len(references)], shards[len(references) :]
     called = {"name": config.name, "folder": dataset.attributes or BESIDE}
-    sets = _file_sets(config, method, reading, places, [shard.input for shard in shards])
+    sets = _file_sets(config, method, reading, places, [shard.input for shard in (*shards, *references)])
     with open_stage(sets, options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
+        first = [piece for shard in references for piece in pieces(shard)]
         parts = [piece for shard in shards for piece in pieces(shard)]
         memory = stage.options.max_memory or MEMORY
-        found = method.find(stage, Job(parts=parts, reading=reading, memory=memory))
+        job = Job(parts=[*first, *parts], n_references=len(first), reading=reading, memory=memory)
+        found = method.find(stage, job)
         writing = WriteShard(
             name=config.name,
             format=config.attributes_format,
@@ -92,21 +97,26 @@ def dedupe(
             version=method.version,
             tables=found.tables,
         )
-        tasks = _write_tasks(stage, dataset, shards, parts, config, found.rows, found.marks, found.table)
+        tasks = _write_tasks(stage, dataset, shards, job, config, found)
         written = stage.run("write", tasks, writing)
+        ledger = merged_of(found.counted)
         sources, overlaps = by_source(result.payload for result in written)
+        compared = merged_of(found.references)
         notes = DedupeNotes(
             unit="paragraphs" if "spans" in method.outputs else "documents",
-            documents=sum(result.ledger.total().out.documents for result in found.counted),
+            documents=ledger.total().out.documents,
             duplicates=sum(source.duplicates for source in sources),
             without_key=found.without_key,
             sources=sources,
             overlaps=overlaps,
             near=found.near,
+            references=compared.total().out.documents,
+            references_failed=compared.total().failed,
+            without_documents=_without_documents(config, ledger, compared),
         )
         counted = [TaskResult(ledger=result.ledger) for result in found.counted]
         report = stage.finish([*counted, *written], notes=msgspec.to_builtins(notes))
-        warnings = list(notes.warnings(config.max_removal))
+        warnings = list(notes.warnings(config.max_removal, never=_never(config)))
         return report.detailed(notes, remarks=list(notes.remarks()), warnings=warnings, **called)
     return stage.noted(DedupeNotes, **called)
 
@@ -126,6 +136,7 @@ def plan(dataset: Dataset, config: DedupeConfig, *, reading: Reading | None = No
     reading, method = reading or Reading(), method_of(config)
     columns = [reading.text, reading.id, reading.source, *method.reads]
     shards = dataset.shards()
+    _references(dataset, config, shards)
     for shard, place in zip(shards, dataset.places(config.name, shards), strict=True):
         yield {
             "name": config.name,
@@ -190,11 +201,18 @@ def count_copies(table: pa.Table, copies: Copies) -> None:
             copies.duplicates[source] += n_duplicates
         return
     copies.seen.update(sources)
+    copies.unique.update(table.filter(pc.is_null(table["cluster"]))["source"].to_pylist())
+    for source, n_bytes in zip(sources, table["bytes"].to_pylist(), strict=True):
+        copies.bytes[source] += n_bytes
     duplicates = table.filter(table["duplicate"])
     kept = duplicates["kept_source"].to_pylist()
-    copies.duplicates.update(duplicates["source"].to_pylist())
-    pairs = zip(duplicates["source"].to_pylist(), kept, strict=True)
-    copies.overlaps.update(pair for pair in pairs if pair[1] is not None)
+    for source, kept_source, n_bytes in zip(
+        duplicates["source"].to_pylist(), kept, duplicates["bytes"].to_pylist(), strict=True
+    ):
+        copies.duplicates[source] += 1
+        copies.duplicate_bytes[source] += n_bytes
+        if kept_source is not None:
+            copies.overlaps[source, kept_source] += 1
 
 
 def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
@@ -210,20 +228,14 @@ def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _write_tasks(
-    stage: StageRun,
-    dataset: Dataset,
-    shards: Sequence[Shard],
-    parts: Sequence[Piece],
-    config: DedupeConfig,
-    rows: Sequence[RunFile],
-    marks: Sequence[RunFile],
-    table: Table,
+    stage: StageRun, dataset: Dataset, shards: Sequence[Shard], job: Job, config: DedupeConfig, found: Found
 ) -> list[Task]:
     files: dict[str, dict[int, RunFile]] = {shard.name: {} for shard in shards}
-    for index, (piece, file) in enumerate(zip(parts, rows, strict=True)):
+    own = enumerate(job.parts[job.n_references :], job.n_references)
+    for (index, piece), file in zip(own, found.rows, strict=True):
         files[piece.shard.name][index] = file
-    bounds = [first_place(min(files[shard.name])) for shard in shards] + [first_place(len(parts))]
-    marked = partitioned(stage, table, marks, bounds, memory=stage.options.max_memory or MEMORY)
+    bounds = [first_place(min(files[shard.name])) for shard in shards] + [first_place(len(job.parts))]
+    marked = partitioned(stage, found.table, found.marks, bounds, memory=job.memory)
     to_write: list[_ToWrite] = []
     for shard, place, part in zip(shards, dataset.places(config.name, shards), marked, strict=True):
         path = place.path(config.attributes_format).removeprefix(place.folder + "/")
@@ -241,7 +253,7 @@ def _write_tasks(
 def made_again(dataset: Dataset, config: DedupeConfig, *, reading: Reading) -> dict[str, str]:
     """Why this stage would replace what it has finished; empty where it would not. Reads no document."""
     shards, places = _named(dataset, config)
-    sizes = {shard.name: shard.size for shard in shards}
+    sizes = {shard.name: shard.size for shard in (*shards, *_references(dataset, config, shards))}
     made = _file_sets(config, method_of(config), reading, places, [])
     return next(({config.name: why} for file_set in made if (why := why_again(file_set, sizes=sizes))), {})
 
@@ -294,14 +306,50 @@ def _named(dataset: Dataset, config: DedupeConfig) -> tuple[list[Shard], list[Pl
     """
     shards = dataset.shards()
     places = dataset.places(config.name, shards)
+    called = [
+        replace(shard, name=place.name if place.root else name)
+        for shard, place, name in zip(shards, places, _names(shards), strict=True)
+    ]
+    return called, places
+
+
+def _names(shards: Sequence[Shard]) -> list[str]:
+    """The paths of these shards below the folder that all have in common."""
     paths = [names_of(shard.path) for shard in shards]
     levels = zip(*(names[:-1] for names in paths), strict=False)
     common = tuple(level[0] for level in itertools.takewhile(lambda level: len(set(level)) == 1, levels))
-    called = [
-        replace(shard, name=place.name if place.root else name_below(names, common))
-        for shard, place, names in zip(shards, places, paths, strict=True)
-    ]
-    return called, places
+    return [name_below(names, common) for names in paths]
+
+
+def _references(dataset: Dataset, config: DedupeConfig, shards: Sequence[Shard]) -> list[Shard]:
+    """The shards of documents that these are compared with and that are never marked; called as no other input is.
+
+    Raises:
+        ConfigError: a pattern matches nothing, or documents of the corpus.
+    """
+    if not config.reference:
+        return []
+    found = Dataset(documents=tuple(config.reference), outputs=dataset.outputs).shards()
+    own = {streams.real_path(shard.path) for shard in shards}
+    if both := [shard.path for shard in found if streams.real_path(shard.path) in own]:
+        raise ConfigError(
+            f"{printable(both[0])} is one of the documents, too\n"
+            "  a reference is never marked: leave it out of `documents`, or of `reference`",
+            path="$.dedupe.reference",
+        )
+    return [replace(shard, name=REFERENCES + name) for shard, name in zip(found, _names(found), strict=True)]
+
+
+def _without_documents(config: DedupeConfig, *ledgers: Ledger) -> list[str]:
+    """The sources of `priority` of which there is no document."""
+    there = {source for ledger in ledgers for source in ledger.accounts}
+    return [source for source in config.priority if source not in there]
+
+
+def _never(config: DedupeConfig) -> str | None:
+    """The source that can have no duplicates, if there is one: across sources, the one that comes before all others."""
+    is_first = config.scope == "across-sources" and config.priority and not config.reference
+    return config.priority[0] if is_first else None
 
 
 def _refuse_losing(sets: Sequence[FileSet], shards: Sequence[Shard], places: Sequence[Place]) -> None:

@@ -14,7 +14,7 @@ least work there is (decompress and decode), by paragraphs 2.3 to 2.7 times.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import msgspec
@@ -69,6 +69,7 @@ KEYS = Table(
             ("low", pa.uint64()),
             ("place", pa.uint64()),
             ("rank", pa.float64()),
+            ("tier", pa.uint32()),
             ("id", pa.string()),
             ("source", pa.string()),
         ]
@@ -86,6 +87,7 @@ class Exact:
     by: str
     key: KeyOf
     keep: Keep
+    scope: str = "all"
     version = 2
 
     @classmethod
@@ -97,7 +99,8 @@ class Exact:
         """
         gate = Gate(skip_empty=config.skip_empty, min_length=config.min_length, min_words=config.min_words)
         normalize = tuple(word for word in (*WORDS, URL) if word in config.normalize)
-        return cls(by=config.by, key=key_of(config.by, gate, normalize), keep=Keep(config.keep))
+        key = replace(key_of(config.by, gate, normalize), within_source=config.scope == "within-source")
+        return cls(by=config.by, key=key, keep=Keep(config.keep, tuple(config.priority)), scope=config.scope)
 
     @property
     def outputs(self) -> Mapping[str, Output]:
@@ -106,8 +109,14 @@ class Exact:
     @property
     def parameters(self) -> dict[str, Any]:
         by = ".".join(self.key.field) or self.key.mode
-        normalize = list(self.key.normalize)
-        return {"method": "exact", "by": by, "normalize": normalize, **asdict(self.key.gate), "keep": self.keep.name}
+        return {
+            "method": "exact",
+            "by": by,
+            "normalize": list(self.key.normalize),
+            **asdict(self.key.gate),
+            **self.keep.parameters,
+            "scope": self.scope,
+        }
 
     @property
     def reads(self) -> Sequence[str]:
@@ -122,10 +131,20 @@ class Exact:
             hashing = HashParagraphs(work=work, key=self.key, reading=job.reading, memory=memory)
             grouping, keys, marks = GroupParagraphs(work=work, memory=memory), chunks.KEYS, chunks.MARKS
         else:
-            hashing = HashDocuments(work=work, key=self.key, keep=self.keep, reading=job.reading, memory=memory)
-            grouping, keys, marks = GroupDocuments(work=work, keep=self.keep, memory=memory), KEYS, MARKS
+            hashing = HashDocuments(
+                work=work,
+                key=self.key,
+                keep=self.keep,
+                reading=job.reading,
+                memory=memory,
+                n_references=job.n_references,
+            )
+            across = self.scope == "across-sources"
+            grouping = GroupDocuments(work=work, keep=self.keep, across_sources=across, memory=memory)
+            keys, marks = KEYS, MARKS
         hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH)
-        self._check_field(job, hashed)
+        references, counted = job.apart(hashed)
+        self._check_field(job, counted)
         files = files_of(hashed, "keys")
         parts = partitioned(stage, keys, files, ranges_of(files), memory=memory)
         grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(keys.name,))
@@ -133,12 +152,13 @@ class Exact:
         if self.key.mode == "paragraphs":
             tables = MarkedParagraphs(work=work, memory=memory // 4)
         return Found(
-            rows=rows_of_pieces(hashed),
+            rows=rows_of_pieces(counted),
             marks=files_of(grouped, "marks"),
             table=marks,
             tables=tables,
-            counted=hashed,
-            without_key=sum(result.payload["without_key"] for result in hashed),
+            counted=counted,
+            without_key=sum(result.payload["without_key"] for result in counted),
+            references=references,
         )
 
     def _check_field(self, job: Job, hashed: Sequence[TaskResult]) -> None:
@@ -151,7 +171,7 @@ class Exact:
             f"no record of the corpus has a value at {self.by!r}\n"
             f"  fields that are there: {', '.join(fields) or 'none'}\n"
             "  set `by` to one of them, to 'text' or to 'paragraphs'",
-            file=job.parts[0].shard.path,
+            file=job.parts[job.n_references].shard.path,
         )
 
 
@@ -167,9 +187,11 @@ class HashDocuments:
     keep: Keep
     reading: Reading
     memory: int
+    n_references: int = 0
 
     def __call__(self, pieces: Numbered) -> TaskResult:
         name, fields = f"{pieces[0][0]:06d}", set[str]()
+        reference = pieces[0][0] < self.n_references  # as all of a task are, or none
         reader = PieceReader(self.reading, records=self.key.mode == "field" or bool(self.keep.field))
         with RunWriter(ROWS, self.work, name) as rows, RunWriter(KEYS, self.work, name, memory=self.memory) as keys:
             for number, piece in pieces:
@@ -184,6 +206,7 @@ class HashDocuments:
                                 pa.array(found.hashes[:, 1]),
                                 pa.array(clusters.places(place, len(batch))[at]),
                                 pa.array(self.keep.ranks(batch)[at]),
+                                pa.array(self.keep.tiers(batch, reference=reference)[at]),
                                 pa.array([batch.ids[i] for i in at.tolist()], pa.string()),
                                 pa.array([batch.sources[i] for i in at.tolist()], pa.string()),
                             ],
@@ -206,6 +229,7 @@ class GroupDocuments:
     work: str
     keep: Keep
     memory: int
+    across_sources: bool = False
 
     def __call__(self, spec: tuple[str, Partition]) -> TaskResult:
         name, partition = spec
@@ -214,12 +238,14 @@ class GroupDocuments:
             return read_sorted(KEYS, self.work, partition, memory=self.memory // 2)
 
         with RunWriter(MARKS, self.work, name, memory=self.memory // 4) as marks:
-            for found in cluster_marks(read, self.keep):
+            for found in cluster_marks(read, self.keep, across_sources=self.across_sources):
                 marks.add(found)
         return TaskResult(outputs=marks.outputs, payload={"marks": msgspec.to_builtins(marks.file)})
 
 
-def cluster_marks(read: Callable[[], Iterator[pa.RecordBatch]], keep: Keep) -> Iterator[pa.RecordBatch]:
+def cluster_marks(
+    read: Callable[[], Iterator[pa.RecordBatch]], keep: Keep, *, across_sources: bool = False
+) -> Iterator[pa.RecordBatch]:
     """The `MARKS` of the documents whose key others have, too.
 
     `read` gives the `KEYS`, sorted, equal ones in corpus order. It is called twice, so that one key of all documents
@@ -235,6 +261,8 @@ def cluster_marks(read: Callable[[], Iterator[pa.RecordBatch]], keep: Keep) -> I
         of = shared.take(pa.array(at[rows]))
         place = records["place"].take(pa.array(rows))
         duplicate = pc.not_equal(place, of["kept"]).fill_null(True)
+        if across_sources:
+            duplicate = pc.and_(duplicate, pc.not_equal(records["source"].take(pa.array(rows)), of["source"]))
         nothing = pa.nulls(len(rows), pa.string())
         yield pa.RecordBatch.from_arrays(
             [
@@ -254,7 +282,8 @@ _SHARED = pa.schema(
         ("number", pa.int64()),  # of the key, among all
         ("first", pa.uint64()),  # the place of its first document
         ("size", pa.int64()),
-        ("rank", pa.float64()),  # of the document that is kept: its rank, place, id and source
+        ("rank", pa.float64()),  # of the document that is kept: its rank, tier, place, id and source
+        ("tier", pa.uint32()),
         ("kept", pa.uint64()),
         ("id", pa.string()),
         ("source", pa.string()),
@@ -267,7 +296,12 @@ def _shared_keys(batches: Iterable[pa.RecordBatch], keep: Keep) -> pa.RecordBatc
     parts = [pa.RecordBatch.from_pylist([], schema=_SHARED)]
     for number, records in _numbered(batches):
         place, ones = records["place"], pa.array(np.ones(len(records), np.int64))
-        columns = [pa.array(number), place, ones, records["rank"], place, records["id"], records["source"]]
+        columns = [
+            pa.array(number),
+            place,
+            ones,
+            *(records[name] for name in ("rank", "tier", "place", "id", "source")),
+        ]
         found = _by_key(pa.RecordBatch.from_arrays(columns, schema=_SHARED), keep)
         may_be_shared = found["size"].to_numpy() > 1
         may_be_shared[[0, -1]] = True  # the batches before and after may have these
@@ -282,9 +316,10 @@ def _by_key(records: pa.RecordBatch, keep: Keep) -> pa.RecordBatch:
     if not len(number):
         return records
     starts = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
-    best = keep.best(records["rank"].to_numpy(), starts)
-    of_kept = [records[name].take(pa.array(best, mask=best < 0)) for name in ("rank", "kept", "id", "source")]
-    of_kept[0] = of_kept[0].fill_null(0.0)
+    tiers = records["tier"].to_numpy()
+    best = keep.best(records["rank"].to_numpy(), tiers, starts)
+    of_kept = [records[name].take(pa.array(best, mask=best < 0)) for name in ("rank", "tier", "kept", "id", "source")]
+    of_kept[0], of_kept[1] = of_kept[0].fill_null(0.0), pa.array(np.minimum.reduceat(tiers, starts))
     first = records["first"].take(pa.array(starts))
     size = np.add.reduceat(records["size"].to_numpy(), starts)
     return pa.RecordBatch.from_arrays([pa.array(number[starts]), first, pa.array(size), *of_kept], schema=_SHARED)

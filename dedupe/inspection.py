@@ -64,14 +64,15 @@ def inspect(
     above: float = 0.0,
     below: float = 1.0,
     reading: Reading | None = None,
+    reference: Dataset | None = None,
 ) -> list[Pair]:
     """Pairs of the attribute set `name`, the least similar first; then in corpus order.
 
     Only those with a similarity of `above` to `below` are taken; all of a set that has none. At most `pairs`, and one
-    of each cluster.
+    of each cluster. Kept documents that are not of the dataset are those of the `reference`, by their ids.
 
     Raises:
-        ConfigError: there is no such set, or it has no clusters.
+        ConfigError: there is no such set, it has no clusters, or a kept document is not found.
         DataError: the attributes are not those of the documents.
     """
     shards = dataset.shards()
@@ -80,12 +81,16 @@ def inspect(
     least = _by_cluster(_rows(files, above=above, below=below))
     chosen = heapq.nsmallest(pairs, least, key=lambda row: (row.similarity or 0.0, row.shard, row.row))
     kept = _kept_of(files, {row.cluster: row.kept_id for row in chosen})
-    texts = _texts(shards, [*((row.shard, row.row) for row in chosen), *kept.values()], reading or Reading())
+    reading = reading or Reading()
+    texts = _texts(shards, [*((row.shard, row.row) for row in chosen), *kept.values()], reading)
+    elsewhere = _by_id(reference, {row.kept_id for row in chosen if row.cluster not in kept}, reading)
     found = []
     for row in chosen:
         line, text = texts[row.shard, row.row]
-        place = kept[row.cluster]
-        kept_line, kept_text = texts[place]
+        if row.cluster in kept:
+            kept_file, (kept_line, kept_text) = shards[kept[row.cluster][0]].path, texts[kept[row.cluster]]
+        else:
+            kept_file, kept_line, kept_text = elsewhere[row.kept_id]
         changes = list(changed(kept_text, text))
         found.append(
             Pair(
@@ -93,7 +98,7 @@ def inspect(
                 file=shards[row.shard].path,
                 line=line,
                 kept_id=row.kept_id,
-                kept_file=shards[place[0]].path,
+                kept_file=kept_file,
                 kept_line=kept_line,
                 cluster=row.cluster,
                 cluster_size=row.cluster_size,
@@ -177,6 +182,22 @@ def _kept_of(files: Sequence[str | None], wanted: dict[int, str]) -> dict[int, t
                     if is_kept:
                         found.setdefault(row["cluster"], (shard, at + i))
                 at += len(batch)
+    return found
+
+
+def _by_id(reference: Dataset | None, wanted: set[str], reading: Reading) -> dict[str, tuple[str, int, str]]:
+    """File, line and text of the first document with each of these ids."""
+    found: dict[str, tuple[str, int, str]] = {}
+    for shard in reference.shards() if reference is not None and wanted else ():
+        for batch in read_batches(shard, reading, intake=Intake()):
+            for i, id in enumerate(batch.ids):
+                if id in wanted:
+                    found.setdefault(id, (shard.path, int(batch.lines[i]), batch.text(i)))
+    if missing := wanted - found.keys():
+        raise ConfigError(
+            f"the kept document {min(missing)!r} is none of these documents\n"
+            "  it was a reference of the dedupe: give `--reference` as then"
+        )
     return found
 
 

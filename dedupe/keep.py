@@ -19,13 +19,31 @@ from dolma.printable import printable
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Tiers = npt.NDArray[np.uint32]
 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """The rule of this name: the document with the highest rank is kept; of equal ones, the first in corpus order."""
+    """The rule of this name: the document with the highest rank is kept; of equal ones, the first in corpus order.
+
+    Whatever the rule, a reference comes before all others, and then documents of sources of `priority`, in its order.
+    """
 
     name: str
+    priority: tuple[str, ...] = ()
+
+    def tiers(self, batch: TextBatch, *, reference: bool) -> Tiers:
+        """Which of several come first, the lowest: 0 for a `reference`; uint32, shape `(n_docs,)`."""
+        if reference or not self.priority:
+            return np.full(len(batch), int(not reference), np.uint32)
+        of_source = {source: 1 + i for i, source in enumerate(self.priority)}
+        last = 1 + len(self.priority)
+        return np.array([of_source.get(source, last) for source in batch.sources], np.uint32)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What decides which is kept."""
+        return {"keep": self.name, "priority": list(self.priority)}
 
     @property
     def field(self) -> tuple[str, ...]:
@@ -63,21 +81,25 @@ class Keep:
             ) from None
         return (date if date.tzinfo else date.replace(tzinfo=datetime.UTC)).timestamp()
 
-    def best(self, ranks: Floats, starts: Ints) -> Ints:
+    def best(self, ranks: Floats, tiers: Tiers, starts: Ints) -> Ints:
         """The position of the document that is kept of each cluster; int64, shape `(n_clusters,)`, -1 where none is.
 
         The documents of a cluster are neighbours, in corpus order; `starts` says where each begins.
 
-        >>> Keep("longest").best(np.array([3.0, 5.0, 5.0, 1.0]), np.array([0, 3])).tolist()
+        >>> tiers = np.array([1, 1, 1, 1], np.uint32)
+        >>> Keep("longest").best(np.array([3.0, 5.0, 5.0, 1.0]), tiers, np.array([0, 3])).tolist()
         [1, 3]
         """
-        ends = np.append(starts[1:], len(ranks))
-        if self.name == "none":
-            return np.full(len(starts), -1)
+        sizes = np.diff(np.append(starts, len(ranks)))
+        lowest = np.minimum.reduceat(tiers, starts)
+        first = tiers == np.repeat(lowest, sizes)
         if self.name == "last":
-            return ends - 1
-        highest = np.flatnonzero(ranks == np.repeat(np.maximum.reduceat(ranks, starts), ends - starts))
-        return highest[np.searchsorted(highest, starts)]
+            found = np.flatnonzero(first)
+            return found[np.searchsorted(found, starts + sizes) - 1]
+        among = np.where(first, ranks, -np.inf)
+        found = np.flatnonzero(first & (among == np.repeat(np.maximum.reduceat(among, starts), sizes)))
+        best = found[np.searchsorted(found, starts)]
+        return np.where(lowest > 0, -1, best) if self.name == "none" else best
 
 
 def _float(value: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import msgspec
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.fields import JsonField
 from dolma.data.urls import normal_url
+from dolma.dedupers.clusters import salts
 from dolma.dedupers.paragraphs import split_paragraphs, takes_part
 from dolma.errors import ConfigError
 from dolma.kernels.hashing import hash128_spans
@@ -62,16 +63,24 @@ class Keys:
 class KeyOf:
     """The function from a batch to its keys: the picklable form of `by`. `field` is empty except in mode "field".
 
-    `normalize` has words of `dolma.kernels.normalize`, or "url"; the gate looks at what they have left.
+    `normalize` has words of `dolma.kernels.normalize`, or "url"; the gate looks at what they have left. With
+    `within_source` keys are equal in documents of one source alone.
     """
 
     mode: Mode
     field: tuple[str, ...] = ()
     gate: Gate
     normalize: tuple[str, ...] = ()
+    within_source: bool = False
 
     def __call__(self, batch: TextBatch) -> Keys:
         """The keys of the batch; it must hold records in mode "field"."""
+        keys = self._keys(batch)
+        if not self.within_source or not len(batch):
+            return keys
+        return replace(keys, hashes=keys.hashes ^ np.repeat(salts(batch), keys.counts, axis=0))
+
+    def _keys(self, batch: TextBatch) -> Keys:
         if self.mode == "paragraphs":
             return self._paragraphs(batch)
         if self.mode == "field":

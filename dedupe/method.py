@@ -36,27 +36,43 @@ class Tables(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What a method is to look at. `memory` is what a task may hold, in bytes."""
+    """What a method is to look at. `memory` is what a task may hold, in bytes.
+
+    The first `n_references` of the pieces are of references: documents that are compared and never marked.
+    """
 
     parts: Sequence[Piece]
+    n_references: int = 0
     reading: Reading
     memory: int
 
     def tasks(self) -> list[Task]:
-        """A task for each piece, or for some small ones; its spec is their numbers, and the pieces."""
+        """A task for each piece, or for some small ones; its spec is their numbers, and the pieces.
+
+        Those of references have tasks of their own, which come first.
+        """
         tasks = []
-        for group in grouped([piece.size for piece in self.parts]):
+        for group in (*self._groups(0, self.n_references), *self._groups(self.n_references, len(self.parts))):
             numbered = tuple((i, self.parts[i]) for i in group)
             first, size = numbered[0][1], sum(piece.size for _, piece in numbered)
             tasks.append(Task(key=first.key, size=size, spec=numbered, file=first.shard.path, part=first.words))
         return tasks
+
+    def apart(self, results: Sequence[TaskResult]) -> tuple[Sequence[TaskResult], Sequence[TaskResult]]:
+        """The results of these tasks: those of references, and all others."""
+        n = len(self._groups(0, self.n_references))
+        return results[:n], results[n:]
+
+    def _groups(self, first: int, end: int) -> list[list[int]]:
+        return [[first + i for i in group] for group in grouped([piece.size for piece in self.parts[first:end]])]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What a method has left: `rows`, part of a file for each piece; `marks`, files of the exchange `table`, by place.
 
-    `counted` are the results whose ledgers count the documents, `without_key` those that can have no copy.
+    `counted` are the results whose ledgers count the documents, `without_key` those that can have no copy; all without
+    references, of which `references` are the results.
     """
 
     rows: Sequence[RunFile]
@@ -66,6 +82,7 @@ class Found:
     counted: Sequence[TaskResult]
     without_key: int
     near: NearNotes | None = None
+    references: Sequence[TaskResult] = ()
 
 
 class Method(Protocol):

@@ -28,6 +28,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import DocFloat, Output
@@ -45,7 +46,7 @@ from dolma.data.exchange import (
 from dolma.dedupers import clusters
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
 from dolma.dedupers.config import DedupeConfig
-from dolma.dedupers.keep import Keep
+from dolma.dedupers.keep import Keep, Tiers
 from dolma.dedupers.lsh import Bands, bands_for
 from dolma.dedupers.method import (
     Found,
@@ -111,6 +112,7 @@ SETS = Table(
             ("id", pa.string()),
             ("source", pa.string()),
             ("rank", pa.float64()),
+            ("tier", pa.uint32()),
             ("shingles", pa.large_binary()),  # uint64, sorted; empty unless `same` is `place`
         ]
     ),
@@ -167,6 +169,7 @@ class MinHash:
     verify: bool
     link: str
     keep: Keep
+    scope: str = "all"
     version = 1
 
     @classmethod
@@ -190,7 +193,8 @@ class MinHash:
             threshold=threshold,
             verify=_or(config.verify, True),
             link=_or(config.link, "components"),
-            keep=Keep(config.keep),
+            keep=Keep(config.keep, tuple(config.priority)),
+            scope=config.scope,
         )
 
     @property
@@ -205,7 +209,8 @@ class MinHash:
             "threshold": self.threshold,
             "verify": self.verify,
             "link": self.link,
-            "keep": self.keep.name,
+            **self.keep.parameters,
+            "scope": self.scope,
         }
 
     @property
@@ -224,7 +229,8 @@ class MinHash:
     def find(self, stage: StageRun, job: Job) -> Found:
         compile_by_calling(stage.reporter, self._warm_up)
         work, memory, likeness = stage.work_folder, job.memory, self.likeness
-        sign = SignPiece(work=work, likeness=likeness, reading=job.reading, memory=memory)
+        within = self.scope == "within-source"
+        sign = SignPiece(work=work, likeness=likeness, reading=job.reading, within_source=within, memory=memory)
         signed = stage.run("sign", job.tasks(), sign, scratch=SCRATCH)
         members, buckets, bounds = self._components(stage, signed, memory)
         sets = self._shingles(stage, job, members)
@@ -234,18 +240,26 @@ class MinHash:
         )
         tasks = tasks_of(documents, shared)
         verify = VerifyClusters(
-            work=work, threshold=self.threshold, verify=self.verify, link=self.link, keep=self.keep, memory=memory
+            work=work,
+            threshold=self.threshold,
+            verify=self.verify,
+            link=self.link,
+            keep=self.keep,
+            across_sources=self.scope == "across-sources",
+            memory=memory,
         )
         verified = stage.run("verify", tasks, verify, uses_up=(SETS.name, BUCKETS.name))
         near = NearNotes(**{name: sum(result.payload[name] for result in verified) for name in _COUNTS})
+        references, counted = job.apart(signed)
         return Found(
-            rows=rows_of_pieces(signed),
+            rows=rows_of_pieces(counted),
             marks=files_of(verified, "marks"),
             table=MARKS,
             tables=MarkedRows(work=work, starts=starts_of_pieces(signed), memory=memory // 4),
-            counted=signed,
-            without_key=sum(result.payload["without_key"] for result in signed),
+            counted=counted,
+            without_key=sum(result.payload["without_key"] for result in counted),
             near=near,
+            references=references,
         )
 
     def _warm_up(self, batch: TextBatch) -> None:
@@ -276,7 +290,12 @@ class MinHash:
             replace(task, spec=(task.spec, part)) for task, part in zip(reading, of_tasks, strict=True) if part.n_bytes
         ]
         take = TakeShingles(
-            work=stage.work_folder, likeness=self.likeness, keep=self.keep, reading=job.reading, memory=job.memory
+            work=stage.work_folder,
+            likeness=self.likeness,
+            keep=self.keep,
+            reading=job.reading,
+            n_references=job.n_references,
+            memory=job.memory,
         )
         return files_of(stage.run("shingles", tasks, take, uses_up=(MEMBERS.name,)), "sets")
 
@@ -298,6 +317,7 @@ class SignPiece:
     work: str
     likeness: Likeness
     reading: Reading
+    within_source: bool
     memory: int
 
     def __call__(self, pieces: Numbered) -> TaskResult:
@@ -312,6 +332,9 @@ class SignPiece:
                     takes_part = np.flatnonzero(self.likeness.takes_part(batch, found))
                     hashes = self.likeness.bands_of(found)[takes_part]
                     texts = hash128_documents(batch.utf8, batch.offsets)[takes_part, 0]
+                    if self.within_source:
+                        salts = clusters.salts(batch)[takes_part, 0]
+                        hashes, texts = hashes ^ salts[:, None], texts ^ salts
                     places = clusters.places(place, len(batch))[takes_part]
                     n_bands = self.likeness.bands.n
                     columns = [hashes.reshape(-1), np.repeat(texts, n_bands), np.repeat(places, n_bands)]
@@ -470,21 +493,23 @@ class TakeShingles:
     likeness: Likeness
     keep: Keep
     reading: Reading
+    n_references: int
     memory: int
 
     def __call__(self, spec: tuple[Numbered, Partition]) -> TaskResult:
         pieces, partition = spec
         members = Cursor(MEMBERS, read_sorted(MEMBERS, self.work, partition, memory=self.memory // 4))
         reader = PieceReader(self.reading, records=bool(self.keep.field))
+        reference = pieces[0][0] < self.n_references  # as all of a task are, or none
         with RunWriter(SETS, self.work, f"{pieces[0][0]:06d}", memory=self.memory // 2) as sets:
             for place, batch in itertools.chain.from_iterable(itertools.starmap(reader.batches, pieces)):
                 found = members.before(place + len(batch))
                 if len(found):
                     at = (found["place"].to_numpy() - np.uint64(place)).astype(np.int64)
-                    sets.add(self._sets(batch, found, at))
+                    sets.add(self._sets(batch, found, at, self.keep.tiers(batch, reference=reference)))
         return TaskResult(outputs=sets.outputs, payload={"sets": msgspec.to_builtins(sets.file)})
 
-    def _sets(self, batch: TextBatch, members: pa.RecordBatch, at: Ints) -> pa.RecordBatch:
+    def _sets(self, batch: TextBatch, members: pa.RecordBatch, at: Ints, tiers: Tiers) -> pa.RecordBatch:
         is_first = members["same"].to_numpy() == members["place"].to_numpy()
         texts = batch.taken(at[is_first])
         found = self.likeness.shingles(texts).sets()
@@ -502,6 +527,7 @@ class TakeShingles:
                 pa.array([batch.ids[i] for i in at.tolist()], pa.string()),
                 pa.array([batch.sources[i] for i in at.tolist()], pa.string()),
                 pa.array(self.keep.ranks(batch)[at]),
+                pa.array(tiers[at]),
                 encoded,
             ],
             schema=SETS.schema,
@@ -513,7 +539,7 @@ class VerifyClusters:
     """Compares documents that share a band. Called with (name, sets, buckets).
 
     `threshold` is the least similarity; `verify` False: all that share a band are taken for alike. `link` "kept": only
-    what is like the kept document is its duplicate.
+    what is like the kept document is its duplicate; `across_sources`: only what is of another source.
     """
 
     work: str
@@ -521,6 +547,7 @@ class VerifyClusters:
     verify: bool
     link: str
     keep: Keep
+    across_sources: bool
     memory: int
 
     def __call__(self, spec: tuple[str, Partition, Partition]) -> TaskResult:
@@ -545,7 +572,7 @@ class VerifyClusters:
         sizes = np.bincount(leaders, minlength=len(leaders))
         members = members[sizes[leaders[members]] > 1]
         starts = np.flatnonzero(np.diff(leaders[members], prepend=-1))
-        best = self.keep.best(group.ranks[members], starts) if len(starts) else starts
+        best = self.keep.best(group.ranks[members], group.tiers[members], starts) if len(starts) else starts
         size = np.diff(np.append(starts, len(members)))
         kept = np.repeat(np.where(best < 0, -1, members[best]), size)
         is_other = (kept >= 0) & (kept != members)
@@ -554,19 +581,22 @@ class VerifyClusters:
         duplicate = kept != members
         if self.link == "kept":
             duplicate &= (similarity >= self.threshold) | ~is_other
+        if self.across_sources:
+            of_members, of_kept = (group.sources.take(pa.array(one)) for one in (members, kept))
+            duplicate &= pc.not_equal(of_members, of_kept).to_numpy(zero_copy_only=False)
         count["compared"] += joined.compared
         count["alike"] += joined.alike
         count["clusters"] += len(starts)
         count["by_chain"] += int(np.count_nonzero(similarity[is_other] < self.threshold))
-        of_kept = pa.array(kept, mask=~(is_other & duplicate))
+        named = pa.array(kept, mask=~(is_other & duplicate))
         return pa.RecordBatch.from_arrays(
             [
                 pa.array(group.places[members]),
                 pa.array(duplicate),
                 pa.array(np.repeat(group.places[members[starts]], size)),
                 pa.array(np.repeat(size, size)),
-                group.ids.take(of_kept),
-                group.sources.take(of_kept),
+                group.ids.take(named),
+                group.sources.take(named),
                 pa.array(similarity, mask=~is_other),
             ],
             schema=MARKS.schema,
@@ -622,8 +652,8 @@ class Group:
 
     def __enter__(self) -> Group:
         records = pa.Table.from_batches(self._batches).combine_chunks()
-        self.places, self.same, self.ranks, self._n = (
-            records[name].to_numpy() for name in ("place", "same", "rank", "n")
+        self.places, self.same, self.ranks, self.tiers, self._n = (
+            records[name].to_numpy() for name in ("place", "same", "rank", "tier", "n")
         )
         self.ids, self.sources = (records[name].combine_chunks() for name in ("id", "source"))
         self._by_place = np.argsort(self.places)

@@ -14,11 +14,17 @@ _NAMED = 5  # sources in a message
 
 
 class SourceCopies(msgspec.Struct, frozen=True, kw_only=True):
-    """Documents, or paragraphs, of one source, and how many of them are duplicates."""
+    """Documents, or paragraphs, of one source, and how many of them are duplicates.
+
+    Where documents are compared: `unique` are those without a copy, and bytes those of texts, of all and of duplicates.
+    """
 
     source: str
     seen: int
     duplicates: int
+    unique: int = 0
+    bytes: int = 0
+    duplicate_bytes: int = 0
 
 
 class Overlap(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,7 +51,9 @@ class NearNotes(msgspec.Struct, frozen=True, kw_only=True):
 class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
     """What the manifest of a dedupe says beside its ledger; `duplicates` are of the `unit`, documents or paragraphs.
 
-    `without_key` counts documents that can have no copy, as they lack the field or have no shingles.
+    `without_key` counts documents that can have no copy, as they lack the field or have no shingles. `references` are
+    the documents that they were compared with and that are never marked. `without_documents` are sources that
+    `priority` names, and of which there is no document.
     """
 
     unit: str = "documents"
@@ -55,12 +63,19 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
     sources: list[SourceCopies] = []
     overlaps: list[Overlap] = []
     near: NearNotes | None = None
+    references: int = 0
+    references_failed: int = 0
+    without_documents: list[str] = []
 
     def remarks(self) -> Iterator[str]:
         """What came of it, in lines for a person."""
         seen = sum(source.seen for source in self.sources)
         share = f" ({100 * self.duplicates / seen:.1f} %)" if seen else ""
         yield f"{self.duplicates:,} of {counted(seen, self.unit.removesuffix('s'))} are duplicates{share}"
+        if self.references or self.references_failed:
+            failed = f"; {counted(self.references_failed, 'record')} of these could not be read"
+            with_failed = failed if self.references_failed else ""
+            yield f"compared with {counted(self.references, 'reference document')}{with_failed}"
         if self.near is not None:
             compared = counted(self.near.compared, "pair")
             yield (
@@ -68,9 +83,17 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
                 f"{self.near.alike:,} alike; {counted(self.near.by_chain, 'document')} joined by a chain alone"
             )
 
-    def warnings(self, max_removal: float) -> Iterator[str]:
-        """What looks wrong: sources without a duplicate, and one of which more than this share are duplicates."""
-        without = [printable(source.source) for source in self.sources if source.seen and not source.duplicates]
+    def warnings(self, max_removal: float, *, never: str | None = None) -> Iterator[str]:
+        """What looks wrong: sources without a duplicate, and one of which more than this share are duplicates.
+
+        `never`: the source that can have none.
+        """
+        if self.without_documents:
+            names = ", ".join(map(printable, self.without_documents))
+            yield f"`priority` names {names}, of which there is no document\n  write it as it is in `source`"
+        without = [
+            printable(one.source) for one in self.sources if one.seen and not one.duplicates and one.source != never
+        ]
         if without:
             more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
             yield f"no duplicate was found in {', '.join(without[:_NAMED])}{more}"
@@ -84,47 +107,55 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Copies:
-    """Counts what is written, by source."""
+    """Counts what is written, by source; `unique` and the bytes of documents alone."""
 
     def __init__(self) -> None:
         self.seen: Counter[str] = Counter()
         self.duplicates: Counter[str] = Counter()
+        self.unique: Counter[str] = Counter()
+        self.bytes: Counter[str] = Counter()
+        self.duplicate_bytes: Counter[str] = Counter()
         self.overlaps: Counter[tuple[str, str]] = Counter()
 
     def payload(self) -> dict[str, list[list[str | int]]]:
         """The counts as JSON."""
+        by_source = (self.seen, self.duplicates, self.unique, self.bytes, self.duplicate_bytes)
         return {
-            "sources": [[source, n, self.duplicates[source]] for source, n in sorted(self.seen.items())],
+            "sources": [[source, *(count[source] for count in by_source)] for source in sorted(self.seen)],
             "overlaps": [[*pair, n] for pair, n in sorted(self.overlaps.items())],
         }
 
 
 def by_source(payloads: Iterable[dict[str, list[list[str | int]]]]) -> tuple[list[SourceCopies], list[Overlap]]:
     """The sums of several payloads of `Copies`, sorted."""
-    found = Copies()
+    found: dict[str, list[int]] = {}
+    overlaps: Counter[tuple[str, str]] = Counter()
     for payload in payloads:
-        for source, seen, duplicates in msgspec.convert(payload["sources"], list[tuple[str, int, int]]):
-            found.seen[source] += seen
-            found.duplicates[source] += duplicates
+        for source, *counts in msgspec.convert(payload["sources"], list[tuple[str, int, int, int, int, int]]):
+            found[source] = [sum(pair) for pair in zip(found.get(source, [0] * 5), counts, strict=True)]
         for source, kept, n in msgspec.convert(payload["overlaps"], list[tuple[str, str, int]]):
-            found.overlaps[source, kept] += n
+            overlaps[source, kept] += n
+    names = ("seen", "duplicates", "unique", "bytes", "duplicate_bytes")
     sources = [
-        SourceCopies(source=source, seen=n, duplicates=found.duplicates[source])
-        for source, n in sorted(found.seen.items())
+        SourceCopies(source=source, **dict(zip(names, counts, strict=True))) for source, counts in sorted(found.items())
     ]
-    overlaps = [
-        Overlap(source=source, kept_source=kept, documents=n) for (source, kept), n in sorted(found.overlaps.items())
-    ]
-    return sources, overlaps
+    pairs = [Overlap(source=source, kept_source=kept, documents=n) for (source, kept), n in sorted(overlaps.items())]
+    return sources, pairs
 
 
 def tables(details: DedupeNotes) -> Iterator[Table]:
     """Duplicates by source, and which sources they are copies of."""
+    of_documents = details.unit == "documents"
+    headers = ["source", details.unit, "duplicates", "share"]
     rows: Sequence[tuple[object, ...]] = [
-        (one.source, one.seen, one.duplicates, f"{100 * one.duplicates / max(one.seen, 1):.1f} %")
+        (
+            *(one.source, one.seen, one.duplicates, f"{100 * one.duplicates / max(one.seen, 1):.1f} %"),
+            *((one.unique, one.bytes, one.duplicate_bytes) if of_documents else ()),
+        )
         for one in details.sources
     ]
-    yield Table(title="duplicates", headers=["source", details.unit, "duplicates", "share"], rows=rows)
+    headers += ["without a copy", "bytes", "bytes of duplicates"] if of_documents else []
+    yield Table(title="duplicates", headers=headers, rows=rows)
     if len({one.source for one in details.overlaps} | {one.kept_source for one in details.overlaps}) > 1:
         rows = [(one.source, one.kept_source, one.documents) for one in details.overlaps]
         yield Table(title="copies of", headers=["source", "kept in", "documents"], rows=rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from dolma.kernels.reference import minhash
@@ -10,6 +11,30 @@ from dolma.kernels.reference.normalize import normalized
 
 Gate = Callable[[str], bool]
 Ranks = Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The source of each document, and what follows from it; the first `n_references` documents are references."""
+
+    of: Sequence[str]
+    n_references: int = 0
+    scope: str = "all"
+    priority: Sequence[str] = ()
+
+    def tier(self, row: int) -> int:
+        """Which documents come before others: the lowest are kept."""
+        if row < self.n_references:
+            return 0
+        return 1 + (list(self.priority).index(self.of[row]) if self.of[row] in self.priority else len(self.priority))
+
+    def key(self, row: int, key: Any) -> Any:
+        """What has to be equal in two documents of which one may be a copy."""
+        return (self.of[row], key) if self.scope == "within-source" else key
+
+    def count(self, row: int, kept: int) -> bool:
+        """Whether one document may be a duplicate of the other."""
+        return self.scope != "across-sources" or self.of[row] != self.of[kept]
 
 
 def gate(*, skip_empty: bool = True, min_length: int = 0, min_words: int = 0) -> Gate:
@@ -24,22 +49,34 @@ def gate(*, skip_empty: bool = True, min_length: int = 0, min_words: int = 0) ->
 
 
 def duplicate_documents(
-    ids: Sequence[str], keys: Sequence[str | None], takes_part: Gate, *, keep: str = "first", ranks: Ranks = None
+    ids: Sequence[str],
+    keys: Sequence[str | None],
+    takes_part: Gate,
+    *,
+    keep: str = "first",
+    ranks: Ranks = None,
+    sources: Sources | None = None,
 ) -> list[dict[str, Any]]:
     """The outputs for each document, in order. A key of None is a record without the field.
 
     >>> duplicate_documents(["a", "b"], ["x", "x"], gate())[1]
     {'duplicate': True, 'cluster': 0, 'cluster_size': 2, 'kept_id': 'a'}
     """
-    members: dict[str, list[int]] = {}
+    members: dict[Any, list[int]] = {}
+    sources = sources or Sources([""] * len(ids))
     for row, key in enumerate(keys):
         if key is not None and takes_part(key):
-            members.setdefault(key, []).append(row)
-    return answers(ids, list(members.values()), keep=keep, ranks=ranks)
+            members.setdefault(sources.key(row, key), []).append(row)
+    return answers(ids, list(members.values()), keep=keep, ranks=ranks, sources=sources)
 
 
 def answers(
-    ids: Sequence[str], clusters: Iterable[list[int]], *, keep: str = "first", ranks: Ranks = None
+    ids: Sequence[str],
+    clusters: Iterable[list[int]],
+    *,
+    keep: str,
+    ranks: Ranks,
+    sources: Sources,
 ) -> list[dict[str, Any]]:
     """What is said of each document, where `clusters` are rows in corpus order. The highest of `ranks` is kept."""
     found: list[dict[str, Any]] = [
@@ -48,24 +85,28 @@ def answers(
     for cluster in clusters:
         if len(cluster) == 1:
             continue
-        kept = kept_of(cluster, keep, ranks)
+        kept = kept_of(cluster, keep, ranks, sources)
         for row in cluster:
+            duplicate = row != kept and (kept is None or sources.count(row, kept))
             found[row] = {
-                "duplicate": row != kept,
+                "duplicate": duplicate,
                 "cluster": cluster[0],
                 "cluster_size": len(cluster),
-                "kept_id": None if kept in (None, row) else ids[kept],
+                "kept_id": ids[kept] if duplicate and kept is not None else None,
             }
     return found
 
 
-def kept_of(cluster: list[int], keep: str, ranks: Ranks) -> int | None:
+def kept_of(cluster: list[int], keep: str, ranks: Ranks, sources: Sources) -> int | None:
     """The row that is kept of a cluster; None where none is.
 
-    >>> kept_of([3, 5], "last", None), kept_of([0, 1], "longest", [1.0, 2.0])
+    >>> alike = Sources(["a"] * 6)
+    >>> kept_of([3, 5], "last", None, alike), kept_of([0, 1], "longest", [1.0, 2.0], alike)
     (5, 1)
     """
-    if keep == "none":
+    lowest = min(map(sources.tier, cluster))
+    cluster = [row for row in cluster if sources.tier(row) == lowest]
+    if keep == "none" and lowest > 0:
         return None
     if keep == "last":
         return cluster[-1]
@@ -84,19 +125,21 @@ def near_duplicates(
     link: str = "components",
     keep: str = "first",
     ranks: Ranks = None,
+    sources: Sources | None = None,
 ) -> list[dict[str, Any]]:
     """The outputs for each document, given its shingles: those that share a band and are alike are joined."""
     permutations = minhash.permutations(bands * rows, seed)
     signatures = [minhash.signature(one, permutations) for one in shingles]
-    buckets: dict[int, list[int]] = {}
+    buckets: dict[Any, list[int]] = {}
+    sources = sources or Sources([""] * len(ids))
     for row, signature in enumerate(signatures):
         for band in range(bands if shingles[row] else 0):
-            buckets.setdefault(minhash.band(signature, band, rows), []).append(row)
+            buckets.setdefault(sources.key(row, minhash.band(signature, band, rows)), []).append(row)
     leaders = minhash.joined(buckets.values(), shingles, threshold if verify else 0.0)
     clusters = [[row for row, leader in enumerate(leaders) if leader == first] for first in sorted(set(leaders))]
-    found = answers(ids, clusters, keep=keep, ranks=ranks)
+    found = answers(ids, clusters, keep=keep, ranks=ranks, sources=sources)
     for cluster in clusters:
-        kept = kept_of(cluster, keep, ranks)
+        kept = kept_of(cluster, keep, ranks, sources)
         for row in cluster:
             alone = len(cluster) == 1 or kept in (None, row)
             found[row]["similarity"] = None if alone else minhash.jaccard(shingles[row], shingles[kept or 0])

@@ -278,9 +278,7 @@ def _other_inputs(graph: Graph, found: list[str]) -> Iterator[str]:
         mixes = sets_of(graph.inputs(node, "documents"))
         tokens = sets_of(graph.inputs(node, "tokens"))
         for name, manifest in sets_of([node]).items():
-            documents = {
-                file.checksum for file in manifest.inputs if not file.name.startswith(("attributes/", "tokens/"))
-            }
+            documents = {file.checksum for file in manifest.inputs if file.is_document}
             if "documents" in node.stage.reads and not mixes:
                 first, expected = measured.setdefault(node.dataset.documents, (name, documents))
                 if documents != expected:

@@ -21,6 +21,8 @@ FORMAT_VERSION = 1
 NAME = "manifest.json"
 NAMES = ("_manifest.json", NAME)
 """The first one is that of attribute sets: what reads a folder of parquet passes over names that begin with `_`."""
+REFERENCES = ".references/"
+"""How names begin of documents that others were only compared with; no document's own name begins with a dot."""
 RECIPE = "recipe.yaml"  # the resolved recipe, for people; `verify` asks it what there must be
 
 
@@ -30,6 +32,11 @@ class InputFile(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     size: int
     checksum: str
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it is one of the stage's documents; the names of what is read beside them begin otherwise."""
+        return not self.name.startswith(("attributes/", "tokens/", REFERENCES))
 
 
 class OutputFile(msgspec.Struct, frozen=True, kw_only=True):

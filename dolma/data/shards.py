@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from dolma.data import streams
 from dolma.data.identity import Content
-from dolma.data.manifest import InputFile, input_content, input_file
+from dolma.data.manifest import REFERENCES, InputFile, input_content, input_file
 
 
 class Cut(NamedTuple):
@@ -68,9 +68,9 @@ class Origins:
     """Which document files a file set was made from."""
 
     def __init__(self, inputs: Sequence[InputFile]) -> None:
-        self._inputs = inputs
+        self._inputs = [file for file in inputs if not file.name.startswith(REFERENCES)]
         self._by_last: dict[str, list[InputFile]] = {}
-        for file in inputs:
+        for file in self._inputs:
             self._by_last.setdefault(file.name.rpartition("/")[2], []).append(file)
 
     def know(self, shard: Shard, checksum: str) -> bool:

@@ -79,9 +79,12 @@ def test_the_report_and_the_manifest_count_documents_and_duplicates(corpus: Corp
         "documents": 3,
         "duplicates": 1,
         "without_key": 0,
-        "sources": [{"source": "s", "seen": 3, "duplicates": 1}],
+        "sources": [{"source": "s", "seen": 3, "duplicates": 1, "unique": 1, "bytes": 3, "duplicate_bytes": 1}],
         "overlaps": [{"source": "s", "kept_source": "s", "documents": 1}],
         "near": None,
+        "references": 0,
+        "references_failed": 0,
+        "without_documents": [],
     }
     assert report.remarks == ["1 of 3 documents are duplicates (33.3 %)"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -87,3 +88,17 @@ def test_the_command_shows_them(found: Corpus) -> None:
     assert "cluster 3 of 2 documents, similarity 0.667\n  kept       b.jsonl-0  " in said
     assert "\n    e f g h [-i j-]{+k l+}\n" in said
     assert json.loads(CliRunner().invoke(dolma, [*arguments, "--json"]).output)["cluster"] == 3
+
+
+def test_a_kept_document_may_be_a_reference(corpora: Callable[[], Corpus]) -> None:
+    corpus, reference = corpora(), corpora()
+    reference.write_texts("r.jsonl", ["other", "one two"])
+    corpus.write_texts("a.jsonl", ["one two", "three"])
+    pattern = str(reference.folder / "documents" / "*")
+    corpus.dedupe(reference=[pattern])
+    dataset = Dataset(documents=(str(corpus.folder / "documents" / "*"),))
+    (pair,) = inspect(dataset, "dedupe", reference=Dataset(documents=(pattern,)))
+    assert (pair.id, pair.kept_id, pair.kept_line, pair.equal) == ("a.jsonl-0", "r.jsonl-1", 2, True)
+    assert pair.kept_file.endswith("r.jsonl")
+    with pytest.raises(ConfigError, match=r"the kept document 'r\.jsonl-1' is none of these documents"):
+        inspect(dataset, "dedupe")

@@ -21,7 +21,11 @@ def test_sources_without_duplicates_and_with_too_many_are_warned_of(corpus: Corp
         "3 of 4 documents of web are duplicates, more than `max_removal` 0.7",
     ]
     assert [table.rows for table in tables(report.details)] == [
-        [("books", 2, 0, "0.0 %"), ("web", 4, 3, "75.0 %"), ("wiki", 3, 2, "66.7 %")],
+        [
+            ("books", 2, 0, "0.0 %", 2, 2, 0),
+            ("web", 4, 3, "75.0 %", 0, 4, 3),
+            ("wiki", 3, 2, "66.7 %", 0, 3, 2),
+        ],
         [("web", "web", 3), ("wiki", "web", 1), ("wiki", "wiki", 1)],
     ]
 
