@@ -39,38 +39,42 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_length: Annotated[int, about("Code points below which a text is nobody's copy.")] = 0
     min_words: Annotated[int, about("Words below which a text is nobody's copy.")] = 0
     normalize: Annotated[
-        list[Literal["lower", "spaces", "punctuation", "digits", "accents", "nfc", "nfkc", "url"]],
+        list[Literal["lower", "spaces", "punctuation", "digits", "accents", "nfc", "nfkc", "url"]] | None,
         about(
             "What is evened out first: lower, spaces, punctuation, digits, accents, nfc, nfkc; or url.",
             metavar="WORD",
+            absent="nothing",
             names=True,
             of=("exact",),
         ),
-    ] = []
+    ] = None
     reference: Annotated[
-        list[str],
+        list[str] | None,
         about(
             "Documents that are never marked, only what is a copy of them: a pattern, as of `--documents`.",
             metavar="PATTERN",
+            absent="none",
             of=("exact", "minhash"),
         ),
-    ] = []
+    ] = None
     scope: Annotated[
-        Literal["all", "within-source", "across-sources"],
+        Literal["all", "within-source", "across-sources"] | None,
         about(
             "Which copies count: all, those of one source, or those of a source other than the kept one's.",
+            absent="all",
             of=("exact", "minhash"),
         ),
-    ] = "all"
+    ] = None
     priority: Annotated[
-        list[str],
+        list[str] | None,
         about(
             "Sources whose documents are kept first, the first one before all; others come after them.",
             metavar="SOURCE",
+            absent="all are alike",
             names=True,
             of=("exact", "minhash"),
         ),
-    ] = []
+    ] = None
     threshold: Annotated[
         float | None, about("Jaccard similarity from which on two documents are alike.", absent="0.8", of=("minhash",))
     ] = None
@@ -120,7 +124,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(f"`max_removal` is {self.max_removal}, expected 0 to 1")
         if self.scope == "across-sources" and self.keep == "none":
             raise ValueError("`keep` is none, expected a rule that keeps one: across-sources asks for its source")
-        if len(set(self.priority)) < len(self.priority):
+        if self.priority is not None and len(set(self.priority)) < len(self.priority):
             raise ValueError("`priority` names a source twice, expected each once")
         for one in keys_of(DedupeConfig):
             if one.of and self.method not in one.of and getattr(self, one.name) != one.default:
@@ -134,7 +138,8 @@ def _check_exact(config: DedupeConfig) -> None:
         raise ValueError(f"`keep` is {config.keep!r}, expected first where paragraphs are compared")
     if config.by == "paragraphs" and (config.priority or config.scope == "across-sources"):
         raise ValueError("`priority` and across-sources are for documents: leave them out for paragraphs")
-    if "url" in config.normalize and (config.by in ("text", "paragraphs") or set(config.normalize) != {"url"}):
+    words = set(config.normalize or ())
+    if "url" in words and (config.by in ("text", "paragraphs") or words != {"url"}):
         raise ValueError(
             "`normalize` has url, which is for a field and alone: write `by: metadata.url, normalize: [url]`"
         )

@@ -343,13 +343,14 @@ def _references(dataset: Dataset, config: DedupeConfig, shards: Sequence[Shard])
 def _without_documents(config: DedupeConfig, *ledgers: Ledger) -> list[str]:
     """The sources of `priority` of which there is no document."""
     there = {source for ledger in ledgers for source in ledger.accounts}
-    return [source for source in config.priority if source not in there]
+    return [source for source in config.priority or () if source not in there]
 
 
 def _never(config: DedupeConfig) -> str | None:
     """The source that can have no duplicates, if there is one: across sources, the one that comes before all others."""
-    is_first = config.scope == "across-sources" and config.priority and not config.reference
-    return config.priority[0] if is_first else None
+    if config.scope != "across-sources" or not config.priority or config.reference:
+        return None
+    return config.priority[0]
 
 
 def _refuse_losing(sets: Sequence[FileSet], shards: Sequence[Shard], places: Sequence[Place]) -> None:

@@ -98,9 +98,9 @@ class Exact:
             ConfigError: `config.by` is no key.
         """
         gate = Gate(skip_empty=config.skip_empty, min_length=config.min_length, min_words=config.min_words)
-        normalize = tuple(word for word in (*WORDS, URL) if word in config.normalize)
+        normalize = tuple(word for word in (*WORDS, URL) if word in (config.normalize or ()))
         key = replace(key_of(config.by, gate, normalize), within_source=config.scope == "within-source")
-        return cls(by=config.by, key=key, keep=Keep(config.keep, tuple(config.priority)), scope=config.scope)
+        return cls(by=config.by, key=key, keep=Keep.of(config), scope=config.scope or "all")
 
     @property
     def outputs(self) -> Mapping[str, Output]:

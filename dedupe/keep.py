@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dolma.data.batch import TextBatch
 from dolma.data.fields import JsonField
+from dolma.dedupers.config import DedupeConfig
 from dolma.errors import DataError
 from dolma.kernels.views import code_points
 from dolma.names import KEEP_BY_FIELD
@@ -31,6 +32,11 @@ class Keep:
 
     name: str
     priority: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, config: DedupeConfig) -> Keep:
+        """The rule of these settings."""
+        return cls(config.keep, tuple(config.priority or ()))
 
     def tiers(self, batch: TextBatch, *, reference: bool) -> Tiers:
         """Which of several come first, the lowest: 0 for a `reference`; uint32, shape `(n_docs,)`."""

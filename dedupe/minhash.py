@@ -193,8 +193,8 @@ class MinHash:
             threshold=threshold,
             verify=_or(config.verify, True),
             link=_or(config.link, "components"),
-            keep=Keep(config.keep, tuple(config.priority)),
-            scope=config.scope,
+            keep=Keep.of(config),
+            scope=_or(config.scope, "all"),
         )
 
     @property
