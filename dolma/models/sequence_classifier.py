@@ -7,10 +7,10 @@ a function from token ids to logits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -45,6 +45,17 @@ class Facts:
     activation: Activation
     max_tokens: int | None
     pad_id: int
+
+
+class _Content(msgspec.Struct):
+    """What is read of a `config.json`."""
+
+    id2label: dict[str, str] | None = None
+    num_labels: Annotated[int, msgspec.Meta(ge=0, le=100_000)] | None = None
+    problem_type: str | None = None
+    model_type: str | None = None
+    pad_token_id: Annotated[int, msgspec.Meta(ge=-1, lt=1 << 31)] | None = None
+    max_position_embeddings: Annotated[int, msgspec.Meta(ge=1, lt=1 << 31)] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,28 +147,26 @@ def read_facts(file: Path) -> Facts:
         ConfigError: it is no such file, or its labels are not numbered from 0.
     """
     try:
-        content = decode_json(streams.read_bytes(str(file)), dict[str, Any])
+        content = decode_json(streams.read_bytes(str(file)), _Content)
     except msgspec.MsgspecError as error:
         raise ConfigError(
             f"{printable(file)} is no config.json: {printable(error)}\n  give the one that belongs to the model"
         ) from error
     labels = _labels(content, file)
-    problem = content.get("problem_type")
     activation: Activation = "softmax"
-    if problem == "regression":
+    if content.problem_type == "regression":
         activation = "none"
-    elif problem == "multi_label_classification" or len(labels) == 1:
+    elif content.problem_type == "multi_label_classification" or len(labels) == 1:
         activation = "sigmoid"
-    pad_id = content.get("pad_token_id") or 0
-    longest = content.get("max_position_embeddings")
-    if longest is not None and content.get("model_type") in _OFFSET_POSITIONS:
+    pad_id, longest = content.pad_token_id or 0, content.max_position_embeddings
+    if longest is not None and content.model_type in _OFFSET_POSITIONS:
         longest -= pad_id + 1
     return Facts(labels=labels, activation=activation, max_tokens=longest, pad_id=pad_id)
 
 
-def _labels(content: Mapping[str, Any], file: Path) -> tuple[str, ...]:
+def _labels(content: _Content, file: Path) -> tuple[str, ...]:
     # transformers leaves two labels of these names out of the file.
-    named = content.get("id2label") or {str(i): f"LABEL_{i}" for i in range(content.get("num_labels") or 2)}
+    named = content.id2label or {str(i): f"LABEL_{i}" for i in range(content.num_labels or 2)}
     if sorted(named) != sorted(str(i) for i in range(len(named))):
         raise ConfigError(
             f"{printable(file)}: the labels in id2label are {', '.join(named)}; expected 0 to {len(named) - 1}"

@@ -14,6 +14,7 @@ _MOST = 10**18  # steps or tokens
 _MOST_THREADS = 1 << 16
 _MOST_LENGTH = 1 << 24  # tokens of a window of evaluation
 MOST_LAYERS = 10_000  # of a model; each is an object of some 20 kB in every process, however narrow
+MOST_WIDTH, MOST_EXPERTS = 1 << 20, 1 << 16  # so that the bytes of a tensor are below 2^63
 
 
 class YarnConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +50,8 @@ class ExpertsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def __post_init__(self) -> None:
         if not 1 <= self.active <= self.count:
             raise ValueError(f"`active` is {self.active}, expected 1 to `count` {self.count}")
+        if self.count > MOST_EXPERTS:
+            raise ValueError(f"`count` is {self.count:,}, expected at most {MOST_EXPERTS:,}")
         for name in ("load_balance_loss", "router_z_loss"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected 0 or more")
@@ -101,8 +104,9 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"`{name}` is {value}, expected at least 1")
-        if self.layers > MOST_LAYERS:
-            raise ValueError(f"`layers` is {self.layers:,}, expected at most {MOST_LAYERS:,}")
+        for name, most in (("layers", MOST_LAYERS), ("d_model", MOST_WIDTH), ("mlp_hidden", MOST_WIDTH)):
+            if (value := getattr(self, name)) > most:
+                raise ValueError(f"`{name}` is {value:,}, expected at most {most:,}")
         for name in ("norm_eps", "clip_qkv"):
             if getattr(self, name) is not None:
                 _check_positive(name, getattr(self, name))

@@ -46,3 +46,24 @@ def test_the_configuration_of_a_model_that_cannot_be_read_is_named(raw: bytes, t
     path.write_bytes(raw)
     with pytest.raises(ConfigError, match=r"is no config\.json"):
         read_facts(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "at"),
+    [
+        ({"id2label": 2}, "id2label"),
+        ({"id2label": {"0": ["a"]}}, "id2label"),
+        ({"num_labels": 10**12}, "num_labels"),
+        ({"model_type": ["bert"]}, "model_type"),
+        ({"pad_token_id": "0"}, "pad_token_id"),
+        ({"pad_token_id": 2**63}, "pad_token_id"),
+        ({"max_position_embeddings": "512"}, "max_position_embeddings"),
+    ],
+)
+def test_a_value_of_another_kind_in_the_configuration_of_a_model_is_named(
+    content: dict[str, Any], at: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_bytes(msgspec.json.encode(content))
+    with pytest.raises(ConfigError, match=rf"is no config\.json: Expected .* at `\$\.{at}"):
+        read_facts(path)

@@ -26,6 +26,7 @@ _ARCHITECTURES = {
 _OLMO1_EPS = 1e-5  # a constant of the class, not a setting
 _OLMO3_THETA = 500_000.0  # of layers with a window, where `rope_parameters` has no entry for them
 _OLDER_THETA = 10_000.0  # of the other classes, where nothing gives it
+_MOST_IDS = 1 << 32  # as token shards have
 _MULTIPLE = 128  # of the rows of an embedding that is taken to be padded
 _FULL, _WINDOWED = "full_attention", "sliding_attention"
 
@@ -235,8 +236,8 @@ def model_of(given: Mapping[str, Any]) -> ModelConfig:
         _refuse_other(name, given.get(name), only)
     fields = msgspec.convert(dict(given), _Fields)
     family = fields.model_type
-    if fields.vocab_size < 1:
-        raise ValueError(f"`vocab_size` is {fields.vocab_size}, expected at least 1")
+    if not 1 <= fields.vocab_size <= _MOST_IDS:
+        raise ValueError(f"`vocab_size` is {fields.vocab_size}, expected 1 to {_MOST_IDS:,}")
     if fields.num_hidden_layers > MOST_LAYERS:
         raise ValueError(f"`num_hidden_layers` is {fields.num_hidden_layers:,}, expected at most {MOST_LAYERS:,}")
     _check_family(fields, family)

@@ -159,7 +159,11 @@ def test_what_yarn_multiplies_cosines_with_is_read(given: dict[str, float], fact
         ("olmo2_7b", {"per_layer_config": {"0": {}}}, "`per_layer_config` is"),
         ("olmo2_7b", {"architectures": ["Olmo2ForSequenceClassification"]}, "`architectures` is"),
         ("olmo2_7b", {"hidden_size": "wide"}, r"Expected `int`, got `str` - at `\$.hidden_size`"),
-        ("olmo2_7b", {"vocab_size": 0}, "`vocab_size` is 0, expected at least 1"),
+        ("olmo2_7b", {"vocab_size": 0}, "`vocab_size` is 0, expected 1 to 4,294,967,296"),
+        ("olmo2_7b", {"vocab_size": 10**15}, "`vocab_size` is 1000000000000000, expected 1 to 4,294,967,296"),
+        ("olmo2_7b", {"hidden_size": 2**40}, "`d_model` is 1,099,511,627,776, expected at most 1,048,576"),
+        ("olmo2_7b", {"intermediate_size": 10**20}, "`mlp_hidden` is 100,000,000,000,000,000,000, expected at most"),
+        ("olmoe_1b_7b", {"num_experts": 2**60}, "`count` is 1,152,921,504,606,846,976, expected at most 65,536"),
         ("olmo2_7b", {"model_type": ["olmo2"]}, r"`model_type` is \['olmo2'\], expected one of olmo,"),
         (
             "olmo3_7b",
