@@ -147,7 +147,7 @@ def read_facts(file: Path) -> Facts:
         ConfigError: it is no such file, or its labels are not numbered from 0.
     """
     try:
-        content = decode_json(streams.read_bytes(str(file)), _Content)
+        content = msgspec.convert(decode_json(streams.read_bytes(str(file)), dict[str, Any]), _Content)
     except msgspec.MsgspecError as error:
         raise ConfigError(
             f"{printable(file)} is no config.json: {printable(error)}\n  give the one that belongs to the model"
