@@ -34,7 +34,7 @@ STAGE = Stage(
                 *("min_length", "min_words", "attributes_format"),
             ),
             "Near-duplicates": (
-                *("threshold", "word_ngrams", "character_ngrams", "permutations", "recall", "bands", "rows"),
+                *("dialect", "threshold", "word_ngrams", "character_ngrams", "permutations", "recall", "bands", "rows"),
                 *("seed", "verify", "link"),
             ),
         },

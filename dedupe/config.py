@@ -75,6 +75,12 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             of=("exact", "minhash"),
         ),
     ] = None
+    dialect: Annotated[
+        Literal["datatrove", "text-dedup", "nemo", "dolma3"] | None,
+        about(
+            "A tool whose shingles, bands and threshold stand for what is not given.", absent="ours", of=("minhash",)
+        ),
+    ] = None
     threshold: Annotated[
         float | None, about("Jaccard similarity from which on two documents are alike.", absent="0.8", of=("minhash",))
     ] = None

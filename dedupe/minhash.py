@@ -46,6 +46,7 @@ from dolma.data.exchange import (
 from dolma.dedupers import clusters
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
 from dolma.dedupers.config import DedupeConfig
+from dolma.dedupers.dialects import DIALECTS, OURS, Dialect
 from dolma.dedupers.keep import Keep, Tiers
 from dolma.dedupers.lsh import Bands, bands_for
 from dolma.dedupers.method import (
@@ -63,6 +64,7 @@ from dolma.dedupers.notes import NearNotes
 from dolma.dedupers.paragraphs import takes_part
 from dolma.kernels import minhash, shingles
 from dolma.kernels.hashing import hash128_documents
+from dolma.kernels.normalize import normalized
 from dolma.kernels.shingles import Shingles
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
@@ -118,7 +120,7 @@ SETS = Table(
     ),
     key=("component", "place"),
 )
-WORD_NGRAMS, THRESHOLD, PERMUTATIONS, RECALL, SEED = 5, 0.8, 128, 0.95, 1
+PERMUTATIONS, RECALL, SEED = 128, 0.95, 1
 SCRATCH = 0.05
 """Bytes of bands for each byte of input, at the least."""
 _COUNTS = ("clusters", "compared", "alike", "by_chain")
@@ -128,10 +130,15 @@ _ROWS_PER_BLOCK = 1 << 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likeness:
-    """What documents are compared by. `seed` is that of the permutations; `unit` is "word" or "character"."""
+    """What documents are compared by. `seed` is that of the permutations.
+
+    `unit`, `normalize` and `folded` are as in `Dialect`.
+    """
 
     unit: str
     n: int
+    normalize: tuple[str, ...]
+    folded: bool
     bands: Bands
     seed: int
     skip_empty: bool
@@ -140,8 +147,12 @@ class Likeness:
 
     def shingles(self, batch: TextBatch) -> Shingles:
         """The shingles of each document."""
-        make = shingles.word_shingles if self.unit == "word" else shingles.character_shingles
-        return make(batch.utf8, batch.offsets, n=self.n)
+        utf8, offsets = batch.utf8, batch.offsets
+        if self.normalize:
+            utf8, offsets = normalized(utf8, offsets[:-1], offsets[1:], self.normalize)
+        if self.unit == "word":
+            return shingles.word_shingles(utf8, offsets, n=self.n)
+        return shingles.character_shingles(utf8, offsets, n=self.n, folded=self.folded)
 
     def takes_part(self, batch: TextBatch, found: Shingles) -> npt.NDArray[np.bool_]:
         """Whether each document can have a copy: those without shingles cannot."""
@@ -179,19 +190,25 @@ class MinHash:
         Raises:
             ConfigError: no bands find enough at the threshold.
         """
-        threshold = _or(config.threshold, THRESHOLD)
+        dialect = OURS if config.dialect is None else DIALECTS[config.dialect]
+        threshold = _or(config.threshold, dialect.threshold)
+        unit = dialect.unit
+        if config.word_ngrams is not None or config.character_ngrams is not None:
+            unit = "word" if config.character_ngrams is None else "character"
         return cls(
             likeness=Likeness(
-                unit="word" if config.character_ngrams is None else "character",
-                n=_or(config.character_ngrams, _or(config.word_ngrams, WORD_NGRAMS)),
-                bands=_bands(config, threshold),
+                unit=unit,
+                n=_or(config.character_ngrams, _or(config.word_ngrams, dialect.n)),
+                normalize=dialect.normalize,
+                folded=dialect.folded,
+                bands=_bands(config, dialect, threshold),
                 seed=_or(config.seed, SEED),
                 skip_empty=config.skip_empty,
                 min_length=config.min_length,
-                min_words=config.min_words,
+                min_words=max(config.min_words, dialect.min_words),
             ),
             threshold=threshold,
-            verify=_or(config.verify, True),
+            verify=_or(config.verify, dialect.verify),
             link=_or(config.link, "components"),
             keep=Keep.of(config),
             scope=_or(config.scope, "all"),
@@ -223,6 +240,10 @@ class MinHash:
         unit = f"shingles are of {self.likeness.n} {self.likeness.unit}s"
         if self.likeness.unit == "word":
             unit += ", in lower case (a letter of a script without spaces is a word)"
+        elif not self.likeness.folded:
+            unit += ", as they are"
+        if self.likeness.normalize:
+            unit += f", after {', '.join(self.likeness.normalize)}"
         then = "a pair is verified before it counts" if self.verify else "a pair that is found counts, alike or not"
         return f"{unit}; {then}"
 
@@ -304,9 +325,11 @@ def _or(given: T | None, default: T) -> T:
     return default if given is None else given
 
 
-def _bands(config: DedupeConfig, threshold: float) -> Bands:
+def _bands(config: DedupeConfig, dialect: Dialect, threshold: float) -> Bands:
     if config.bands is not None and config.rows is not None:
         return Bands(n=config.bands, rows=config.rows)
+    if dialect.bands is not None and config.permutations is None and config.recall is None:
+        return dialect.bands
     return bands_for(threshold, permutations=_or(config.permutations, PERMUTATIONS), recall=_or(config.recall, RECALL))
 
 

@@ -86,6 +86,12 @@ def lower_case() -> npt.NDArray[np.uint32]:
     return read_only(table, np.uint32)
 
 
+@functools.cache
+def _as_they_are() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint32]]:
+    """As `character_classes` and `lower_case`, where no character is white space or a capital."""
+    return read_only(np.zeros(1 << 21, np.uint8), np.uint8), read_only(np.arange(1 << 21, dtype=np.uint32), np.uint32)
+
+
 def _lower(code_points: npt.NDArray[Any]) -> npt.NDArray[np.uint32]:
     return np.array([ord(chr(i).lower()[:1]) for i in code_points.tolist()], np.uint32)
 
@@ -104,12 +110,13 @@ def word_shingles(utf8: npt.NDArray[np.uint8], offsets: Int64, *, n: int) -> Shi
     return _runs(words, index, n)
 
 
-def character_shingles(utf8: npt.NDArray[np.uint8], offsets: Int64, *, n: int) -> Shingles:
-    """The shingles of `n` characters of each document, in order."""
+def character_shingles(utf8: npt.NDArray[np.uint8], offsets: Int64, *, n: int, folded: bool = True) -> Shingles:
+    """The shingles of `n` characters of each document, in order; of the code points as they are, if not `folded`."""
     text, bounds = flat_text(utf8, offsets)
     characters = np.empty(len(text) + 1, np.uint64)
     index = np.zeros(len(bounds), np.int64)
-    _read_characters(text, bounds, character_classes(), lower_case(), characters, index)
+    classes, lower = (character_classes(), lower_case()) if folded else _as_they_are()
+    _read_characters(text, bounds, classes, lower, characters, index)
     return _runs(characters, index, n)
 
 

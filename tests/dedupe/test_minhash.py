@@ -48,6 +48,7 @@ def expected(texts: Sequence[str], ids: Sequence[str], **given: Any) -> list[dic
     method = METHODS["minhash"](config)
     assert isinstance(method, minhash.MinHash)
     likeness = method.likeness
+    assert (likeness.folded, likeness.normalize, likeness.min_words) == (True, (), 0)
     make = reference.word_shingles if likeness.unit == "word" else reference.character_shingles
     return near_duplicates(
         ids,

@@ -33,6 +33,17 @@ def test_they_are_those_of_the_twin(texts: list[str], n: int) -> None:
         assert [found.hashes[start:end].tolist() for start, end in bounds] == [twin(text, n) for text in batch.texts()]
 
 
+@pytest.mark.property
+@settings(deadline=None)
+@given(TEXTS, st.integers(1, 6))
+def test_characters_as_they_are_are_those_of_the_twin(texts: list[str], n: int) -> None:
+    batch = TextBatch.of(texts)
+    found = shingles.character_shingles(batch.utf8, batch.offsets, n=n, folded=False)
+    bounds = list(zip(found.index[:-1].tolist(), found.index[1:].tolist(), strict=True))
+    expected = [reference.character_shingles(text, n, folded=False) for text in batch.texts()]
+    assert [found.hashes[start:end].tolist() for start, end in bounds] == expected
+
+
 def test_every_code_point_is_folded_as_the_twin_folds_it() -> None:
     table, lower = shingles.folded(), shingles.lower_case()
     characters = [chr(i) for i in range(sys.maxunicode + 1) if not 0xD800 <= i < 0xE000]

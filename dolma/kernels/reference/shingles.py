@@ -58,9 +58,12 @@ def word_shingles(text: str, n: int) -> list[int]:
     return [_hash(hashes[i : i + n]) for i in range(len(hashes) - n + 1)] if n else []
 
 
-def character_shingles(text: str, n: int) -> list[int]:
-    """The hash of each run of `n` characters of the text: in lower case, white space as one space, none at the ends."""
-    characters = [ord(lower(character)) for character in " ".join(text.split())]
+def character_shingles(text: str, n: int, *, folded: bool = True) -> list[int]:
+    """The hash of each run of `n` characters of the text: in lower case, white space as one space, none at the ends.
+
+    If not `folded`, the characters are taken as they are.
+    """
+    characters = [ord(lower(character)) for character in " ".join(text.split())] if folded else list(map(ord, text))
     n = min(n, len(characters))
     return [_hash(characters[i : i + n]) for i in range(len(characters) - n + 1)] if n else []
 
