@@ -31,7 +31,7 @@ from dolma.dedupers.lsh import Bands
 class Dialect:
     """What stands for settings that are not given; `normalize` as in `dolma.kernels.normalize`.
 
-    `unit` is "word" or "character"; characters are `folded`, in lower case and white space as one space, or as they are.
+    `unit` is "word" or "character"; characters are `folded` (lower case, white space as one space), or as they are.
     """
 
     unit: str = "word"
