@@ -7,9 +7,9 @@ import itertools
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -33,15 +33,23 @@ from dolma.training.generate import generate, idle
 from dolma.training.initial import load_from_hf
 from dolma.training.interop import hf
 from dolma.training.model.transformer import Transformer
-from dolma.training.parallel import ALONE, Processes, agree, by_shares, exchanged, joined, only_forward
+from dolma.training.parallel import (
+    ALONE,
+    Processes,
+    agree,
+    batched,
+    by_shares,
+    exchanged,
+    joined,
+    only_forward,
+    turns,
+)
 from dolma.training.state import check_weights, newest
 
 _WINDOWS_PER_PASS = 8
 _PROMPTS_PER_PASS = 8
 _TOKENS_PER_PASS = 1 << 14  # of choices
 _LN2 = math.log(2)
-
-T = TypeVar("T")
 
 
 class HeldOut(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +97,7 @@ class HeldOutText:
         """
         windows = itertools.islice(self._windows(length), self.max_windows)
         sums = []
-        for some in turns(_batched(windows, _WINDOWS_PER_PASS), processes):
+        for some in turns(batched(windows, _WINDOWS_PER_PASS), processes):
             if some is None:
                 idle(model)
             else:
@@ -146,21 +154,6 @@ class HeldOutText:
                     room -= len(piece) + 1
         if window:
             yield window
-
-
-def turns(passes: Iterable[T], processes: Processes) -> Iterator[T | None]:
-    """This process's passes, in turn with the others'; None, at the end, where it has one less than others.
-
-    Parts of a model that is spread over processes are gathered in each pass, by all: without one, an idle one is made.
-    """
-    for some in _batched(passes, processes.world_size):
-        yield some[processes.rank] if processes.rank < len(some) else None
-
-
-def _batched(values: Iterable[T], n: int) -> Iterator[list[T]]:
-    rest = iter(values)
-    while some := list(itertools.islice(rest, n)):
-        yield some
 
 
 def bytes_of_ids(tokens: str | Sequence[str], shards: TokenShards) -> np.ndarray:
@@ -313,7 +306,7 @@ class Answerer:
         prompts = [self._encoded(item.prompt) for item in items]
         order = sorted(range(len(items)), key=lambda number: len(prompts[number]))  # little padding
         scores: dict[int, tuple[float, float]] = {}
-        for some in turns(_batched(order, _PROMPTS_PER_PASS), self.processes):
+        for some in turns(batched(order, _PROMPTS_PER_PASS), self.processes):
             found = generate(
                 self.model,
                 [prompts[number] for number in some or ()],
@@ -412,7 +405,7 @@ class Evaluator:
     def evaluate(
         self, model: Transformer, *, step: int, eos_id: int | None, processes: Processes = ALONE
     ) -> Evaluation:
-        """The model as it is now; nothing of it is changed. Each process takes its share, but of `olmo_tasks` all."""
+        """The model as it is now; nothing of it is changed. Each process takes its share."""
         tasks = {}
         if self.items:
             assert self.tokenizer is not None
@@ -423,16 +416,22 @@ class Evaluator:
         held_out = {
             name: text.evaluate(model, length=self.length, processes=processes) for name, text in self.texts.items()
         }
-        return Evaluation(step=step, held_out=held_out, tasks=tasks, olmo_tasks=self._olmo_tasks(model, eos_id))
+        olmo_tasks = self._olmo_tasks(model, eos_id, processes)
+        return Evaluation(step=step, held_out=held_out, tasks=tasks, olmo_tasks=olmo_tasks)
 
-    def _olmo_tasks(self, model: Transformer, eos_id: int | None) -> dict[str, dict[str, float]]:
+    def _olmo_tasks(self, model: Transformer, eos_id: int | None, processes: Processes) -> dict[str, dict[str, float]]:
         if not self.config.olmo_tasks:
             return {}
         from dolma.training.interop.olmo_eval import olmo_scores
 
         assert self.tokenizer is not None
         return olmo_scores(
-            model, self.config.olmo_tasks, tokenizer=self.tokenizer, eos_id=eos_id, max_items=self.config.max_items
+            model,
+            self.config.olmo_tasks,
+            tokenizer=self.tokenizer,
+            eos_id=eos_id,
+            max_items=self.config.max_items,
+            processes=processes,
         )
 
 
@@ -450,7 +449,7 @@ def evaluate_model(
     with joined(device or ("cuda" if torch.cuda.is_available() else "cpu")) as processes:
         contents = Contents("", together=partial(by_shares, processes=processes))
         path = newest(path)
-        if os.path.isfile(streams.join(path, hf.CONFIG)) and not os.path.isfile(streams.join(path, MANIFEST)):
+        if streams.exists(streams.join(path, hf.CONFIG)) and not streams.exists(streams.join(path, MANIFEST)):
             check_weights(path, each=partial(by_shares, processes=processes))
             model, fields = load_from_hf(path, processes)
             beside = streams.join(path, "tokenizer.json")

@@ -23,7 +23,7 @@ from dolma.training.torch_file import read_value
 def fill(model: Transformer, config: TrainConfig) -> None:
     """Fill all weights in place: random ones, or those in `config.init_from`.
 
-    That may be a checkpoint of ours or of OLMo-core (`stepN`), or a folder of transformers.
+    That may be a checkpoint of ours or of OLMo-core (`stepN`), or a local folder of transformers.
 
     Raises:
         DataError: `init_from` is none of these, or of another model.
@@ -31,11 +31,11 @@ def fill(model: Transformer, config: TrainConfig) -> None:
     source = config.init_from
     if source is None:
         initialise(model, seed=config.seed)
-    elif os.path.isdir(streams.join(source, WEIGHTS)):
+    elif _has_weights(source):
         if is_ours(source):
             _check_same(read_state(source, weights=False).model, model.config, source)
         dcp.read_into(streams.join(source, WEIGHTS), dict(dcp.model_entries(model)))
-    elif os.path.isfile(streams.join(source, hf.CONFIG)):
+    elif streams.exists(streams.join(source, hf.CONFIG)):
         _fill_from_hf(model, source)
     else:
         raise DataError(
@@ -52,10 +52,9 @@ def load_initial_moments(model: Transformer, optimizer: torch.optim.AdamW, confi
         DataError: there are none, or they are of another model.
     """
     assert config.init_from is not None
-    folder = streams.join(config.init_from, WEIGHTS)
-    if not os.path.isdir(folder):
+    if not _has_weights(config.init_from):
         raise DataError("is no checkpoint, so it has no moments\n  leave out `init_optimizer`", file=config.init_from)
-    dcp.load_optimizer(folder, model, optimizer)
+    dcp.load_optimizer(streams.join(config.init_from, WEIGHTS), model, optimizer)
 
 
 def stored_rate(source: str) -> float:
@@ -65,7 +64,7 @@ def stored_rate(source: str) -> float:
         DataError: it has none.
     """
     folder = streams.join(source, WEIGHTS)
-    for key, kept in sorted(dcp.read_metadata(folder).items()) if os.path.isdir(folder) else ():
+    for key, kept in sorted(dcp.read_metadata(folder).items()) if _has_weights(source) else ():
         if key.startswith("optim.param_groups.") and key.endswith(".lr"):
             if isinstance(kept, dcp.StoredTensor):
                 rate = torch.zeros(kept.shape)
@@ -74,6 +73,12 @@ def stored_rate(source: str) -> float:
             value = read_value(kept)
             return value if isinstance(value, float) else 0.0
     raise DataError("has no optimiser to take a rate from\n  give a number as `learning_rate`", file=source)
+
+
+def _has_weights(source: str) -> bool:
+    """Whether this is a checkpoint, of ours or of OLMo-core, as far as can be seen without reading it."""
+    folder = streams.join(source, WEIGHTS)
+    return streams.exists(streams.join(folder, dcp.METADATA)) if streams.is_url(source) else os.path.isdir(folder)
 
 
 def _check_same(found: ModelConfig, wanted: ModelConfig, source: str) -> None:

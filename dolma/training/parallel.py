@@ -11,12 +11,12 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 import torch
@@ -224,6 +224,22 @@ def by_shares(
     for outcome in chain.from_iterable(outcomes):
         _result(outcome)
     return results
+
+
+def turns(passes: Iterable[T], processes: Processes) -> Iterator[T | None]:
+    """This process's passes, in turn with the others'; None, at the end, where it has one less than others.
+
+    Parts of a model that is spread over processes are gathered in each pass, by all: without one, an idle one is made.
+    """
+    for some in batched(passes, processes.world_size):
+        yield some[processes.rank] if processes.rank < len(some) else None
+
+
+def batched(values: Iterable[T], n: int) -> Iterator[list[T]]:
+    """`n` values at a time; the last ones may be fewer."""
+    rest = iter(values)
+    while some := list(islice(rest, n)):
+        yield some
 
 
 def _outcome(work: Callable[[], T]) -> tuple[T | None, DolmaError | None]:

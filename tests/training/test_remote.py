@@ -27,6 +27,8 @@ from dolma.training.metrics import TIMINGS, read_metrics
 from dolma.training.state import checkpoints
 from dolma.training.trainer import train
 from tests.training.conftest import Stopped, replaced, some_ids, stop_after, write_shards
+from tests.training.test_parallel import PROGRAM as PARALLEL
+from tests.training.test_parallel import in_processes, started
 
 # boto of before 2025 asks the clock in a way that Python 3.12 warns of.
 pytestmark = pytest.mark.filterwarnings(r"ignore:datetime\.datetime\.utcnow\(\) is deprecated:DeprecationWarning")
@@ -97,6 +99,60 @@ def test_a_killed_run_from_s3_to_s3_goes_on_to_the_same_bits(
     model, state = load_model(output)
     assert (state.step, state.tokens) == (8, [there])
     assert model.vocab_size == 64
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_two_processes_killed_in_an_upload_go_on_to_the_same_bytes(
+    shards: tuple[str, str], s3: str, config: TrainConfig, tmp_path: Path
+) -> None:
+    here, there = shards
+    killed = """
+import os, signal
+from dolma.training import checkpoint
+upload = checkpoint._upload
+def half(near, folder):
+    if "/step8/" in folder and os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    upload(near, folder)
+checkpoint._upload = half
+"""
+    in_processes(2, config, here, tmp_path / "run")
+    output = f"{s3}/run"
+    arguments = [msgspec.json.encode(config).decode(), there, output, "9"]
+    assert [status for status, _, _ in started(2, killed + PARALLEL, *arguments)] == [1, -signal.SIGKILL]
+    assert list(checkpoints(output)) == [4]
+    assert [status for status, _, _ in started(2, PARALLEL, *arguments)] == [0, 0]
+    for step in (4, 8):
+        near, far = tmp_path / "run" / f"step{step}" / "model_and_optim", f"{output}/step{step}/model_and_optim"
+        written = {path.name: path.read_bytes() for path in near.iterdir()}
+        assert sorted(written) == [".metadata", "__0_0.distcp", "__1_0.distcp"]
+        assert {path.rpartition("/")[2]: streams.read_bytes(path) for path in streams.list_files(far)} == written
+    assert log_of(output) == log_of(str(tmp_path / "run"))
+
+
+def test_a_run_may_begin_with_a_remote_checkpoint(
+    shards: tuple[str, str], s3: str, config: TrainConfig, tmp_path: Path
+) -> None:
+    here, there = shards
+    train(config, tokens=here, output=str(tmp_path / "first"))
+    train(config, tokens=there, output=f"{s3}/first")
+    for name, first in (("near", str(tmp_path / "first")), ("far", f"{s3}/first")):
+        start = {"init_from": f"{first}/step8", "init_optimizer": True, "learning_rate": "inherit"}
+        train(replaced(config, **start), tokens=here, output=str(tmp_path / name))
+    assert log_of(str(tmp_path / "far")) == log_of(str(tmp_path / "near"))
+    assert equal(weights(str(tmp_path / "far"), 8), weights(str(tmp_path / "near"), 8))
+
+
+def test_a_remote_folder_of_transformers_is_to_be_downloaded(
+    shards: tuple[str, str], s3: str, config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("config.json", "model.safetensors"):
+        streams.write_bytes(f"{s3}/model/{name}", b"{}")
+    with pytest.raises(DataError, match=r"is a remote folder of transformers.*\n  download it, with `hf download`"):
+        train(replaced(config, init_from=f"{s3}/model"), tokens=shards[0], output=str(tmp_path / "run"))
+    assert run(["eval", f"{s3}/model", "--tokens", f"held={shards[0]}"]) == 3
+    assert "is a remote folder of transformers" in capsys.readouterr().err
 
 
 def test_windows_and_labels_of_remote_shards_are_those_of_local_ones(shards: tuple[str, str]) -> None:

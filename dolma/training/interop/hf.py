@@ -293,6 +293,12 @@ def open_folder(folder: str) -> Iterator[Folder]:
     Raises:
         DataError: a file is missing or is not such a model.
     """
+    if streams.is_url(folder):
+        raise DataError(
+            "is a remote folder of transformers, whose weights are read from a local disk only"
+            "\n  download it, with `hf download` or `aws s3 sync`, and give the local folder",
+            file=folder,
+        )
     path = streams.join(folder, CONFIG)
     if not os.path.isfile(path):
         raise DataError("no config.json there: expected a folder that `save_pretrained` wrote", file=folder)

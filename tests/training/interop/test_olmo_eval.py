@@ -32,6 +32,15 @@ def test_a_task_is_scored(model: Transformer) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("max_items", range(1, 8))
+def test_items_are_scored_with_all_of_their_continuations(model: Transformer, max_items: int) -> None:
+    pytest.importorskip("olmo_eval")
+    found = olmo_scores(model, ["copa"], tokenizer=TOKENIZER, eos_id=0, max_items=max_items)["copa"]
+    right = found["acc_v1"] * max_items
+    assert right == pytest.approx(round(right), abs=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_an_unknown_task_is_named(model: Transformer) -> None:
     pytest.importorskip("olmo_eval")
     with pytest.raises(ConfigError, match="no task 'cpa'; did you mean 'copa'"):
