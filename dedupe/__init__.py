@@ -24,6 +24,8 @@ STAGE = Stage(
         example="""
         dolma dedupe --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         dolma dedupe --method minhash --name near --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
+        dolma dedupe --method bloom --by paragraphs --name para \\
+            --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         dolma dedupe --by paragraphs --name paragraphs \\
             --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         """,
@@ -36,6 +38,10 @@ STAGE = Stage(
             "Near-duplicates": (
                 *("dialect", "threshold", "word_ngrams", "character_ngrams", "permutations", "recall", "bands", "rows"),
                 *("seed", "verify", "link"),
+            ),
+            "Bloom filter": (
+                *("min_ngram", "stride", "overlap_threshold", "separator", "false_positive_rate", "filter_items"),
+                *("filter_bytes", "filter_hashes", "reuse", "reference_filter"),
             ),
         },
         needed=("--by", "--documents"),

@@ -14,18 +14,21 @@ from dolma.keys import about, keys_of
 from dolma.names import check_as, check_field, check_keep, check_key, check_set_name
 
 _MOST_PARTS = 10_000
+_MOST_HASHES = 32
 
 
 class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Find copies; one of each cluster is kept."""
 
-    method: Annotated[Literal["exact", "minhash"], about("What a copy is: exact, or minhash for near-duplicates.")] = (
-        "exact"
-    )
+    method: Annotated[
+        Literal["exact", "bloom", "minhash"],
+        about("What a copy is: exact, bloom for a filter of a size of its own, or minhash for near-duplicates."),
+    ] = "exact"
     by: Annotated[
         str,
         about(
-            "What is compared: text, paragraphs, or a field such as metadata.url; minhash takes text.", metavar="KEY"
+            "What is compared: text, paragraphs, both (bloom), or a field such as metadata.url; minhash takes text.",
+            metavar="KEY",
         ),
     ] = "text"
     name: Annotated[str, about("What rules call the answer.", metavar="NAME")] = "dedupe"
@@ -54,7 +57,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "Documents that are never marked, only what is a copy of them: a pattern, as of `--documents`.",
             metavar="PATTERN",
             absent="none",
-            of=("exact", "minhash"),
+            of=("exact", "bloom", "minhash"),
         ),
     ] = None
     scope: Annotated[
@@ -84,7 +87,14 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     threshold: Annotated[
         float | None, about("Jaccard similarity from which on two documents are alike.", absent="0.8", of=("minhash",))
     ] = None
-    word_ngrams: Annotated[int | None, about("Words of a shingle.", absent="5", of=("minhash",))] = None
+    word_ngrams: Annotated[
+        int | None,
+        about(
+            "Words of a shingle; bloom: of an n-gram.",
+            absent="5; bloom looks up whole texts or paragraphs",
+            of=("minhash", "bloom"),
+        ),
+    ] = None
     character_ngrams: Annotated[
         int | None,
         about("Characters of a shingle, in the place of words.", absent="shingles are of words", of=("minhash",)),
@@ -114,6 +124,42 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             absent="components",
             of=("minhash",),
         ),
+    ] = None
+    min_ngram: Annotated[
+        int | None,
+        about(
+            "Words that a text or paragraph needs to take part; below `word_ngrams`, all of them are one n-gram.",
+            absent="1",
+            of=("bloom",),
+        ),
+    ] = None
+    stride: Annotated[int | None, about("Words from one n-gram to the next.", absent="1", of=("bloom",))] = None
+    overlap_threshold: Annotated[
+        float | None, about("Share of known n-grams from which on it is a duplicate.", absent="1", of=("bloom",))
+    ] = None
+    separator: Annotated[
+        str | None, about("What ends a paragraph.", absent="a newline", metavar="TEXT", of=("bloom",))
+    ] = None
+    false_positive_rate: Annotated[
+        float | None,
+        about("Share of new items that the filter may take for known.", absent="1e-05", of=("bloom",)),
+    ] = None
+    filter_items: Annotated[
+        int | None, about("Items that the filter is made for.", absent="those that there are", of=("bloom",))
+    ] = None
+    filter_bytes: Annotated[
+        int | None, about("Bytes of the filter.", absent="as `false_positive_rate` needs", of=("bloom",))
+    ] = None
+    filter_hashes: Annotated[
+        int | None, about("Bits that the filter sets for an item.", absent="the fewest that do", of=("bloom",))
+    ] = None
+    reuse: Annotated[
+        str | None,
+        about("Filter to go on with: what it holds came before.", absent="an empty one", metavar="FILE", of=("bloom",)),
+    ] = None
+    reference_filter: Annotated[
+        str | None,
+        about("Filter to look up in, where nothing is put in.", absent="none", metavar="FILE", of=("bloom",)),
     ] = None
     attributes_format: Annotated[Literal["parquet", "dolma1"], about("Native, or the JSONL of Dolma 1.x.")] = "parquet"
 
@@ -174,4 +220,43 @@ def _check_minhash(config: DedupeConfig) -> None:
         raise ValueError(f"`bands` times `rows` is {config.bands * config.rows:,}, expected at most {_MOST_PARTS:,}")
 
 
-_CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {"exact": _check_exact, "minhash": _check_minhash}
+def _check_bloom(config: DedupeConfig) -> None:
+    if config.by not in ("text", "paragraphs", "both"):
+        raise ValueError(f"`by` is {config.by!r}, expected text, paragraphs or both")
+    if config.by == "both" and config.word_ngrams is None:
+        raise ValueError("`word_ngrams` is not given: what is looked up of texts and paragraphs both is n-grams")
+    if config.keep != "first":
+        raise ValueError(f"`keep` is {config.keep!r}, expected first: a filter knows what came before alone")
+    for key in ("word_ngrams", "min_ngram", "stride"):
+        value = getattr(config, key)
+        if value is not None and not 1 <= value <= _MOST_PARTS:
+            raise ValueError(f"`{key}` is {value}, expected 1 to {_MOST_PARTS:,}")
+    for key in ("min_ngram", "stride", "overlap_threshold"):
+        if getattr(config, key) is not None and config.word_ngrams is None:
+            raise ValueError(f"`{key}` is of n-grams: add `word_ngrams`, or leave it out")
+    if config.min_ngram is not None and config.word_ngrams is not None and config.min_ngram > config.word_ngrams:
+        raise ValueError(f"`min_ngram` is {config.min_ngram}, expected at most `word_ngrams`, {config.word_ngrams}")
+    if config.overlap_threshold is not None and not 0 < config.overlap_threshold <= 1:
+        raise ValueError(f"`overlap_threshold` is {config.overlap_threshold}, expected more than 0 and at most 1")
+    if config.separator is not None and (config.by == "text" or not config.separator):
+        raise ValueError("`separator` is at least one character, and of `by: paragraphs` and `by: both`")
+    if config.false_positive_rate is not None and not 1e-12 <= config.false_positive_rate <= 0.5:
+        raise ValueError(f"`false_positive_rate` is {config.false_positive_rate}, expected 1e-12 to 0.5")
+    for key in ("filter_items", "filter_bytes"):
+        value = getattr(config, key)
+        if value is not None and value < 1:
+            raise ValueError(f"`{key}` is {value}, expected 1 or more")
+    if config.filter_hashes is not None and not 1 <= config.filter_hashes <= _MOST_HASHES:
+        raise ValueError(f"`filter_hashes` is {config.filter_hashes}, expected 1 to {_MOST_HASHES}")
+    if config.reuse is not None and config.reference_filter is not None:
+        raise ValueError("`reuse` and `reference_filter` are both given, expected one of them")
+    for key in ("false_positive_rate", "filter_items", "filter_bytes", "filter_hashes"):
+        if getattr(config, key) is not None and (config.reuse or config.reference_filter):
+            raise ValueError(f"`{key}` is given, but a filter that is there has its size: leave it out")
+
+
+_CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {
+    "exact": _check_exact,
+    "bloom": _check_bloom,
+    "minhash": _check_minhash,
+}

@@ -24,6 +24,7 @@ from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY, Partition, RunFile
 from dolma.data.manifest import REFERENCES, FileSet, InputFile, Manifest, OutputFile
 from dolma.data.places import document_of, name_below, names_of
+from dolma.dedupers.bloom import Bloom
 from dolma.dedupers.clusters import first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.exact import Exact
@@ -43,7 +44,11 @@ from dolma.runner.stage import StageRun, check_settings, merged_of, open_stage
 from dolma.runner.standing import finished, why_again
 from dolma.runner.task import Task, TaskResult, grouped
 
-METHODS: dict[str, Callable[[DedupeConfig], Method]] = {"exact": Exact.of, "minhash": MinHash.of}
+METHODS: dict[str, Callable[[DedupeConfig], Method]] = {
+    "exact": Exact.of,
+    "bloom": Bloom.of,
+    "minhash": MinHash.of,
+}
 _ROWS_PER_WRITE = 1 << 16
 
 
@@ -113,9 +118,10 @@ def dedupe(
             references=compared.total().out.documents,
             references_failed=compared.total().failed,
             without_documents=_without_documents(config, ledger, compared),
+            bloom=found.bloom,
         )
         counted = [TaskResult(ledger=result.ledger) for result in found.counted]
-        report = stage.finish([*counted, *written], notes=msgspec.to_builtins(notes))
+        report = stage.finish([*counted, *found.made, *written], notes=msgspec.to_builtins(notes))
         warnings = list(notes.warnings(config.max_removal, never=_never(config)))
         return report.detailed(notes, remarks=list(notes.remarks()), warnings=warnings, **called)
     return stage.noted(DedupeNotes, **called)

@@ -17,7 +17,7 @@ from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.exchange import Partition, RunFile, RunWriter, Table, prefix_bounds
 from dolma.dedupers.clusters import first_place
-from dolma.dedupers.notes import NearNotes
+from dolma.dedupers.notes import BloomNotes, NearNotes
 from dolma.runner.ledger import Ledger
 from dolma.runner.progress import advance
 from dolma.runner.stage import StageRun
@@ -72,7 +72,7 @@ class Found:
     """What a method has left: `rows`, part of a file for each piece; `marks`, files of the exchange `table`, by place.
 
     `counted` are the results whose ledgers count the documents, `without_key` those that can have no copy; all without
-    references, of which `references` are the results.
+    references, of which `references` are the results; `made` has what a method writes beside the attributes.
     """
 
     rows: Sequence[RunFile]
@@ -83,6 +83,8 @@ class Found:
     without_key: int
     near: NearNotes | None = None
     references: Sequence[TaskResult] = ()
+    made: Sequence[TaskResult] = ()
+    bloom: BloomNotes | None = None
 
 
 class Method(Protocol):

@@ -48,6 +48,20 @@ class NearNotes(msgspec.Struct, frozen=True, kw_only=True):
     by_chain: int
 
 
+class BloomNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a Bloom filter: its size, `items` of this corpus, how many were put in; equal ones count too.
+
+    `error`: the share of unseen items that it takes for known at the end, by how full its blocks are; `asked`: at most.
+    """
+
+    bytes: int
+    hashes: int
+    items: int
+    held: int
+    asked: float
+    error: float
+
+
 class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
     """What the manifest of a dedupe says beside its ledger; `duplicates` are of the `unit`, documents or paragraphs.
 
@@ -66,6 +80,7 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
     references: int = 0
     references_failed: int = 0
     without_documents: list[str] = []
+    bloom: BloomNotes | None = None
 
     def remarks(self) -> Iterator[str]:
         """What came of it, in lines for a person."""
@@ -82,6 +97,12 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
                 f"{counted(self.near.clusters, 'cluster')}; {compared} of unequal texts compared, "
                 f"{self.near.alike:,} alike; {counted(self.near.by_chain, 'document')} joined by a chain alone"
             )
+        if self.bloom is not None:
+            yield (
+                f"filter: {self.bloom.bytes:,} bytes, {counted(self.bloom.hashes, 'bit')} for each item, "
+                f"{counted(self.bloom.held, 'item')} put in; at the end it takes {self.bloom.error:.2g} of new items "
+                "for known"
+            )
 
     def warnings(self, max_removal: float, *, never: str | None = None) -> Iterator[str]:
         """What looks wrong: sources without a duplicate, and one of which more than this share are duplicates.
@@ -97,6 +118,12 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
         if without:
             more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
             yield f"no duplicate was found in {', '.join(without[:_NAMED])}{more}"
+        if self.bloom is not None and self.bloom.error > 1.1 * self.bloom.asked:
+            yield (
+                f"the filter takes {self.bloom.error:.2g} of new items for known, more than `false_positive_rate` "
+                f"{self.bloom.asked:g}: it is too small for what it holds\n"
+                "  leave `filter_items` and `filter_bytes` out, so that it is made for the items that there are"
+            )
         for source in self.sources:
             if source.duplicates > max_removal * source.seen:
                 yield (

@@ -1,7 +1,8 @@
 """Where paragraphs lie, and which keys take part: the loops of dedupe over UTF-8 bytes.
 
-A paragraph is a piece that ends after a newline, or at the end of the text; blank ones are left out. Its *key* is the
-piece without the newline, so that the last line of a text equals the same line inside another. Blank and word follow
+A paragraph is a piece that ends after a separator, a newline if nothing else is said, or at the end of the text; blank
+ones are left out. Its *key* is the piece without the separator, so that the last line of a text equals the same line
+inside another. Blank and word follow
 `str.isspace`, as everywhere. The twins are in `dolma.dedupers.reference`.
 """
 
@@ -15,18 +16,16 @@ import numpy.typing as npt
 
 from dolma.kernels.compiled import flat_text, kernel, read_only
 from dolma.kernels.unicode import SPACE, character_classes, count_code_points, decode, skip_spaces
-from dolma.kernels.words64 import equal_to, first_mark, load
+from dolma.kernels.words64 import ONES, equal_to, first_mark, load
 
 Ints = npt.NDArray[np.int64]
-
-_NEWLINES = np.uint64(0x0A0A0A0A0A0A0A0A)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paragraphs:
     """The paragraphs of some documents that are not blank, in order; all arrays int64.
 
-    Shape `(n_paragraphs,)`: the key is bytes `[starts, ends)` of the buffer; the paragraph, newline included, is code
+    Shape `(n_paragraphs,)`: the key is bytes `[starts, ends)` of the buffer; the paragraph, separator included, is code
     points `[first, last)` of its document. Shape `(n_docs,)`: `counts` of paragraphs and `characters`, code points.
     """
 
@@ -38,8 +37,8 @@ class Paragraphs:
     characters: Ints
 
 
-def split_paragraphs(utf8: npt.NDArray[np.uint8], offsets: Ints) -> Paragraphs:
-    """The paragraphs of each document.
+def split_paragraphs(utf8: npt.NDArray[np.uint8], offsets: Ints, separator: str = "\n") -> Paragraphs:
+    """The paragraphs of each document; the separator is at least one character.
 
     >>> found = split_paragraphs(np.frombuffer("é\\n\\nb".encode(), np.uint8), np.array([0, 5]))
     >>> found.starts.tolist(), found.ends.tolist(), found.first.tolist(), found.last.tolist()
@@ -47,10 +46,11 @@ def split_paragraphs(utf8: npt.NDArray[np.uint8], offsets: Ints) -> Paragraphs:
     """
     text, bounds = flat_text(utf8, offsets)
     n_docs = len(bounds) - 1
-    most = np.count_nonzero(text == 0x0A) + n_docs
+    between = np.frombuffer(separator.encode(), np.uint8)
+    most = np.count_nonzero(text == between[0]) + n_docs
     found = np.empty((4, most), dtype=np.int64)
     per_document = np.empty((2, n_docs), dtype=np.int64)
-    n = _split(text, bounds, character_classes(), found, per_document)
+    n = _split(text, bounds, between, character_classes(), found, per_document)
     starts, ends, first, last = found[:, :n]
     return Paragraphs(
         starts=starts, ends=ends, first=first, last=last, counts=per_document[0], characters=per_document[1]
@@ -72,17 +72,17 @@ def takes_part(
 
 
 @kernel
-def _split(utf8: Any, offsets: Any, classes: Any, found: Any, per_document: Any) -> int:
+def _split(utf8: Any, offsets: Any, separator: Any, classes: Any, found: Any, per_document: Any) -> int:
     n = 0
     for doc in range(len(offsets) - 1):
         i, end = offsets[doc], offsets[doc + 1]
         before, character = n, 0
         while i < end:
-            newline = _find_newline(utf8, i, end)
-            after = min(newline + 1, end)
+            stop = _find(utf8, i, end, separator)
+            after = min(stop + len(separator), end)
             n_characters = count_code_points(utf8, i, after)
-            if skip_spaces(utf8, i, newline, classes) < newline:
-                found[0, n], found[1, n] = i, newline
+            if skip_spaces(utf8, i, stop, classes) < stop:
+                found[0, n], found[1, n] = i, stop
                 found[2, n], found[3, n] = character, character + n_characters
                 n += 1
             character += n_characters
@@ -92,15 +92,20 @@ def _split(utf8: Any, offsets: Any, classes: Any, found: Any, per_document: Any)
 
 
 @kernel
-def _find_newline(utf8: Any, i: int, end: int) -> int:
-    while i + 8 <= end:
-        at = first_mark(equal_to(load(utf8, i), _NEWLINES))
-        if at < 8:
-            return i + at
-        i += 8
-    while i < end and utf8[i] != 0x0A:
-        i += 1
-    return i
+def _find(utf8: Any, i: int, end: int, separator: Any) -> int:
+    """Where the first separator from `i` on begins; `end` if there is none before that."""
+    first = np.uint64(separator[0]) * ONES
+    while i + len(separator) <= end:
+        at = first_mark(equal_to(load(utf8, i), first))
+        i += at
+        if at < 8 and i + len(separator) <= end:
+            j = 1
+            while j < len(separator) and utf8[i + j] == separator[j]:
+                j += 1
+            if j == len(separator):
+                return i
+            i += 1
+    return end
 
 
 @kernel

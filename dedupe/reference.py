@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from dolma.kernels.reference import minhash
+from dolma.kernels.reference.bloom import Filter
+from dolma.kernels.reference.hashing import hash128
 from dolma.kernels.reference.normalize import normalized
+from dolma.kernels.reference.shingles import word_shingles
 
 Gate = Callable[[str], bool]
 Ranks = Sequence[float] | None
@@ -148,15 +151,15 @@ def near_duplicates(
     return found
 
 
-def paragraphs(text: str) -> list[tuple[int, int, str]]:
-    """Start, end and key of each paragraph that is not blank, in code points. `text[start:end]` has its newline.
+def paragraphs(text: str, separator: str = "\n") -> list[tuple[int, int, str]]:
+    """Start, end and key of each paragraph that is not blank, in code points. `text[start:end]` has its separator.
 
     >>> paragraphs("a\\n\\nb")
     [(0, 2, 'a'), (3, 4, 'b')]
     """
     found, start = [], 0
-    for piece in text.split("\n"):
-        end = min(start + len(piece) + 1, len(text))
+    for piece in text.split(separator):
+        end = min(start + len(piece) + len(separator), len(text))
         if piece.strip():
             found.append((start, end, piece))
         start = end
@@ -187,6 +190,48 @@ def duplicate_paragraphs(texts: Sequence[str], takes_part: Gate, words: Containe
                 "fraction": n_inside / len(text) if text else 0.0,
                 "n_paragraphs": len(found),
                 "n_duplicates": len(spans),
+            }
+        )
+    return answers
+
+
+def filtered(
+    texts: Sequence[str],
+    filter: Filter,
+    takes_part: Gate,
+    *,
+    by: str,
+    separator: str = "\n",
+    word_ngrams: int = 0,
+    min_ngram: int = 1,
+    stride: int = 1,
+    threshold: float = 1.0,
+    insert: bool = True,
+) -> list[dict[str, Any]]:
+    """What a Bloom filter says of each document, in order: `duplicate`, `overlap`, `spans` and `fraction`.
+
+    >>> from dolma.kernels.reference.bloom import Filter
+    >>> filtered(["a\\nb", "b"], Filter(n_blocks=4096, n_hashes=8), gate(), by="paragraphs")[1]["spans"]
+    [(0, 1, 1.0)]
+    """
+    answers = []
+    for text in texts:
+        parts = [(0, len(text), text)] if by == "text" else paragraphs(text, separator)
+        spans, n_items, n_known = [], 0, 0
+        for start, end, key in (part for part in parts if takes_part(part[2])):
+            items = [hash128(key.encode())[0]]
+            if word_ngrams:
+                items = word_shingles(key, word_ngrams, least=min_ngram, stride=stride)
+            known = sum(filter.look_up(items, insert=insert))
+            n_items, n_known = n_items + len(items), n_known + known
+            if items and known / len(items) >= threshold:
+                spans.append((start, end, known / len(items)))
+        answers.append(
+            {
+                "duplicate": n_items > 0 and n_known / n_items >= threshold,
+                "overlap": n_known / max(n_items, 1),
+                "spans": spans,
+                "fraction": sum(end - start for start, end, _ in spans) / max(len(text), 1),
             }
         )
     return answers

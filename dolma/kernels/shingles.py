@@ -104,10 +104,22 @@ def word_shingles(utf8: npt.NDArray[np.uint8], offsets: Int64, *, n: int) -> Shi
     2
     """
     text, bounds = flat_text(utf8, offsets)
-    words = np.empty(len(text) // 2 + len(bounds) if text.size and text.max() < 0x80 else len(text) + 1, np.uint64)
-    index = np.zeros(len(bounds), np.int64)
-    _hash_words(text, bounds, folded(), words, index)
-    return _runs(words, index, n)
+    return span_shingles(text, bounds[:-1], bounds[1:], n=n)
+
+
+def span_shingles(
+    utf8: npt.NDArray[np.uint8], starts: Int64, ends: Int64, *, n: int, least: int = 1, stride: int = 1
+) -> Shingles:
+    """The same of each byte span `[start, end)`; spans do not overlap.
+
+    A shingle begins at each `stride`-th word. A span with fewer than `least` words has none.
+    """
+    text = read_only(utf8, np.uint8)
+    most = len(text) // 2 + len(starts) + 1 if text.size and text.max() < 0x80 else len(text) + 1
+    words = np.empty(most, np.uint64)
+    index = np.zeros(len(starts) + 1, np.int64)
+    _hash_words(text, read_only(starts, np.int64), read_only(ends, np.int64), folded(), words, index)
+    return _runs(words, index, n, least=least, stride=stride)
 
 
 def character_shingles(utf8: npt.NDArray[np.uint8], offsets: Int64, *, n: int, folded: bool = True) -> Shingles:
@@ -120,22 +132,22 @@ def character_shingles(utf8: npt.NDArray[np.uint8], offsets: Int64, *, n: int, f
     return _runs(characters, index, n)
 
 
-def _runs(parts: Words, index: Int64, n: int) -> Shingles:
+def _runs(parts: Words, index: Int64, n: int, *, least: int = 1, stride: int = 1) -> Shingles:
     if n < 1:
         raise ValueError(f"shingles of {n} parts; expected 1 or more")
     counts = np.diff(index)
-    n_shingles = np.where(counts > 0, np.maximum(counts - n + 1, 1), 0)
+    n_shingles = np.where(counts >= least, np.maximum(counts - n, 0) // stride + 1, 0)
     found = np.concatenate([[0], np.cumsum(n_shingles)])
     hashes = np.empty(found[-1], np.uint64)
-    _hash_runs(read_only(parts, np.uint64), read_only(index, np.int64), n, read_only(found, np.int64), hashes)
+    _hash_runs(read_only(parts, np.uint64), read_only(index, np.int64), n, stride, read_only(found, np.int64), hashes)
     return Shingles(hashes=hashes, index=found)
 
 
 @kernel
-def _hash_words(utf8: Any, offsets: Any, table: Any, words: Any, index: Any) -> None:
+def _hash_words(utf8: Any, starts: Any, ends: Any, table: Any, words: Any, index: Any) -> None:
     n = _0
-    for doc in range(len(offsets) - 1):
-        i, end = offsets[doc], offsets[doc + 1]
+    for doc in range(len(starts)):
+        i, end = starts[doc], ends[doc]
         while i < end:
             if i + 64 + 16 <= len(utf8):
                 # No word began before `i`. Of the 64 bytes from there, all words of ASCII that end among them are
@@ -247,11 +259,11 @@ def _read_characters(utf8: Any, offsets: Any, classes: Any, lower: Any, characte
 
 
 @kernel
-def _hash_runs(parts: Any, index: Any, n: int, found: Any, hashes: Any) -> None:
+def _hash_runs(parts: Any, index: Any, n: int, stride: int, found: Any, hashes: Any) -> None:
     for doc in range(len(index) - 1):
         first, size = index[doc], min(n, index[doc + 1] - index[doc])
         for k in range(found[doc + 1] - found[doc]):
             state = start64()
-            for at in range(first + k, first + k + size):
+            for at in range(first + k * stride, first + k * stride + size):
                 state = absorb64(state, parts[at])
             hashes[found[doc] + k] = finish64(state, size)

@@ -44,11 +44,14 @@ class Corpus:
         overwrite: bool = False,
         shard: tuple[int, int] | None = None,
         reading: Reading | None = None,
+        max_memory: int | None = None,
         **config: Any,
     ) -> StageReport[Any]:
         """Run the stage over all shards."""
         dataset = Dataset(documents=(str(self.folder / "documents" / "**" / "*"),))
-        options = RunOptions(workers=workers, overwrite=overwrite, shard=shard, wait=False, progress=False)
+        options = RunOptions(
+            workers=workers, overwrite=overwrite, shard=shard, wait=False, progress=False, max_memory=max_memory
+        )
         return dedupe(dataset, DedupeConfig(**config), reading=reading or Reading(), options=options)
 
     def rows(self, name: str = "dedupe") -> list[dict[str, Any]]:
@@ -58,7 +61,7 @@ class Corpus:
     def files(self, name: str = "dedupe") -> list[Path]:
         """The attribute files, in corpus order."""
         folder = self.folder / "attributes" / name
-        return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "_manifest.json")
+        return sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("_"))
 
 
 @pytest.fixture

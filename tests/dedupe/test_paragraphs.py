@@ -41,6 +41,19 @@ def test_the_gate_is_that_of_the_twin(texts: list[str], skip_empty: bool, min_le
     assert found.tolist() == [twin(text) for text in texts]
 
 
+@pytest.mark.property
+@settings(max_examples=100, deadline=None)
+@given(st.lists(text | st.text(max_size=20), max_size=4), st.text("ab\né中😀", min_size=1, max_size=3))
+def test_any_text_may_stand_between_paragraphs(texts: list[str], separator: str) -> None:
+    batch = TextBatch.of(texts)
+    found = split_paragraphs(batch.utf8, batch.offsets, separator)
+    expected = [paragraphs(text, separator) for text in batch.texts()]
+    keys = [batch.utf8[start:end].tobytes().decode() for start, end in zip(found.starts, found.ends, strict=True)]
+    assert list(zip(found.first.tolist(), found.last.tolist(), keys, strict=True)) == [
+        piece for pieces in expected for piece in pieces
+    ]
+
+
 def test_a_long_line_is_one_paragraph() -> None:
     batch = TextBatch.of(["é" * 100_000 + "\n"])
     found = split_paragraphs(batch.utf8, batch.offsets)

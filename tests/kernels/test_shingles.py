@@ -44,6 +44,19 @@ def test_characters_as_they_are_are_those_of_the_twin(texts: list[str], n: int) 
     assert [found.hashes[start:end].tolist() for start, end in bounds] == expected
 
 
+@pytest.mark.property
+@settings(deadline=None)
+@given(TEXTS, st.integers(1, 6), st.integers(1, 6), st.integers(1, 4))
+def test_those_of_spans_are_those_of_the_twin(texts: list[str], n: int, least: int, stride: int) -> None:
+    batch = TextBatch.of(texts)
+    starts, ends = batch.offsets[:-1][::2], batch.offsets[1:][::2]
+    found = shingles.span_shingles(batch.utf8, starts, ends, n=n, least=least, stride=stride)
+    bounds = list(zip(found.index[:-1].tolist(), found.index[1:].tolist(), strict=True))
+    assert [found.hashes[start:end].tolist() for start, end in bounds] == [
+        reference.word_shingles(text, n, least=least, stride=stride) for text in batch.texts()[::2]
+    ]
+
+
 def test_every_code_point_is_folded_as_the_twin_folds_it() -> None:
     table, lower = shingles.folded(), shingles.lower_case()
     characters = [chr(i) for i in range(sys.maxunicode + 1) if not 0xD800 <= i < 0xE000]

@@ -51,11 +51,14 @@ def lower(character: str) -> str:
     return character.lower()[:1]
 
 
-def word_shingles(text: str, n: int) -> list[int]:
-    """The hash of each run of `n` words, in order; of all words where there are fewer; none without words."""
+def word_shingles(text: str, n: int, *, least: int = 1, stride: int = 1) -> list[int]:
+    """The hash of each run of `n` words, in order; of all words where there are fewer; none below `least` words.
+
+    A run begins at each `stride`-th word.
+    """
     hashes = [hash64(word.encode()) for word in words(text)]
     n = min(n, len(hashes))
-    return [_hash(hashes[i : i + n]) for i in range(len(hashes) - n + 1)] if n else []
+    return [_hash(hashes[i : i + n]) for i in range(0, len(hashes) - n + 1, stride)] if len(hashes) >= least else []
 
 
 def character_shingles(text: str, n: int, *, folded: bool = True) -> list[int]:
