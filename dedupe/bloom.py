@@ -555,7 +555,7 @@ class MarkedParts:
                 yield pa.table(columns | self._columns(batch, known))
                 place += n_parts
 
-    def _columns(self, rows: pa.RecordBatch, known: npt.NDArray[np.float64]) -> Columns:
+    def _columns(self, rows: pa.RecordBatch, known: npt.NDArray[Any]) -> Columns:
         n_docs = len(rows)
         first, last, items = (column.to_numpy().astype(np.int64) for column in rows["parts"].flatten().flatten())
         document = np.repeat(np.arange(n_docs), np.diff(rows["parts"].offsets.to_numpy()))

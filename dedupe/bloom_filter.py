@@ -176,15 +176,11 @@ def open_filter(path: str) -> FilterFile:
             length = int.from_bytes(head[8:], "little")
             encoded = raw.read(length) if head[:8] == _MAGIC and length <= min(size, _MOST_HEADER) else b""
         header = decode_json(encoded, Header)
-    except msgspec.DecodeError as error:
+    except msgspec.DecodeError:
+        header = None
+    if header is None or (header.format_version, header.hashing) != (FORMAT_VERSION, HASHING):
         raise DataError(
             f"is no Bloom filter of this version of dolma\n  give the `{NAME}` of a set that `--method bloom` has made",
-            file=path,
-        ) from error
-    if (header.format_version, header.hashing) != (FORMAT_VERSION, HASHING):
-        raise DataError(
-            f"is a filter of version {header.format_version}, expected {FORMAT_VERSION}\n"
-            "  make it again with this version of dolma",
             file=path,
         )
     start = 16 + length

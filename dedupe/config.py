@@ -224,7 +224,7 @@ def _check_bloom(config: DedupeConfig) -> None:
     if config.by not in ("text", "paragraphs", "both"):
         raise ValueError(f"`by` is {config.by!r}, expected text, paragraphs or both")
     if config.by == "both" and config.word_ngrams is None:
-        raise ValueError("`word_ngrams` is not given: what is looked up of texts and paragraphs both is n-grams")
+        raise ValueError("`by` is 'both', expected `word_ngrams` with it: add them")
     if config.keep != "first":
         raise ValueError(f"`keep` is {config.keep!r}, expected first: a filter knows what came before alone")
     for key in ("word_ngrams", "min_ngram", "stride"):
@@ -239,7 +239,7 @@ def _check_bloom(config: DedupeConfig) -> None:
     if config.overlap_threshold is not None and not 0 < config.overlap_threshold <= 1:
         raise ValueError(f"`overlap_threshold` is {config.overlap_threshold}, expected more than 0 and at most 1")
     if config.separator is not None and (config.by == "text" or not config.separator):
-        raise ValueError("`separator` is at least one character, and of `by: paragraphs` and `by: both`")
+        raise ValueError(f"`separator` is {config.separator!r}, expected some text, and `by: paragraphs` or `by: both`")
     if config.false_positive_rate is not None and not 1e-12 <= config.false_positive_rate <= 0.5:
         raise ValueError(f"`false_positive_rate` is {config.false_positive_rate}, expected 1e-12 to 0.5")
     for key in ("filter_items", "filter_bytes"):

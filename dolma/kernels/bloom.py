@@ -89,7 +89,7 @@ def _look_up(
 
 
 @inlined
-def _first_word(item: Any, n_blocks: Any, first_block: int) -> int:
+def _first_word(item: Any, n_blocks: Any, first_block: int) -> Any:
     block = ((item >> _32) * n_blocks + ((item & _LOW) * n_blocks >> _32)) >> _32
     return (np.int64(block) - first_block) * BLOCK_WORDS
 

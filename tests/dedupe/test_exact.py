@@ -85,6 +85,7 @@ def test_the_report_and_the_manifest_count_documents_and_duplicates(corpus: Corp
         "references": 0,
         "references_failed": 0,
         "without_documents": [],
+        "bloom": None,
     }
     assert report.remarks == ["1 of 3 documents are duplicates (33.3 %)"]
 
