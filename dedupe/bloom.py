@@ -83,6 +83,7 @@ ROWS = Table(
             ("id", pa.string()),
             ("source", pa.string()),
             ("characters", pa.int64()),
+            ("bytes", pa.int64()),
             ("paragraphs", pa.int64()),
             ("parts", pa.list_(_PART)),
         ]
@@ -431,6 +432,7 @@ def _rows(batch: TextBatch, parts: Parts) -> pa.RecordBatch:
         pa.array(batch.ids, pa.string()),
         pa.array(batch.sources, pa.string()),
         pa.array(parts.characters),
+        pa.array(batch.n_bytes),
         pa.array(parts.paragraphs),
         pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(values, fields=list(_PART))),
     ]
@@ -551,7 +553,7 @@ class MarkedParts:
                 found = cursor.before(place + n_parts)
                 at = (found["place"].to_numpy() - np.uint64(place)).astype(np.int64)
                 known = np.bincount(at, weights=found["known"].to_numpy(), minlength=n_parts)
-                columns = {name: batch[name] for name in ("id", "source", "characters")}
+                columns = {name: batch[name] for name in ("id", "source", "characters", "bytes")}
                 yield pa.table(columns | self._columns(batch, known))
                 place += n_parts
 
@@ -567,7 +569,8 @@ class MarkedParts:
             if self.by == "both" or self.ngrams:
                 whole["overlap" if self.by == "both" else "fraction"] = pa.array(share)
         if self.by == "text":
-            return {**whole, "kept_source": pa.nulls(n_docs, pa.string())}
+            known_before = pa.array(np.zeros(n_docs, np.int64), mask=~whole["duplicate"].to_numpy(zero_copy_only=False))
+            return {**whole, "cluster": known_before, "kept_source": pa.nulls(n_docs, pa.string())}
         share = known / np.maximum(items, 1)
         marked = (items > 0) & (share >= self.threshold)
         document, first, last, share = document[marked], first[marked], last[marked], share[marked]
