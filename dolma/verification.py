@@ -14,6 +14,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -60,6 +61,11 @@ class Verification:
     @property
     def files(self) -> int:
         return sum(n_files for _, n_files in self.checked)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, as JSON has them."""
+        found: dict[str, Any] = msgspec.to_builtins(self)
+        return found
 
 
 def verify(folders: list[str], recipe: Recipe, *, deep: bool = False) -> Verification:

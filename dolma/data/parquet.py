@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,8 @@ from dolma.printable import printable
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
+
+_BUFFER_BYTES = 1 << 16
 
 
 @contextmanager
@@ -106,8 +109,10 @@ class ParquetOutput:
         repeating = [leaf for leaf in others if leaf not in self.plain]
         with ExitStack() as opening:
             self._raw = opening.enter_context(streams.RawOutput(self.path))
+            # Which writes some thirty pieces for each row group, however small.
+            self._buffered = io.BufferedWriter(self._raw, _BUFFER_BYTES)
             self._writer = pq.ParquetWriter(
-                self._raw,
+                self._buffered,
                 self.schema,
                 compression=dict.fromkeys(others, "zstd") | dict.fromkeys(self.rising, "none"),
                 compression_level=dict.fromkeys(others, self.level),
@@ -131,6 +136,7 @@ class ParquetOutput:
             return
         with self._stack:
             self._writer.close()
+            self._buffered.flush()
         self.written = self._raw.written
 
 

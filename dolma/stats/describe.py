@@ -1,13 +1,14 @@
 """One output of an attribute set, described for the whole corpus and for each source.
 
-The column is read shard by shard, as often as `dolma.stats.numbers` asks, and never held as a whole.
+Columns of few bytes are read together and held. Any other is read shard by shard, as often as `dolma.stats.numbers`
+asks, and never held as a whole.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -52,11 +53,12 @@ class ShardRows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One output in all shards, in corpus order."""
+    """One output in all shards, in corpus order. `held` are rows that have been read, by attribute file."""
 
     name: str
     output: Output
     shards: tuple[ShardRows, ...]
+    held: Mapping[str, pa.Table] = field(default_factory=dict)
 
     def chunks(self, source: int | None = None) -> Iterator[pa.Array]:
         """The values, one per document, a limited number at a time; only those of one source if asked.
@@ -75,17 +77,9 @@ class Column:
         if shard.attributes is None:
             yield pa.nulls(shard.n_rows, self.output.arrow_type)
             return
-        with AttributeReader(shard.attributes, [self.name], content=shard.content) as reader:
-            if reader.rows < shard.n_rows or (reader.rows > shard.n_rows and not shard.limited):
-                raise AlignmentError(
-                    f"{shard.n_rows:,} documents, but {shard.attributes} has {reader.rows:,} rows\n"
-                    "  the attributes are of another version of the documents: run their stage again",
-                    file=shard.documents,
-                )
-            left = shard.n_rows
-            while left and (table := reader.take(min(left, _ROWS))):
-                left -= len(table)
-                yield self._declared(table.column(self.name), shard.attributes)
+        held = self.held.get(shard.attributes)
+        for table in _tables(shard, [self.name]) if held is None else [held]:
+            yield self._declared(table.column(self.name), shard.attributes)
 
     def _declared(self, column: pa.ChunkedArray, path: str) -> pa.Array:
         try:
@@ -96,6 +90,40 @@ class Column:
                 "\n  measure again with one version of the tagger: `dolma tag --overwrite`",
                 file=path,
             ) from error
+
+
+def _tables(shard: ShardRows, names: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows of a shard that has attributes, these columns of them."""
+    assert shard.attributes is not None
+    with AttributeReader(shard.attributes, names, content=shard.content) as reader:
+        if reader.rows < shard.n_rows or (reader.rows > shard.n_rows and not shard.limited):
+            raise AlignmentError(
+                f"{shard.n_rows:,} documents, but {shard.attributes} has {reader.rows:,} rows\n"
+                "  the attributes are of another version of the documents: run their stage again",
+                file=shard.documents,
+            )
+        left = shard.n_rows
+        while left and (table := reader.take(min(left, _ROWS))):
+            left -= len(table)
+            yield table
+
+
+def held(columns: Sequence[Column], *, memory: int) -> list[Column]:
+    """The columns, all of the same shards, with their rows held; as they are where these take more than `memory`."""
+    names = [column.name for column in columns]
+    rows: dict[str, pa.Table] = {}
+    for shard in columns[0].shards if len(columns) > 1 else ():
+        if shard.attributes is None:
+            continue
+        tables = []
+        for table in _tables(shard, names):
+            tables.append(table)
+            memory -= table.nbytes
+            if memory < 0:
+                return list(columns)
+        if tables:
+            rows[shard.attributes] = pa.concat_tables(tables)
+    return [replace(column, held=rows) for column in columns]
 
 
 class _Codes:

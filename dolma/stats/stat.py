@@ -7,10 +7,12 @@ corpus.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -35,10 +37,13 @@ from dolma.runner.report import StageReport
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.task import Task, TaskResult
 from dolma.stats.counts import SOURCES, CountPiece, SourceCounts
-from dolma.stats.describe import Column, ShardRows, describe
+from dolma.stats.describe import Column, ShardRows, describe, held
 from dolma.stats.statistics import Counts, OutputSummary, Statistics, TokenCounts
 from dolma.stats.tokens import CountTokens, by_source, from_ledger, row_files
 
+_SUMMARIES = list[OutputSummary]
+_TOGETHER_BYTES = 16 << 20
+"""Bytes of attribute files, on disk, whose columns are described by one task."""
 VERSION = 1
 NAME = "stat.json"
 CONVERTED = "converted"
@@ -286,17 +291,19 @@ class ConvertFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DescribeColumn:
-    """Describes one output. Called with the column."""
+class DescribeColumns:
+    """Describes outputs of one set. Called with their columns."""
 
     sources: list[str]
     bins: int
     quantiles: tuple[float, ...]
     memory: int
 
-    def __call__(self, column: Column) -> TaskResult:
-        found = describe(column, sources=self.sources, bins=self.bins, quantiles=self.quantiles, memory=self.memory)
-        return TaskResult(payload={"summary": msgspec.to_builtins(found)})
+    def __call__(self, columns: Sequence[Column]) -> TaskResult:
+        memory = self.memory // 2 if len(columns) > 1 else self.memory
+        describe_one = partial(describe, sources=self.sources, bins=self.bins, quantiles=self.quantiles, memory=memory)
+        found = list(map(describe_one, held(columns, memory=memory)))
+        return TaskResult(payload={"summaries": msgspec.to_builtins(found)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,30 +320,49 @@ def _describe(
     subject: _Subject, stage: StageRun, rows: dict[str, ShardRows], sources: list[str]
 ) -> dict[str, dict[str, OutputSummary]]:
     outputs = [output for name in subject.files for output in _outputs(stage, name, subject)]
+    n_rows = sum(shard.n_rows for shard in rows.values())
+    groups = _read_together(outputs, subject.contents)
     tasks = [
         Task(
-            key=f"{output.set}.{output.name}",
-            size=sum(shard.n_rows for shard in rows.values()),
-            spec=Column(
-                name=output.name,
-                output=output.kind,
-                shards=tuple(_with_file(rows[name], output.files.get(name), subject.contents) for name in rows),
-            ),
+            key=f"{group[0].set}.{group[0].name}",
+            size=n_rows * len(group),
+            spec=[
+                Column(
+                    name=output.name,
+                    output=output.kind,
+                    shards=tuple(_with_file(rows[name], output.files.get(name), subject.contents) for name in rows),
+                )
+                for output in group
+            ],
         )
-        for output in outputs
+        for group in groups
     ]
-    work = DescribeColumn(
+    work = DescribeColumns(
         sources=sources,
         bins=subject.config.bins,
         quantiles=tuple(subject.config.quantiles),
         memory=(stage.options.max_memory or MEMORY) // 2,
     )
     described: dict[str, dict[str, OutputSummary]] = {name: {} for name in subject.files}
-    for output, result in zip(
-        outputs, stage.run("describe", tasks, work, uses_up=(SOURCES.name, CONVERTED)) if tasks else [], strict=True
-    ):
-        described[output.set][output.name] = msgspec.convert(result.payload["summary"], OutputSummary)
+    results = stage.run("describe", tasks, work, uses_up=(SOURCES.name, CONVERTED)) if tasks else []
+    summaries = [found for result in results for found in msgspec.convert(result.payload["summaries"], _SUMMARIES)]
+    for output, summary in zip(itertools.chain.from_iterable(groups), summaries, strict=True):
+        described[output.set][output.name] = summary
     return described
+
+
+def _read_together(outputs: Sequence[_Output], contents: dict[str, Content]) -> list[list[_Output]]:
+    """The outputs in groups for a task each: those of small files that have all of them, else one by one."""
+    groups: list[list[_Output]] = []
+    for output in outputs:
+        # What was converted is not among the contents, and is read column by column.
+        sizes = [contents[path].size if path in contents else _TOGETHER_BYTES for path in output.files.values()]
+        last = groups[-1][0] if groups else None
+        if last and (last.set, last.files) == (output.set, output.files) and sum(sizes) < _TOGETHER_BYTES:
+            groups[-1].append(output)
+        else:
+            groups.append([output])
+    return groups
 
 
 def _with_file(rows: ShardRows, path: str | None, contents: dict[str, Content]) -> ShardRows:

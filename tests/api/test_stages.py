@@ -59,6 +59,14 @@ def test_finished_outputs_are_verified(documents, tmp_path):
     assert len(dolma.verify(folder).problems) == 1
 
 
+def test_what_was_verified_is_plain_values(documents, tmp_path):
+    folder = str(tmp_path / "m")
+    dolma.tag(documents, taggers=["length"], attributes=folder)
+    found = dolma.verify(folder).to_dict()
+    assert found["problems"] == []
+    assert json.loads(json.dumps(found)) == {"checked": [[f"{folder}/length", 1]], "problems": []}
+
+
 def test_fields_are_named_as_they_are_in_the_files(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"url": "u", "content": "one two"}\n')
     dolma.tag(str(tmp_path / "*.jsonl"), text="content", id="url", taggers=["length"], attributes=str(tmp_path / "m"))

@@ -394,6 +394,20 @@ def write_table(path: str) -> None:
             out.write(table)
 
 
+def test_a_small_parquet_file_is_written_in_few_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, write = [], streams.RawOutput.write
+
+    def counting(self: streams.RawOutput, data: Any) -> int:
+        sizes.append(len(data))
+        return write(self, data)
+
+    monkeypatch.setattr(streams.RawOutput, "write", counting)
+    table = pa.table({name: [1] for name in "abcdefgh"})
+    with ParquetOutput(str(tmp_path / "a.parquet"), table.schema) as out:
+        out.write(table)
+    assert sizes == [os.path.getsize(tmp_path / "a.parquet")]
+
+
 def write_whole(path: str) -> None:
     streams.write_bytes(path, os.urandom(300_000))
 

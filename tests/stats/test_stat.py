@@ -23,6 +23,7 @@ from dolma.errors import AlignmentError, ConfigError, OutputExistsError
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
 from dolma.stats import describe as describe_module
+from dolma.stats import stat as stat_module
 from dolma.stats.stat import plan, stat
 from dolma.stats.statistics import NumberSummary, SpansSummary, Statistics, TextSummary, TruthSummary
 
@@ -180,6 +181,41 @@ def test_strings_have_a_top(corpus: Corpus) -> None:
     corpus.tag("a", label=["b", "a", "b", None, "c"])
     found = of(corpus.stat(), "label")
     assert found == TextSummary(count=4, missing=1, distinct=3, exact=True, top={"a": 1, "b": 2, "c": 1})
+
+
+@pytest.fixture
+def columns(corpus: Corpus) -> Corpus:
+    """Four files with five columns, and documents of two sources in each."""
+    for name in "abcd":
+        corpus.write(name, [{"id": str(i), "text": "t", "source": f"s{i % 2}"} for i in range(5)])
+        spans = [[(0, 2, 0.5)], [], [(1, 4, 0.0)], [], []]
+        corpus.tag(
+            name, number=range(5), whole=range(5), flag=[True, False] * 2 + [None], label=list("abcab"), found=spans
+        )
+    return corpus
+
+
+def test_attribute_files_are_opened_once_for_all_columns(columns: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    reader = describe_module.AttributeReader
+
+    def counting(path: str, *args: Any, **given: Any) -> Any:
+        opened.append(path)
+        return reader(path, *args, **given)
+
+    monkeypatch.setattr(describe_module, "AttributeReader", counting)
+    columns.stat()
+    assert len(opened) == len(set(opened)) == 4
+
+
+@pytest.mark.parametrize(("most", "memory"), [(0, 1 << 20), (1 << 20, 16)])
+def test_columns_that_are_not_held_are_described_alike(
+    columns: Corpus, monkeypatch: pytest.MonkeyPatch, most: int, memory: int
+) -> None:
+    expected = columns.stat()
+    monkeypatch.setattr(stat_module, "_TOGETHER_BYTES", most)
+    monkeypatch.setattr(stat_module, "MEMORY", memory)
+    assert columns.stat() == expected
 
 
 def test_the_top_is_ordered_and_says_when_it_is_not_exact(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
