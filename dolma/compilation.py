@@ -22,11 +22,19 @@ from dolma.graph import graph_of
 from dolma.pipeline import run_node
 from dolma.runner.compiling import METADATA, TEXTS
 from dolma.runner.options import RunOptions
-from dolma.runner.progress import Reporter
+from dolma.runner.progress import NullReporter, Reporter
 from dolma.stages import Node, Running
 
 CACHE = "NUMBA_CACHE_DIR"
 """The environment variable that says where compiled code is kept."""
+
+
+class _Progress(NullReporter):
+    """Tells how far a stage is, and nothing of what it finds in the small documents."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.doing, self.start = reporter.doing, reporter.start  # type: ignore[method-assign]
+        self.advance, self.finish = reporter.advance, reporter.finish  # type: ignore[method-assign]
 
 
 @contextmanager
@@ -65,7 +73,7 @@ def compile_ahead(recipe: Recipe, *, reporter: Reporter | None = None) -> Iterat
             fields=Fields(),
             stages={name: _of_names(stage, recipe.stages) for name, stage in recipe.stages.items()},
         )
-        running = Running(options=RunOptions(workers=1), reporter=reporter)
+        running = Running(options=RunOptions(workers=1), reporter=_Progress(reporter or NullReporter()))
         for node in graph_of(small):
             if node.stage.writes == "checkpoints":
                 continue

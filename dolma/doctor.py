@@ -1,7 +1,8 @@
 """`dolma doctor`: what a recipe needs and whether it is there, before anything runs.
 
-Looked at are the documents, what each stage says that it needs, the packages of executors and storages, what the
-machine has, and where everything will be written. Nothing is downloaded. Only a place that is given is written to.
+Looked at are the documents, what each stage says that it needs, whether settings fit each other, the packages of
+executors and storages, what the machine has, and where everything will be written. Nothing is downloaded. Only a place
+that is given is written to.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from dolma.data.discovery import describe
 from dolma.data.named_fields import check_named_fields
 from dolma.data.storage.table import extra_of
 from dolma.errors import ConfigError, DataError, DolmaError
-from dolma.graph import corpus_of, graph_of, reading_of
+from dolma.graph import Graph, corpus_of, graph_of, reading_of
 from dolma.models.fetch import cache_folder
+from dolma.pipeline import check, doubts
 from dolma.printable import counted, printable
 from dolma.requirements import Finding, extra_finding
 
@@ -29,8 +31,24 @@ _TRIED = b"dolma doctor\n"
 
 def examine(recipe: Recipe) -> list[Finding]:
     """Everything that the recipe needs, in the order in which a run would meet it."""
-    of_stages = [finding for node in graph_of(recipe) for finding in node.needs()]
-    return [*_documents(recipe), *of_stages, *_packages(recipe), *_machine(recipe)]
+    graph = graph_of(recipe)
+    found = [*_documents(recipe), *(finding for node in graph for finding in node.needs())]
+    return [*found, *_settings(graph, found), *_packages(recipe), *_machine(recipe)]
+
+
+def _settings(graph: Graph, found: Sequence[Finding]) -> Iterator[Finding]:
+    """Whether rules, shares and names fit each other; what was `found` before is not said again."""
+    missing = " ".join(f"{one.what} {one.get}" for one in found if not one.ok)
+    try:
+        check(graph)
+        doubtful = doubts(graph)
+    except (ConfigError, DataError) as error:
+        first, _, rest = str(error).partition("\n")
+        if error.message.partition("\n")[0] not in missing:
+            yield Finding(what=first, ok=False, get=rest.strip())
+        return
+    yield Finding(what="settings, rules and names of the recipe", ok=True)
+    yield from (Finding(what=f"perhaps wrong: {line}", ok=True) for line in doubtful)
 
 
 def try_place(place: str) -> list[Finding]:

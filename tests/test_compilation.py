@@ -57,3 +57,13 @@ def test_everything_has_the_taggers_that_need_nothing() -> None:
 def test_a_recipe_or_all_is_needed(arguments: list[str], capsys) -> None:
     assert run(["compile", *arguments]) == 2
     assert "nothing says what to compile\n  give a recipe, `-c recipe.yaml`, or `--all`" in capsys.readouterr().err
+
+
+def test_nothing_is_said_of_the_small_documents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        f"documents: [nowhere]\nfields: {{id: key, text: body}}\noutput: {tmp_path}/out\n"
+        "tokenize: {tokenizer: data/sample/tokenizer.json}\n"
+    )
+    assert run(["compile", "-c", str(tmp_path / "recipe.yaml")]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("tokenize: compiled\n", "")

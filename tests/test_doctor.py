@@ -6,9 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dolma import requirements
+from dolma.cli.main import run
+from dolma.cli.terminal import show_findings
 from dolma.config import make_recipe
 from dolma.doctor import examine, try_place
 from dolma.errors import ConfigError
@@ -160,3 +163,63 @@ def test_files_that_are_left_out_are_said(tmp_path: Path) -> None:
     (tmp_path / "documents" / "b.jsonl").write_text('{"id": "2", "text": "b"}\n')
     found = examine(make_recipe({"documents": [f"{tmp_path}/documents/*"], "exclude": ["b.jsonl"]}))
     assert found[0].what.startswith("documents: 1 file; left out: 1 excluded (")
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def books(tmp_path: Path, **more: object):
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "a.jsonl").write_text('{"id": "1", "text": "a", "source": "books"}\n')
+    values = {"documents": [str(tmp_path / "books")], "output": str(tmp_path / "out"), "tag": {"taggers": ["length"]}}
+    return make_recipe(values | more)
+
+
+@pytest.mark.parametrize(
+    ("more", "what", "get"),
+    [
+        ({"mix": {"keep": ["lenght.words > 3"]}}, "$.mix.keep[0]: no attribute 'lenght.words'", "did you mean"),
+        ({"mix": {"keep": ["length.wordz > 3"]}}, "$.mix.keep[0]: no attribute 'length.wordz'", "did you mean"),
+        ({"mix": {"sources": {"books": {"share": 0.5}}}}, "$.mix.sources: the shares add up to 0.5, expected 1", ""),
+        ({"mix": {"sources": {"bookz": {"share": 1}}}}, "$.mix.sources.bookz: no document of the corpus", "'books'?"),
+        ({"fields": {"id": "idd"}}, "documents", "did you mean 'id'?"),
+    ],
+)
+def test_what_a_run_would_refuse_is_a_problem(tmp_path: Path, more: dict[str, object], what: str, get: str):
+    (found,) = problems(examine(books(tmp_path, **more)))
+    assert found.what.startswith(what) and get in found.get
+
+
+def test_settings_that_fit_are_said_to(tmp_path: Path):
+    found = examine(books(tmp_path, mix={"keep": ["length.words > 3"], "sources": {"books": {"share": 1}}}))
+    assert problems(found) == []
+    assert any(one.what.startswith("settings") for one in found)
+
+
+def test_a_device_that_is_not_there_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    torch = pytest.importorskip("torch", reason="torch is not installed (dolma[train])")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    tokens = {"tokenize": {"tokenizer": "data/sample/tokenizer.json"}}
+    train = {"model": "olmo2_quickstart", "steps": 1, "sequence_length": 8, "batch_size": 1, "device": "cuda"}
+    (found,) = problems(examine(books(tmp_path, **tokens, train=train)))
+    assert found.what == "train: device cuda" and found.get.startswith("take `device: cpu`")
+
+
+@pytest.mark.parametrize("command", ["doctor", "verify"])
+def test_a_recipe_may_stand_where_a_folder_does(
+    tmp_path: Path, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_bytes(msgspec.yaml.encode({"documents": ["nowhere/*.jsonl"], "output": "out"}))
+    by_option, said_by_option = run([command, "-c", "recipe.yaml"]), capsys.readouterr()
+    by_place, said_by_place = run([command, "recipe.yaml"]), capsys.readouterr()
+    assert by_option == by_place != 0
+    assert "nowhere" in said_by_place.out + said_by_place.err
+    assert said_by_option.err == said_by_place.err
+    assert run([command, "recipe.yaml", "-c", "other.yaml"]) == 2
+    assert "two recipes" in capsys.readouterr().err
+
+
+def test_advice_of_several_lines_is_lines(capsys: pytest.CaptureFixture[str]):
+    show_findings([Finding(what="x", ok=False, get="one\n  two"), Finding(what="y", ok=False)])
+    assert capsys.readouterr().out == "missing  x\n         one\n         two\nmissing  y\n"

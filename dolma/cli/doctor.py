@@ -11,7 +11,7 @@ import click
 from dolma.cli.options import ManualCommand, option
 from dolma.cli.printing import print_json
 from dolma.cli.recipe_options import input_options, recipe_options
-from dolma.cli.session import recipe_of
+from dolma.cli.session import recipe_of, without_recipe
 from dolma.errors import ConfigError
 
 EXAMPLE = """
@@ -30,14 +30,16 @@ dolma doctor runs/new
 def command(ctx: click.Context, *, places: tuple[str, ...], as_json: bool, **_: Any) -> None:
     """Say what a recipe needs, and for what is missing the command that gets it.
 
-    Documents, extras, models, lists, metadata fields, the tokenizer, memory, open files, free disk, where everything
-    will be written. Nothing is downloaded or written. For a PLACE, which is a folder or a URL (s3://bucket/prefix),
-    listing, writing, reading and removing are tried with a small file. Ends with status 2 if something is missing.
+    Documents, rules, shares, extras, models, lists, metadata fields, the tokenizer, the device, memory, open files,
+    free disk, where everything will be written. Nothing is downloaded or written. For a PLACE, which is a folder or a
+    URL (s3://bucket/prefix), listing, writing, reading and removing are tried with a small file. Ends with status 2 if
+    something is missing.
     """
     from dolma.cli.terminal import show_findings
     from dolma.doctor import examine, try_place
 
-    findings = [found for place in places for found in try_place(place)] if places else examine(recipe_of(ctx))
+    tried = without_recipe(ctx, places)
+    findings = [found for place in tried for found in try_place(place)] if tried else examine(recipe_of(ctx))
     if as_json:
         print_json(json.dumps([asdict(found) for found in findings], indent=1))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import typing
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -220,24 +221,48 @@ def stacked(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 
 def _split(values: Sequence[str]) -> list[str]:
-    """Names, also of `a,b`; a file's name stays as it is.
+    """Names, also of `a,b`; the name of a file that is there stays as it is.
 
-    >>> _split(["gopher,length", "my,own.py:Tagger"])
-    ['gopher', 'length', 'my,own.py:Tagger']
+    >>> _split(["gopher,length", "pii,mine.py:Tagger"])
+    ['gopher', 'length', 'pii', 'mine.py:Tagger']
     """
+    are_files = (os.path.isfile(value.rpartition(":")[0] or value) for value in values)
     return [
         name
-        for value in values
-        for name in ([value] if "/" in value or ".py" in value else filter(None, value.split(",")))
+        for value, is_file in zip(values, are_files, strict=True)
+        for name in ([value] if is_file else filter(None, value.split(",")))
     ]
+
+
+def is_given(ctx: click.Context, param: click.Parameter) -> bool:
+    """Whether the user has given this option, after the command or after the one that it belongs to."""
+    sources = click.core.ParameterSource
+    return ctx.get_parameter_source(param.name or "") in (sources.COMMANDLINE, sources.DEFAULT_MAP)
+
+
+def hand_down(ctx: click.Context, subcommand: str) -> None:
+    """Give a command the options that stand before its name.
+
+    Raises:
+        click.UsageError: it has no such option.
+    """
+    assert isinstance(ctx.command, click.Group)
+    below = ctx.command.commands[subcommand]
+    taken = {param.name for param in below.params}
+    given = [param for param in ctx.command.params if param.name in ctx.params and is_given(ctx, param)]
+    for param in given:
+        if param.name not in taken:
+            raise click.UsageError(
+                f"`{ctx.command_path} {subcommand}` has no option {param.opts[0]!r}\n  leave it out", ctx
+            )
+    ctx.default_map = {subcommand: {param.name: ctx.params[param.name or ""] for param in given}}
 
 
 def overrides_of(ctx: click.Context) -> dict[str, Any]:
     """What the user gave on the command line, by recipe key."""
     found: dict[str, Any] = {}
     for param in ctx.command.params:
-        given = ctx.get_parameter_source(param.name or "") is click.core.ParameterSource.COMMANDLINE
-        if given and isinstance(param, SectionedOption) and param.key is not None:
+        if is_given(ctx, param) and isinstance(param, SectionedOption) and param.key is not None:
             value = ctx.params[param.name or ""]
             found[param.key] = value if not isinstance(value, tuple) else _split(value) if param.commas else list(value)
     for assignment in ctx.params.get("assignments", ()):

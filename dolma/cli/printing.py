@@ -112,7 +112,8 @@ def say_error(error: Exception, message: str = "", *, word: str = "error") -> No
         import textwrap
         import traceback
 
-        tell("debug", "raised by:\n" + textwrap.indent("".join(traceback.format_exception(error)).rstrip(), "  "))
+        trace = "".join(traceback.format_exception(error)).rstrip()
+        tell("debug", "raised by:\n" + textwrap.indent(trace, "  ", predicate=lambda line: True))
 
 
 def say_help(ctx: click.Context) -> None:

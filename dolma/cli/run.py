@@ -10,9 +10,8 @@ import click
 from dolma.cli.options import ManualCommand, option, overrides_of
 from dolma.cli.printing import say_warnings
 from dolma.cli.recipe_options import bad_record_options, input_options, recipe_options, running_options, seed_option
-from dolma.cli.session import recipe_of, run_stages, running_of, say_left_out
+from dolma.cli.session import recipe_of, run_stages, running_of, say_left_out, take_recipe
 from dolma.errors import ConfigError
-from dolma.printable import printable
 
 if TYPE_CHECKING:
     from dolma.runner.report import StageReport
@@ -61,9 +60,7 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         show_statuses([recipe_path], as_json=ctx.params["as_json"])
         return
     if recipe_path is not None:
-        if ctx.params["config"] not in (None, recipe_path):
-            raise ConfigError(f"two recipes: {printable(recipe_path)} and {ctx.params['config']}\n  name one")
-        ctx.params["config"] = recipe_path
+        take_recipe(ctx, recipe_path)
     if not (ctx.params["config"] or (ctx.obj or {}).get("config") or overrides_of(ctx)):
         raise ConfigError("no recipe given\n  name one: `dolma run configs/quickstart.yaml`")
     recipe = recipe_of(ctx)

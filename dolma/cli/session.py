@@ -16,6 +16,7 @@ from dolma.cli.options import overrides_of
 from dolma.cli.printing import say, say_warnings, tell
 from dolma.config import Recipe, make_recipe, read_recipe
 from dolma.errors import ConfigError
+from dolma.printable import printable
 
 if TYPE_CHECKING:
     from dolma.data.dataset import Dataset
@@ -35,6 +36,24 @@ def recipe_of(ctx: click.Context, overrides: dict[str, Any] | None = None) -> Re
     overrides = overrides_of(ctx) if overrides is None else overrides
     path = after or before
     return read_recipe(path, overrides) if path else make_recipe({}, overrides)
+
+
+def take_recipe(ctx: click.Context, path: str) -> None:
+    """Go on as if `-c` named this recipe.
+
+    Raises:
+        ConfigError: it names another one.
+    """
+    if ctx.params["config"] not in (None, path):
+        raise ConfigError(f"two recipes: {printable(path)} and {printable(ctx.params['config'])}\n  name one")
+    ctx.params["config"] = path
+
+
+def without_recipe(ctx: click.Context, given: Sequence[str]) -> list[str]:
+    """The folders and URLs among what was given; a file is taken for the recipe."""
+    for path in filter(os.path.isfile, given):
+        take_recipe(ctx, path)
+    return [path for path in given if not os.path.isfile(path)]
 
 
 def running_of(ctx: click.Context, recipe: Recipe, *, overwrite: bool = False) -> Running:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, option
+from dolma.cli.options import ManualCommand, hand_down, option
 from dolma.cli.recipe_options import (
     bad_record_options,
     input_options,
@@ -28,6 +28,8 @@ def stage_command(name: str, *, cls: type[ManualCommand] = ManualCommand, **sett
     def command(ctx: click.Context, **_: Any) -> None:
         if ctx.invoked_subcommand is None:
             run_command(ctx, name, section=stage.manual.needed)
+        else:
+            hand_down(ctx, ctx.invoked_subcommand)
 
     function: Any = command
     for decorate in reversed(_options(stage, stage.manual)):

@@ -586,4 +586,4 @@ def show_findings(findings: Sequence[Finding]) -> None:
     for found in findings:
         say(f"{'ok' if found.ok else 'missing':<8} {found.what}")
         if not found.ok:
-            say(f"         {found.get}")
+            say(*(f"         {line.strip()}" for line in found.get.splitlines()))

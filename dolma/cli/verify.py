@@ -8,7 +8,7 @@ import click
 
 from dolma.cli.options import ManualCommand, option
 from dolma.cli.recipe_options import input_options, recipe_options
-from dolma.cli.session import recipe_of, say_left_out
+from dolma.cli.session import recipe_of, say_left_out, without_recipe
 from dolma.errors import DataError
 from dolma.printable import counted
 
@@ -40,6 +40,7 @@ def command(ctx: click.Context, folders: tuple[str, ...], *, deep: bool, as_json
     from dolma.graph import corpus_of
     from dolma.verification import verify
 
+    folders = tuple(without_recipe(ctx, folders))
     recipe = recipe_of(ctx)
     say_left_out(corpus_of(recipe))
     result = verify(list(folders), recipe, deep=deep)

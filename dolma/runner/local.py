@@ -16,6 +16,7 @@ import os
 import pickle
 import signal
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -444,7 +445,8 @@ def _said(error: BaseException) -> str:
             f"{summary}\n"
             "  put that right (disk, memory, permissions) and run the command again: finished files are kept"
         )
-    return f"{summary}\n  this is a defect of dolma or of a tagger; the trace:\n\n{_trace(error).rstrip()}"
+    trace = textwrap.indent(_trace(error).rstrip(), "  ", predicate=lambda line: True)  # lines of a message of ours
+    return f"{summary}\n  this is a defect of dolma or of a tagger; the trace:\n{trace}"
 
 
 def _trace(error: BaseException) -> str:

@@ -73,9 +73,17 @@ def _listed(tokens: str | Sequence[str]) -> list[str]:
     return [tokens] if isinstance(tokens, str) else list(tokens)
 
 
-def needs() -> Iterator[Finding]:
-    """The extra with torch."""
-    yield extra_finding("train", purpose="train")
+def needs(config: TrainConfig) -> Iterator[Finding]:
+    """The extra with torch, and the device."""
+    extra = extra_finding("train", purpose="train")
+    yield extra
+    if config.device == "cuda" and extra.ok:
+        import torch
+
+        get = (
+            "take `device: cpu`, or see what `nvidia-smi` and `python -c 'import torch; print(torch.version.cuda)'` say"
+        )
+        yield Finding(what="train: device cuda", ok=torch.cuda.is_available(), get=get)
 
 
 def ending(

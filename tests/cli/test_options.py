@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from dolma.cli.options import parse_assignment
+from dolma.cli.options import _split, parse_assignment
 from dolma.errors import ConfigError
 from dolma.runner.options import shard_of
 from dolma.runner.report import StageReport
@@ -523,3 +523,10 @@ def test_a_run_may_write_below_its_documents(dolma: Dolma, corpus: Path, recipe:
         assert ended.status == 0, ended.err
     alone = dolma("stat", "--documents", corpus / "run" / "mixed")
     assert alone.status == 0, alone.err
+
+
+def test_names_are_split_at_commas_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my,own.py").touch()
+    given = ["gopher,mine.py,a/b.py:Tagger", "my,own.py", "my,own.py:Tagger"]
+    assert _split(given) == ["gopher", "mine.py", "a/b.py:Tagger", "my,own.py", "my,own.py:Tagger"]

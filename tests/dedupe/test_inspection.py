@@ -102,3 +102,19 @@ def test_a_kept_document_may_be_a_reference(corpora: Callable[[], Corpus]) -> No
     assert pair.kept_file.endswith("r.jsonl")
     with pytest.raises(ConfigError, match=r"the kept document 'r\.jsonl-1' is none of these documents"):
         inspect(dataset, "dedupe")
+
+
+def test_the_command_takes_what_stands_before_its_name(found: Corpus) -> None:
+    recipe = found.folder / "recipe.yaml"
+    recipe.write_text(f"documents: ['{found.folder}/documents/*']\n")
+    before = CliRunner().invoke(dolma, ["dedupe", "-c", str(recipe), "inspect", "near", "--json"])
+    after = CliRunner().invoke(dolma, ["dedupe", "inspect", "near", "-c", str(recipe), "--json"])
+    assert before.output == after.output and json.loads(before.output.splitlines()[0])["cluster"] == 3
+    flags = ["dedupe", "--documents", f"{found.folder}/documents/*", "inspect", "near", "--json"]
+    assert CliRunner().invoke(dolma, flags).output == before.output
+
+
+def test_the_command_refuses_what_stands_before_its_name_and_is_not_its_own() -> None:
+    ended = CliRunner().invoke(dolma, ["dedupe", "--workers", "2", "inspect", "near"])
+    assert ended.exit_code == 2
+    assert "`dolma dedupe inspect` has no option '--workers'\n  leave it out" in ended.output

@@ -16,6 +16,7 @@ import run_works as works
 
 from dolma.data.manifest import read_manifest
 from dolma.errors import DataError, WorkerError
+from dolma.printable import printable_message
 from dolma.runner import local
 from dolma.runner.executors import executor_for
 from dolma.runner.options import RunOptions
@@ -138,6 +139,7 @@ def test_any_other_exception_names_the_file_and_keeps_its_trace(folder: str, n_w
         with pytest.raises(WorkerError, match=r"^/in/b-01: ValueError: a defect\n") as caught:
             stage.run("write", works.tasks_of(works.names()), work)
     assert "raise self.error" in str(caught.value)
+    assert printable_message(str(caught.value)) == str(caught.value)  # a trace of several lines
     assert caught.value.__cause__ is not None
 
 
