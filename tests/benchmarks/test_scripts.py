@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -55,6 +56,21 @@ def test_pii_prints_precision_and_recall_by_type(tmp_path):
     path = tmp_path / "labelled.jsonl"
     path.write_text(json.dumps({"text": "a@b.de, who, c@d.de", "spans": spans}) + "\n", encoding="utf-8")
     assert "| pii | EMAIL_ADDRESS | 2 | 2 | 1 | 1 | 1 | 0.500 | 0.500 |" in printed("benchmarks.pii", str(path))
+
+
+def test_recall_prints_a_row_for_each_similarity_and_labelled_documents(tmp_path):
+    (tmp_path / "truth").mkdir()
+    text = "one two three four five six seven eight nine ten"
+    with gzip.open(tmp_path / "a.jsonl.gz", "wt") as out:
+        out.writelines(
+            json.dumps({"id": str(i), "text": one}) + "\n" for i, one in enumerate([text, text, text + " x"])
+        )
+    for name, line in (("a.pairs", "0\t2\t0.85714\t1.0\n"), ("a.exact", "1\t0\n1\t1\n")):
+        with gzip.open(tmp_path / "truth" / f"{name}.tsv.gz", "wt") as out:
+            out.write(line)
+    rows = printed("benchmarks.recall", "--pairs", "2", "--labelled", str(tmp_path))
+    assert "| default, 18 x 7 | all | | | | | precision, verified: | 1.0000 |" in rows
+    assert "| default, 18 x 7 | 1 of 1 | 1 of 1 | 2 of 2 |" in rows
 
 
 def test_code_prints_a_row_per_tool():

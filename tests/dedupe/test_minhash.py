@@ -25,7 +25,7 @@ from dolma.data.dataset import Piece, Shard, pieces
 from dolma.data.documents import Reading
 from dolma.data.exchange import RunWriter
 from dolma.dedupers import dedupe as stage_module
-from dolma.dedupers import method, minhash
+from dolma.dedupers import lsh, method, minhash
 from dolma.dedupers.dedupe import METHODS
 from dolma.dedupers.reference import near_duplicates
 from dolma.errors import DataError, Unfinished
@@ -225,17 +225,73 @@ def test_many_near_copies_take_few_comparisons(corpus: Corpus) -> None:
     assert report.details.near.compared < 10_000
 
 
-def test_letters_with_one_frame_are_no_copies_and_filled_in_forms_are(corpora: Any) -> None:
+# --- what is found, and nothing else ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bands", [(18, 7), (14, 8), (26, 11)])
+def test_pairs_are_found_as_often_as_theory_says_and_none_below_the_threshold(
+    corpus: Corpus, bands: tuple[int, int]
+) -> None:
+    rng = random.Random(1)
+    n_pairs, n_shingles = 1_000, 180
+    shard = []
+    for n_different in (20, 22):  # similarities of 160 / 200, and of 158 / 202
+        for _ in range(n_pairs):
+            text = [f"w{rng.randrange(1 << 40)}" for _ in range(n_shingles + 4)]
+            end = [f"w{rng.randrange(1 << 40)}" for _ in range(n_different)]
+            shard += [" ".join(text), " ".join([*text[:-n_different], *end])]
+    corpus.write_texts("a.jsonl", shard)
+    corpus.dedupe(method="minhash", bands=bands[0], rows=bands[1], threshold=0.8)
+    found = columns(corpus)
+    alike, unlike = (found["duplicate"][2 * first + 1 : 2 * (first + n_pairs) : 2] for first in (0, n_pairs))
+    assert abs(sum(alike) / n_pairs - lsh.Bands(n=bands[0], rows=bands[1]).found(0.8)) < 0.02
+    assert sum(unlike) == 0
+    assert set(found["similarity"]) == {None, 0.8}
+
+
+def words(rng: random.Random, n: int, *, of: int = 20_000) -> list[str]:
+    """Words as frequent as in a language: the k-th as often as 1/k."""
+    return [f"w{int(of ** rng.random())}" for _ in range(n)]
+
+
+def test_novels_are_no_copies(corpus: Corpus) -> None:
+    rng = random.Random(1)
+    corpus.write_texts("a.jsonl", [" ".join(words(rng, 30_000)) for _ in range(60)])
+    report = corpus.dedupe(method="minhash")
+    assert not any(columns(corpus)["duplicate"])
+    assert set(columns(corpus)["cluster_size"]) == {1}
+    assert report.details.near.clusters == 0
+
+
+def test_code_with_one_licence_is_no_copy(corpus: Corpus) -> None:
     rng = random.Random(2)
-    frame = rng.choices(WORDS, k=120)
-    letters = corpora()
-    letters.write_texts("a.jsonl", [" ".join([*frame, *rng.choices(WORDS, k=120)]) for _ in range(300)])
-    letters.dedupe(method="minhash")
-    assert not any(columns(letters)["duplicate"])
-    forms = corpora()
-    forms.write_texts("a.jsonl", [" ".join([*frame, f"name{i}"]) for i in range(300)])
-    forms.dedupe(method="minhash")
-    assert sum(columns(forms)["duplicate"]) == 299
+    licence = "\n".join("# " + " ".join(words(rng, 10)) for _ in range(60))
+    files = [licence + "".join(f"\n{' '.join(words(rng, 6, of=2_000))}" for _ in range(60)) for _ in range(500)]
+    corpus.write_texts("a.jsonl", files)
+    corpus.dedupe(method="minhash")
+    assert not any(columns(corpus)["duplicate"])
+
+
+def test_letters_with_one_frame_of_half_their_words_are_no_copies(corpus: Corpus) -> None:
+    rng = random.Random(3)
+    frame = words(rng, 120)
+    corpus.write_texts("a.jsonl", [" ".join([*frame[:60], *words(rng, 120), *frame[60:]]) for _ in range(1_000)])
+    report = corpus.dedupe(method="minhash")
+    assert not any(columns(corpus)["duplicate"])
+    assert report.details.near.compared > 0  # so that it was verification, too, that told them apart
+
+
+def test_forms_that_differ_in_a_name_are_one_cluster_and_warned_of(corpus: Corpus) -> None:
+    frame = words(random.Random(4), 200)
+    corpus.write_texts("a.jsonl", [" ".join([*frame[:100], f"name{i}", *frame[100:]]) for i in range(1_000)])
+    report = corpus.dedupe(method="minhash")
+    found = columns(corpus)
+    assert found["cluster_size"] == [1_000] * 1_000
+    assert sum(found["duplicate"]) == 999
+    assert min(similarity for similarity in found["similarity"] if similarity is not None) > 0.94
+    (warning,) = report.warnings
+    assert warning.startswith("999 of 1,000 documents of ")
+    assert "are duplicates, more than `max_removal` 0.9\n  look at some" in warning
 
 
 def test_real_text_with_words_changed(corpus: Corpus) -> None:
