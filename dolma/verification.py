@@ -10,10 +10,12 @@ Everything is read; nothing is written. Each problem is one line that begins wit
 
 from __future__ import annotations
 
+import functools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -87,17 +89,65 @@ def verify(folders: list[str], recipe: Recipe, *, deep: bool = False) -> Verific
         result.problems.extend(problems)
     for folder in _run_folders(found, folders):
         result.problems.extend(_run_problems(folder, recipe, deep=deep))
-    for one in _measured(recipe, dataset):
+    measured = _measured(recipe, dataset)
+    for one in measured:
         result.problems.extend(_check_ids(one, reading_of(recipe)))
+    if dataset is not None and not recipe.stages:
+        others = set(found) - _sets_of_all(measured)
+        elsewhere = set(filter(_has_attributes, others))
+        for home in sorted(set(map(os.path.dirname, elsewhere))):
+            moved = replace(dataset, attributes=home, further=())
+            result.problems.extend(_check_ids(moved, reading_of(recipe), only=elsewhere))
+        result.problems.extend(_made_from_others(dataset, others - elsewhere))
     return result
 
 
 def _measured(recipe: Recipe, corpus: Dataset | None) -> list[Dataset]:
     """Documents and their attributes: the corpus, or of stages with names what each has measured."""
-    if corpus is None or not recipe.stages:
-        return [] if corpus is None else [corpus]
+    if corpus is None:
+        return []
+    if not recipe.stages:
+        has_place = corpus.attributes is not None or all(shard.inner for shard in corpus.shards())
+        return [corpus] if has_place else []
     graph = graph_of(recipe)
     return [node.dataset for node in graph if node.stage.writes == "attributes" and not waits_for(graph, node)]
+
+
+def _sets_of_all(datasets: Iterable[Dataset]) -> set[str]:
+    """The folders of the attribute sets of these documents."""
+    return {
+        place.folder
+        for dataset in datasets
+        for shards in [dataset.shards()]
+        for name in dataset.attribute_names(shards)
+        for place in dataset.places(name, shards)
+    }
+
+
+def _has_attributes(folder: str) -> bool:
+    stage = stage_of(folder)
+    return stage in PACKAGES and find_stage(stage).writes == "attributes"
+
+
+def _made_from_others(corpus: Dataset, folders: Iterable[str]) -> Iterator[str]:
+    """The documents of the corpus that these file sets were not made from, unless they were made from each other."""
+    sets = {}
+    for folder in sorted(folders):
+        with suppress(DataError):  # said of the set itself
+            sets[folder] = read_manifest(folder)
+    written = {out.checksum for manifest in sets.values() if manifest is not None for out in manifest.outputs}
+    shards = corpus.shards()
+    checksum = functools.cache(streams.checksum)
+    for folder, manifest in sets.items():
+        if manifest is None or manifest.stage not in PACKAGES or "documents" not in find_stage(manifest.stage).reads:
+            continue
+        inputs = [file for file in manifest.inputs if file.is_document]
+        if inputs and all(file.checksum in written for file in inputs):
+            continue
+        origins = Origins(inputs)
+        for shard in shards:
+            if not origins.know(shard, checksum(shard.path)):
+                yield f"{shard.path}: is not a file that {folder} was made from, or its bytes have changed"
 
 
 def _folders_of(recipe: Recipe, dataset: Dataset | None) -> list[str]:
@@ -379,13 +429,16 @@ def _check_rows(path: str, out: OutputFile, checks: Checks) -> list[str]:
     return [] if n_rows in (None, out.rows) else [f"{path}: {n_rows:,} rows, its manifest says {out.rows:,}"]
 
 
-def _check_ids(dataset: Dataset, reading: Reading) -> list[str]:
+def _check_ids(dataset: Dataset, reading: Reading, *, only: Container[str] | None = None) -> list[str]:
+    """What does not fit between the documents and their attribute sets, or those in these folders alone."""
     shards = dataset.shards()
     checksums = {shard.path: streams.checksum(shard.path) for shard in shards}
     origins: dict[str, Origins] = {}
     problems = []
     for name in dataset.attribute_names(shards):
         for shard, (place, path) in zip(shards, dataset.attribute_files(name, shards), strict=True):
+            if only is not None and place.folder not in only:
+                continue
             if path is None:
                 problems.append(f"{place.path()}: missing for {shard.path}")
                 continue

@@ -391,6 +391,28 @@ def test_a_text_that_changed_under_its_id_is_found(finished: Path, out: Path, tm
     assert verify([], recipe).problems == expected
 
 
+@pytest.mark.parametrize("name", ["attributes/length", "mixed", "stat", ""])
+def test_documents_that_a_folder_was_not_made_from_are_found(
+    finished: Path, out: Path, tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / "documents" / "a.jsonl"
+    path.parent.mkdir()
+    (path.parent / "b.jsonl").write_bytes((finished / "documents" / "b.jsonl").read_bytes())
+    path.write_bytes((finished / "documents" / "a.jsonl").read_bytes())
+    recipe = make_recipe({"documents": [f"{path.parent}/*.jsonl"]})
+    assert verify([str(out / name)], recipe).problems == []
+    path.write_bytes(path.read_bytes().replace(b"number", b"nombre"))
+    found = verify([str(out / name)], recipe).problems
+    assert found and all(problem.startswith(f"{path}: is not ") for problem in found)
+
+
+def test_documents_outside_of_a_folder_called_so_are_looked_at_too(finished: Path, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_bytes((finished / "documents" / "a.jsonl").read_bytes().replace(b'"a0"', b'"z0"'))
+    recipe = make_recipe({"documents": [f"{tmp_path}/a.jsonl"]})
+    (problem,) = verify([str(out / "attributes" / "length")], recipe).problems
+    assert problem.startswith(f"{tmp_path}/a.jsonl:1: id 'z0', but its row in")
+
+
 def test_two_files_with_the_same_ids_that_changed_places_are_found(tmp_path: Path) -> None:
     a, b = (tmp_path / "documents" / f"{name}.jsonl" for name in "ab")
     a.parent.mkdir()
