@@ -9,6 +9,7 @@ STAGE = Stage(
     writes="attributes",
     beginning="looking at the documents",
     bare=True,
+    kernels=[{"name": "copies"}, {"name": "paragraphs", "by": "paragraphs"}],
     run="dolma.dedupers.dedupe:dedupe",
     plan="dolma.dedupers.dedupe:plan",
     declares="dolma.dedupers.dedupe:declares",
@@ -45,6 +46,7 @@ STAGE = Stage(
             ),
         },
         needed=("--by", "--documents"),
+        below=("inspect",),
         explain="Print what the bands and rows find at each similarity, and stop.",
     ),
     checks={

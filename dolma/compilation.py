@@ -23,7 +23,7 @@ from dolma.pipeline import run_node
 from dolma.runner.compiling import METADATA, TEXTS
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter
-from dolma.stages import Node, Running
+from dolma.stages import PACKAGES, Node, Running, find_stage, function_of
 
 CACHE = "NUMBA_CACHE_DIR"
 """The environment variable that says where compiled code is kept."""
@@ -104,17 +104,12 @@ def _without_sources(node: Node) -> Node:
 
 
 def everything() -> Recipe:
-    """A recipe with all built-in taggers that need nothing, and every other stage that compiles."""
-    from dolma.taggers.names import BUILT_IN
-    from dolma.taggers.registry import find
-    from dolma.taggers.tagger import needs_of
-
-    names = [name for name in BUILT_IN if all(need.kind == "metadata" for need in needs_of(find(name)))]
+    """A recipe with all stages that compile, and sections that need all of their kernels."""
+    sections = {name: find_stage(name).kernels for name in PACKAGES}
     return make_recipe(
         {
-            "tag": {"taggers": names},
-            "dedupe": [{"name": "copies"}, {"name": "paragraphs", "by": "paragraphs"}],
-            "mix": {"spans": [{"attribute": "pii.email", "replace": "-"}]},
-            "stat": {},
+            name: function_of(section)() if isinstance(section, str) else section
+            for name, section in sections.items()
+            if section is not None
         }
     )

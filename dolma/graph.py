@@ -26,7 +26,7 @@ from dolma.data.manifest import RECIPE
 from dolma.errors import ConfigError, did_you_mean
 from dolma.names import check_name
 from dolma.printable import printable
-from dolma.stages import Kind, Node, Stage, find_stage
+from dolma.stages import Kind, Node, Stage, find_stage, folder_of
 
 if TYPE_CHECKING:
     from dolma.config import MixConfig
@@ -256,7 +256,7 @@ def _tokens(stage: _Wanted, wanted: Mapping[str, _Wanted], recipe: Recipe) -> li
     found = _the_only(stage, wanted, "tokens")
     if found or recipe.stages or recipe.output is None or stage.stage.writes != "checkpoints":
         return found
-    return [streams.join(recipe.output, find_stage("tokenize").folder)]
+    return [streams.join(recipe.output, folder_of("tokens"))]
 
 
 def _refuse_other_documents(stage: _Wanted, linked: Mapping[str, _Wanted]) -> None:
@@ -379,7 +379,7 @@ def _places(recipe: Recipe, named: Sequence[str | None]) -> list[str]:
     """The folders in which attributes are found, besides those beside the documents."""
     usual = recipe.attributes
     if usual is None and recipe.output is not None and not recipe.stages:
-        usual = streams.join(recipe.output, find_stage("tag").folder)
+        usual = streams.join(recipe.output, folder_of("attributes"))
     return list(dict.fromkeys(folder for folder in (*named, usual) if folder is not None))
 
 

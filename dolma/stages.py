@@ -28,17 +28,18 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A line of the table: the package whose `STAGE` it is, and what the help of `dolma` says of the command."""
+    """A line of the table: the package whose `STAGE` it is, what the help of `dolma` says of the command, its alias."""
 
     package: str
     summary: str
+    alias: str = ""
 
 
 PACKAGES = {
     "tag": Entry("dolma.taggers", "measure documents with taggers"),
     "dedupe": Entry("dolma.dedupers", "find copies: exact ones, near-duplicates, repeated paragraphs"),
     "mix": Entry("dolma.mixers", "decide what stays, by rules, and how often"),
-    "tokenize": Entry("dolma.tokens", "encode documents into token shards"),
+    "tokenize": Entry("dolma.tokens", "encode documents into token shards", alias="tokens"),
     "train": Entry("dolma.training", "train an OLMo-family model on token shards; plan, export, soup"),
     "stat": Entry("dolma.stats", "count, and describe attributes per source"),
 }
@@ -52,6 +53,16 @@ def find_stage(name: str) -> Stage:
     found = importlib.import_module(PACKAGES[name].package).STAGE
     assert isinstance(found, Stage)
     return found
+
+
+def kind_written(name: str) -> Kind | None:
+    """What the stage of this name writes; None where there is no such stage."""
+    return find_stage(name).writes if name in PACKAGES else None
+
+
+def folder_of(kind: Kind) -> str:
+    """The folder, below the output of a recipe whose stages have no names, of the first stage that writes this."""
+    return next(stage.folder for stage in map(find_stage, PACKAGES) if stage.writes == kind)
 
 
 def checks_of(kind: str) -> Checks | None:
@@ -263,7 +274,8 @@ class Manual:
 
     `options` are keys of its section by section of the help page; after a key may stand what else the option is called,
     as in `taggers -t --taggers`. `needed` are the options without which nothing says what to do. `output` says what
-    the folder of `--output` is; empty where it has none. `seeded`: it draws random numbers. `profile`: the details of
+    the folder of `--output` is; empty where it has none. `below` are commands below this one, which start over; they
+    stand in a module of `dolma/cli`. `seeded`: it draws random numbers. `profile`: the details of
     its report have a `profile`, which `--profile` shows. `explain`: what `--explain`
     prints of the settings.
     """
@@ -273,6 +285,7 @@ class Manual:
     options: Mapping[str, Sequence[str]]
     needed: Sequence[str]
     output: str = ""
+    below: Sequence[str] = ()
     seeded: bool = False
     profile: bool = False
     explain: str = ""
@@ -286,7 +299,8 @@ class Stage:
     stages have no names of their own. `reads` and `writes` are kinds of files; `after_mix`: its documents are those of
     the mix, where there is one. `kept`: its results are replaced only when told to. `bare`: all settings have defaults.
     `imports`: its section may name code, which is imported. `stops`: it saves and ends well when `Running.stop` says
-    so. `beginning` says what takes time before any progress.
+    so. `resumes`: its command goes on where it was killed. `beginning` says what takes time before any progress.
+    `kernels` is a section that needs all kernels of the stage, or the function that gives it; None: it compiles none.
 
     What it does: the functions of its package as `module:name`, imported when they are called. Each is given what its
     parameters name: `config` (its section), `VALUES` of its node, and what the methods of `Node` of these names say
@@ -304,6 +318,8 @@ class Stage:
     bare: bool = False
     imports: bool = False
     stops: bool = False
+    resumes: bool = True
+    kernels: Any = None
     run: str
     plan: str
     preview: str = ""

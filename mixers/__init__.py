@@ -9,6 +9,7 @@ STAGE = Stage(
     writes="documents",
     beginning="checking rules, looking at documents and attributes",
     kept=True,
+    kernels={"spans": [{"attribute": "pii.email", "replace": "-"}]},
     run="dolma.mixers.mix:mix",
     plan="dolma.mixers.mix:plan",
     preview="dolma.mixers.mix:preview",

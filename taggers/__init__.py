@@ -9,6 +9,7 @@ STAGE = Stage(
     writes="attributes",
     beginning="loading taggers, looking at the documents",
     imports=True,
+    kernels="dolma.taggers.compiling:all_kernels",
     run="dolma.taggers.tag:tag",
     plan="dolma.taggers.tag:plan",
     declares="dolma.taggers.tag:declares",

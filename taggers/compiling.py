@@ -21,7 +21,8 @@ from dolma.data.batch import TextBatch
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.options import cpu_count
 from dolma.runner.progress import Reporter
-from dolma.taggers.registry import is_built_in, tagger_of_process
+from dolma.taggers.names import BUILT_IN
+from dolma.taggers.registry import find, is_built_in, tagger_of_process
 from dolma.taggers.tagger import Tagger, needs_of
 
 WORTH_A_PROCESS = 6
@@ -41,6 +42,11 @@ def compile_kernels(specs: Sequence[TaggerSpec], reporter: Reporter | None = Non
         compile_by_calling(reporter, characters_of, *(tagger for _, tagger in called), at_first=second.start)
     finally:
         second.end()
+
+
+def all_kernels() -> dict[str, Any]:
+    """The section of a recipe with all built-in taggers that need nothing but metadata."""
+    return {"taggers": [name for name in BUILT_IN if all(need.kind == "metadata" for need in needs_of(find(name)))]}
 
 
 def characters_of(batch: TextBatch) -> npt.NDArray[np.int64]:

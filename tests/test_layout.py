@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from dolma.stages import PACKAGES
+
 ROOT = Path(__file__).parent.parent
 LINKS = {"dolma/taggers", "dolma/mixers", "dolma/dedupers", "dolma/configs"}
 
@@ -125,6 +127,19 @@ def test_imports_go_down_only_and_stages_do_not_import_each_other():
 def test_every_allowed_exception_is_needed():
     found = graph()
     assert [pair for pair in ALLOWED if pair[1] not in found[pair[0]]] == []
+
+
+def test_names_of_stages_are_compared_in_no_module_but_their_own():
+    own = {Path(entry.package.replace(".", "/")).name for entry in PACKAGES.values()}
+    found = [
+        f"{name}:{node.lineno}: {ast.unparse(node)}"
+        for name, path in modules()
+        if name.split(".")[0] not in own
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Compare)
+        and any(isinstance(one, ast.Constant) and one.value in PACKAGES for one in ast.walk(node))
+    ]
+    assert found == []
 
 
 def test_no_circle_among_modules():

@@ -19,7 +19,7 @@ from dolma import __version__
 from dolma.cli.printing import LOG, ReaderGone, say_error, say_help, say_usage_error, tell
 from dolma.errors import ConfigError, DolmaError, Unfinished, did_you_mean
 from dolma.printable import printable
-from dolma.stages import PACKAGES
+from dolma.stages import PACKAGES, find_stage
 
 COMMANDS = {
     **{name: entry.summary for name, entry in PACKAGES.items()},
@@ -33,16 +33,12 @@ COMMANDS = {
     "fetch": "get public models and lists, once, for taggers to use",
     "verify": "check output folders against their manifests",
 }
-GROUPS = frozenset({"train", "dedupe"})  # stages with commands below them, each in a module of its own
-ALIASES = {"tokens": "tokenize"}
-# These have a journal or checkpoints; the rest writes its output at the end, wholly or not at all.
-GOING_ON = frozenset({"tag", "dedupe", "mix", "tokenize", "train", "run"})
-STARTING_OVER = {"train": frozenset({"plan", "export", "soup"}), "dedupe": frozenset({"inspect"})}
+ALIASES = {entry.alias: name for name, entry in PACKAGES.items() if entry.alias}
 
 
 def command_of(name: str) -> click.Command:
     """The command of this name, a key of `COMMANDS`; a stage's is made of what it says of itself."""
-    if name in PACKAGES and name not in GROUPS:
+    if name in PACKAGES and not find_stage(name).manual.below:
         from dolma.cli.stage_command import stage_command
 
         made: click.Command = stage_command(name)
@@ -171,6 +167,8 @@ def _check_text(arguments: list[str]) -> None:
 def _what_is_kept(arguments: list[str]) -> str:
     names = [ALIASES.get(word, word) for word in arguments if not word.startswith("-")]
     command = next((name for name in names if name in COMMANDS), "")
-    if command in GOING_ON and not STARTING_OVER.get(command, frozenset()).intersection(names):
+    stage = find_stage(command) if command in PACKAGES else None
+    # Other commands write their output at the end, wholly or not at all.
+    if command == "run" or (stage and stage.resumes and not {*stage.manual.below}.intersection(names)):
         return "finished work is kept; the same command goes on from there"
     return "the same command starts from the beginning"

@@ -27,6 +27,7 @@ from dolma.data.formats.table import EXPECTED, is_document
 from dolma.data.manifest import NAME, NAMES, stage_of
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
+from dolma.stages import kind_written
 
 NO_PATH = "with an empty name, `.` or `..` in the path"
 HIDDEN = "hidden"
@@ -41,7 +42,6 @@ EXCLUDED = "excluded"
 _HUGGING_FACE = frozenset({"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json"})
 _JOURNAL = ".journal"
 _WORK = ".work"
-_WITHOUT_DOCUMENTS = frozenset({"tag", "dedupe", "tokenize"})
 _NAMES_SHOWN = 3
 
 
@@ -171,12 +171,13 @@ class _Selection:
         self._outputs = {streams.real_path(path) for path in outputs if not streams.is_below(base or ".", path)}
         self._keys = None if keys is None else set(keys)
         made_by = stage_of(base or ".")
-        if parts == ["**"] and made_by in _WITHOUT_DOCUMENTS:
+        kind = kind_written(made_by or "")
+        if parts == ["**"] and kind in ("attributes", "tokens"):
             raise ConfigError(
                 f"{printable(base)} is the output of `{made_by}`, which holds no documents"
                 "\n  expected a folder of documents"
             )
-        self._inside_mix = made_by == "mix"
+        self._inside_mix = kind == "documents"
 
     def path(self, names: Sequence[str]) -> str:
         return streams.join(self.base, *names) if self.base else "/".join(names)
@@ -247,7 +248,7 @@ class _Selection:
         if self._holds(path, f"{_JOURNAL}/run.json"):
             return OUTPUT
         made_by = stage_of(path) if any(self._holds(path, name) for name in NAMES) else None
-        asked = name in self._explicit or (made_by == "mix" and "documents" in self._explicit)
+        asked = name in self._explicit or (kind_written(made_by or "") == "documents" and "documents" in self._explicit)
         return None if made_by is None or asked else OUTPUT
 
     def _holds(self, folder: str, below: str) -> bool:

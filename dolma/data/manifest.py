@@ -16,6 +16,7 @@ from dolma.data.json_text import decode_json
 from dolma.errors import DataError
 from dolma.names import leads_below
 from dolma.printable import printable
+from dolma.stages import kind_written
 
 FORMAT_VERSION = 1
 NAME = "manifest.json"
@@ -149,7 +150,7 @@ def read_manifest(folder: str) -> Manifest | None:
 
 def name_of(stage: str) -> str:
     """What the manifest of a stage's file set is called; sets of earlier versions may have the other one of `NAMES`."""
-    return NAMES[0] if stage in ("tag", "dedupe") else NAME
+    return NAMES[0] if kind_written(stage) == "attributes" else NAME
 
 
 def manifest_path(folder: str) -> str | None:

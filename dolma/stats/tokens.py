@@ -22,6 +22,7 @@ from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
 from dolma.runner.task import TaskResult
+from dolma.stages import kind_written
 from dolma.stats.statistics import TokenCounts
 
 _COLUMNS = {"start": pa.int64(), "end": pa.int64(), "id": pa.string(), "src": pa.string(), "loc": pa.int64()}
@@ -44,9 +45,9 @@ def row_files(folder: str) -> list[str]:
 
 
 def from_ledger(folder: str) -> dict[str, TokenCounts] | None:
-    """What the ledger of `dolma tokenize` says of these shards, sorted by source; None when another tool made them."""
+    """What our ledger says of these shards, sorted by source; None when another tool made them."""
     manifest = read_manifest(folder)
-    if manifest is None or manifest.stage != "tokenize":
+    if manifest is None or kind_written(manifest.stage) != "tokens":
         return None
     accounts = sorted(msgspec.convert(manifest.ledger, Ledger).accounts.items())
     return {

@@ -115,6 +115,7 @@ STAGE = Stage(
         },
         needed=("--model", "--tokens", "--output"),
         output="Folder of checkpoints and step log.",
+        below=("plan", "export", "soup"),
     ),
     checks={
         "train": Checks(
