@@ -18,7 +18,7 @@ import msgspec
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
-from dolma.data.manifest import NAME, read_manifest
+from dolma.data.manifest import NAMES, read_manifest
 from dolma.errors import DataError, WriteError
 from dolma.printable import printable
 from dolma.runner.standing import HEADER, JOURNAL
@@ -26,19 +26,21 @@ from dolma.runner.standing import HEADER, JOURNAL
 SHARDS = f"{JOURNAL}/shards"
 BEAT_SECONDS = 10.0
 """The least time between two writes while a phase is going on."""
+SILENT_SECONDS = 120.0
 
 
 class Heartbeat(msgspec.Struct, kw_only=True):
     """What one shard is at.
 
     `done` of the phase's `tasks` that belong to it are finished; `documents` and `bytes` of text were worked on in the
-    `seconds` since the phase began here, and `failed` records were left out. `at` is in seconds since 1970.
+    `seconds` since the phase began here, and `failed` records were left out. `at` is in seconds since 1970. Whoever
+    reads it says "gone" where its process is not there any more, "silent" where it has said nothing for two minutes.
     """
 
     stage: str
     shard: int
     of: int
-    state: Literal["working", "waiting", "ended", "failed"] = "working"
+    state: Literal["working", "waiting", "ended", "failed", "gone", "silent"] = "working"
     phase: str = ""
     tasks: int = 0
     done: int = 0
@@ -119,17 +121,17 @@ def statuses(folder: str) -> Iterator[RunStatus]:
         DataError: a file of theirs is damaged.
     """
     files = streams.list_files(folder)
-    marks = (NAME, HEADER)  # a set with both is being made
+    marks = (*NAMES, HEADER)  # a set with both is being made
     homes = {path.removesuffix(f"/{mark}"): mark for mark in marks for path in files if path.endswith(f"/{mark}")}
     for home, mark in sorted(homes.items()):
-        if mark == NAME:
+        if mark in NAMES:
             with contextlib.suppress(DataError):  # another program's
                 if (manifest := read_manifest(home)) is not None:
                     yield RunStatus(folder=home, stage=manifest.stage, name=manifest.name, complete=True)
             continue
         below = [path.removeprefix(f"{home}/") for path in files if path.startswith(f"{home}/{JOURNAL}/")]
         beats = [_read(streams.join(home, path)) for path in below if path.startswith(f"{SHARDS}/") and _ours(path)]
-        shards = [beat for beat in beats if beat is not None]
+        shards = [_as_it_seems(beat) for beat in beats if beat is not None]
         if shards:  # else its records lie in another set of the same run
             records: dict[str, int] = {}
             for path in below:
@@ -138,6 +140,27 @@ def statuses(folder: str) -> Iterator[RunStatus]:
                     records[phase] = records.get(phase, 0) + 1
             stage = shards[0].stage
             yield RunStatus(folder=home, stage=stage, name=stage, complete=False, records=records, shards=shards)
+
+
+def _as_it_seems(beat: Heartbeat) -> Heartbeat:
+    """The heartbeat, with what has become of a shard that was killed and could not say so."""
+    age = time.time() - beat.at
+    if beat.state in ("working", "waiting") and age > 2 * BEAT_SECONDS:  # a process elsewhere may be called so too
+        if beat.host == socket.gethostname() and not _lives(beat.process):
+            return msgspec.structs.replace(beat, state="gone")
+        if age > SILENT_SECONDS:
+            return msgspec.structs.replace(beat, state="silent")
+    return beat
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def _ours(path: str) -> bool:

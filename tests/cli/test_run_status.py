@@ -38,3 +38,15 @@ def test_status_of_a_recipe_and_of_a_folder(recipe: str, capsys) -> None:
     capsys.readouterr()
     assert run(["run", "out/stat", "--status"]) == 0
     assert capsys.readouterr().out == "stat: complete, out/stat\n"
+
+
+def test_status_has_the_sets_of_attributes(recipe: str, capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["run", recipe, "--set", "tag={taggers: [length]}", "--set", "dedupe={}"]
+    assert run(given) == 0
+    capsys.readouterr()
+    assert run([*given, "--status"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "dedupe: complete, out/attributes/dedupe",
+        "tag: complete, out/attributes/length",
+        "stat: complete, out/stat",
+    ]

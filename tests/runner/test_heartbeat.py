@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,7 @@ import run_works as works
 from dolma.errors import DataError, Unfinished
 from dolma.runner.heartbeat import Pulse, statuses
 from dolma.runner.options import RunOptions
+from dolma.runner.standing import HEADER
 
 ONE = RunOptions(workers=1)
 
@@ -83,3 +89,38 @@ def test_a_heartbeat_that_cannot_be_written_stops_nothing(folder: str) -> None:
     Path(folder).write_text("a file in the place of the folder")
     pulse.say("working")
     assert Path(folder).is_file()
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "is_here", "lives", "seen"),
+    [
+        ("working", 0, True, False, "working"),
+        ("working", 30, True, False, "gone"),
+        ("waiting", 30, True, False, "gone"),
+        ("working", 30, True, True, "working"),
+        ("working", 30, False, False, "working"),
+        ("working", 300, False, False, "silent"),
+        ("working", 300, True, True, "silent"),
+        ("ended", 300, True, False, "ended"),
+        ("failed", 300, True, False, "failed"),
+    ],
+)
+def test_a_shard_that_was_killed_is_told(
+    folder: str, state: str, age: float, is_here: bool, lives: bool, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pulse = Pulse(folder, stage="stat", shard=1, of=2)
+    pulse.beat.host = socket.gethostname() if is_here else "elsewhere"
+    pulse.beat.process = os.getpid() if lives else no_process()
+    pulse.say(state)  # type: ignore[arg-type]
+    Path(folder, HEADER).write_text("{}")
+    at = pulse.beat.at
+    monkeypatch.setattr(time, "time", lambda: at + age)
+    (status,) = statuses(folder)
+    assert [beat.state for beat in status.shards] == [seen]
+
+
+def no_process() -> int:
+    """The number of a process that has ended."""
+    with subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.DEVNULL) as process:
+        process.wait(timeout=60)
+    return process.pid
