@@ -288,7 +288,9 @@ def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
     seen = {
         source for result in judged for source, account in result.ledger.accounts.items() if account.taken.documents
     }
-    wanted = list(quotas(subject.config, supplies, seen=seen).values())
+    limited = subject.dataset.limited
+    limit = None if limited is None else limited.limit
+    wanted = list(quotas(subject.config, supplies, seen=seen, limit=limit).values())
     sources = [quota.source for quota in wanted]
     decisions = [_decisions(spec, result, sources) for spec, result in zip(specs, judged, strict=True)]
     finding = FindCuts(wanted=tuple(wanted), work=stage.work_folder, memory=_memory(stage))

@@ -25,6 +25,7 @@ import numpy.typing as npt
 import xxhash
 
 from dolma.config import Budget, MixConfig, SourceShare
+from dolma.data.documents import Reading
 from dolma.errors import ConfigError, did_you_mean
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
@@ -112,14 +113,20 @@ def _check_total(total: Budget, *, has_shares: bool) -> None:
             raise ConfigError(f"is {printable(given)}, expected at least 1", path=f"$.mix.total.{name}")
 
 
-def check_seen(config: MixConfig, seen: Iterable[str]) -> None:
-    """Return when every source of the recipe is among those that were seen.
+def check_seen(config: MixConfig, seen: Iterable[str], *, limit: int | None = None) -> None:
+    """Return when every source of the recipe is among those that were seen, in the first `limit` documents.
 
     Raises:
         ConfigError: one is not; names the nearest.
     """
     seen = sorted(seen)
     for source in config.sources:
+        if source not in seen and limit is not None:
+            raise ConfigError(
+                f"of the first {limit:,} documents, which `limit` leaves, none is of this source"
+                "\n  raise `limit`, or try it without sources: `--set mix.sources={}`",
+                path=f"$.mix.sources.{source}",
+            )
         if source not in seen:
             raise ConfigError(
                 f"no document of the corpus is of this source\n  {did_you_mean(source, seen)}",
@@ -127,7 +134,24 @@ def check_seen(config: MixConfig, seen: Iterable[str]) -> None:
             )
 
 
-def check_corpus(config: MixConfig, ledger: Ledger) -> None:
+def check_shared(config: MixConfig, seen: Iterable[str]) -> None:
+    """Return when each source that was seen has a share, if any has.
+
+    Raises:
+        ConfigError: one has none.
+    """
+    if all(given.share is None for given in config.sources.values()):
+        return
+    for source in seen:
+        if source not in config.sources:
+            raise ConfigError(
+                f"source {source!r} has no share, but other sources have\n"
+                f"  give it one, or leave it out with `{printable(source)}: {{share: 0}}`",
+                path="$.mix.sources",
+            )
+
+
+def check_corpus(config: MixConfig, ledger: Ledger, reading: Reading) -> None:
     """Return when a corpus of which this is the account could fill the mix if no rule dropped anything.
 
     Raises:
@@ -137,28 +161,33 @@ def check_corpus(config: MixConfig, ledger: Ledger) -> None:
         return
     taken = {source: account for source, account in ledger.accounts.items() if account.taken.documents}
     if config.spans:  # whose replacements may be longer than what they replace
-        check_seen(config, taken)
+        check_seen(config, taken, limit=reading.limit)
         return
     supplies = {
         source: Supply(documents=account.taken.documents - account.failed, bytes=account.taken.bytes)
         for source, account in taken.items()
     }
-    quotas(config, supplies, seen=taken, when="before the rules")
+    quotas(config, supplies, seen=taken, when="before the rules", limit=reading.limit)
 
 
 def quotas(
-    config: MixConfig, supplies: Mapping[str, Supply], *, seen: Iterable[str], when: str = "after the rules"
+    config: MixConfig,
+    supplies: Mapping[str, Supply],
+    *,
+    seen: Iterable[str],
+    when: str = "after the rules",
+    limit: int | None = None,
 ) -> dict[str, Quota]:
     """What is asked of each source that the corpus has.
 
     `supplies` is what the rules leave, or what there was before them, as `when` says; `seen` are all sources of the
-    corpus, also those of which nothing is left.
+    corpus, or of its first `limit` documents, also those of which nothing is left.
 
     Raises:
         ConfigError: a source is not there, has no share where others have, or cannot supply what is asked of it.
     """
     seen = sorted(seen)
-    check_seen(config, seen)
+    check_seen(config, seen, limit=limit)
     left = {source: supplies.get(source, Supply(documents=0, bytes=0)) for source in seen}
     if any(given.share is not None for given in config.sources.values()):
         return _by_share(config, left, when)
@@ -173,13 +202,7 @@ def _by_repeat(source: str, supply: Supply, given: SourceShare | None) -> Quota:
 
 
 def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> dict[str, Quota]:
-    for source in supplies:
-        if source not in config.sources:
-            raise ConfigError(
-                f"source {source!r} has no share, but other sources have\n"
-                f"  give it one, or leave it out with `{printable(source)}: {{share: 0}}`",
-                path="$.mix.sources",
-            )
+    check_shared(config, supplies)
     unit: Unit = "documents" if config.total is not None and config.total.documents is not None else "bytes"
     shares = {source: _exact(given.share or 0.0) for source, given in config.sources.items()}
     most = {source: supplies[source].amount(unit) * _exact(config.sources[source].repeat) for source in shares}

@@ -20,7 +20,7 @@ from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile
 from dolma.mixers.judge import Judge, PieceSpec
 from dolma.mixers.rules import compile_rules
-from dolma.mixers.sampling import check_seen, check_sources
+from dolma.mixers.sampling import check_seen, check_shared, check_sources
 from dolma.printable import printable
 from dolma.runner.inputs import Inputs
 from dolma.runner.separate import same_settings
@@ -68,7 +68,8 @@ def subject_of(dataset: Dataset, config: MixConfig, reading: Reading) -> Subject
         for shard in shards
     }
     for name in rules.sets[:1]:
-        check_seen(config, _sources_measured(dataset, shards, name, reading) or config.sources)
+        measured = _sources_measured(dataset, shards, name, reading)
+        check_seen(config, measured or config.sources, limit=reading.limit)
     return Subject(dataset=dataset, config=config, shards=shards, judge=Judge.of(config, rules, reading), files=files)
 
 
@@ -88,26 +89,30 @@ def doubtful_sources(dataset: Dataset, config: MixConfig, reading: Reading) -> l
     """For each source of the recipe that is neither a folder nor at the beginning of a file, a sentence about it.
 
     Raises:
-        ConfigError: the files end where their beginnings do, so that the source is not there.
+        ConfigError: the files end where their beginnings do, so that the source is not there; or others have shares,
+            and one at the beginning of a file has none.
     """
     shards = dataset.shards()
-    seen = {shard.source for shard in shards}
-    if seen.issuperset(config.sources):
+    folders = {shard.source for shard in shards}
+    if folders.issuperset(config.sources) and all(given.share is None for given in config.sources.values()):
         return []
     skipping = msgspec.structs.replace(reading, on_error="skip", quarantine=None)
-    looked_at, whole = shards[:: -(-len(shards) // _SAMPLED_SHARDS)], True
-    seen = set()
+    first = list({shard.source: shard for shard in reversed(shards)}.values())[:_SAMPLED_SHARDS]
+    spread = shards[:: -(-len(shards) // _SAMPLED_SHARDS)]
+    looked_at, whole = list(dict.fromkeys([*spread, *first])), True
+    seen: set[str] = set()
     for shard in looked_at:
         batches = list(itertools.islice(read_batches(shard, skipping, intake=Intake()), 2))
         seen |= {source for batch in batches for source in batch.sources}
         whole &= len(batches) < 2
+    check_shared(config, sorted(seen))
     if whole and len(looked_at) == len(shards):
-        check_seen(config, seen)
+        check_seen(config, seen, limit=reading.limit)
     return [
         f"$.mix.sources.{source}: no folder of documents is called so, and no document at the beginning of "
         f"{len(looked_at):,} files (of {len(shards):,}) is of it\n  {did_you_mean(source, seen)}"
         for source in config.sources
-        if source not in seen
+        if source not in seen | folders
     ]
 
 

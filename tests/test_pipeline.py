@@ -99,6 +99,31 @@ def test_a_misspelt_source_is_found_before_anything_is_tagged(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_source_without_a_share_is_found_before_anything_is_tagged(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(**(STAGES | {"mix": {"sources": {tmp_path.name: {"share": 1.0}}}}))
+    with (tmp_path / "documents" / "a.jsonl").open("a") as out:
+        out.write('{"id": "more", "text": "one two", "source": "web"}\n')
+    assert run(["run", str(path)]) == 2
+    assert "source 'web' has no share, but other sources have\n  give it one" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_source_that_the_first_documents_lack_is_said_to_be_left_out_by_the_limit(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = recipe(**(STAGES | {"mix": {"sources": {"web": {"repeat": 2}}}}))
+    with (tmp_path / "documents" / "a.jsonl").open("a") as out:
+        out.write('{"id": "more", "text": "one two", "source": "web"}\n')
+    assert run(["run", str(path), "--limit", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "$.mix.sources.web: of the first 2 documents, which `limit` leaves, none is of this source\n" in said
+    assert "  raise `limit`" in said
+    assert not (tmp_path / "out").exists()
+    assert run(["run", str(path)]) == 0
+
+
 def test_what_no_beginning_of_a_file_tells_is_found_after_the_first_pass(
     recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
