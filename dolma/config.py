@@ -6,6 +6,7 @@ nothing heavy and touches no data.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import types
@@ -19,6 +20,7 @@ from dolma.dedupers.config import DedupeConfig
 from dolma.errors import ConfigError, did_you_mean
 from dolma.keys import about
 from dolma.names import check_as, check_field, check_key
+from dolma.printable import printable
 from dolma.recipe_file import Place, read_file
 from dolma.training.config import TrainConfig
 
@@ -421,8 +423,10 @@ def convert(
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
         message, _, at = str(error).partition(" - at `")
-        where = path + at.rstrip("`").removeprefix("$") if at else path
-        raise _wrong(message + _misread(message, places.get(where)), where, file, places) from error
+        below = at.rstrip("`").removeprefix("$")
+        where = path + below
+        hint = _misread(message, places.get(where), _value_at(values, below))
+        raise _wrong(message + hint, where, file, places) from error
 
 
 def _wrong(message: str, path: str, file: str, places: Mapping[str, Place]) -> ConfigError:
@@ -434,13 +438,31 @@ _TYPES = re.compile(r"Expected `(.+)`, got `(\w+)`")
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing"}
 
 
-def _misread(message: str, place: Place | None) -> str:
+_LONGEST_SHOWN = 100
+
+
+def _value_at(values: Any, at: str) -> Any:
+    """The value at a path of msgspec's; None where there is none."""
+    for key, index in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", at):
+        try:
+            values = values[key or int(index)]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return values
+
+
+def _misread(message: str, place: Place | None, value: Any) -> str:
     """What to type where YAML has made another type of a value than the one that is meant."""
     found = _TYPES.match(message)
     text = place.text if place else None
-    if found is None or (place is not None and text is None):
+    if found is None:
         return ""
     expected, got = found[1].split(" | "), found[2]
+    if "array" in expected and got in ("str", *_READ_AS):
+        shown = json.dumps([value], ensure_ascii=False)
+        return f"\n  write a list: {printable(shown) if len(shown) <= _LONGEST_SHOWN else '[...]'}"
+    if place is not None and text is None:
+        return ""
     if "str" in expected and got in _READ_AS:
         if text:
             return f'\n  YAML reads `{text}` as {_READ_AS[got]}: quote it: "{text}"'
@@ -463,7 +485,7 @@ def check_strings(value: Any, kind: Any, *, path: str) -> None:
         return  # a type that msgspec does not know
     except msgspec.ValidationError as error:
         message, _, at = str(error).partition(" - at `")
-        if hint := _misread(message, None):
+        if hint := _misread(message, None, None):
             raise ConfigError(message + hint, path=path + at.rstrip("`").removeprefix("$")) from error
 
 

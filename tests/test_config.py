@@ -153,7 +153,8 @@ def test_a_flag_with_an_unknown_key() -> None:
     ("values", "message"),
     [
         ({"seed": "x"}, "$.seed: Expected `int`, got `str`"),
-        ({"mix": {"keep": "a > 1"}}, "$.mix.keep: Expected `array`, got `str`"),
+        ({"mix": {"keep": "a > 1"}}, '$.mix.keep: Expected `array`, got `str`\n  write a list: ["a > 1"]'),
+        ({"stat": {"quantiles": 0.5}}, "$.stat.quantiles: Expected `array`, got `float`\n  write a list: [0.5]"),
         ({"mix": {"keep": ["a", 5]}}, "$.mix.keep[1]: Expected `str`, got `int`"),
         ({"mix": {"sources": {"books": {"share": "half"}}}}, "$.mix.sources.books.share: Expected `float | null`"),
         ({"mix": {"missing": "ignore"}}, "$.mix.missing: no value 'ignore' here; valid: drop, error, keep"),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from dolma.api.arguments import documents_of
+from dolma.api.arguments import as_arguments, documents_of
 from dolma.api.frame import Frame
 from dolma.config import Recipe, make_recipe
 from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted
@@ -50,6 +50,7 @@ class Corpus:
     [{'id': 'moby/chapter_28', 'source': 'books'}]
     """
 
+    @as_arguments()
     def __init__(
         self,
         documents: str | Sequence[str],
@@ -154,6 +155,10 @@ class Corpus:
         return fields
 
     def _read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        with as_arguments():
+            yield from self._batches(columns)
+
+    def _batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         wanted: dict[str, dict[str, Output]] = {}
         for column in columns:
             name, _, output = column.partition(".")

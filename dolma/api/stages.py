@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import msgspec
 
-from dolma.api.arguments import documents_of
+from dolma.api.arguments import as_arguments, documents_of
 from dolma.api.log import LOGGER, LogReporter
 from dolma.config import Fields, Recipe, config_of, make_recipe, read_recipe
 from dolma.errors import ConfigError, did_you_mean
@@ -233,6 +233,7 @@ def function_of_stage(name: str) -> Callable[..., Any]:
     return function
 
 
+@as_arguments()
 def verify(
     *folders: str,
     documents: Patterns | None = None,
@@ -255,6 +256,7 @@ def verify(
 
 
 @_accepting("run")
+@as_arguments()
 def run(
     recipe: str | Settings,
     *,
@@ -298,6 +300,7 @@ def run(
     return reports
 
 
+@as_arguments()
 def _run(stage: str, documents: Patterns | None, given: Settings, *, tokens: str | None = None) -> Any:
     overrides, options = _sorted(stage, given)
     output = overrides.pop("output", None)
