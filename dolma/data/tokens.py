@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -35,15 +35,16 @@ NAME = "tokens.json"
 NUMPY_MAGIC = b"\x93NUMPY"
 
 Dtype = Literal["uint16", "uint32"]
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 
 class TokenShardInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One shard: file name, tokens, documents, bytes on disk, and xxh3-128 of them."""
 
     path: str
-    tokens: int
-    documents: int
-    bytes: int
+    tokens: _Count
+    documents: _Count
+    bytes: _Count
     xxh3: str
 
 
@@ -58,10 +59,10 @@ class TokenManifest(msgspec.Struct, frozen=True, kw_only=True):
     tokenizer: str
     tokenizer_sha256: str
     dtype: Dtype
-    vocab_size: int
-    eos_id: int | None
-    bos_id: int | None
-    pad_id: int | None
+    vocab_size: Annotated[int, msgspec.Meta(ge=1, le=1 << 32)]
+    eos_id: _Count | None
+    bos_id: _Count | None
+    pad_id: _Count | None
     seed: int
     shards: list[TokenShardInfo]
     shuffle: bool = True
@@ -98,6 +99,11 @@ def read_token_manifest(folder: str) -> TokenManifest:
         named = [*(shard.path for shard in manifest.shards), manifest.tokenizer]
         if (outside := next((name for name in named if not leads_below(name)), None)) is not None:
             raise msgspec.ValidationError(f"it names a file outside of its folder: {outside!r}")
+        ids = {"eos_id": manifest.eos_id, "bos_id": manifest.bos_id, "pad_id": manifest.pad_id}
+        if (beyond := next((key for key, id in ids.items() if (id or 0) >= manifest.vocab_size), None)) is not None:
+            raise msgspec.ValidationError(f"its `{beyond}` {ids[beyond]} is outside its vocabulary")
+        if len(set(named)) < len(named):
+            raise msgspec.ValidationError("it names a file twice")
         if manifest.format_version != FORMAT_VERSION:
             raise msgspec.ValidationError(
                 f"its format has version {manifest.format_version}, expected {FORMAT_VERSION}"

@@ -5,7 +5,9 @@ import gzip
 import itertools
 import tempfile
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,8 @@ from dolma.data.tokens import (
     write_token_manifest,
 )
 from dolma.errors import DataError
+
+SHARD = {"path": "part-00000.npy", "tokens": 2, "documents": 1, "bytes": 4, "xxh3": "00"}
 
 
 def write_shard(path: Path, *documents: list[int], names: list[str] | None = None) -> TokenShardWriter:
@@ -177,4 +181,24 @@ def test_a_folder_without_a_manifest_says_what_makes_one(tmp_path: Path) -> None
 def test_a_damaged_manifest_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "tokens.json").write_text('{"dtype": "uint8"}')
     with pytest.raises(DataError, match="not a description of token shards"):
+        read_token_manifest(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"vocab_size": 0}, r"Expected `int` >= 1 - at `\$\.vocab_size`"),
+        ({"vocab_size": 2**60}, r"Expected `int` <= 4294967296 - at `\$\.vocab_size`"),
+        ({"eos_id": -1}, r"Expected `int` >= 0 - at `\$\.eos_id`"),
+        ({"pad_id": 300}, "its `pad_id` 300 is outside its vocabulary"),
+        ({"shards": [SHARD, SHARD]}, "it names a file twice"),
+        ({"shards": [SHARD | {"tokens": -5}]}, r"Expected `int` >= 0 - at `\$\.shards\[0\]\.tokens`"),
+        ({"shards": [SHARD | {"path": "../part-00000.npy"}]}, "it names a file outside of its folder"),
+    ],
+)
+def test_a_manifest_of_impossible_values_is_an_error(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    ids = {"eos_id": 2, "bos_id": None, "pad_id": None, "vocab_size": 300, "seed": 0}
+    fields = {"format_version": 1, "tokenizer": "tokenizer.json", "tokenizer_sha256": "00", "dtype": "uint16", **ids}
+    (tmp_path / "tokens.json").write_bytes(msgspec.json.encode(fields | {"shards": [SHARD]} | changes))
+    with pytest.raises(DataError, match=f"not a description of token shards: {message}"):
         read_token_manifest(str(tmp_path))

@@ -58,6 +58,7 @@ class ShardTokens:
         """Where documents begin, and where the last ends; uint32, or int64 of a long shard, `(documents + 1,)`."""
         if streams.exists(rows_path(self.path)):
             ends = read_rows(self.path, only=["end"])["end"].to_numpy()
+            _check_ends(ends, len(self.ids), rows_path(self.path))
         elif self.eos_id is not None:
             ends = np.flatnonzero(np.asarray(self.ids) == self.eos_id) + 1
         else:
@@ -101,6 +102,18 @@ class ShardTokens:
         if stamp is None or (stamp != self._stamp and streams.checksum(self.path) != checksum):
             raise changed(self.path)
         self._stamp = stamp
+
+
+def _check_ends(ends: npt.NDArray[np.int64], n_tokens: int, path: str) -> None:
+    """Return when documents follow one another within the shard."""
+    if len(wrong := np.flatnonzero((np.diff(ends, prepend=0) < 0) | (ends > n_tokens))):
+        at = int(wrong[0])
+        raise DataError(
+            f"a document ends at token {ends[at]:,}: expected {ends[at - 1] if at else 0:,}, where the one before "
+            f"ends, to {n_tokens:,}, where the shard does\n  copy the whole folder of shards again, or tokenize again",
+            file=path,
+            line=at + 1,
+        )
 
 
 def _stamp(path: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from pathlib import Path
@@ -55,6 +56,25 @@ def test_a_cut_shard_is_not_what_was_written(tmp_path):
     path.write_bytes(path.read_bytes()[:-2])
     with pytest.raises(DataError, match=r"78 bytes, expected 80"):
         open_shards(tokens)
+
+
+@pytest.mark.parametrize(
+    ("ends", "message"),
+    [
+        (
+            [30, 20, 40],
+            r"\.csv\.gz:2: a document ends at token 20: expected 30, where the one before ends, to 40",
+        ),
+        ([10, 41], r"part-00000\.csv\.gz:2: a document ends at token 41: expected 10, .* to 40, where the shard does"),
+        ([-1, 40], r"part-00000\.csv\.gz:1: a document ends at token -1: expected 0, "),
+    ],
+)
+def test_rows_that_are_not_those_of_the_shard_are_named(tmp_path: Path, ends: list[int], message: str) -> None:
+    tokens = write_shards(tmp_path / "tokens", [some_ids(40)])
+    rows = "".join(f"0,{end},id,src,1\n" for end in ends)
+    (tmp_path / "tokens" / "part-00000.csv.gz").write_bytes(gzip.compress(rows.encode()))
+    with pytest.raises(DataError, match=message):
+        _ = open_shards(tokens).shards[0].boundaries
 
 
 def test_missing_ends_of_text_are_counted_in_one_warning(tmp_path):
