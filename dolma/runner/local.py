@@ -181,7 +181,8 @@ class LocalExecutor:
         if not worker.ready and status > 0:
             raise WorkerError(
                 f"a worker process could not start (exit status {status}); its own message is above\n"
-                "  it imports the main program and what the work needs: `workers=1` runs without it"
+                "  it imports the main program and what the work needs: put what that program does, such as "
+                "`set_start_method`, under `if __name__ == '__main__':`, or pass `workers=1`"
             )
         index = worker.task
         assert index is not None

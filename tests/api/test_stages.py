@@ -211,6 +211,19 @@ def test_the_start_method_of_the_program_does_not_matter(tmp_path, method):
 
 
 @pytest.mark.e2e
+def test_a_start_method_that_is_set_before_the_main_guard_is_an_error_that_says_what_to_write(tmp_path):
+    body = (
+        "import multiprocessing, dolma\n"
+        "multiprocessing.set_start_method('fork')\n"
+        "if __name__ == '__main__':\n"
+        f"    dolma.tag({SAMPLE!r}, taggers=['length'], attributes={str(tmp_path / 'a')!r}, workers=2)\n"
+    )
+    refused = script(tmp_path, body)
+    assert refused.returncode == 1
+    assert "such as `set_start_method`, under `if __name__ == '__main__':`, or pass `workers=1`" in refused.stderr
+
+
+@pytest.mark.e2e
 def test_ctrl_c_leaves_no_process_behind(tmp_path):
     """As in a notebook: the program goes on after the interrupt."""
     (tmp_path / "slow.py").write_text(
