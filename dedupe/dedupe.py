@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -199,26 +200,31 @@ class WriteShard:
 
 def count_copies(table: pa.Table, copies: Copies) -> None:
     """Count documents, or paragraphs, and duplicates of a table that is written."""
-    sources = table["source"].to_pylist()
     if "n_duplicates" in table.column_names:
-        columns = (table[name].to_pylist() for name in ("n_paragraphs", "n_duplicates"))
-        for source, n_paragraphs, n_duplicates in zip(sources, *columns, strict=True):
-            copies.seen[source] += n_paragraphs
-            copies.duplicates[source] += n_duplicates
+        for source, seen, duplicates in _sums(table, ["source"], ["n_paragraphs", "n_duplicates"]):
+            copies.seen[source] += seen
+            copies.duplicates[source] += duplicates
         return
-    copies.seen.update(sources)
-    copies.unique.update(table.filter(pc.is_null(table["cluster"]))["source"].to_pylist())
-    for source, n_bytes in zip(sources, table["bytes"].to_pylist(), strict=True):
+    alone = pc.is_null(table["cluster"])
+    table = table.append_column("seen", pa.array(np.ones(len(table), np.int64)))
+    for source, n, n_bytes in _sums(table, ["source"], ["seen", "bytes"]):
+        copies.seen[source] += n
         copies.bytes[source] += n_bytes
-    duplicates = table.filter(table["duplicate"])
-    kept = duplicates["kept_source"].to_pylist()
-    for source, kept_source, n_bytes in zip(
-        duplicates["source"].to_pylist(), kept, duplicates["bytes"].to_pylist(), strict=True
+    for source, n in _sums(table.filter(alone), ["source"], ["seen"]):
+        copies.unique[source] += n
+    for source, kept_source, n, n_bytes in _sums(
+        table.filter(table["duplicate"]), ["source", "kept_source"], ["seen", "bytes"]
     ):
-        copies.duplicates[source] += 1
+        copies.duplicates[source] += n
         copies.duplicate_bytes[source] += n_bytes
         if kept_source is not None:
-            copies.overlaps[source, kept_source] += 1
+            copies.overlaps[source, kept_source] += n
+
+
+def _sums(table: pa.Table, by: list[str], columns: list[str]) -> Iterable[tuple[Any, ...]]:
+    """The values of `by`, each once, with the sums of these columns."""
+    sums = table.group_by(by, use_threads=False).aggregate([(name, "sum") for name in columns])
+    return zip(*(sums[name].to_pylist() for name in (*by, *(f"{name}_sum" for name in columns))), strict=True)
 
 
 def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
