@@ -15,6 +15,8 @@ from dolma.kernels import normalize
 from dolma.kernels.reference import normalize as reference
 
 MIXED = st.text(alphabet="aZé .,\n\t\u30001٣2ȺİΣ漢가\u1100\u1161\u11a8e\u0301\u0327ﬁ①—$€😀", max_size=30)
+PIECES = ["", "a", "Zed", "wordS", "[x]", "`@{", "é", "12", "two  ", "\t."]
+LONG = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join)
 WORDS = st.sets(st.sampled_from(normalize.WORDS))
 
 
@@ -27,7 +29,7 @@ def made(texts: list[str], words: set[str]) -> list[str]:
 
 @pytest.mark.property
 @settings(deadline=None)
-@given(st.lists(MIXED | st.text(max_size=30), max_size=4), WORDS)
+@given(st.lists(MIXED | LONG | st.text(max_size=30), max_size=4), WORDS)
 def test_it_is_that_of_the_twin(texts: list[str], words: set[str]) -> None:
     cleaned = TextBatch.of(texts).texts()
     assert made(texts, words) == [reference.normalized(text, words) for text in cleaned]
@@ -35,7 +37,7 @@ def test_it_is_that_of_the_twin(texts: list[str], words: set[str]) -> None:
 
 @pytest.mark.property
 @settings(deadline=None)
-@given(MIXED | st.text(max_size=30))
+@given(MIXED | LONG | st.text(max_size=30))
 def test_what_is_normalized_twice_stays(text: str) -> None:
     words = {"lower", "punctuation", "digits", "spaces"}
     once = made([text], words)
