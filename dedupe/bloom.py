@@ -39,7 +39,7 @@ from dolma.data.exchange import (
     read_in_order,
     read_sorted,
 )
-from dolma.dedupers import clusters
+from dolma.dedupers import clusters, method
 from dolma.dedupers.bloom_filter import (
     FORMAT_VERSION,
     HASHING,
@@ -54,7 +54,7 @@ from dolma.dedupers.bloom_filter import (
 from dolma.dedupers.clusters import first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keys import Gate
-from dolma.dedupers.method import PARTITION_BYTES, Found, Job, Numbered, PieceReader, files_of, rows_of_pieces, tasks_of
+from dolma.dedupers.method import Found, Job, Numbered, PieceReader, files_of, rows_of_pieces, tasks_of
 from dolma.dedupers.notes import BloomNotes
 from dolma.dedupers.paragraphs import split_paragraphs
 from dolma.errors import ConfigError
@@ -341,7 +341,7 @@ class Bloom:
         self, stage: StageRun, items: Sequence[RunFile], shape: Shape, memory: int
     ) -> tuple[list[TaskResult], Ints]:
         n_bytes = sum(file.index for file in items)
-        n_ranges = min(max(1 + n_bytes // PARTITION_BYTES, -(-4 * shape.n_bytes // memory)), SLICES)
+        n_ranges = min(max(1 + n_bytes // method.PARTITION_BYTES, -(-4 * shape.n_bytes // memory)), SLICES)
         bounds = [SLICES * i // n_ranges for i in range(n_ranges + 1)]
         parts = partitioned(stage, ITEMS, items, bounds, memory=memory)
         filling = FillSlices(

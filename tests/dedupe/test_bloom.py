@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from dolma.data import exchange
 from dolma.data.manifest import read_manifest
-from dolma.dedupers import bloom as method_module
+from dolma.dedupers import bloom as bloom_module
+from dolma.dedupers import method
 from dolma.dedupers.bloom_filter import NAME, open_filter
 from dolma.dedupers.reference import filtered, gate
 from dolma.errors import ConfigError, DataError, OutputExistsError, Unfinished
@@ -195,8 +196,8 @@ def test_two_workers_and_little_memory_write_the_bytes_of_one(
             write(corpus, i, suffix="jsonl.gz")
     bloom(one, **config, **SMALL)
     bloom(two, **config, **SMALL, workers=2)
-    monkeypatch.setattr(method_module, "PARTITION_BYTES", 1000)
-    monkeypatch.setattr(method_module, "_BYTES_PER_ITEM", exchange.MEMORY // 50)
+    monkeypatch.setattr(method, "PARTITION_BYTES", 1000)
+    monkeypatch.setattr(bloom_module, "_BYTES_PER_ITEM", exchange.MEMORY // 50)
     monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
     bloom(ranges, **config, **SMALL)
     assert files(one) == files(two) == files(ranges)
@@ -223,7 +224,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
         for i in range(3):
             write(corpus, i)
     bloom(whole, by="paragraphs")
-    real = getattr(method_module, phase).__call__
+    real = getattr(bloom_module, phase).__call__
     calls = []
 
     def fails(self: Any, *arguments: Any) -> Any:
@@ -233,7 +234,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bytes(
         return real(self, *arguments)
 
     with monkeypatch.context() as patched, pytest.raises(DataError, match="gone"):
-        patched.setattr(getattr(method_module, phase), "__call__", fails)
+        patched.setattr(getattr(bloom_module, phase), "__call__", fails)
         bloom(cut, by="paragraphs")
     assert read_manifest(str(cut.folder / "attributes" / "dedupe")) is None
     bloom(cut, by="paragraphs")

@@ -28,6 +28,7 @@ STAGES = {
     "measured": {"tag": {"taggers": ["length", "pii"]}},
     "copies": {"dedupe": {"by": "text", "name": "copies"}},
     "lines": {"dedupe": {"by": "paragraphs", "name": "lines"}},
+    "known": {"dedupe": {"method": "bloom", "by": "both", "word_ngrams": 3, "overlap_threshold": 0.5, "name": "known"}},
     "kept": {"mix": {"drop": ["copies.duplicate"], "spans": [{"attribute": "lines.spans"}]}},
     "sampled": {
         "mix": {
@@ -43,6 +44,7 @@ PHASES = {
     "measured": {"measure", "join"},
     "copies": {"hash", "merge-keys-1", "group", "write"},
     "lines": {"hash", "merge-keys-1", "group", "merge-marks-1", "write"},
+    "known": {"hash", "merge-items-1", "fill", "join", "write"},
     "kept": {"mix", "join"},
     "sampled": {"decide", "write", "join"},
     "tokens": {"encode", "write", "describe"},
