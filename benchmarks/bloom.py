@@ -33,15 +33,7 @@ PACKAGES = ("numpy", "numba", "pyarrow")
 OURS, THEIRS = "dedupe bloom, paragraphs", "Dolma 1.2.1, paragraphs"
 TARGETS = {OURS: 1.8}
 TIMES_THEIRS = 3.0
-# The extension alone: the rest of that package would load what it needs for other commands.
-_CALL = """
-import importlib.util, pathlib, sys
-(path,) = pathlib.Path(importlib.util.find_spec("dolma").origin).parent.glob("dolma.*.so")
-spec = importlib.util.spec_from_file_location("dolma", path)
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-module.deduper_entrypoint(sys.argv[1])
-"""
+PROGRAM = Path(__file__).parent / "others" / "dolma1_dedupe.py"
 
 
 def theirs_of(folder: str, *, n_bytes: int, n_items: int) -> dict[str, Any]:
@@ -129,7 +121,7 @@ def rows(patterns: list[str], *, repeats: int, dolma1: str | None) -> Iterator[s
                 for path in Path(folder, "theirs").glob("*/attributes"):
                     shutil.rmtree(path)
                 Path(folder, "theirs", "filter.bin").unlink(missing_ok=True)
-                seconds = seconds_of_children([dolma1, "-I", "-c", _CALL, settings])
+                seconds = seconds_of_children([dolma1, "-I", str(PROGRAM), settings])
                 written = list(Path(folder, "theirs").glob("*/attributes/**/*.zst"))
                 if len(written) + len(list(Path(folder, "theirs").glob("*/attributes/**/*.gz"))) < len(paths):
                     raise SystemExit("Dolma 1.2.1 has not written its attributes")

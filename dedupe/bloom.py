@@ -63,7 +63,7 @@ from dolma.kernels.bloom import SLICES
 from dolma.kernels.hashing import hash128_spans
 from dolma.kernels.shingles import span_shingles
 from dolma.kernels.views import code_points
-from dolma.printable import printable
+from dolma.printable import counted, printable
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
 from dolma.runner.stage import StageRun
@@ -276,7 +276,7 @@ class Bloom:
             HashItems(work=work, items=self.items, reading=job.reading, memory=memory),
             scratch=SCRATCH,
         )
-        references, counted = job.apart(hashed)
+        references, own = job.apart(hashed)
         items = files_of(hashed, "items")
         n_items = sum(file.rows for file in items)
         before, asked = (file.header.n_items, file.header.false_positive_rate) if file else (0, self.error)
@@ -284,8 +284,8 @@ class Bloom:
         self._check_size(stage, shape)
         n_held = before + (0 if self.reference else n_items)
         stage.reporter.note(
-            f"filter: {shape.n_bytes:,} bytes, {shape.n_hashes} hashes, an error of {shape.error(n_held):.2g} expected "
-            f"with {n_held:,} items, if all of them differ"
+            f"filter: {shape.n_bytes:,} bytes, {counted(shape.n_hashes, 'bit')} for each item; with {n_held:,} items, "
+            f"if all of them differ, an error of {shape.error(n_held):.2g} is expected"
         )
         filled, fills = self._fill(stage, items, shape, memory)
         made = []
@@ -306,7 +306,7 @@ class Bloom:
             task = Task(key="filter", size=shape.n_bytes, spec=tuple(bits))
             made = stage.run("join", [task], joining, uses_up=(BITS.name,))
         return Found(
-            rows=rows_of_pieces(counted),
+            rows=rows_of_pieces(own),
             marks=files_of(filled, "marks"),
             table=MARKS,
             tables=MarkedParts(
@@ -316,8 +316,8 @@ class Bloom:
                 threshold=self.threshold,
                 memory=memory // 4,
             ),
-            counted=counted,
-            without_key=sum(result.payload["without_key"] for result in counted),
+            counted=own,
+            without_key=sum(result.payload["without_key"] for result in own),
             references=references,
             made=made,
             bloom=BloomNotes(

@@ -84,6 +84,7 @@ def dedupe(
     check_settings(settings, options)
     if options is not None and options.overwrite:
         _refuse_losing(settings, shards, places)
+        _refuse_losing_filter(settings, config.reuse or config.reference_filter)
     shards = inputs.shards([*references, *shards])
     references, shards = shards[: len(references)], shards[len(references) :]
     called = {"name": config.name, "folder": dataset.attributes or BESIDE}
@@ -363,6 +364,13 @@ def _never(config: DedupeConfig) -> str | None:
     if config.scope != "across-sources" or not config.priority or config.reference:
         return None
     return config.priority[0]
+
+
+def _refuse_losing_filter(sets: Sequence[FileSet], path: str | None) -> None:
+    if path is not None and any(streams.is_below(path, file_set.folder) for file_set in sets):
+        raise ConfigError(
+            f"{printable(path)} is of the set that `--overwrite` would remove\n  give the new set a `--name` of its own"
+        )
 
 
 def _refuse_losing(sets: Sequence[FileSet], shards: Sequence[Shard], places: Sequence[Place]) -> None:

@@ -326,6 +326,13 @@ def test_a_filter_that_has_these_documents_is_stale(old: Corpus) -> None:
     assert not files(old, "again")
 
 
+def test_a_filter_is_not_overwritten_by_the_run_that_reuses_it(old: Corpus) -> None:
+    before = files(old)
+    with pytest.raises(ConfigError, match=r"_filter\.bloom is of the set that `--overwrite` would remove\n"):
+        bloom(old, by="paragraphs", reuse=filter_of(old), overwrite=True)
+    assert files(old) == before
+
+
 def test_a_filter_of_an_earlier_run_is_not_taken_up_by_itself(old: Corpus) -> None:
     before = old.rows()
     bloom(old, by="paragraphs", min_length=1, overwrite=True)
