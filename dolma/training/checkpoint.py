@@ -22,7 +22,7 @@ from dolma.data.manifest import FileSet, OutputFile, manifest_of, write_manifest
 from dolma.errors import DataError, DolmaError, OutputExistsError
 from dolma.printable import printable
 from dolma.training import dcp
-from dolma.training.data.shards import tokens_from_run
+from dolma.training.data.shards import path_from_run
 from dolma.training.model.transformer import Transformer, outline
 from dolma.training.parallel import ALONE, Processes, by_all, by_first, by_shares, spread
 from dolma.training.presets import count_parameters
@@ -138,7 +138,7 @@ def _upload(near: str, folder: str) -> None:
 
 
 def _write_state(folder: str, state: CheckpointState, output: str) -> None:
-    stored = msgspec.structs.replace(state, tokens=tokens_from_run(output, state.tokens))
+    stored = state.with_paths(partial(path_from_run, output))
     encoded = msgspec.json.format(msgspec.json.encode(stored), indent=1)
     streams.write_bytes(streams.join(folder, STATE), encoded + b"\n")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -510,6 +511,33 @@ def stage_settings(config: TrainConfig, stage: StageConfig) -> TrainConfig:
     if "epochs" in changed:
         changed = {"steps": None, "duration_tokens": None} | changed
     return TrainConfig(**_fields(config) | {"stages": []} | changed)
+
+
+def with_paths(config: TrainConfig, change: Callable[[str], str]) -> TrainConfig:
+    """The recipe with each path in it changed."""
+
+    def each(paths: str | list[str]) -> str | list[str]:
+        return change(paths) if isinstance(paths, str) else [change(path) for path in paths]
+
+    def of(sources: dict[str, SourceConfig]) -> dict[str, SourceConfig]:
+        return {name: msgspec.structs.replace(some, tokens=each(some.tokens)) for name, some in sources.items()}
+
+    evaluate = config.evaluate
+    return msgspec.structs.replace(
+        config,
+        init_from=config.init_from and change(config.init_from),
+        sources=of(config.sources),
+        stages=[
+            stage if stage.sources is None else msgspec.structs.replace(stage, sources=of(stage.sources))
+            for stage in config.stages
+        ],
+        evaluate=evaluate
+        and msgspec.structs.replace(
+            evaluate,
+            sources={name: each(paths) for name, paths in evaluate.sources.items()},
+            tasks={name: change(path) for name, path in evaluate.tasks.items()},
+        ),
+    )
 
 
 def _fields(config: TrainConfig) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dolma.training.data.mixture import MixedSource
 from dolma.training.metrics import flops_per_token
 from dolma.training.presets import count_parameters, largest_parameter
 from dolma.training.stages import Stage, model_of_stage, resolve_stages
-from dolma.training.state import unchecked_weights
+from dolma.training.state import doubtful_weights
 
 _CHECKPOINT_BYTES = 12  # per parameter: float32 weights and two moments
 _FLOAT_BYTES = 4
@@ -119,7 +119,7 @@ def plan_training(
         memory=memory_of(config, vocab_size=vocab_size, devices=devices),
         devices=devices,
         seconds=flops / (devices * peak_flops * mfu),
-        warnings=[*stages.warnings(), *unchecked_weights(config.init_from)],
+        warnings=[*stages.warnings(), *doubtful_weights(config.init_from, stages.tokenizer)],
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -18,9 +18,9 @@ from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import OutputFile, read_manifest
 from dolma.errors import DataError
 from dolma.printable import printable
-from dolma.training.config import ModelConfig, TrainConfig
+from dolma.training.config import ModelConfig, TrainConfig, with_paths
 from dolma.training.data.mixture import MixedSource
-from dolma.training.data.shards import tokens_of_run
+from dolma.training.data.shards import TokenShards, path_of_run
 
 WEIGHTS = "model_and_optim"
 STATE = "state.json"
@@ -31,7 +31,10 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
-    """`state.json`. `identity` is the fingerprint of everything that decides the weights."""
+    """`state.json`, where paths are relative to the run's folder.
+
+    `identity` is the fingerprint of everything that decides the weights.
+    """
 
     step: int  # over all stages
     steps: int
@@ -46,13 +49,20 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
     eos_id: int | None
     learning_rate: float  # of the last update
     shards: dict[str, str]  # file name to xxh3-128
-    tokens: list[str]  # folders of shards that the run was given, not those of mixtures; in the file, from the run's on
+    tokens: list[str]  # folders of shards that the run was given, not those of mixtures
     mixture: list[MixedSource]  # of the stage
     tokens_by_source: dict[str, int]  # seen so far, in all stages
     losses: list[float]  # that the guard against spikes remembers
     norms: list[float]
     processes: int = 1  # that trained together
-    parent: str | None  # the checkpoint that this run began with or went on from
+    parent: (
+        str | None
+    )  # the checkpoint that this run began with or went on from; a path from the run's folder, or a name in it
+
+    def with_paths(self, change: Callable[[str], str]) -> CheckpointState:
+        """The same state with each path changed, but for that of `parent`."""
+        tokens = [change(folder) for folder in self.tokens]
+        return msgspec.structs.replace(self, tokens=tokens, config=with_paths(self.config, change))
 
     def implausible(self) -> str:
         """The first value that no training has, in words; empty where there is none."""
@@ -117,7 +127,7 @@ def read_state(folder: str, *, weights: bool = True, each: Each = map) -> Checkp
         ) from error
     if said := state.implausible():
         raise DataError(f"is not the state of a checkpoint: {said}\n  copy or download the checkpoint again", file=path)
-    return msgspec.structs.replace(state, tokens=tokens_of_run(_run_of(folder), state.tokens))
+    return state.with_paths(partial(path_of_run, _run_of(folder)))
 
 
 def _run_of(folder: str) -> str:
@@ -169,13 +179,17 @@ def _check_download(file: tuple[str, str]) -> None:
         )
 
 
-def unchecked_weights(folder: str | None) -> list[str]:
-    """What to warn of: weights to begin with that have no checksum."""
-    without = [path for path, expected in _checksums(folder).items() if not expected] if folder else []
-    return [
-        f"{printable(path)} has no checksum, so a damaged file would not be noticed; `hf download` leaves one"
-        for path in without[:1]
-    ]
+def doubtful_weights(folder: str | None, shards: TokenShards) -> Iterator[str]:
+    """What to warn of: weights to begin with that have no checksum, or that learnt from ids of another tokenizer."""
+    if folder is None:
+        return
+    for path in [path for path, expected in _checksums(folder).items() if not expected][:1]:
+        yield f"{printable(path)} has no checksum, so a damaged file would not be noticed; `hf download` leaves one"
+    if is_ours(folder) and (state := read_state(folder, weights=False)).tokenizer_sha256 != shards.tokenizer_sha256:
+        yield (
+            f"{printable(folder)} was trained with another tokenizer than the shards' (vocabularies of "
+            f"{state.vocab_size:,} and {shards.vocab_size:,}): what it knows holds for ids that both have alike"
+        )
 
 
 def _checksums(folder: str) -> dict[str, str]:

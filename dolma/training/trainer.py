@@ -31,6 +31,7 @@ from dolma.training import checkpoint as checkpointing
 from dolma.training.config import HOW, INCIDENTAL, TrainConfig
 from dolma.training.curve import write_curve
 from dolma.training.data.contents import Contents
+from dolma.training.data.shards import path_from_run
 from dolma.training.evaluate import Evaluation, Evaluator
 from dolma.training.metrics import MetricsLog, StepRecord, read_metrics
 from dolma.training.observers import Observer, observing, values_of_evaluation, values_of_step
@@ -39,7 +40,7 @@ from dolma.training.peak import peak_flops
 from dolma.training.presets import count_parameters, resolve_model
 from dolma.training.saving import Saver
 from dolma.training.stages import Stage, Stages, resolve_stages
-from dolma.training.state import CheckpointState, check_weights, checkpoints, read_state, unchecked_weights
+from dolma.training.state import CheckpointState, check_weights, checkpoints, doubtful_weights, read_state
 from dolma.training.steps import Training
 
 LOG = "metrics.jsonl"
@@ -336,7 +337,8 @@ class _Run:
         if folder is None and self.config.init_from is not None:
             check_weights(self.config.init_from, each=_sharing(self.processes))
         training = Training(self.config, self.stages, self.processes, state=state, folder=folder)
-        parent = os.path.basename(folder) if folder else self.config.init_from
+        first = self.config.init_from
+        parent = os.path.basename(folder) if folder else first and path_from_run(self.output, first)
         evaluations = [found for found in self._evaluations() if found.step <= len(records)]
         with (
             _log(self, records) as log,
@@ -537,7 +539,7 @@ class _Run:
             log=self.log,
             warnings=(
                 *self.stages.warnings(),
-                *unchecked_weights(self.config.init_from),
+                *doubtful_weights(self.config.init_from, self.shards),
                 *self._without_peak(),
                 *_skipped(records),
             ),

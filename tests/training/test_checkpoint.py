@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -336,6 +337,25 @@ def test_a_run_that_is_moved_with_its_shards_finds_them(config, tmp_path, monkey
     (tmp_path / "old").rename(tmp_path / "new")
     assert read_state("new/runs/first/step8").tokens == [str(tmp_path / "new" / "tokens")]
     assert stages_of_run("new/runs/first").steps == 8
+
+
+def test_a_checkpoint_has_no_path_of_a_machine(tokens, config, tmp_path):
+    first = train(config, tokens=tokens, output=str(tmp_path / "first")).checkpoint
+    sources = {"all": SourceConfig(tokens=[tokens], target_ratio=1.0)}
+    stages = [StageConfig(name="one", steps=4), StageConfig(name="two", steps=4, sources=sources)]
+    settings = replaced(config, steps=None, init_from=first, sources=sources, stages=stages)
+    assert os.path.isabs(tokens)
+    run = tmp_path / "runs" / "second"
+    train(settings, tokens=None, output=str(run))
+    for path in (path for step in run.glob("step*") for path in step.rglob("*") if path.is_file()):
+        assert str(tmp_path).encode() not in path.read_bytes(), path
+    assert json.loads((run / "step4" / "state.json").read_bytes())["parent"] == "../../first/step8"
+    assert read_state(str(run / "step8")).config == settings
+    moved = tmp_path / "new"
+    moved.mkdir()
+    for name in ("tokens", "first", "runs"):
+        (tmp_path / name).rename(moved / name)
+    assert stages_of_run(str(moved / "runs" / "second")).steps == 8
 
 
 def test_torch_reads_what_is_written(tokens, config, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from dolma.training.plan import plan_training
 from dolma.training.stages import resolve_stages
 from dolma.training.trace import stages_of_run
 from dolma.training.trainer import train
-from tests.training.conftest import CONFIG, replaced
+from tests.training.conftest import CONFIG, replaced, some_ids, write_shards
 
 
 @pytest.fixture
@@ -106,6 +107,16 @@ def test_weights_without_a_checksum_are_warned_of(transformers: Path, tokens: st
     assert said in " ".join(begin_with(transformers, tokens))
     config = replaced(CONFIG, init_from=str(transformers))
     assert said in " ".join(plan_training(config, tokens=tokens).warnings)
+
+
+def test_weights_of_another_tokenizer_are_warned_of(tokens: str, tmp_path: Path) -> None:
+    first = train(CONFIG, tokens=tokens, output=str(tmp_path / "first")).checkpoint
+    others = write_shards(tmp_path / "others", [some_ids(1000)], vocabulary=100, tokenizer=b"another")
+    said = r"step8 was trained with another tokenizer than the shards' \(vocabularies of 64 and 100\)"
+    config = replaced(CONFIG, init_from=first)
+    assert re.search(said, " ".join(train(config, tokens=others, output=str(tmp_path / "run")).warnings))
+    assert re.search(said, " ".join(plan_training(config, tokens=others).warnings))
+    assert not plan_training(config, tokens=tokens).warnings
 
 
 @pytest.mark.parametrize("place", ["a folder", "the cache"])

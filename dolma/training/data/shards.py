@@ -253,26 +253,23 @@ def not_described(path: str, size: int, file: InputFile) -> DataError:
     )
 
 
-def tokens_of_run(run: str, stored: Sequence[str]) -> list[str]:
-    """The folders of shards in a checkpoint's `state.json`: relative to the run's folder, where both are local.
+def path_of_run(run: str, stored: str) -> str:
+    """A path in a checkpoint's `state.json`: relative to the run's folder, where both are local.
 
-    >>> tokens_of_run("/data/runs/first", ["../../tokens"])
-    ['/data/tokens']
+    >>> path_of_run("/data/runs/first", "../../tokens")
+    '/data/tokens'
     """
-    if streams.is_url(run):
-        return list(stored)
-    home = os.path.abspath(run)
-    return [given if streams.is_url(given) else os.path.normpath(os.path.join(home, given)) for given in stored]
+    if streams.is_url(run) or streams.is_url(stored):
+        return stored
+    return os.path.normpath(os.path.join(os.path.abspath(run), stored))
 
 
-def tokens_from_run(run: str, given: Sequence[str]) -> list[str]:
-    """The folders of shards as `state.json` has them.
+def path_from_run(run: str, given: str) -> str:
+    """A path as `state.json` has it.
 
-    Relative, a run that is moved with its shards still finds them, and no machine's path is passed around.
+    Relative, a run that is moved with what it read still finds it, and no machine's path is passed around.
 
-    >>> tokens_from_run("runs/first", ["tokens", "s3://bucket/tokens"])
-    ['../../tokens', 's3://bucket/tokens']
+    >>> path_from_run("runs/first", "tokens"), path_from_run("runs/first", "s3://bucket/tokens")
+    ('../../tokens', 's3://bucket/tokens')
     """
-    return [
-        folder if streams.is_url(folder) or streams.is_url(run) else os.path.relpath(folder, run) for folder in given
-    ]
+    return given if streams.is_url(given) or streams.is_url(run) else os.path.relpath(given, run)
