@@ -15,14 +15,23 @@ from dolma.names import check_as, check_field, check_keep, check_key, check_set_
 
 _MOST_PARTS = 10_000
 _MOST_HASHES = 32
+_COPIES = (
+    "exact",
+    "bloom",
+    "minhash",
+)  # the methods that find copies, and the keys that all of these take and no others
+_OF_COPIES = ("keep", "skip_empty", "min_length", "min_words")
 
 
 class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Find copies; one of each cluster is kept."""
 
     method: Annotated[
-        Literal["exact", "bloom", "minhash"],
-        about("What a copy is: exact, bloom for a filter of a size of its own, or minhash for near-duplicates."),
+        Literal["exact", "bloom", "minhash", "decontaminate"],
+        about(
+            "What is found: exact copies, those that a bloom filter of a size of its own knows, near-duplicates "
+            "(minhash), or items of benchmarks (decontaminate)."
+        ),
     ] = "exact"
     by: Annotated[
         str,
@@ -33,7 +42,8 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = "text"
     name: Annotated[str, about("What rules call the answer.", metavar="NAME")] = "dedupe"
     keep: Annotated[
-        str, about("Which copy stays: first, last, longest, shortest, none, max:FIELD or min:FIELD.", metavar="RULE")
+        str,
+        about("Which copy stays: first, last, longest, shortest, none, max:FIELD or min:FIELD.", metavar="RULE"),
     ] = "first"
     max_removal: Annotated[
         float, about("Share of a source from which on so many duplicates are warned of, 0 to 1.")
@@ -85,7 +95,12 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ),
     ] = None
     threshold: Annotated[
-        float | None, about("Jaccard similarity from which on two documents are alike.", absent="0.8", of=("minhash",))
+        float | None,
+        about(
+            "Similarity from which on two documents are alike, or score from which on an item is there.",
+            absent="0.8, or 0.6 with decontaminate",
+            of=("minhash", "decontaminate"),
+        ),
     ] = None
     word_ngrams: Annotated[
         int | None,
@@ -161,6 +176,27 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         str | None,
         about("Filter to look up in, where nothing is put in.", absent="none", metavar="FILE", of=("bloom",)),
     ] = None
+    items: Annotated[
+        list[str] | None,
+        about(
+            "Files of benchmark items, JSONL: path, URL or pattern.",
+            metavar="PATTERN",
+            absent="none",
+            of=("decontaminate",),
+        ),
+    ] = None
+    report_items: Annotated[
+        bool | None,
+        about("Whether a file says of each item which documents hold it.", absent="no", of=("decontaminate",)),
+    ] = None
+    self_check: Annotated[
+        bool | None,
+        about(
+            "Whether items are put into copies of some documents, to see how many are found.",
+            absent="no",
+            of=("decontaminate",),
+        ),
+    ] = None
     attributes_format: Annotated[Literal["parquet", "dolma1"], about("Native, or the JSONL of Dolma 1.x.")] = "parquet"
 
     def __post_init__(self) -> None:
@@ -179,8 +215,9 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.priority is not None and len(set(self.priority)) < len(self.priority):
             raise ValueError("`priority` names a source twice, expected each once")
         for one in keys_of(DedupeConfig):
-            if one.of and self.method not in one.of and getattr(self, one.name) != one.default:
-                methods = " or ".join(f"`method: {name}`" for name in one.of)
+            takers = _COPIES if one.name in _OF_COPIES else one.of
+            if takers and self.method not in takers and getattr(self, one.name) != one.default:
+                methods = " or ".join(f"`method: {name}`" for name in takers)
                 raise ValueError(f"`{one.name}` is not for {self.method}: add {methods}, or leave it out")
         _CHECKS[self.method](self)
 
@@ -204,10 +241,7 @@ def _check_minhash(config: DedupeConfig) -> None:
         value = getattr(config, key)
         if value is not None and not 1 <= value <= _MOST_PARTS:
             raise ValueError(f"`{key}` is {value}, expected 1 to {_MOST_PARTS:,}")
-    for key in ("threshold", "recall"):
-        value = getattr(config, key)
-        if value is not None and not 0 < value <= 1:
-            raise ValueError(f"`{key}` is {value}, expected more than 0 and at most 1")
+    _check_shares(config, "threshold", "recall")
     if config.seed is not None and not 0 <= config.seed < 1 << 32:
         raise ValueError(f"`seed` is {config.seed}, expected 0 to 4,294,967,295")
     if config.word_ngrams is not None and config.character_ngrams is not None:
@@ -236,8 +270,7 @@ def _check_bloom(config: DedupeConfig) -> None:
             raise ValueError(f"`{key}` is of n-grams: add `word_ngrams`, or leave it out")
     if config.min_ngram is not None and config.word_ngrams is not None and config.min_ngram > config.word_ngrams:
         raise ValueError(f"`min_ngram` is {config.min_ngram}, expected at most `word_ngrams`, {config.word_ngrams}")
-    if config.overlap_threshold is not None and not 0 < config.overlap_threshold <= 1:
-        raise ValueError(f"`overlap_threshold` is {config.overlap_threshold}, expected more than 0 and at most 1")
+    _check_shares(config, "overlap_threshold")
     if config.separator is not None and (config.by == "text" or not config.separator):
         raise ValueError(f"`separator` is {config.separator!r}, expected some text, and `by: paragraphs` or `by: both`")
     if config.false_positive_rate is not None and not 1e-12 <= config.false_positive_rate <= 0.5:
@@ -255,8 +288,24 @@ def _check_bloom(config: DedupeConfig) -> None:
             raise ValueError(f"`{key}` is given, but a filter that is there has its size: leave it out")
 
 
+def _check_shares(config: DedupeConfig, *keys: str) -> None:
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and not 0 < value <= 1:
+            raise ValueError(f"`{key}` is {value}, expected more than 0 and at most 1")
+
+
+def _check_decontaminate(config: DedupeConfig) -> None:
+    if config.by != "text":
+        raise ValueError(f"`by` is {config.by!r}, expected text: items are looked for in texts")
+    _check_shares(config, "threshold")
+    if not config.items:
+        raise ValueError("`items` is missing: name the files of benchmark items, such as `--items 'evalsets/*.jsonl'`")
+
+
 _CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {
     "exact": _check_exact,
     "bloom": _check_bloom,
     "minhash": _check_minhash,
+    "decontaminate": _check_decontaminate,
 }

@@ -23,15 +23,16 @@ from dolma.data.columns import Output
 from dolma.data.dataset import AttributesFormat, Dataset, Place, Shard, pieces
 from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY, Partition, RunFile
-from dolma.data.manifest import REFERENCES, FileSet, InputFile, Manifest, OutputFile
+from dolma.data.manifest import REFERENCES, FileSet, InputFile, Manifest, OutputFile, fingerprint
 from dolma.data.places import document_of, name_below, names_of
 from dolma.dedupers.bloom import Bloom
 from dolma.dedupers.clusters import first_place
 from dolma.dedupers.config import DedupeConfig
+from dolma.dedupers.decontaminate import Decontaminate
 from dolma.dedupers.exact import Exact
 from dolma.dedupers.method import Found, Job, Method, Tables
 from dolma.dedupers.minhash import MinHash
-from dolma.dedupers.notes import Copies, DedupeNotes, by_source
+from dolma.dedupers.notes import Contamination, Copies, DedupeNotes, by_source
 from dolma.errors import ConfigError, OutputExistsError
 from dolma.printable import counted, printable
 from dolma.runner import attribute_sets
@@ -49,6 +50,7 @@ METHODS: dict[str, Callable[[DedupeConfig], Method]] = {
     "exact": Exact.of,
     "bloom": Bloom.of,
     "minhash": MinHash.of,
+    "decontaminate": Decontaminate.of,
 }
 _ROWS_PER_WRITE = 1 << 16
 
@@ -106,11 +108,12 @@ def dedupe(
         )
         tasks = _write_tasks(stage, dataset, shards, job, config, found)
         written = stage.run("write", tasks, writing)
+        reported = _report(stage, found, tasks, config.attributes_format)
         ledger = merged_of(found.counted)
         sources, overlaps = by_source(result.payload for result in written)
         compared = merged_of(found.references)
         notes = DedupeNotes(
-            unit="paragraphs" if "spans" in method.outputs else "documents",
+            unit="paragraphs" if "n_paragraphs" in method.outputs else "documents",
             documents=ledger.total().out.documents,
             duplicates=sum(source.duplicates for source in sources),
             without_key=found.without_key,
@@ -121,9 +124,10 @@ def dedupe(
             references_failed=compared.total().failed,
             without_documents=_without_documents(config, ledger, compared),
             bloom=found.bloom,
+            contamination=msgspec.convert(reported[0].payload, Contamination) if reported else None,
         )
         counted = [TaskResult(ledger=result.ledger) for result in found.counted]
-        report = stage.finish([*counted, *found.made, *written], notes=msgspec.to_builtins(notes))
+        report = stage.finish([*counted, *found.made, *written, *reported], notes=msgspec.to_builtins(notes))
         warnings = list(notes.warnings(config.max_removal, never=_never(config)))
         return report.detailed(notes, remarks=list(notes.remarks()), warnings=warnings, **called)
     return stage.noted(DedupeNotes, **called)
@@ -238,6 +242,15 @@ def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             held = held.slice(_ROWS_PER_WRITE)
     if held is not None and len(held):
         yield held
+
+
+def _report(stage: StageRun, found: Found, written: Sequence[Task], format: AttributesFormat) -> list[TaskResult]:
+    if found.report is None:
+        return []
+    shards = [(folder, document_of(path, format), marks) for task in written for folder, path, _, marks in task.spec]
+    key = fingerprint([marks.fingerprint for _, _, marks in shards])
+    size = sum(marks.n_bytes for _, _, marks in shards)
+    return stage.run("report", [Task(key=key, size=size, spec=shards)], found.report)
 
 
 def _write_tasks(

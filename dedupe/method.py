@@ -21,7 +21,7 @@ from dolma.dedupers.notes import BloomNotes, NearNotes
 from dolma.runner.ledger import Ledger
 from dolma.runner.progress import advance
 from dolma.runner.stage import StageRun
-from dolma.runner.task import Task, TaskResult, grouped
+from dolma.runner.task import Task, TaskResult, Work, grouped
 
 
 class Tables(Protocol):
@@ -72,7 +72,8 @@ class Found:
     """What a method has left: `rows`, part of a file for each piece; `marks`, files of the exchange `table`, by place.
 
     `counted` are the results whose ledgers count the documents, `without_key` those that can have no copy; all without
-    references, of which `references` are the results; `made` has what a method writes beside the attributes.
+    references, of which `references` are the results; `made` has what a method writes beside the attributes. `report` is
+    called once with (folder, name, marks) of all shards: it writes there, too, and its payload is a `Contamination`.
     """
 
     rows: Sequence[RunFile]
@@ -85,6 +86,7 @@ class Found:
     references: Sequence[TaskResult] = ()
     made: Sequence[TaskResult] = ()
     bloom: BloomNotes | None = None
+    report: Work | None = None
 
 
 class Method(Protocol):

@@ -63,6 +63,35 @@ class BloomNotes(msgspec.Struct, frozen=True, kw_only=True):
     error: float
 
 
+class BenchmarkHits(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found of one benchmark: of its items, how many are too short to be looked for, and how many were found.
+
+    `documents` counts those that hold one or more of them.
+    """
+
+    benchmark: str
+    items: int
+    too_short: int
+    found: int
+    documents: int
+
+
+class Recall(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of some items were found that were put into copies of documents in some manner."""
+
+    items: str
+    manner: str
+    planted: int
+    found: int
+
+
+class Contamination(msgspec.Struct, frozen=True, kw_only=True):
+    """What is counted where items of benchmarks are looked for; `recall` only where that was asked for."""
+
+    benchmarks: list[BenchmarkHits]
+    recall: list[Recall] = []
+
+
 class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
     """What the manifest of a dedupe says beside its ledger; `duplicates` are of the `unit`, documents or paragraphs.
 
@@ -82,11 +111,20 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
     references_failed: int = 0
     without_documents: list[str] = []
     bloom: BloomNotes | None = None
+    contamination: Contamination | None = None
 
     def remarks(self) -> Iterator[str]:
         """What came of it, in lines for a person."""
         seen = sum(source.seen for source in self.sources)
         share = f" ({100 * self.duplicates / seen:.1f} %)" if seen else ""
+        if self.contamination is not None:
+            n_items = sum(one.items for one in self.contamination.benchmarks)
+            n_found = sum(one.found for one in self.contamination.benchmarks)
+            yield (
+                f"{self.duplicates:,} of {counted(seen, 'document')} hold items of benchmarks{share}; "
+                f"{n_found:,} of {counted(n_items, 'item')} found"
+            )
+            return
         yield f"{self.duplicates:,} of {counted(seen, self.unit.removesuffix('s'))} are duplicates{share}"
         if self.references or self.references_failed:
             failed = f"; {counted(self.references_failed, 'record')} of these could not be read"
@@ -113,10 +151,11 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
         if self.without_documents:
             names = ", ".join(map(printable, self.without_documents))
             yield f"`priority` names {names}, of which there is no document\n  write it as it is in `source`"
+        found = "are duplicates" if self.contamination is None else "hold items of benchmarks"
         without = [
             printable(one.source) for one in self.sources if one.seen and not one.duplicates and one.source != never
         ]
-        if without:
+        if without and self.contamination is None:
             more = f" and {len(without) - _NAMED} more" if len(without) > _NAMED else ""
             yield f"no duplicate was found in {', '.join(without[:_NAMED])}{more}"
         if self.bloom is not None and self.bloom.error > 1.1 * self.bloom.asked:
@@ -129,7 +168,7 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
             if source.duplicates > max_removal * source.seen:
                 yield (
                     f"{source.duplicates:,} of {counted(source.seen, self.unit[:-1])} of {printable(source.source)} "
-                    f"are duplicates, more than `max_removal` {max_removal}\n"
+                    f"{found}, more than `max_removal` {max_removal}\n"
                     "  look at some before a rule drops them: a form or a licence that many texts share may be why"
                 )
 
@@ -173,6 +212,9 @@ def by_source(payloads: Iterable[dict[str, list[list[str | int]]]]) -> tuple[lis
 
 def tables(details: DedupeNotes) -> Iterator[Table]:
     """Duplicates by source, and which sources they are copies of."""
+    if details.contamination is not None:
+        yield from _of_contamination(details.contamination, details.sources)
+        return
     of_documents = details.unit == "documents"
     headers = ["source", details.unit, "duplicates", "share"]
     rows: Sequence[tuple[object, ...]] = [
@@ -187,3 +229,16 @@ def tables(details: DedupeNotes) -> Iterator[Table]:
     if len({one.source for one in details.overlaps} | {one.kept_source for one in details.overlaps}) > 1:
         rows = [(one.source, one.kept_source, one.documents) for one in details.overlaps]
         yield Table(title="copies of", headers=["source", "kept in", "documents"], rows=rows)
+
+
+def _of_contamination(found: Contamination, sources: Sequence[SourceCopies]) -> Iterator[Table]:
+    benchmarks = [(one.benchmark, one.items, one.too_short, one.found, one.documents) for one in found.benchmarks]
+    headers = ["benchmark", "items", "too short", "found", "documents"]
+    yield Table(title="items of benchmarks", headers=headers, rows=benchmarks)
+    held = [(one.source, one.seen, one.duplicates) for one in sources]
+    yield Table(title="documents that hold some", headers=["source", "documents", "with items"], rows=held)
+    if found.recall:
+        recall = [
+            (one.items, one.manner, one.planted, one.found, f"{one.found / one.planted:.1%}") for one in found.recall
+        ]
+        yield Table(title="self-check", headers=["items", "put in", "planted", "found", "recall"], rows=recall)

@@ -14,8 +14,9 @@ Of a question, the answer is a text or a number, or a list of them, any of which
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -24,6 +25,8 @@ from dolma.data.answers import METRICS, Spans, number_of
 from dolma.data.json_text import decode_json
 from dolma.errors import DataError
 from dolma.printable import printable
+
+T = TypeVar("T")
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,19 +47,43 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
 
 
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What an item asks, and the texts of which each answers it, as its file has them.
+
+    There are none where the answer is yes or no.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+
+
 def read_items(path: str, *, limit: int | None = None) -> list[Choice | Question]:
     """The items of a file, the first `limit` of them.
 
     Raises:
         DataError: a line is no item; says which.
     """
-    items: list[Choice | Question] = []
+    return _read(path, _item, limit)
+
+
+def read_asked(path: str) -> list[Asked]:
+    """What the items of a file ask.
+
+    Raises:
+        DataError: a line is no item; says which.
+    """
+    return _read(path, _asked, None)
+
+
+def _read(path: str, make: Callable[[dict[str, Any], str], T], limit: int | None) -> list[T]:
+    items: list[T] = []
     data = streams.read_decompressed(path)
     for number, line in enumerate(data.split(b"\n"), start=1):
         if not line.strip() or (limit is not None and len(items) >= limit):
             continue
         try:
-            items.append(_item(decode_json(line, dict[str, Any]), f"{path}:{number}"))
+            items.append(make(decode_json(line, dict[str, Any]), f"{path}:{number}"))
         except (msgspec.DecodeError, ValueError) as error:
             raise DataError(
                 f"is no item of a benchmark: {printable(error)}"
@@ -72,7 +99,8 @@ def read_items(path: str, *, limit: int | None = None) -> list[Choice | Question
 def _item(fields: dict[str, Any], place: str) -> Choice | Question:
     for name in ("text", "answer"):
         if fields.get(name) is None:
-            raise ValueError(f"`{name}` is missing")
+            there = ", ".join(f"`{field}`" for field in fields) or "nothing"
+            raise ValueError(f"`{name}` is missing; there is {there}")
     id, text, answer, choices = str(fields.get("id", place)), fields["text"], fields["answer"], fields.get("choices")
     if not isinstance(text, str):
         raise ValueError(f"`text` is {text!r}, expected a text")
@@ -92,6 +120,19 @@ def _item(fields: dict[str, Any], place: str) -> Choice | Question:
         return Choice(id=id, prompt=before, continuations=tuple(choice + after for choice in choices), gold=gold)
     prompt = f"Question: {text}\nAnswer:" if text.rstrip().endswith("?") else text
     return Choice(id=id, prompt=prompt, continuations=tuple(f" {choice}" for choice in choices), gold=gold)
+
+
+def _asked(fields: dict[str, Any], place: str) -> Asked:
+    item = _item(fields, place)
+    if isinstance(item, Question):
+        given = fields["answer"]
+        spans = [_spans(one) for one in (given if isinstance(given, list) else [given])]
+        answers = dict.fromkeys(" ".join(one) for one in (*spans, *item.answers))
+    elif len(fields["choices"]) == 1:
+        answers = {}
+    else:
+        answers = {str(fields["choices"][item.gold]): None}
+    return Asked(id=item.id, question=fields["text"], answers=tuple(answers))
 
 
 def gold_of(answer: Any, choices: list[str]) -> int:

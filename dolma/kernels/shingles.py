@@ -103,8 +103,24 @@ def word_shingles(utf8: npt.NDArray[np.uint8], offsets: Int64, *, n: int) -> Shi
     >>> len(word_shingles(text, np.array([0, 7]), n=2).hashes)
     2
     """
+    return runs_of(word_hashes(utf8, offsets), n=n)
+
+
+def word_hashes(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Shingles:
+    """The hash of each word of each document, in order."""
     text, bounds = flat_text(utf8, offsets)
-    return span_shingles(text, bounds[:-1], bounds[1:], n=n)
+    return _words_of(text, bounds[:-1], bounds[1:])
+
+
+def word_bounds(utf8: npt.NDArray[np.uint8], n_words: int) -> Int64:
+    """Where each of the words of one text lies, in code points; int64, shape `(n_words, 2)`, the end exclusive.
+
+    >>> word_bounds(np.frombuffer("é, ab 東京".encode(), np.uint8), 4).tolist()
+    [[0, 1], [3, 5], [6, 7], [7, 8]]
+    """
+    found = np.empty((n_words, 2), np.int64)
+    _find_words(read_only(utf8, np.uint8), folded(), found)
+    return found
 
 
 def span_shingles(
@@ -114,12 +130,15 @@ def span_shingles(
 
     A shingle begins at each `stride`-th word. A span with fewer than `least` words has none.
     """
-    text = read_only(utf8, np.uint8)
+    return runs_of(_words_of(read_only(utf8, np.uint8), starts, ends), n=n, least=least, stride=stride)
+
+
+def _words_of(text: npt.NDArray[np.uint8], starts: Int64, ends: Int64) -> Shingles:
     most = len(text) // 2 + len(starts) + 1 if text.size and text.max() < 0x80 else len(text) + 1
     words = np.empty(most, np.uint64)
     index = np.zeros(len(starts) + 1, np.int64)
     _hash_words(text, read_only(starts, np.int64), read_only(ends, np.int64), folded(), words, index)
-    return _runs(words, index, n, least=least, stride=stride)
+    return Shingles(hashes=words[: index[-1]], index=index)
 
 
 def character_shingles(utf8: npt.NDArray[np.uint8], offsets: Int64, *, n: int, folded: bool = True) -> Shingles:
@@ -129,17 +148,21 @@ def character_shingles(utf8: npt.NDArray[np.uint8], offsets: Int64, *, n: int, f
     index = np.zeros(len(bounds), np.int64)
     classes, lower = (character_classes(), lower_case()) if folded else _as_they_are()
     _read_characters(text, bounds, classes, lower, characters, index)
-    return _runs(characters, index, n)
+    return runs_of(Shingles(hashes=characters, index=index), n=n)
 
 
-def _runs(parts: Words, index: Int64, n: int, *, least: int = 1, stride: int = 1) -> Shingles:
+def runs_of(parts: Shingles, *, n: int, least: int = 1, stride: int = 1) -> Shingles:
+    """The shingles of `n` of these parts, words by their hashes or code points, of each document.
+
+    One begins at each `stride`-th part. A document with fewer than `least` parts has none.
+    """
     if n < 1:
         raise ValueError(f"shingles of {n} parts; expected 1 or more")
-    counts = np.diff(index)
+    counts, index = np.diff(parts.index), read_only(parts.index, np.int64)
     n_shingles = np.where(counts >= least, np.maximum(counts - n, 0) // stride + 1, 0)
     found = np.concatenate([[0], np.cumsum(n_shingles)])
     hashes = np.empty(found[-1], np.uint64)
-    _hash_runs(read_only(parts, np.uint64), read_only(index, np.int64), n, stride, read_only(found, np.int64), hashes)
+    _hash_runs(read_only(parts.hashes, np.uint64), index, n, stride, read_only(found, np.int64), hashes)
     return Shingles(hashes=hashes, index=found)
 
 
@@ -220,6 +243,27 @@ def _odd_words(utf8: Any, i: int, end: int, table: Any, words: Any, n: Any) -> t
         words[n] = finish64(absorb64(state, chunk) if size & 7 else state, size)
         n += _1
     return i, n
+
+
+@kernel
+def _find_words(utf8: Any, table: Any, found: Any) -> None:
+    n, i, at = 0, 0, 0
+    inside = alone = False
+    while i < len(utf8):
+        code_point, width = decode(utf8, i, len(utf8))
+        entry = np.int64(table[code_point])
+        begins = entry & _MARK == 0 and (alone or entry & _ALONE != 0)
+        if inside and (entry == 0 or begins):
+            found[n - 1, 1] = at
+            inside = False
+        if entry != 0 and not inside:
+            found[n, 0] = at
+            n += 1
+            inside, alone = True, entry & _ALONE != 0
+        i += width
+        at += 1
+    if inside:
+        found[n - 1, 1] = at
 
 
 @inlined

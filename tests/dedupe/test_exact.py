@@ -82,6 +82,7 @@ def test_the_report_and_the_manifest_count_documents_and_duplicates(corpus: Corp
         "sources": [{"source": "s", "seen": 3, "duplicates": 1, "unique": 1, "bytes": 3, "duplicate_bytes": 1}],
         "overlaps": [{"source": "s", "kept_source": "s", "documents": 1}],
         "near": None,
+        "contamination": None,
         "references": 0,
         "references_failed": 0,
         "without_documents": [],

@@ -107,3 +107,16 @@ def test_a_shingle_of_nothing_is_refused() -> None:
     batch = TextBatch.of(["a"])
     with pytest.raises(ValueError, match="shingles of 0 parts; expected 1 or more"):
         shingles.word_shingles(batch.utf8, batch.offsets, n=0)
+
+
+@pytest.mark.property
+@settings(deadline=None)
+@given(st.one_of(st.text(max_size=40), MIXED, LONG))
+def test_the_bounds_of_words_are_in_code_points(text: str) -> None:
+    (text,) = TextBatch.of([text]).texts()
+    utf8 = np.frombuffer(text.encode(), np.uint8)
+    expected = reference.words(text)
+    hashes = shingles.word_hashes(utf8, np.array([0, len(utf8)])).hashes
+    bounds = shingles.word_bounds(utf8, len(hashes)).tolist()
+    assert ["".join(map(reference.lower, text[start:end])) for start, end in bounds] == expected
+    assert hashes.tolist() == [hashing.hash64(word.encode()) for word in expected]
