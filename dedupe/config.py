@@ -15,12 +15,8 @@ from dolma.names import check_as, check_field, check_keep, check_key, check_set_
 
 _MOST_PARTS = 10_000
 _MOST_HASHES = 32
-_COPIES = (
-    "exact",
-    "bloom",
-    "minhash",
-)  # the methods that find copies, and the keys that all of these take and no others
-_OF_COPIES = ("keep", "skip_empty", "min_length", "min_words")
+_OF_COPIES = dict.fromkeys(("keep", "skip_empty", "min_length", "min_words"), ("exact", "bloom", "minhash"))
+"""Keys that each method takes that finds copies, and what these are."""
 
 
 class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -215,7 +211,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         if self.priority is not None and len(set(self.priority)) < len(self.priority):
             raise ValueError("`priority` names a source twice, expected each once")
         for one in keys_of(DedupeConfig):
-            takers = _COPIES if one.name in _OF_COPIES else one.of
+            takers = _OF_COPIES.get(one.name, one.of)
             if takers and self.method not in takers and getattr(self, one.name) != one.default:
                 methods = " or ".join(f"`method: {name}`" for name in takers)
                 raise ValueError(f"`{one.name}` is not for {self.method}: add {methods}, or leave it out")

@@ -72,8 +72,8 @@ class Found:
     """What a method has left: `rows`, part of a file for each piece; `marks`, files of the exchange `table`, by place.
 
     `counted` are the results whose ledgers count the documents, `without_key` those that can have no copy; all without
-    references, of which `references` are the results; `made` has what a method writes beside the attributes. `report` is
-    called once with (folder, name, marks) of all shards: it writes there, too, and its payload is a `Contamination`.
+    references, of which `references` are the results; `made` has what a method writes beside the attributes. `report`
+    is called once with (folder, name, marks) of all shards: it writes there, too; its payload is a `Contamination`.
     """
 
     rows: Sequence[RunFile]
