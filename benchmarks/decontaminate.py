@@ -36,10 +36,10 @@ def run(patterns: list[str], items: list[str], folder: str, *, self_check: bool 
 
 
 def copies(paths: list[str], n: int, folder: Path) -> list[str]:
-    """A pattern of links to these files, each so many times."""
+    """A pattern of copies of these files, so many of each."""
     for i, path in enumerate(paths):
         for k in range(n):
-            (folder / f"{k}-{i}-{Path(path).name}").symlink_to(Path(path).resolve())
+            shutil.copyfile(path, folder / f"{k}-{i}-{Path(path).name}")
     return [f"{folder}/*"]
 
 
@@ -48,9 +48,9 @@ def times(patterns: list[str], items: list[str], *, repeats: int) -> Iterator[st
     paths = floor.paths_of(patterns)
     with tempfile.TemporaryDirectory() as folder:
         for n in (1, 4):
-            linked = Path(folder, f"linked-{n}")
-            linked.mkdir()
-            corpus = copies(paths, n, linked)
+            copied = Path(folder, f"copied-{n}")
+            copied.mkdir()
+            corpus = copies(paths, n, copied)
             ratios, seconds = [], []
             run(corpus, items, f"{folder}/out")
             for _ in range(repeats):

@@ -37,7 +37,7 @@ class Search:
 
     def __init__(self, benchmarks: Benchmarks) -> None:
         self._items = benchmarks.items
-        self._lookup = contamination.Lookup(self._items.seeds)
+        self._lookup = benchmarks.lookup
         self._latest = np.full(len(self._items.seeds), -1, np.int64)
         self.counts = np.zeros(len(self._items.seeds), np.int64)
         self.documents = 0

@@ -16,6 +16,7 @@ answer, and a short one that anybody may ask needs it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections import Counter
@@ -55,7 +56,7 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
     searchable: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Benchmarks:
     """Items of benchmarks, made ready.
 
@@ -113,6 +114,11 @@ class Benchmarks:
         in_question = offset + SEED <= n_question[item]
         begins[question.index[item[in_question]] + offset[in_question]] = inverse[in_question]
         return cls(names=names, items=items, content=content, seed=begins, held=held)
+
+    @functools.cached_property
+    def lookup(self) -> contamination.Lookup:
+        """Where a seed stands among those of the items."""
+        return contamination.Lookup(self.items.seeds)
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

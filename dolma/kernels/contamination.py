@@ -84,7 +84,7 @@ class Lookup:
         self._filter_shift = 64 - filter_bits
         at = seeds >> np.uint64(self._filter_shift)
         there = np.zeros(1 << (filter_bits - 3), np.uint8)
-        np.bitwise_or.at(there, at >> np.uint64(3), np.uint8(1) << (at & np.uint64(7)).astype(np.uint8))
+        _set_bits(read_only(at, np.uint64), there)
         self._filter = read_only(there, np.uint8)
 
     def seeds_in(self, words: Words, index: Int64, *, counts: Int64, latest: Int64, first: int) -> tuple[Int64, Int64]:
@@ -110,6 +110,12 @@ class Lookup:
             found,
         )
         return at[:n], found[:n]
+
+
+@kernel
+def _set_bits(at: Any, there: Any) -> None:
+    for i in range(len(at)):
+        there[at[i] >> np.uint64(3)] |= np.uint8(1) << np.uint8(at[i] & np.uint64(7))
 
 
 @kernel
