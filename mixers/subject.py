@@ -105,9 +105,9 @@ def doubtful_sources(dataset: Dataset, config: MixConfig, reading: Reading) -> l
         batches = list(itertools.islice(read_batches(shard, skipping, intake=Intake()), 2))
         seen |= {source for batch in batches for source in batch.sources}
         whole &= len(batches) < 2
-    check_shared(config, sorted(seen))
     if whole and len(looked_at) == len(shards):
         check_seen(config, seen, limit=reading.limit)
+    check_shared(config, sorted(seen))
     return [
         f"$.mix.sources.{source}: no folder of documents is called so, and no document at the beginning of "
         f"{len(looked_at):,} files (of {len(shards):,}) is of it\n  {did_you_mean(source, seen)}"
