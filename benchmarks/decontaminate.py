@@ -4,7 +4,7 @@
     python -m benchmarks.decontaminate --write 2026-11-29 --corpus "what it is" --items PATTERN PATTERN...
 
 The whole command runs on all documents, once and then `--repeats` times with a round of the floor each, in processor
-time of one core. The second size reads the same files four times, so that what the items alone cost can be told apart.
+time of one core. `--copies 1 4` reads the files four times as well, which tells what the items alone cost.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def copies(paths: list[str], n: int, folder: Path) -> list[str]:
     return [f"{folder}/*"]
 
 
-def times(patterns: list[str], items: list[str], *, repeats: int) -> Iterator[str]:
+def times(patterns: list[str], items: list[str], *, sizes: list[int], repeats: int) -> Iterator[str]:
     """A row for each size of the corpus."""
     paths = floor.paths_of(patterns)
     with tempfile.TemporaryDirectory() as folder:
-        for n in (1, 4):
+        for n in sizes:
             copied = Path(folder, f"copied-{n}")
             copied.mkdir()
             corpus = copies(paths, n, copied)
@@ -71,13 +71,13 @@ def found(report: StageReport[DedupeNotes]) -> Contamination:
     return report.details.contamination
 
 
-def page(patterns: list[str], items: list[str], *, repeats: int) -> Iterator[str]:
+def page(patterns: list[str], items: list[str], *, sizes: list[int], repeats: int) -> Iterator[str]:
     """The tables of the result file."""
     yield "Whole command; times: how many times reading alone"
     yield ""
     yield "| corpus | seconds | times | spread | target |"
     yield "| --- | ---: | ---: | ---: | --- |"
-    yield from times(patterns, items, repeats=repeats)
+    yield from times(patterns, items, sizes=sizes, repeats=repeats)
     with tempfile.TemporaryDirectory() as folder:
         counted = found(run(patterns, items, f"{folder}/out", self_check=True))
         hits = [path.read_text() for path in sorted(Path(folder).rglob("_hits.jsonl"))]
@@ -105,10 +105,11 @@ def main() -> None:
     parser.add_argument("documents", nargs="+")
     parser.add_argument("--items", action="append", required=True)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--copies", type=int, nargs="+", default=[1])
     parser.add_argument("--write", metavar="DATE")
     parser.add_argument("--corpus", default="")
     given = parser.parse_args()
-    lines = list(page(given.documents, given.items, repeats=given.repeats))
+    lines = list(page(given.documents, given.items, sizes=given.copies, repeats=given.repeats))
     head = [
         f"# Benchmark items in documents, {given.write}",
         "",
