@@ -17,9 +17,11 @@ demo: $(VENV)/.demo
 	$(BIN)/dolma run configs/quickstart.yaml
 
 quick: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m 'not e2e and not slow' $(ARGS) \
-	    tests/data tests/runner tests/dedupe tests/mixers tests/tokens tests/stats tests/taggers/test_tag.py \
-	    tests/test_config.py tests/test_graph.py tests/test_pipeline.py tests/test_layout.py
+	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) -m 'not e2e and not slow and not property' $(ARGS) \
+	    $(addprefix tests/data/test_,documents.py discovery.py dataset.py manifest.py attributes.py exchange.py) \
+	    $(addprefix tests/runner/test_,stage.py ledger.py inputs.py local.py) tests/taggers/test_tag.py \
+	    tests/dedupe/test_dedupe.py tests/mixers/test_mix.py tests/mixers/test_rules.py tests/tokens/test_tokenize.py \
+	    tests/stats/test_stat.py $(addprefix tests/test_,config.py graph.py pipeline.py layout.py)
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(PYTEST_WORKERS) $(ARGS)

@@ -25,18 +25,18 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     method: Annotated[
         Literal["exact", "bloom", "minhash", "decontaminate"],
         about(
-            "What is found: exact copies, those that a bloom filter of a size of its own knows, near-duplicates "
-            "(minhash), or items of benchmarks (decontaminate)."
+            "Method: exact copies, those that a bloom filter of a fixed size knows, near-duplicates (minhash), or items "
+            "of benchmarks (decontaminate)."
         ),
     ] = "exact"
     by: Annotated[
         str,
         about(
-            "What is compared: text, paragraphs, both (bloom), or a field such as metadata.url; minhash takes text.",
+            "Compared value: text, paragraphs, both (bloom), or a field such as metadata.url; minhash takes text.",
             metavar="KEY",
         ),
     ] = "text"
-    name: Annotated[str, about("What rules call the answer.", metavar="NAME")] = "dedupe"
+    name: Annotated[str, about("Name of the attribute set in rules.", metavar="NAME")] = "dedupe"
     keep: Annotated[
         str,
         about("Which copy stays: first, last, longest, shortest, none, max:FIELD or min:FIELD.", metavar="RULE"),
@@ -44,13 +44,13 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_removal: Annotated[
         float, about("Share of a source from which on so many duplicates are warned of, 0 to 1.")
     ] = 0.9
-    skip_empty: Annotated[bool, about("Whether blank text is nobody's copy.")] = True
+    skip_empty: Annotated[bool, about("Count no blank text as a copy.")] = True
     min_length: Annotated[int, about("Code points below which a text is nobody's copy.")] = 0
     min_words: Annotated[int, about("Words below which a text is nobody's copy.")] = 0
     normalize: Annotated[
         list[Literal["lower", "spaces", "punctuation", "digits", "accents", "nfc", "nfkc", "url"]] | None,
         about(
-            "What is evened out first: lower, spaces, punctuation, digits, accents, nfc, nfkc; or url.",
+            "Normalization before that: lower, spaces, punctuation, digits, accents, nfc, nfkc; or url.",
             metavar="WORD",
             absent="nothing",
             names=True,
@@ -124,14 +124,12 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     seed: Annotated[int | None, about("Seed of the permutations.", absent="1", of=("minhash",))] = None
     verify: Annotated[
         bool | None,
-        about(
-            "Whether the true similarity of documents that share a band is looked at.", absent="yes", of=("minhash",)
-        ),
+        about("Compute the true similarity of documents that share a band.", absent="yes", of=("minhash",)),
     ] = None
     link: Annotated[
         Literal["components", "kept"] | None,
         about(
-            "What is a duplicate: all of a cluster, or what is itself like the kept document.",
+            "Duplicates: all of a cluster, or only those similar to the kept document.",
             absent="components",
             of=("minhash",),
         ),
@@ -149,7 +147,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float | None, about("Share of known n-grams from which on it is a duplicate.", absent="1", of=("bloom",))
     ] = None
     separator: Annotated[
-        str | None, about("What ends a paragraph.", absent="a newline", metavar="TEXT", of=("bloom",))
+        str | None, about("End of a paragraph.", absent="a newline", metavar="TEXT", of=("bloom",))
     ] = None
     false_positive_rate: Annotated[
         float | None,

@@ -34,7 +34,7 @@ class TaggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One tagger: `use` is a built-in name, `module:attribute`, `path/to/file.py` or `path/to/file.py:attribute`."""
 
     use: Annotated[str, about("A name from `dolma list`, FILE.py, FILE.py:NAME or MODULE:NAME.")]
-    name: Annotated[str | None, about("What rules call the tagger.", absent="the tagger's own name")] = None
+    name: Annotated[str | None, about("Name of the tagger in rules.", absent="the tagger's own name")] = None
     options: Annotated[dict[str, Any], about("Keyword arguments of the tagger.")] = {}
 
 
@@ -81,7 +81,7 @@ class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Replace spans of the text; `{}` in `replace` stands for the original slice."""
 
     attribute: Annotated[str, about("Which spans, such as `pii.email`.")]
-    replace: Annotated[str, about("What replaces a span; `{}` stands for the original text.")] = ""
+    replace: Annotated[str, about("Replacement of a span; `{}` stands for the original text.")] = ""
     min_score: Annotated[float | None, about("Lowest score of a span that is replaced.")] = None
     max_score: Annotated[float | None, about("Score from which on spans stay.")] = None
 
@@ -120,7 +120,7 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     keep: Annotated[list[str], about("Condition over attributes that every document must meet.", metavar="SQL")] = []
     drop: Annotated[list[str], about("Condition that drops.", metavar="SQL")] = []
-    missing: Annotated[Literal["error", "keep", "drop"], about("What a condition that is NULL means.")] = "error"
+    missing: Annotated[Literal["error", "keep", "drop"], about("Meaning of a condition that is NULL.")] = "error"
     spans: Annotated[list[SpanEdit], about("Edits of the text.")] = []
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
     total: Annotated[Budget | None, about("Size of a mix with shares.")] = None
@@ -131,7 +131,7 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     format: Annotated[
         str, about("Suffix of the document files: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, ...", metavar="SUFFIX")
     ] = ".jsonl.zst"
-    allow_duplicate_inputs: Annotated[bool, about("Whether two input files may have the same bytes.")] = False
+    allow_duplicate_inputs: Annotated[bool, about("Allow two input files with the same bytes.")] = False
 
     def __post_init__(self) -> None:
         for key in ("min_length",):
@@ -155,8 +155,8 @@ class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ] = None
     shuffle: Annotated[bool, about("Documents in seeded random order across all shards, or in corpus order.")] = True
     max_tokens_per_shard: Annotated[int, about("Tokens that a shard may hold.")] = 2**28
-    allow_special_tokens: Annotated[bool, about("Whether text that looks like a control token becomes one.")] = False
-    strip: Annotated[bool, about("Whether white space at both ends of a text is left out, as by Dolma 1.x.")] = False
+    allow_special_tokens: Annotated[bool, about("Encode text that looks like a control token as one.")] = False
+    strip: Annotated[bool, about("Remove white space at both ends of a text, as Dolma 1.x does.")] = False
 
     def __post_init__(self) -> None:
         if self.max_tokens_per_shard < 1:
@@ -303,7 +303,7 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     )
     executor: Annotated[Literal["local", "ray"], about("Where tasks run.")] = "local"
     address: Annotated[str | None, about("Ray cluster to join.", metavar="HOST:PORT", absent="start one")] = None
-    on_error: Annotated[Literal["fail", "skip", "quarantine"], about("What to do with an unusable record.")] = "fail"
+    on_error: Annotated[Literal["fail", "skip", "quarantine"], about("Action for an unusable record.")] = "fail"
     quarantine: Annotated[
         str | None,
         about("Folder that keeps the raw bytes of bad records.", metavar="DIR", absent="<output>/quarantine"),

@@ -68,11 +68,11 @@ class ManualCommand(click.Command):
             ),
             made(
                 "-v", "--verbose", is_flag=True, callback=tells("verbose"), **hidden,
-                help="Tell each phase, and of an error where it comes from.",
+                help="Print each phase, and the origin of an error.",
             ),
             made(
                 "--log-format", type=click.Choice(["text", "json"]), callback=tells("as_json"), **hidden,
-                help="Of what standard error is told: lines, or a JSON object a line.  [default: text]",
+                help="Format of messages on standard error: lines, or a JSON object a line.  [default: text]",
             ),
         ]  # fmt: skip
 

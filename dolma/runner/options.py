@@ -43,7 +43,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_errors: int = 0
     max_memory: Annotated[
         int | None,
-        about("What the buffers of one worker may hold, such as 2GB.", absent="what each stage takes", metavar="SIZE"),
+        about("Size of the buffers of one worker, such as 2GB.", absent="what each stage takes", metavar="SIZE"),
     ] = None
     work_dir: Annotated[
         str | None,

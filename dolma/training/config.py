@@ -75,11 +75,11 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         YarnConfig | None, about("Scaling of the rotary frequencies of layers with full attention.")
     ] = None
     norm: Annotated[Literal["rms", "layer"], about("Kind of norm; `layer` is without weights, as in OLMo 1.")] = "rms"
-    norm_eps: Annotated[float, about("What norms add to the mean square.")] = 1e-6
+    norm_eps: Annotated[float, about("Number that norms add to the mean square.")] = 1e-6
     norm_position: Annotated[
         Literal["post", "pre"], about("`post`: the outputs of attention and MLP are normed; `pre`: their inputs.")
     ] = "post"
-    qk_norm: Annotated[bool, about("Whether queries and keys are normed over their whole width, before heads.")] = True
+    qk_norm: Annotated[bool, about("Norm queries and keys over their whole width, before heads.")] = True
     clip_qkv: Annotated[float | None, about("Bound on the absolute values of queries, keys and values.")] = None
     sliding_window: Annotated[
         int | None, about("Tokens, itself included, that three layers of four see; the fourth sees all.")
@@ -243,7 +243,7 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """One stage of several: what it does otherwise than `train` says."""
 
     name: Annotated[str, about("Name of the stage.")]
-    start: Annotated[Literal["weights+optimizer", "weights"], about("What is taken over from the stage before.")] = (
+    start: Annotated[Literal["weights+optimizer", "weights"], about("State taken over from the stage before.")] = (
         "weights+optimizer"
     )
     sources: Annotated[dict[str, SourceConfig] | None, about("`sources` of this stage.")] = None
@@ -287,7 +287,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         str | None, about("A checkpoint, or a folder of transformers, to begin with.", absent="random weights")
     ] = None
     init_optimizer: Annotated[
-        bool, about("Whether the moments in `init_from`, a checkpoint of ours or of OLMo-core, are taken too.")
+        bool, about("Take the moments in `init_from`, a checkpoint of ours or of OLMo-core, too.")
     ] = False
     sources: Annotated[
         dict[str, SourceConfig],
@@ -306,11 +306,9 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = "concatenated"
     long_documents: Annotated[
         Literal["split", "truncate"],
-        about(
-            "What becomes of documents longer than a window, with `windows: packed`: more windows, or its beginning."
-        ),
+        about("Documents longer than a window, with `windows: packed`: more windows, or only the beginning."),
     ] = "split"
-    document_masking: Annotated[bool, about("Whether a token sees those of its own document only.")] = False
+    document_masking: Annotated[bool, about("Let a token see those of its own document only.")] = False
     repetition_filter: Annotated[
         bool, about("Windows that repeat 1 to 13 tokens 32 times over are not learnt from.")
     ] = False
@@ -342,8 +340,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     betas: Annotated[tuple[float, float], about("AdamW's decay rates of the moments.")] = (0.9, 0.95)
     eps: Annotated[float, about("AdamW's addend to the root of the second moment.")] = 1e-8
     weight_decay: Annotated[float, about("AdamW's weight decay.")] = 0.1
-    decay_norms: Annotated[bool, about("Whether norms decay too.")] = True
-    decay_embeddings: Annotated[bool, about("Whether embeddings decay too.")] = False
+    decay_norms: Annotated[bool, about("Apply weight decay to norms.")] = True
+    decay_embeddings: Annotated[bool, about("Apply weight decay to embeddings.")] = False
     clip_norm: Annotated[float, about("Bound on the global norm of the gradient; 0: no clipping.")] = 1.0
     clip_warmup_steps: Annotated[int, about("Steps in which the bound is `clip_warmup_factor` times as high.")] = 0
     clip_warmup_factor: Annotated[float, about("How many times as high the bound is in these steps.")] = 10.0
@@ -354,24 +352,24 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     keep_checkpoints: Annotated[int, about("How many of the newest checkpoints are kept; 0: all.")] = 2
     permanent_every: Annotated[int | None, about("Steps between two checkpoints that are kept for ever.")] = None
     asynchronous_checkpoints: Annotated[
-        bool, about("Whether steps go on while a checkpoint is written, from a copy in main memory.")
+        bool, about("Go on with steps while a checkpoint is written, from a copy in main memory.")
     ] = False
     dtype: Annotated[Literal["float32", "bfloat16"], about("Type of matrix products; weights stay float32.")] = (
         "float32"
     )
-    allow_dtype_change: Annotated[
-        bool, about("Whether a run of another `dtype` may be gone on with; the step log says where.")
-    ] = False
+    allow_dtype_change: Annotated[bool, about("Allow to resume a run of another `dtype`; the step log says where.")] = (
+        False
+    )
     device: Annotated[Literal["cpu", "cuda"], about("Where the model is.")] = "cpu"
     activation_checkpointing: Annotated[
         bool | Literal["attention", "feed_forward", "cheap"],
         about(
-            "What is computed again in the backward pass: true, all of a block; attention or feed_forward, that part; "
+            "Activations computed again backwards: true, all of a block; attention or feed_forward, that part; "
             "cheap, all but matrix products and attention."
         ),
     ] = False
     activation_checkpointing_every: Annotated[int, about("Of how many blocks one does so.")] = 1
-    compile: Annotated[bool, about("Whether torch compiles each block.")] = False
+    compile: Annotated[bool, about("Compile each block with torch.")] = False
     hsdp_replicas: Annotated[
         int | None, about("Groups of processes that hold a whole copy of the weights.", absent="one")
     ] = None
@@ -384,7 +382,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         float | None,
         about("Operations of a device per second; the log has the share that is reached (MFU).", absent="the device's"),
     ] = None
-    tensorboard: Annotated[bool, about("Whether events go into tensorboard/, with the extra `tensorboard`.")] = False
+    tensorboard: Annotated[bool, about("Write events to tensorboard/, with the extra `tensorboard`.")] = False
     wandb: Annotated[str | None, about("Project that Weights & Biases logs to, with the extra `wandb`.")] = None
     prompt: Annotated[str, about("Text that the finished model continues at the end of `dolma run`.")] = "The"
     sample_tokens: Annotated[int, about("Tokens of that continuation.")] = 40
