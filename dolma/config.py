@@ -21,7 +21,7 @@ from dolma.errors import ConfigError, did_you_mean
 from dolma.keys import about
 from dolma.names import check_as, check_field, check_key
 from dolma.printable import printable
-from dolma.recipe_file import Place, read_file
+from dolma.recipe_file import Position, read_file
 from dolma.training.config import TrainConfig
 
 MOST_COPIES = 1_000_000  # of a document, each of which is written
@@ -361,7 +361,7 @@ def make_recipe(
     overrides: Mapping[str, Any] | None = None,
     *,
     file: str = "",
-    places: Mapping[str, Place] | None = None,
+    places: Mapping[str, Position] | None = None,
 ) -> Recipe:
     """The recipe of these nested values; `places` are theirs in the file, by path.
 
@@ -410,7 +410,7 @@ def _set(values: dict[str, Any], keys: Sequence[str], value: Any, file: str) -> 
 
 
 def convert(
-    values: Any, kind: type[T], *, file: str = "", path: str = "$", places: Mapping[str, Place] | None = None
+    values: Any, kind: type[T], *, file: str = "", path: str = "$", places: Mapping[str, Position] | None = None
 ) -> T:
     """The values as `kind`; `places` are theirs in the file, by path.
 
@@ -429,7 +429,7 @@ def convert(
         raise _wrong(message + hint, where, file, places) from error
 
 
-def _wrong(message: str, path: str, file: str, places: Mapping[str, Place]) -> ConfigError:
+def _wrong(message: str, path: str, file: str, places: Mapping[str, Position]) -> ConfigError:
     place = places.get(path)
     return ConfigError(message, path=path, file=f"{file}:{place.line}" if file and place and path != "$" else file)
 
@@ -451,7 +451,7 @@ def _value_at(values: Any, at: str) -> Any:
     return values
 
 
-def _misread(message: str, place: Place | None, value: Any) -> str:
+def _misread(message: str, place: Position | None, value: Any) -> str:
     """What to type where YAML has made another type of a value than the one that is meant."""
     found = _TYPES.match(message)
     text = place.text if place else None
@@ -492,7 +492,7 @@ def check_strings(value: Any, kind: Any, *, path: str) -> None:
 _EXPONENT = re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+")
 
 
-def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str, Place]) -> None:
+def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str, Position]) -> None:
     """Refuse unknown keys and words before anything else: a misspelt key is not to be reported as something missing."""
     if isinstance(value, Mapping):
         struct = next((option for option in _options(kind) if _is_struct(option)), None)

@@ -23,14 +23,14 @@ _TRUE, _FALSE = {"yes", "true", "on"}, {"no", "false", "off"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Position:
     """Where a value stands: its 1-based line and, of a value on one line without quotes, what is written there."""
 
     line: int
     text: str | None
 
 
-def read_file(path: str) -> tuple[Any, dict[str, Place]]:
+def read_file(path: str) -> tuple[Any, dict[str, Position]]:
     """The value in a YAML file, and the place of each value in it by its path, such as `$.mix.keep[0]`.
 
     Raises:
@@ -57,7 +57,7 @@ def read_file(path: str) -> tuple[Any, dict[str, Place]]:
     return parse(text, file=path)
 
 
-def parse(text: str, *, file: str) -> tuple[Any, dict[str, Place]]:
+def parse(text: str, *, file: str) -> tuple[Any, dict[str, Position]]:
     """The value that a YAML text stands for, and the place of each value in it by its path.
 
     >>> parse("keep: [a > 1]", file="a.yaml")[0]
@@ -111,7 +111,7 @@ class _Values:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.places: dict[str, Place] = {}
+        self.places: dict[str, Position] = {}
         self._n_values = self._n_characters = 0
 
     def of(self, node: Any, path: str, depth: int) -> Any:
@@ -125,7 +125,7 @@ class _Values:
             raise _problem(node, f"nested more than {MOST_DEPTH} deep, or an alias of what it stands in", self.file)
         line = node.start_mark.line + 1
         plain = node.id == "scalar" and node.style is None and "\n" not in node.value
-        self.places[path] = Place(line=line, text=node.value if plain else None)
+        self.places[path] = Position(line=line, text=node.value if plain else None)
         tag = node.tag.removeprefix(_TAG)
         if node.id == "mapping" and tag == "map":
             return self._mapping(node, path, depth)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dolma.runner.report import StageReport, Table
 
 
-class Entry(NamedTuple):
+class Package(NamedTuple):
     """A line of the table: the package whose `STAGE` it is, what the help of `dolma` says of the command, its alias."""
 
     package: str
@@ -36,12 +36,12 @@ class Entry(NamedTuple):
 
 
 PACKAGES = {
-    "tag": Entry("dolma.taggers", "measure documents with taggers"),
-    "dedupe": Entry("dolma.dedupers", "find copies: exact ones, near-duplicates, repeated paragraphs"),
-    "mix": Entry("dolma.mixers", "decide what stays, by rules, and how often"),
-    "tokenize": Entry("dolma.tokens", "encode documents into token shards", alias="tokens"),
-    "train": Entry("dolma.training", "train an OLMo-family model on token shards; plan, export, soup"),
-    "stat": Entry("dolma.stats", "count, and describe attributes per source"),
+    "tag": Package("dolma.taggers", "measure documents with taggers"),
+    "dedupe": Package("dolma.dedupers", "find copies: exact ones, near-duplicates, repeated paragraphs"),
+    "mix": Package("dolma.mixers", "decide what stays, by rules, and how often"),
+    "tokenize": Package("dolma.tokens", "encode documents into token shards", alias="tokens"),
+    "train": Package("dolma.training", "train an OLMo-family model on token shards; plan, export, soup"),
+    "stat": Package("dolma.stats", "count, and describe attributes per source"),
 }
 """The stages by name, in the order in which a recipe's sections run."""
 

@@ -69,7 +69,7 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TaggerEntry:
     """One tagger.
 
     `family` is the module it is defined in (`gopher`, `dolma1.lengths`), `at` its place, `outputs` one mapping per
@@ -96,7 +96,7 @@ class Built:
     """The built-in taggers, by family, those of Dolma 1.x last; and what the module of each family says of it."""
 
     families: Mapping[str, str]
-    taggers: tuple[Entry, ...]
+    taggers: tuple[TaggerEntry, ...]
 
 
 @functools.cache
@@ -123,7 +123,7 @@ def _packaged(name: str) -> bytes:
     return (importlib.resources.files("dolma.taggers") / name).read_bytes()
 
 
-def catalogue(names: Sequence[str] = ()) -> list[Entry]:
+def catalogue(names: Sequence[str] = ()) -> list[TaggerEntry]:
     """One entry per tagger; without names all of them, by family: those of this version first, then those of Dolma 1.x.
 
     Raises:
@@ -139,16 +139,16 @@ def catalogue(names: Sequence[str] = ()) -> list[Entry]:
                 entries.append(_declared(name))
             except ConfigError as error:
                 family = family_of(place)
-                entries.append(Entry(name=name, family=family, at=place, problem=str(error).split("\n")[0]))
+                entries.append(TaggerEntry(name=name, family=family, at=place, problem=str(error).split("\n")[0]))
     return by_family(entries)
 
 
-def by_family(entries: Iterable[Entry]) -> list[Entry]:
+def by_family(entries: Iterable[TaggerEntry]) -> list[TaggerEntry]:
     """In the order of the catalogue."""
     return sorted(entries, key=lambda entry: (entry.family.startswith("dolma1."), entry.family, entry.name))
 
 
-def _declared(name: str) -> Entry:
+def _declared(name: str) -> TaggerEntry:
     from dolma.taggers.declared import entry_of
 
     return entry_of(name)
@@ -190,7 +190,7 @@ def manual() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _facts(entry: Entry) -> list[str]:
+def _facts(entry: TaggerEntry) -> list[str]:
     lines = [entry.meaning or entry.problem]
     if entry.languages:
         lines.append(f"Assumes: {entry.languages}.")
@@ -200,7 +200,7 @@ def _facts(entry: Entry) -> list[str]:
     return [f"{line}  " for line in lines[:-1]] + lines[-1:]
 
 
-def _outputs_table(entry: Entry) -> list[str]:
+def _outputs_table(entry: TaggerEntry) -> list[str]:
     if not entry.outputs:
         return ["Its outputs depend on its model."]
     # Of the 176 languages of a model the first show what the others are like.

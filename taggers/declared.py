@@ -17,13 +17,13 @@ import msgspec
 
 from dolma.config import TaggerSpec
 from dolma.data.columns import Output
-from dolma.taggers.catalogue import PACKAGE, Entry, by_family, family_of
+from dolma.taggers.catalogue import PACKAGE, TaggerEntry, by_family, family_of
 from dolma.taggers.names import BUILT_IN
 from dolma.taggers.registry import available, find, make_tagger
 from dolma.taggers.tagger import needs_of
 
 
-def entry_of(name: str) -> Entry:
+def entry_of(name: str) -> TaggerEntry:
     """The entry of a tagger, without its speed.
 
     Raises:
@@ -35,7 +35,7 @@ def entry_of(name: str) -> Entry:
     tagger = found if declares else make_tagger(TaggerSpec(use=name))
     outputs: Mapping[str, Output] = tagger.outputs
     place = available().get(name, name)
-    return Entry(
+    return TaggerEntry(
         name=name,
         family=family_of(place),
         at=place,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dolma.requirements import Finding
     from dolma.runner.report import StageReport, Table
     from dolma.stages import Node
-    from dolma.taggers.catalogue import Entry
+    from dolma.taggers.catalogue import TaggerEntry
     from dolma.taggers.profile import Profile
     from dolma.training.evaluate import Evaluation
     from dolma.training.plan import TrainPlan
@@ -533,7 +533,7 @@ def _shortened(text: str) -> str:
 # --- list, verify ----------------------------------------------------------------------------------------------------
 
 
-def show_taggers(entries: Sequence[Entry], *, full: bool, as_json: bool) -> None:
+def show_taggers(entries: Sequence[TaggerEntry], *, full: bool, as_json: bool) -> None:
     """The taggers by family, or all there is to know of some."""
     if as_json:
         print_json(json.dumps([entry.as_json() for entry in entries], indent=1))
@@ -556,7 +556,7 @@ def show_taggers(entries: Sequence[Entry], *, full: bool, as_json: bool) -> None
     )
 
 
-def _show_tagger(entry: Entry) -> None:
+def _show_tagger(entry: TaggerEntry) -> None:
     say(f"{entry.name}: {entry.meaning}  ({entry.at})")
     if entry.languages:
         say(f"  assumes: {entry.languages}")

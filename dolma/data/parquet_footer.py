@@ -18,7 +18,7 @@ _MOST_DEPTH = 32
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12
 
 
-class Chunk(NamedTuple):
+class ColumnChunk(NamedTuple):
     """A column of a row group; `physical_type` by the format's numbers. `dictionary_at` is 0 where there is none."""
 
     physical_type: int
@@ -33,7 +33,7 @@ class RowGroup(NamedTuple):
     """A row group and its columns."""
 
     n_rows: int
-    chunks: list[Chunk]
+    chunks: list[ColumnChunk]
 
 
 def row_groups(source: BinaryIO) -> list[RowGroup]:
@@ -58,8 +58,8 @@ def _row_group(group: dict[int, Any]) -> RowGroup:
     return RowGroup(n_rows=max(0, group[3]), chunks=[_chunk(column[3]) for column in group[1]])
 
 
-def _chunk(facts: dict[int, Any]) -> Chunk:
-    return Chunk(
+def _chunk(facts: dict[int, Any]) -> ColumnChunk:
+    return ColumnChunk(
         physical_type=facts[1],
         path=b".".join(facts[3]).decode(),
         n_values=max(0, facts[5]),

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from dolma.data.parquet_footer import BYTE_ARRAY, Chunk, row_groups
+from dolma.data.parquet_footer import BYTE_ARRAY, ColumnChunk, row_groups
 from dolma.data.row_bytes import row_bytes
 
 BYTES_AT_ONCE = 256 << 20
@@ -39,7 +39,7 @@ def rows_at_once(source: BinaryIO, groups: Sequence[int], columns: Sequence[str]
     return max(1, rows)
 
 
-def _bytes_of_row(chunk: Chunk, n_rows: int, source: BinaryIO, group: int, most: int) -> int:
+def _bytes_of_row(chunk: ColumnChunk, n_rows: int, source: BinaryIO, group: int, most: int) -> int:
     """What a row may have of this column: the mean of its pages, or what it can have of its dictionary."""
     mean = chunk.uncompressed // max(1, n_rows)
     is_nested = "." in chunk.path

@@ -75,7 +75,7 @@ class _Saved(msgspec.Struct):
     files: msgspec.Raw
 
 
-class Memory(Generic[T]):
+class InputCache(Generic[T]):
     """What files held, by path from `home`: in `.inputs.json`, there or in a folder `below`; nowhere if that is ""."""
 
     def __init__(self, home: str, kind: type[T], *, below: str = "") -> None:
@@ -140,7 +140,7 @@ class Inputs:
         self._home = _home(home, self._options.work_dir)
         self._share = Share.of_options(self._options if self._home else self._options.whole())
         shard = f"{min(self._share.shards):05d}-of-{self._share.of:05d}"
-        self._own = Memory(self._home, Known, below=streams.join(SHARDS, shard) if self._share.of > 1 else "")
+        self._own = InputCache(self._home, Known, below=streams.join(SHARDS, shard) if self._share.of > 1 else "")
         self._recalled: dict[str, tuple[Version | None, dict[str, Known]]] = {}  # by folder of the memory, below home
         self._read_here: dict[str, Known] = {}
         self._fresh: dict[str, Known] = {}
@@ -204,8 +204,8 @@ class Inputs:
             if below not in self._recalled or self._recalled[below][0] != version:
                 self._recalled[below] = version, self._memory(below).read()
 
-    def _memory(self, below: str) -> Memory[Known]:
-        return Memory(self._home, Known, below=below)
+    def _memory(self, below: str) -> InputCache[Known]:
+        return InputCache(self._home, Known, below=below)
 
     def _known(self, look: _Look, version: Version | None, *, mine: bool) -> Known | None:
         """What is known of a file of this version. A shard takes the word of the others for what is not `mine`."""

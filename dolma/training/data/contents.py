@@ -19,7 +19,7 @@ from dolma.data import streams
 from dolma.data.identity import changed, stamp_of
 from dolma.data.manifest import InputFile
 from dolma.errors import DataError
-from dolma.runner.inputs import Memory, is_settled
+from dolma.runner.inputs import InputCache, is_settled
 from dolma.training.data.shards import ShardTokens, TokenShards, mask_path, not_described
 
 _BLOCK_BYTES = 1 << 24
@@ -50,7 +50,7 @@ class Contents:
     """
 
     def __init__(self, home: str, *, together: Together, again: bool = False) -> None:
-        self._memory, self._together = Memory(home, Numbers), together
+        self._memory, self._together = InputCache(home, Numbers), together
         self._known = {} if again else self._memory.read()
         self._fresh: dict[str, Numbers] = {}
 
