@@ -25,8 +25,8 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     method: Annotated[
         Literal["exact", "bloom", "minhash", "decontaminate"],
         about(
-            "Method: exact copies, those that a bloom filter of a fixed size knows, near-duplicates (minhash), or items "
-            "of benchmarks (decontaminate)."
+            "Method: exact copies, those that a bloom filter of a fixed size knows, near-duplicates (minhash), or "
+            "items of benchmarks (decontaminate)."
         ),
     ] = "exact"
     by: Annotated[
