@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from dolma import __version__
+from dolma.cli.options import SectionedOption, no_such_option
 from dolma.cli.printing import LOG, ReaderGone, say_error, say_help, say_usage_error, tell
 from dolma.errors import ConfigError, DolmaError, Unfinished, did_you_mean
 from dolma.printable import printable
@@ -60,8 +61,6 @@ class Commands(click.Group):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            from dolma.cli.options import no_such_option
-
             said = no_such_option(error.option_name, ctx).message
             hint = "options of a command stand after its name: `dolma tag --workers 2`"
             raise click.UsageError(f"{said}\n  {hint}", ctx) from None
@@ -85,7 +84,7 @@ class Commands(click.Group):
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.option("-c", "--config", metavar="FILE", help="Recipe for the command that follows.")
+@click.option("-c", "--config", cls=SectionedOption, metavar="FILE", help="Recipe for the command that follows.")
 @click.version_option(__version__, prog_name="dolma")
 @click.pass_context
 def dolma(ctx: click.Context, config: str | None) -> None:

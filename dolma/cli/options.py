@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,21 +25,68 @@ F = Callable[..., Any]
 class SectionedOption(click.Option):
     """An option that knows which section of the help page it belongs to, and which recipe key it overrides.
 
-    `commas`: its values are names, of which several may be given in one word.
+    `commas`: its values are names, of which several may be given in one word. One that takes a single value is given
+    once; `several` says what to do who has several.
     """
 
     def __init__(
-        self, *args: Any, section: str = "Options", key: str | None = None, commas: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        section: str = "Options",
+        key: str | None = None,
+        commas: bool = False,
+        several: str = "give one of them",
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("show_default", True)
         super().__init__(*args, **kwargs)
-        self.section, self.key, self.commas = section, key, commas
+        self.section, self.key, self.commas, self.several = section, key, commas, several
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:
+        gathering: Any = _Gathering(parser)
+        super().add_to_parser(parser if self.multiple or self.count else gathering, ctx)
+
+    def handle_parse_result(
+        self, ctx: click.Context, opts: Mapping[str, Any], args: list[str]
+    ) -> tuple[Any, list[str]]:
+        name = self.name or ""
+        given = opts.get(name)
+        if isinstance(given, list) and not (self.multiple or self.count):
+            before = (ctx.default_map or {}).get(name)
+            self._check_once(given if before is None else [before, *given], ctx)
+            opts = {**opts, name: given[0]}
+        return super().handle_parse_result(ctx, opts, args)
+
+    def _check_once(self, given: list[Any], ctx: click.Context) -> None:
+        """Return unless one value would silently win over another; a switch may be set again."""
+        name = max(self.opts, key=len)
+        if self.is_flag:
+            if len(set(given)) > 1:
+                against = self.secondary_opts[0]
+                raise click.UsageError(f"{name} and {against} are both given\n  give one of them", ctx)
+        elif len(given) > 1:
+            times = "twice" if len(given) == 2 else f"{len(given)} times"
+            values = printable(", ".join(map(str, given)))
+            raise click.UsageError(f"{name} is given {times}: {values}\n  {self.several}", ctx)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         from click.shell_completion import CompletionItem
 
         kind = {"DIR": "dir", "FILE": "file", "PATTERN": "file"}.get(self.metavar or "")
         return [CompletionItem(incomplete, type=kind)] if kind else super().shell_complete(ctx, incomplete)
+
+
+class _Gathering:
+    """A parser of click to which an option is added whose values are all kept, where click keeps the last."""
+
+    def __init__(self, parser: Any) -> None:
+        self.parser = parser
+
+    def add_option(self, *args: Any, action: str | None = None, **kwargs: Any) -> None:
+        self.parser.add_option(*args, action=_KEEPING_ALL.get(action or "store", action), **kwargs)
+
+
+_KEEPING_ALL = {"store": "append", "store_const": "append_const"}
 
 
 class ManualCommand(click.Command):
@@ -266,7 +313,14 @@ def overrides_of(ctx: click.Context) -> dict[str, Any]:
             value = ctx.params[param.name or ""]
             found[param.key] = value if not isinstance(value, tuple) else _split(value) if param.commas else list(value)
     for assignment in ctx.params.get("assignments", ()):
-        found |= parse_assignment(assignment)
+        ((key, value),) = parse_assignment(assignment).items()
+        if key in found:
+            raise click.UsageError(
+                f"`{printable(key)}` is given twice: {printable(str(found[key]))}, {printable(str(value))}"
+                "\n  give one of them, by its option or by --set",
+                ctx,
+            )
+        found[key] = value
     return found
 
 

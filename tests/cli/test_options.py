@@ -65,6 +65,32 @@ def test_two_recipes_are_refused(dolma: Dolma, recipe: Callable[..., Path]) -> N
     assert "other.yaml" in ended.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("train --tokens A --tokens B", "--tokens is given twice: A, B\n  several folders are `sources` in a recipe"),
+        ("train --tokens A plan --tokens B recipe.yaml", "--tokens is given twice: A, B"),
+        ("mix --attributes A --attributes A", "--attributes is given twice: A, A\n  give one of them"),
+        ("dedupe --by link --by body", "--by is given twice: link, body"),
+        ("stat --on-error skip --on-error fail", "--on-error is given twice: skip, fail"),
+        ("mix --seed 1 --seed=2 --seed 3", "--seed is given 3 times: 1, 2, 3"),
+        ("tag -c a.yaml -c b.yaml", "--config is given twice: a.yaml, b.yaml"),
+        ("-c a.yaml -c b.yaml tag", "--config is given twice: a.yaml, b.yaml"),
+        ("tokenize --shuffle --no-shuffle", "--shuffle and --no-shuffle are both given\n  give one of them"),
+        ("mix --set seed=1 --set seed=2", "`seed` is given twice: 1, 2\n  give one of them, by its option or by --set"),
+        ("mix --seed 1 --set seed=2", "`seed` is given twice: 1, 2"),
+    ],
+)
+def test_a_second_value_does_not_win_over_the_first(dolma: Dolma, arguments: str, said: str) -> None:
+    ended = dolma(*arguments.split())
+    assert (ended.status, ended.out) == (2, "")
+    assert said in ended.err
+
+
+def test_an_option_of_a_switch_may_be_given_again(dolma: Dolma, corpus: Path) -> None:
+    assert dolma("stat", "--documents", documents(corpus), "-q", "-q", "--dry-run", "--dry-run").status == 0
+
+
 def test_run_takes_its_recipe_as_argument_or_option(dolma: Dolma, recipe: Callable[..., Path]) -> None:
     path = recipe(documents=[NOWHERE])
     by_argument, by_option = dolma("run", path), dolma("run", "-c", path)
