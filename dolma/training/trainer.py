@@ -204,11 +204,11 @@ class _Run:
             found = decode_json(streams.read_bytes(path))
             if found == self.settings and not (overwrite and self._damaged()):
                 return
-            if not overwrite:
+            if overwrite or self._untrained(found):
+                self._clear()
+            else:
                 self._take_over(found)
                 streams.remove(streams.join(self.output, MANIFEST))  # what is finished has another length now
-            else:
-                self._clear()
         elif strangers := self._strangers():
             raise OutputExistsError(
                 f"{printable(self.output)} holds files that no run of ours has written: {printable(strangers[0])}\n"
@@ -218,6 +218,11 @@ class _Run:
         shares = {stage.name: msgspec.to_builtins(stage.shares) for stage in self.stages.stages if stage.shares}
         if shares:
             _write_json(streams.join(self.output, MIXTURE), shares)
+
+    def _untrained(self, found: Any) -> bool:
+        """Whether the settings are of a run of ours that has left nothing to lose, such as one that was refused."""
+        ours = isinstance(found, dict) and found.keys() == self.settings.keys()
+        return ours and not checkpoints(self.output) and read_manifest(self.output) is None
 
     def _take_over(self, found: dict[str, Any]) -> None:
         """Return when a run of other settings can be gone on with by these: they say the same of all steps done.

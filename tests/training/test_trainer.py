@@ -22,7 +22,7 @@ from dolma.errors import ConfigError, DataError, DolmaError, MissingExtraError, 
 from dolma.runner.report import StageReport
 from dolma.training import generate_text
 from dolma.training.checkpoint import load_model
-from dolma.training.config import TrainConfig
+from dolma.training.config import EvalConfig, TrainConfig
 from dolma.training.data.shards import mask_path
 from dolma.training.generate import generate
 from dolma.training.metrics import read_metrics
@@ -343,3 +343,15 @@ def test_a_checkpoint_that_is_gone_or_whose_manifest_was_edited_is_found_by_veri
     assert problem.startswith(f"{manifest}: is not as a stage of this version of dolma wrote it")
     shutil.rmtree(run / "step8")
     assert verify([str(run)], Recipe()).problems == [f"{run}/step8: gone"]
+
+
+def test_a_run_that_was_refused_before_its_first_step_leaves_its_folder_to_other_settings(tokens, config, tmp_path):
+    items = tmp_path / "items.jsonl"
+    items.write_text("no items")
+    refused = replaced(config, evaluate=EvalConfig(tasks={"some": str(items)}))
+    run = str(tmp_path / "run")
+    with pytest.raises(DataError, match=r"items\.jsonl"):
+        train(refused, tokens=tokens, output=run)
+    assert train(replaced(config, batch_size=2, evaluate=None), tokens=tokens, output=run).steps == config.steps
+    with pytest.raises(OutputExistsError, match="holds another run: `batch_size` was 2, now 4"):
+        train(config, tokens=tokens, output=run)
