@@ -25,13 +25,13 @@ import msgspec
 
 from dolma.config import MixConfig
 from dolma.data import streams
+from dolma.data.aligned import check_contiguous
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece
 from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY, RunFile, whole_runs
 from dolma.data.manifest import FileSet
 from dolma.mixers.catalogue import Catalogue
-from dolma.mixers.join import check_contiguous
 from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
 from dolma.mixers.notes import MixNotes, SpanRow, share_rows, share_warnings
 from dolma.mixers.rules import compile_rules

@@ -1,4 +1,7 @@
-"""Documents, bytes, characters and words by source, and which source each row is from."""
+"""Documents, bytes, characters and words by source, and which source each row is from.
+
+Whether attributes are of these documents is checked here too, where the ids of documents are at hand.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dolma.data.aligned import AlignedRows, RowFile
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading, read_batches
@@ -26,28 +30,32 @@ SOURCES = Table(name="sources", schema=pa.schema([("code", pa.uint32())]))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CountPiece:
-    """Counts one piece and writes the source of each of its rows. Called with (index of the piece, piece).
+    """Counts one piece and writes the source of each of its rows.
 
-    The payload has `rows`, and under `counts` one list of the fields of `Counts` per source, in the order of the codes.
+    Called with (index of the piece, piece, its attribute files). The payload has `rows`, `first_row` of attributes, and
+    under `counts` one list of the fields of `Counts` per source, in the order of the codes.
     """
 
     work: str
     reading: Reading
 
-    def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
-        index, piece = spec
+    def __call__(self, spec: tuple[int, Piece, list[RowFile]]) -> TaskResult:
+        index, piece, files = spec
         intake, tally = Intake(), SourceCounts()
-        with RunWriter(SOURCES, self.work, f"{index:06d}") as out:
+        with RunWriter(SOURCES, self.work, f"{index:06d}") as out, AlignedRows(piece, files) as rows:
             for batch in read_batches(piece, self.reading, intake=intake):
+                rows.tables(batch)
                 codes = pa.array(tally.add(batch).astype(np.uint32))
                 out.add(pa.RecordBatch.from_arrays([codes], schema=SOURCES.schema))
                 advance(documents=len(batch), bytes=len(batch.utf8))
+            rows.finish()
         return TaskResult(
             outputs=out.outputs,
             ledger=tally.ledger(piece, intake),
             payload={
                 "codes": msgspec.to_builtins(out.file),
                 "rows": intake.documents,
+                "first_row": rows.first_row,
                 "sources": list(tally.counts),
                 "counts": [msgspec.to_builtins(counts) for counts in tally.counts.values()],
             },

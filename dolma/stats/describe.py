@@ -21,7 +21,7 @@ from dolma.data.attributes import AttributeReader
 from dolma.data.columns import Output, as_declared
 from dolma.data.exchange import RunFile, read_in_order
 from dolma.data.identity import Content
-from dolma.errors import AlignmentError, DataError
+from dolma.errors import DataError
 from dolma.stats.counts import SOURCES
 from dolma.stats.numbers import NumberSummary, summarise
 from dolma.stats.statistics import OutputSummary, SpansSummary, Summary, TextSummary, TruthSummary
@@ -46,7 +46,6 @@ class ShardRows:
     work: str
     codes: tuple[tuple[RunFile, tuple[int, ...]], ...]
     n_rows: int
-    limited: bool = False
     sources: frozenset[int]
     content: Content | None = None
 
@@ -61,11 +60,7 @@ class Column:
     held: Mapping[str, pa.Table] = field(default_factory=dict)
 
     def chunks(self, source: int | None = None) -> Iterator[pa.Array]:
-        """The values, one per document, a limited number at a time; only those of one source if asked.
-
-        Raises:
-            AlignmentError: an attribute file has not as many rows as its shard has documents.
-        """
+        """The values, one per document, a limited number at a time; only those of one source if asked."""
         for shard in self.shards:
             if source is not None and source not in shard.sources:
                 continue
@@ -96,12 +91,6 @@ def _tables(shard: ShardRows, names: Sequence[str]) -> Iterator[pa.Table]:
     """The rows of a shard that has attributes, these columns of them."""
     assert shard.attributes is not None
     with AttributeReader(shard.attributes, names, content=shard.content) as reader:
-        if reader.rows < shard.n_rows or (reader.rows > shard.n_rows and not shard.limited):
-            raise AlignmentError(
-                f"{shard.n_rows:,} documents, but {shard.attributes} has {reader.rows:,} rows\n"
-                "  the attributes are of another version of the documents: run their stage again",
-                file=shard.documents,
-            )
         left = shard.n_rows
         while left and (table := reader.take(min(left, _ROWS))):
             left -= len(table)

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from dolma.config import StatConfig
 from dolma.data import streams
+from dolma.data.aligned import RowFile, check_contiguous
 from dolma.data.attributes import attribute_schema, read_attributes
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece, Shard, is_native, pieces
@@ -201,7 +202,10 @@ class WriteStatistics:
 def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
     parts = [piece for shard in subject.shards for piece in pieces(shard)]
     compile_by_calling(stage.reporter, lambda batch: SourceCounts().add(batch))
-    counted = stage.run("count", _count_tasks(parts), CountPiece(work=stage.work_folder, reading=subject.reading))
+    counted = stage.run(
+        "count", _count_tasks(parts, subject), CountPiece(work=stage.work_folder, reading=subject.reading)
+    )
+    check_contiguous(parts, [result.payload for result in counted])
     sources = sorted({source for result in counted for source in result.payload["sources"]})
     rows = _rows(subject, parts, counted, sources, stage.work_folder)
     attributes = _describe(subject, stage, rows, sources)
@@ -218,9 +222,19 @@ def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
 # --- documents -------------------------------------------------------------------------------------------------------
 
 
-def _count_tasks(parts: Sequence[Piece]) -> list[Task]:
+def _count_tasks(parts: Sequence[Piece], subject: _Subject) -> list[Task]:
+    files: dict[str, list[RowFile]] = {shard.name: [] for shard in subject.shards}
+    for paths in subject.files.values():
+        for shard, path in paths.items():
+            files[shard].append(RowFile(path=path, content=subject.contents.get(path)))
     return [
-        Task(key=piece.key, size=piece.size, spec=(i, piece), file=piece.shard.path, part=piece.words)
+        Task(
+            key=piece.key,
+            size=piece.size,
+            spec=(i, piece, files[piece.shard.name]),
+            file=piece.shard.path,
+            part=piece.words,
+        )
         for i, piece in enumerate(parts)
     ]
 
@@ -262,7 +276,6 @@ def _rows(
             work=work,
             codes=tuple((file, meanings) for file, meanings, _ in of_shard),
             n_rows=sum(n_rows for *_, n_rows in of_shard),
-            limited=shard.documents is not None,
             sources=frozenset(code for _, meanings, _ in of_shard for code in meanings),
         )
     return rows

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from dolma.data.aligned import check_contiguous
 from dolma.data.attributes import attribute_schema
 from dolma.data.dataset import Piece, Shard, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.errors import AlignmentError, DataError
-from dolma.mixers.join import AttributeFile, JoinedRows, check_contiguous
+from dolma.mixers.join import AttributeFile, JoinedRows
 
 TEXTS = ["zero", "one", "two", "three"]
 

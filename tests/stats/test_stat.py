@@ -6,6 +6,7 @@ import gzip
 import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from dolma.cli.main import run
 from dolma.config import StatConfig
 from dolma.data.attributes import AttributeWriter
 from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_of
-from dolma.data.dataset import Dataset
+from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import Reading
 from dolma.data.json_text import decode_json
 from dolma.errors import AlignmentError, ConfigError, OutputExistsError
@@ -124,7 +125,7 @@ def test_documents_outside_a_documents_folder_are_counted(tmp_path: Path) -> Non
 
 def test_the_report_is_the_same_with_two_workers(corpus: Corpus) -> None:
     for source in ("a", "b", "c"):
-        corpus.write(source, [{"text": "word " * i} for i in range(5)])
+        corpus.write(source, [{"id": str(i), "text": "word " * i} for i in range(5)])
         corpus.tag(source, number=[0.1 * i for i in range(5)], flag=[True, None, False, True, True])
     assert corpus.stat(workers=1).to_json() == corpus.stat(workers=2).to_json()
 
@@ -143,7 +144,7 @@ def test_numbers_are_described_for_all_and_by_source(corpus: Corpus) -> None:
 
 
 def test_sources_within_one_file_are_told_apart(corpus: Corpus) -> None:
-    corpus.write("mixed", [{"text": "t", "source": source} for source in "xyx"])
+    corpus.write("mixed", [{"id": str(i), "text": "t", "source": source} for i, source in enumerate("xyx")])
     corpus.tag("mixed", whole=[1, 5, 2])
     found = corpus.stat().attributes["mine"]["whole"]
     assert {source: summary.max for source, summary in found.sources.items()} == {"x": 2, "y": 5}
@@ -264,7 +265,27 @@ def test_a_shard_without_an_attribute_file_has_missing_rows(corpus: Corpus) -> N
 def test_attributes_of_other_documents_stop_the_run(corpus: Corpus) -> None:
     corpus.write("a", blank(3))
     corpus.tag("a", whole=[1, 2])
-    with pytest.raises(AlignmentError, match=r"a\.jsonl: 3 documents, but .*a\.jsonl\.parquet has 2 rows"):
+    with pytest.raises(AlignmentError, match=r"a\.jsonl:3: no row for this document .*a\.jsonl\.parquet"):
+        corpus.stat()
+
+
+@pytest.mark.parametrize("format", ["parquet", "dolma1"])
+def test_attributes_of_as_many_other_documents_stop_the_run(corpus: Corpus, format: str) -> None:
+    corpus.write("a", [{"id": id, "text": "t"} for id in ("0", "other")])
+    corpus.tag("a", format=format, found=[[], []])
+    with pytest.raises(AlignmentError, match=r"a\.jsonl:2: id 'other', but its row in .* has id '1'"):
+        corpus.stat()
+
+
+def test_attributes_of_a_file_in_pieces_are_checked_piece_by_piece(
+    corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus.write("a", blank(50))
+    corpus.tag("a", whole=list(range(50)))
+    monkeypatch.setattr(stat_module, "pieces", partial(pieces, piece_bytes=200))
+    assert of(corpus.stat(), "whole").count == 50
+    corpus.write("a", [{"id": "x" if i == 40 else str(i), "text": ""} for i in range(50)])
+    with pytest.raises(AlignmentError, match=r"a\.jsonl:\d+: "):
         corpus.stat()
 
 
