@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from dolma.cli.options import ManualCommand, ManualGroup, option
+from dolma.cli.printing import say_warnings
 from dolma.cli.stage_command import stage_command
 from dolma.errors import ConfigError
 from dolma.printable import printable
@@ -65,7 +66,9 @@ def export(
     from dolma.cli.terminal import show_written
     from dolma.training.interop.export import export_checkpoint
 
-    export_checkpoint(checkpoint, output, tokenizer=tokenizer, dtype=dtype, trim_vocabulary=trim_vocabulary)
+    written = export_checkpoint(checkpoint, output, tokenizer=tokenizer, dtype=dtype, trim_vocabulary=trim_vocabulary)
+    if written is None:
+        say_warnings(["no tokenizer.json was written: there is none beside the token shards; name it by `--tokenizer`"])
     how = f"read it with transformers' AutoModelForCausalLM.from_pretrained({output!r})"
     show_written(output, f"{output}: {how}", as_json=as_json)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -536,6 +536,19 @@ def with_paths(config: TrainConfig, change: Callable[[str], str]) -> TrainConfig
             tasks={name: change(path) for name, path in evaluate.tasks.items()},
         ),
     )
+
+
+def source_folders(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    """The folders of token shards that mixtures name, each after its key's path."""
+    stages = [("$.train", config.sources), *((f"$.train.stages[{i}]", s.sources) for i, s in enumerate(config.stages))]
+    for path, sources in stages:
+        for name, source in (sources or {}).items():
+            yield from ((f"{path}.sources.{name}.tokens", folder) for folder in listed(source.tokens))
+
+
+def listed(tokens: str | Sequence[str]) -> list[str]:
+    """The folders of token shards, where there may be one or several."""
+    return [tokens] if isinstance(tokens, str) else list(tokens)
 
 
 def _fields(config: TrainConfig) -> dict[str, Any]:

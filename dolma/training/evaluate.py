@@ -28,7 +28,7 @@ from dolma.training import checkpoint as checkpointing
 from dolma.training.config import EvalConfig
 from dolma.training.data.contents import Contents
 from dolma.training.data.loader import IGNORED
-from dolma.training.data.shards import TokenShards, open_shards, tokenizer_beside
+from dolma.training.data.shards import TokenShards, open_shards
 from dolma.training.generate import generate, idle
 from dolma.training.initial import load_from_hf
 from dolma.training.interop import hf
@@ -389,7 +389,8 @@ class Evaluator:
         self.items = {name: read_items(path, limit=config.max_items) for name, path in config.tasks.items()}
         if (self.items or config.olmo_tasks) and tokenizer is None:
             raise ConfigError(
-                "tasks need the tokenizer: there is none beside the token shards\n  copy tokenizer.json beside them",
+                "tasks need the tokenizer: there is none beside the token shards of any source\n"
+                "  copy tokenizer.json beside them, or name it: `dolma eval --tokenizer FILE`",
                 path="$.train.evaluate",
             )
         self.tokenizer = tokenizer
@@ -458,7 +459,7 @@ def evaluate_model(
             length, step, eos_id = model.config.context_length, 0, fields.get("eos_token_id")
         else:
             model, state = checkpointing.load_model(path, processes)
-            tokenizer, sha256 = tokenizer or tokenizer_beside(state.tokens), state.tokenizer_sha256
+            tokenizer, sha256 = tokenizer or state.tokenizer(), state.tokenizer_sha256
             length, step, eos_id = state.config.sequence_length, state.step, state.eos_id
         evaluator = Evaluator(config, length=length, tokenizer=tokenizer, tokenizer_sha256=sha256)
         evaluator.check(contents)

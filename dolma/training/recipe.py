@@ -14,7 +14,7 @@ from dolma.errors import ConfigError, did_you_mean
 from dolma.requirements import Finding, extra_finding
 from dolma.runner.report import StageReport
 from dolma.training import generate_text, require_torch
-from dolma.training.config import TrainConfig
+from dolma.training.config import TrainConfig, listed, source_folders
 from dolma.training.plan import memory_of
 from dolma.training.presets import resolve_model
 
@@ -25,7 +25,7 @@ def plan(config: TrainConfig, *, tokens: Sequence[str], output: str) -> Iterator
     Bytes are known where the shards are there: the vocabulary is theirs.
     """
     row: dict[str, Any] = {"input": ", ".join(tokens), "output": output}
-    folders = [*tokens, *(folder for _, folder in _of_sources(config))]
+    folders = [*tokens, *(folder for _, folder in source_folders(config))]
     described = [folder for folder in folders if os.path.isfile(streams.join(folder, NAME))]
     if described:
         vocab_size = read_token_manifest(described[0]).vocab_size
@@ -47,10 +47,10 @@ def check(config: TrainConfig, *, home: str | None = None) -> None:
 
 def _check_token_folders(train: TrainConfig, home: str | None) -> None:
     """Return when every folder of token shards that a mixture or an evaluation names is there, or is yet to be made."""
-    named = list(_of_sources(train))
+    named = list(source_folders(train))
     if train.evaluate is not None:
         held_out = train.evaluate.sources.items()
-        named += [(f"$.train.evaluate.sources.{name}", folder) for name, given in held_out for folder in _listed(given)]
+        named += [(f"$.train.evaluate.sources.{name}", folder) for name, given in held_out for folder in listed(given)]
     for path, folder in named:
         made_here = home is not None and f"{folder}/".startswith(f"{home.rstrip('/')}/")
         if "://" in folder or made_here or os.path.exists(folder):
@@ -59,18 +59,6 @@ def _check_token_folders(train: TrainConfig, home: str | None) -> None:
         beside = os.listdir(parent or ".") if os.path.isdir(parent or ".") else []
         hint = did_you_mean(name, beside) if beside else "make it with `dolma tokenize`"
         raise ConfigError(f"no such folder of token shards: {folder}\n  {hint}", path=path)
-
-
-def _of_sources(train: TrainConfig) -> Iterator[tuple[str, str]]:
-    """The folders of token shards that mixtures name, each after its key's path."""
-    stages = [("$.train", train.sources), *((f"$.train.stages[{i}]", s.sources) for i, s in enumerate(train.stages))]
-    for path, sources in stages:
-        for name, source in (sources or {}).items():
-            yield from ((f"{path}.sources.{name}.tokens", folder) for folder in _listed(source.tokens))
-
-
-def _listed(tokens: str | Sequence[str]) -> list[str]:
-    return [tokens] if isinstance(tokens, str) else list(tokens)
 
 
 def needs(config: TrainConfig) -> Iterator[Finding]:

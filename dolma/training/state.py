@@ -18,9 +18,9 @@ from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import OutputFile, read_manifest
 from dolma.errors import DataError
 from dolma.printable import printable
-from dolma.training.config import ModelConfig, TrainConfig, with_paths
+from dolma.training.config import ModelConfig, TrainConfig, source_folders, with_paths
 from dolma.training.data.mixture import MixedSource
-from dolma.training.data.shards import TokenShards, path_of_run
+from dolma.training.data.shards import TokenShards, path_of_run, tokenizer_beside
 
 WEIGHTS = "model_and_optim"
 STATE = "state.json"
@@ -63,6 +63,10 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
         """The same state with each path changed, but for that of `parent`."""
         tokens = [change(folder) for folder in self.tokens]
         return msgspec.structs.replace(self, tokens=tokens, config=with_paths(self.config, change))
+
+    def tokenizer(self) -> str | None:
+        """The tokenizer beside the shards of any source that the run was given; None where there is none any more."""
+        return tokenizer_beside([*self.tokens, *(at for _, at in source_folders(self.config))], self.tokenizer_sha256)
 
     def implausible(self) -> str:
         """The first value that no training has, in words; empty where there is none."""

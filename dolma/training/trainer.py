@@ -455,7 +455,7 @@ class _Run:
         evaluator = Evaluator(
             self.config.evaluate,
             length=self.stages.stages[-1].settings.sequence_length,
-            tokenizer=self.shards.tokenizer,
+            tokenizer=next((shards.tokenizer for shards in self.stages.shards.values() if shards.tokenizer), None),
             tokenizer_sha256=self.shards.tokenizer_sha256,
         )
         evaluator.check(self.contents)

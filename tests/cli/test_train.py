@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,26 @@ def test_evaluation_of_a_run_and_of_its_export_agree(dolma: Dolma, trained: Path
     ]
     losses = [evaluation["held_out"]["forum"]["loss"] for evaluation in found]
     assert losses == [pytest.approx(losses[0], rel=1e-5)] * 3
+
+
+@pytest.mark.parametrize("sources", [[], ["second"], ["first", "second"]], ids=len)
+def test_the_tokenizer_is_that_of_any_source(sources: list[str], dolma: Dolma, tokens: str, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        shutil.copytree(tokens, tmp_path / name)
+        if name not in sources:
+            (tmp_path / name / "tokenizer.json").unlink()
+    sizes = ["--steps", "1", "--batch-size", "2", "--sequence-length", "32"]
+    ratios = [f"train.sources.{name}={{tokens: {tmp_path / name}, target_ratio: 0.5}}" for name in ("first", "second")]
+    settings = [word for ratio in ratios for word in ("--set", ratio)]
+    run = tmp_path / "run"
+    assert dolma("train", *sizes, *settings, "--output", run).status == 0
+    exported = dolma("train", "export", run, "--output", tmp_path / "hf")
+    evaluated = dolma("eval", run, "--task", f"facts={SAMPLE}/tasks/facts.jsonl", "--max-items", "1")
+    assert exported.status == 0
+    assert (tmp_path / "hf" / "tokenizer.json").exists() == bool(sources)
+    assert ("warning: no tokenizer.json was written" in exported.err) == (not sources)
+    assert evaluated.status == (0 if sources else 2), evaluated.err
+    assert ("or name it: `dolma eval --tokenizer FILE`" in evaluated.err) == (not sources)
 
 
 def test_evaluation_on_nothing_is_an_error(dolma: Dolma, trained: Path) -> None:

@@ -8,7 +8,7 @@ token, says which tokens are learnt (open-instruct's form); without it all are.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -212,7 +212,7 @@ def open_shards(tokens: str | Sequence[str]) -> TokenShards:
             if manifest.eos_id is not None and len(array) and int(array[-1]) != manifest.eos_id:
                 unended.append(streams.join(folder, info.path))
     return TokenShards(
-        tokenizer=tokenizer_beside(folders),
+        tokenizer=tokenizer_beside(folders, first.tokenizer_sha256),
         tokenizer_sha256=first.tokenizer_sha256,
         vocab_size=first.vocab_size,
         eos_id=first.eos_id,
@@ -222,12 +222,15 @@ def open_shards(tokens: str | Sequence[str]) -> TokenShards:
     )
 
 
-def tokenizer_beside(folders: Sequence[str]) -> str | None:
-    """The copy of the tokenizer beside shards, if it is there."""
-    if not folders or not streams.exists(streams.join(folders[0], NAME)):
-        return None
-    path = streams.join(folders[0], read_token_manifest(folders[0]).tokenizer)
-    return path if streams.exists(path) else None
+def tokenizer_beside(folders: Iterable[str], sha256: str) -> str | None:
+    """The first copy of the tokenizer with this checksum beside shards, if there is one."""
+    for folder in folders:
+        if streams.exists(streams.join(folder, NAME)):
+            manifest = read_token_manifest(folder)
+            path = streams.join(folder, manifest.tokenizer)
+            if manifest.tokenizer_sha256 == sha256 and streams.exists(path):
+                return path
+    return None
 
 
 def _tokenizer(manifest: TokenManifest) -> tuple[str, int, int | None]:

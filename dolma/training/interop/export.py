@@ -7,7 +7,6 @@ import torch
 from dolma.errors import ConfigError
 from dolma.printable import printable
 from dolma.training import checkpoint as checkpointing
-from dolma.training.data.shards import tokenizer_beside
 from dolma.training.interop import hf
 
 
@@ -18,8 +17,10 @@ def export_checkpoint(
     tokenizer: str | None = None,
     dtype: str = "float32",
     trim_vocabulary: bool = False,
-) -> None:
+) -> str | None:
     """Write the checkpoint's model, with the tokenizer of its shards unless another is given.
+
+    Returns the tokenizer that was written; None where there is none beside the shards.
 
     Raises:
         ConfigError: no class of transformers computes this model; nothing can be written there.
@@ -28,6 +29,7 @@ def export_checkpoint(
     """
     checkpointing.check_new_folder(output)
     model, state = checkpointing.load_model(checkpoint)
+    tokenizer = tokenizer or state.tokenizer()
     try:
         hf.write_folder(
             output,
@@ -37,10 +39,11 @@ def export_checkpoint(
             eos_id=state.eos_id,
             dtype=getattr(torch, dtype),
             trim_vocabulary=trim_vocabulary,
-            tokenizer=tokenizer or tokenizer_beside(state.tokens),
+            tokenizer=tokenizer,
         )
     except ValueError as error:
         raise ConfigError(
             f"{printable(checkpoint)} cannot be exported: {error}"
             "\n  use the checkpoint with `dolma eval`, or train a model that transformers has"
         ) from error
+    return tokenizer
