@@ -65,7 +65,7 @@ class Training:
     `seen`: tokens of each source so far. `objective`: what is made small.
 
     Raises:
-        ConfigError: a batch that the processes cannot share evenly.
+        ConfigError: a batch, or a pass, that the processes cannot share evenly.
         DataError: the weights to begin with are of another model.
     """
 
@@ -219,6 +219,13 @@ def _check_shared(stage: Stage, processes: Processes) -> None:
             + (f", {together} windows at a time" if together > 1 else "")
             + "\n  take a multiple",
             path=f"$.train.{name}",
+        )
+    micro = stage.settings.micro_batch_size
+    if micro is not None and micro % processes.world_size:
+        raise ConfigError(
+            f"`micro_batch_size` {micro} in stage {stage.name!r} does not go into {processes.world_size} processes: "
+            "it is that of all together\n  take a multiple",
+            path="$.train.micro_batch_size",
         )
 
 

@@ -230,6 +230,13 @@ def test_a_batch_that_processes_cannot_share_is_refused(shards: str) -> None:
         Training(SETTINGS, stages, three, state=None, folder=None)
 
 
+def test_a_pass_that_processes_cannot_share_is_refused(shards: str) -> None:
+    config = replaced(SETTINGS, micro_batch_size=1)
+    two = Processes(rank=0, world_size=2, device=torch.device("cpu"))
+    with pytest.raises(ConfigError, match="`micro_batch_size` 1 in stage 'train' does not go into 2 processes"):
+        Training(config, resolve_stages(config, shards), two, state=None, folder=None)
+
+
 def test_two_processes_warm_up_as_one(shards: str, tmp_path: Path) -> None:
     config = replaced(
         SETTINGS,
