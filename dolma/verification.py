@@ -45,7 +45,7 @@ from dolma.pipeline import made_otherwise, run_node, waits_for
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
-from dolma.runner.standing import own_files
+from dolma.runner.standing import HEADER, own_files
 from dolma.stages import PACKAGES, Checks, Node, Running, checks_of, find_stage
 
 
@@ -87,6 +87,7 @@ def verify(folders: list[str], recipe: Recipe, *, deep: bool = False) -> Verific
         n_files, problems = _check_set(folder)
         result.checked.append((folder, n_files))
         result.problems.extend(problems)
+    result.problems.extend(_unfinished(folders))
     for folder in _run_folders(found, folders):
         result.problems.extend(_run_problems(folder, recipe, deep=deep))
     measured = _measured(recipe, dataset)
@@ -175,6 +176,14 @@ def file_sets(folders: list[str]) -> list[str]:
             )
         found |= set(homes)
     return sorted(found)
+
+
+def _unfinished(folders: Iterable[str]) -> Iterator[str]:
+    """The file sets at or below these folders that a stage has begun and not finished."""
+    marks = {path for folder in folders for path in streams.list_files(folder) if path.endswith(f"/{HEADER}")}
+    for folder in sorted(mark.removesuffix(f"/{HEADER}") for mark in marks):
+        if manifest_path(folder) is None:
+            yield f"{folder}: unfinished: run its command again, or remove the folder"
 
 
 def _check_set(folder: str) -> tuple[int, list[str]]:

@@ -15,9 +15,10 @@ from dolma.data import streams
 from dolma.data.attributes import attribute_schema
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Place, Shard, is_native
-from dolma.data.manifest import read_manifest
+from dolma.data.manifest import manifest_path, read_manifest
 from dolma.errors import AlignmentError, ConfigError, DataError, did_you_mean
 from dolma.printable import printable
+from dolma.runner.standing import HEADER
 
 DOCUMENT = "document"
 DOCUMENT_COLUMNS: dict[str, Output] = {
@@ -136,7 +137,7 @@ class Catalogue:
             if path is None:
                 raise AlignmentError(
                     f"no attributes {name!r} for this file: {printable(place.path())} is not there\n"
-                    f"  {self._remedy(name, next(iter(outputs), ''))}",
+                    f"  {_unfinished(place.folder) or self._remedy(name, next(iter(outputs), ''))}",
                     file=shard.path,
                     line=1,
                 )
@@ -206,6 +207,13 @@ class Catalogue:
             near = _nearest(given, full)
             hint = f"did you mean {full[near]!r}?" if near is not None else self._listed()
         return ConfigError(f"no attribute {given!r}: a name is `tagger.output` {strings}\n  {hint}")
+
+
+def _unfinished(folder: str) -> str:
+    """What to do about a set that a stage has begun and not finished; "" of another."""
+    if manifest_path(folder) is None and streams.exists(streams.join(folder, HEADER)):
+        return f"the set is unfinished: run its command again, or remove {printable(folder)}"
+    return ""
 
 
 def _outputs(folder: str, path: str) -> dict[str, Output]:

@@ -225,8 +225,9 @@ def _check_name(path: str, name: str) -> None:
 
 
 def _folders(home: str) -> set[str]:
+    """The folders that have files; those of a stage that has begun and written nothing have hidden ones alone."""
     below = [path.removeprefix(streams.join(home, "")).partition("/") for path in streams.list_files(home)]
-    return {folder for folder, slash, _ in below if slash and not folder.startswith(".")}
+    return {folder for folder, _, path in below if path and not folder.startswith(".") and not path.startswith(".")}
 
 
 def _identity(path: str) -> str:

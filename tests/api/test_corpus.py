@@ -182,3 +182,35 @@ def test_without_pandas_the_error_says_what_to_install():
     code = f"import sys; sys.modules['pandas'] = None; import dolma\ndolma.Corpus({SAMPLE!r}).documents.to_pandas()"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert "pip install 'dolma[frames]'" in found.stderr
+
+
+@pytest.fixture
+def failed(tmp_path: Path) -> Path:
+    """A folder of documents and attributes, where a dedupe named "ref" has failed."""
+    (tmp_path / "documents").mkdir()
+    (tmp_path / "documents" / "a.jsonl").write_text('{"id": "1", "text": "one", "link": "x"}\n')
+    documents = str(tmp_path / "documents")
+    dolma.tag(documents, taggers=["length"])
+    with pytest.raises(DataError, match="lnik"):
+        dolma.dedupe(documents, by="lnik", name="ref")
+    return tmp_path
+
+
+def test_a_set_of_which_nothing_was_written_is_left_out(failed):
+    corpus = dolma.Corpus(str(failed / "documents"))
+    assert corpus.sets == ["length"]
+    assert len(corpus.joined.head(5)) == 1
+
+
+def test_an_unfinished_set_is_a_problem_of_verify(failed):
+    found = dolma.verify(str(failed / "attributes"))
+    assert found.problems == [
+        f"{failed / 'attributes' / 'ref'}: unfinished: run its command again, or remove the folder"
+    ]
+
+
+def test_a_file_that_an_unfinished_set_lacks_is_told_with_what_to_do(failed):
+    stray = failed / "attributes" / "ref" / "b.jsonl.parquet"
+    shutil.copy(failed / "attributes" / "length" / "a.jsonl.parquet", stray)
+    with pytest.raises(AlignmentError, match=r"the set is unfinished: run its command again, or remove .*ref"):
+        dolma.Corpus(str(failed / "documents")).joined.head(5)
