@@ -18,7 +18,7 @@ import msgspec
 
 from dolma.dedupers.config import DedupeConfig
 from dolma.errors import ConfigError, did_you_mean
-from dolma.keys import about
+from dolma.keys import about, keys_of
 from dolma.names import check_as, check_field, check_key
 from dolma.printable import printable
 from dolma.recipe_file import Position, read_file
@@ -422,11 +422,26 @@ def convert(
     try:
         return msgspec.convert(values, kind)
     except msgspec.ValidationError as error:
-        message, _, at = str(error).partition(" - at `")
-        below = at.rstrip("`").removeprefix("$")
-        where = path + below
-        hint = _misread(message, places.get(where), _value_at(values, below))
-        raise _wrong(message + hint, where, file, places) from error
+        raise _refused(error, values, kind, path, file, places) from error
+
+
+def _refused(
+    error: msgspec.ValidationError, values: Any, kind: Any, path: str, file: str, places: Mapping[str, Position]
+) -> ConfigError:
+    """What msgspec says of a value, in words: what was expected, what was given, what to write."""
+    message, _, at = str(error).partition(" - at `")
+    below = at.rstrip("`").removeprefix("$")
+    where = path + below
+    struct = _struct_at(kind, below)
+    if found := _TYPES.fullmatch(message):
+        expected, got, value = found[1].split(" | "), found[2], _value_at(values, below)
+        hint = _misread(expected, got, places.get(where)) or _as_expected(expected, value, struct)
+        words = " or ".join(_WORDS.get(word, word) for word in expected if word != "null")
+        return _wrong(f"expected {words}, got {_given(got, value)}\n  {hint}", where, file, places)
+    if found := _MISSING.fullmatch(message):
+        about_it = next((key.description for key in keys_of(struct) if key.name == found[1]), "") if struct else ""
+        return _wrong(f"`{found[1]}` is missing\n  add the key `{found[1]}`: {about_it}", where, file, places)
+    return _wrong(message, where, file, places)
 
 
 def _wrong(message: str, path: str, file: str, places: Mapping[str, Position]) -> ConfigError:
@@ -434,16 +449,25 @@ def _wrong(message: str, path: str, file: str, places: Mapping[str, Position]) -
     return ConfigError(message, path=path, file=f"{file}:{place.line}" if file and place and path != "$" else file)
 
 
-_TYPES = re.compile(r"Expected `(.+)`, got `(\w+)`")
+_TYPES = re.compile(r"Expected `([^`]+)`, got `([^`]+)`")
+_MISSING = re.compile(r"Object missing required field `([^`]+)`")
+_STEPS = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_WORDS = {
+    "array": "a list",
+    "object": "a mapping",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "null": "nothing",
+}
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "null": "nothing"}
-
-
 _LONGEST_SHOWN = 100
 
 
 def _value_at(values: Any, at: str) -> Any:
     """The value at a path of msgspec's; None where there is none."""
-    for key, index in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", at):
+    for key, index in _STEPS.findall(at):
         try:
             values = values[key or int(index)]
         except (KeyError, IndexError, TypeError):
@@ -451,25 +475,49 @@ def _value_at(values: Any, at: str) -> Any:
     return values
 
 
-def _misread(message: str, place: Position | None, value: Any) -> str:
+def _struct_at(kind: Any, at: str) -> Any:
+    """The struct that a value at a path of msgspec's is to be; None where it is to be something else."""
+    for key, _ in _STEPS.findall(at):
+        options = [one for one in _options(kind) if (_is_struct(one) if key else typing.get_origin(one) is list)]
+        if not options:
+            return None
+        kind = typing.get_type_hints(options[0]).get(key) if key else typing.get_args(options[0])[0]
+    return next(filter(_is_struct, _options(kind)), None)
+
+
+def _given(got: str, value: Any) -> str:
+    """A value as a message says it: one that is short and plain as it is written."""
+    shown = printable(json.dumps(value, ensure_ascii=False)) if isinstance(value, str | int | float) else ""
+    if got not in ("str", *_READ_AS) or not 0 < len(shown) <= _LONGEST_SHOWN:
+        return _WORDS.get(got, got)
+    return {"str": f"the text {shown}", "bool": shown}.get(got, f"the number {shown}")
+
+
+def _as_expected(expected: Sequence[str], value: Any, struct: Any) -> str:
+    """What to write where a value of another type is given."""
+    if "array" in expected:
+        shown = json.dumps([value], ensure_ascii=False) if isinstance(value, str | int | float) else "[...]"
+        return f"write a list: {printable(shown) if len(shown) <= _LONGEST_SHOWN else '[...]'}"
+    if "object" in expected:
+        keys = [key.name for key in keys_of(struct)] if struct else ["NAME"]
+        more = f", also {', '.join(keys[1:])}" if 1 < len(keys) <= 8 else ""
+        return f"write a mapping: `{{{keys[0]}: ...}}`{more}"
+    examples = {"int": "a whole number, such as 10", "float": "a number, such as 0.5", "bool": "`true` or `false`"}
+    return f"write {next((examples[word] for word in expected if word in examples), 'one text, in quotes')}"
+
+
+def _misread(expected: Sequence[str], got: str, place: Position | None) -> str:
     """What to type where YAML has made another type of a value than the one that is meant."""
-    found = _TYPES.match(message)
     text = place.text if place else None
-    if found is None:
-        return ""
-    expected, got = found[1].split(" | "), found[2]
-    if "array" in expected and got in ("str", *_READ_AS):
-        shown = json.dumps([value], ensure_ascii=False)
-        return f"\n  write a list: {printable(shown) if len(shown) <= _LONGEST_SHOWN else '[...]'}"
     if place is not None and text is None:
         return ""
     if "str" in expected and got in _READ_AS:
         if text:
-            return f'\n  YAML reads `{text}` as {_READ_AS[got]}: quote it: "{text}"'
+            return f'YAML reads `{text}` as {_READ_AS[got]}: quote it: "{text}"'
         words = "words such as `no` and `on`" if got == "bool" else "this"
-        return f"\n  YAML reads {words} as {_READ_AS[got]}: quote it"
+        return f"YAML reads {words} as {_READ_AS[got]}: quote it"
     if got == "str" and text and {"int", "float"}.intersection(expected) and _EXPONENT.fullmatch(text):
-        return f"\n  YAML reads `{text}` as text: write {float(text)!r}"
+        return f"YAML reads `{text}` as text: write {float(text)!r}"
     return ""
 
 
@@ -484,9 +532,9 @@ def check_strings(value: Any, kind: Any, *, path: str) -> None:
     except TypeError:
         return  # a type that msgspec does not know
     except msgspec.ValidationError as error:
-        message, _, at = str(error).partition(" - at `")
-        if hint := _misread(message, None, None):
-            raise ConfigError(message + hint, path=path + at.rstrip("`").removeprefix("$")) from error
+        found = _TYPES.match(str(error))
+        if found and _misread(found[1].split(" | "), found[2], None):
+            raise _refused(error, value, kind, path, "", {}) from error
 
 
 _EXPONENT = re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+")

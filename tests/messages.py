@@ -77,10 +77,8 @@ AREAS = {
 }
 
 
-# What libraries say to a user: msgspec of a recipe's values, click of options.
+# What click says to a user of options.
 OF_LIBRARIES = {
-    "Expected `…`, got `…`": "ConfigError",
-    "Object missing required field `…`": "ConfigError",
     "Invalid value for …: …": "UsageError",
     "Missing option …": "UsageError",
     "Option … requires an argument.": "UsageError",

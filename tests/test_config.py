@@ -152,20 +152,31 @@ def test_a_flag_with_an_unknown_key() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"seed": "x"}, "$.seed: Expected `int`, got `str`"),
-        ({"mix": {"keep": "a > 1"}}, '$.mix.keep: Expected `array`, got `str`\n  write a list: ["a > 1"]'),
-        ({"stat": {"quantiles": 0.5}}, "$.stat.quantiles: Expected `array`, got `float`\n  write a list: [0.5]"),
-        ({"mix": {"keep": ["a", 5]}}, "$.mix.keep[1]: Expected `str`, got `int`"),
-        ({"mix": {"sources": {"books": {"share": "half"}}}}, "$.mix.sources.books.share: Expected `float | null`"),
+        ({"seed": "x"}, '$.seed: expected a whole number, got the text "x"\n  write a whole number, such as 10'),
+        ({"mix": {"keep": "a > 1"}}, '$.mix.keep: expected a list, got the text "a > 1"\n  write a list: ["a > 1"]'),
+        ({"stat": {"quantiles": 0.5}}, "$.stat.quantiles: expected a list, got the number 0.5\n  write a list: [0.5]"),
+        ({"documents": "data/*"}, '$.documents: expected a list, got the text "data/*"\n  write a list: ["data/*"]'),
+        ({"mix": {"spans": {}}}, "$.mix.spans: expected a list, got a mapping\n  write a list: [...]"),
+        (
+            {"mix": {"sources": {"news": 2}}},
+            "$.mix.sources.news: expected a mapping, got the number 2\n  write a mapping: `{share: ...}`, also repeat",
+        ),
+        ({"train": {"steps": "abc"}}, '$.train.steps: expected a whole number, got the text "abc"'),
+        ({"output": ["a"]}, "$.output: expected a text, got a list\n  write one text, in quotes"),
+        ({"mix": {"keep": ["a", 5]}}, "$.mix.keep[1]: expected a text, got the number 5"),
+        (
+            {"mix": {"sources": {"books": {"share": "half"}}}},
+            '$.mix.sources.books.share: expected a number, got the text "half"',
+        ),
         ({"mix": {"missing": "ignore"}}, "$.mix.missing: no value 'ignore' here; valid: drop, error, keep"),
         (
             {"tokenize": {"tokenizer": "t", "dtype": "uint8"}},
             "$.tokenize.dtype: no value 'uint8' here; ",
         ),
-        ({"mix": [1]}, "$.mix: Expected `object | null`, got `array`"),
-        ({"tag": {}}, "$.tag: Object missing required field `taggers`"),
+        ({"mix": [1]}, "$.mix: expected a mapping, got a list\n  write a mapping: `{keep: ...}`"),
+        ({"tag": {}}, "$.tag: `taggers` is missing\n  add the key `taggers`: Tagger: a name from"),
         ({"tag": {"taggers": []}}, "$.tag: `taggers` is empty, expected at least one name; see `dolma list`"),
-        ({"tag": {"taggers": [{"name": "x"}]}}, "$.tag.taggers[0]: Object missing required field `use`"),
+        ({"tag": {"taggers": [{"name": "x"}]}}, "$.tag.taggers[0]: `use` is missing\n  add the key `use`: "),
         ({"mix": {"sources": {"b": {"share": 2}}}}, "$.mix.sources.b: `share` is 2.0, expected 0 to 1"),
         ({"mix": {"sources": {"b": {"repeat": -1}}}}, "$.mix.sources.b: `repeat` is -1, expected 0 to 1,000,000"),
         (
@@ -347,7 +358,7 @@ def test_a_recipe_without_an_end_is_refused(tmp_path: Path) -> None:
         ("workers: 1:30", "`1:30` is read as a number of base 60"),
         ("mix:\n  sources:\n    no: {share: 1}", 'a.yaml:3: not valid YAML: the key `no` is read as true or false'),
         ("mix: {sources: {2020: {share: 1}}}", 'the key `2020` is read as a number, expected a name\n  quote it'),
-        ("seed: 1\ndocuments:\n- no", 'a.yaml:3: $.documents[0]: Expected `str`, got `bool`\n  YAML reads `no` as'),
+        ("seed: 1\ndocuments:\n- no", 'a.yaml:3: $.documents[0]: expected a text, got false\n  YAML reads `no` as'),
         ("output: on", "YAML reads `on` as true or false: quote it: \"on\""),
         ("output: 12", "YAML reads `12` as a number: quote it: \"12\""),
         ("documents: [~]", "YAML reads `~` as nothing: quote it: \"~\""),
@@ -371,7 +382,7 @@ def test_plain_words_that_are_strings_stay_strings(tmp_path: Path) -> None:
 def test_a_flag_over_a_wrong_value_takes_its_place_away(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text("mix: {missing: no}")
-    with pytest.raises(ConfigError, match=r"a\.yaml: \$\.mix\.missing: Expected `str`, got `int`"):
+    with pytest.raises(ConfigError, match=r"a\.yaml: \$\.mix\.missing: expected a text, got the number 5"):
         read_recipe(str(path), {"mix.missing": 5})
 
 

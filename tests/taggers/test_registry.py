@@ -290,7 +290,7 @@ def test_an_identifier_of_dolma_1_that_is_not_here_is_said_to_be(name: str) -> N
 
 def test_an_option_that_yaml_made_a_truth_value_of_is_to_be_quoted() -> None:
     with pytest.raises(
-        ConfigError, match=r"c4_datatrove.languages\[0\]: Expected `str`, got `bool`\n  YAML .*: quote it"
+        ConfigError, match=r"c4_datatrove.languages\[0\]: expected a text, got false\n  YAML .*: quote it"
     ):
         made("c4_datatrove", options={"languages": [False, "en"]})
 
