@@ -548,7 +548,7 @@ def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str
             hints = typing.get_type_hints(struct)
             for key, item in value.items():
                 if key not in hints:
-                    hint = did_you_mean(str(key), hints)
+                    hint = _belongs(str(key), struct, path) or did_you_mean(str(key), hints)
                     raise _wrong(f"unknown key\n  {hint}", f"{path}.{key}", file, places)
                 _check_keys(item, hints[key], f"{path}.{key}", file, places)
             return
@@ -568,6 +568,17 @@ def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str
         only_words = all(typing.get_origin(option) is Literal for option in options)
         if only_words and value not in words:
             raise _wrong(f"no value {value!r} here; {did_you_mean(value, words)}", path, file, places)
+
+
+def _belongs(key: str, struct: type[msgspec.Struct], path: str) -> str:
+    """Where a key belongs that the sections below a struct have, and the struct has not; empty for any other key."""
+    hints = typing.get_type_hints(struct)
+    homes = [name for name in hints if (below := _struct_at(hints[name], "")) and key in below.__struct_fields__]
+    if not homes:
+        return ""
+    where = " or ".join(f"`{name}`" for name in homes)
+    paths = " or ".join(f"`{path}.{name}.{key}`".replace("$.", "") for name in homes)
+    return f"`{key}` belongs under {where}: indent it there, or set {paths}"
 
 
 def _options(kind: Any) -> tuple[Any, ...]:

@@ -95,6 +95,8 @@ def _explained(error: Any, text: str) -> tuple[str, int, str]:
     if (at := getattr(error, "position", None)) is not None:
         return f"the character {text[at]!r}", text.count("\n", 0, at) + 1, "leave it out"
     hint = "close brackets and quotes, and quote a text that has `: ` in it or begins with a sign"
+    if "<block end>" in error.problem:
+        hint = "indent the keys of one section by the same number of spaces, and close brackets and quotes"
     if "\\t" in error.problem:
         hint = "indent by spaces, not by tabs"
     if "another document" in error.problem:

@@ -117,6 +117,15 @@ def test_reading_a_recipe_loads_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
+        ({"taggers": []}, "a.yaml: $.taggers: unknown key\n  `taggers` belongs under `tag`: indent it there"),
+        (
+            {"steps": 3},
+            "a.yaml: $.steps: unknown key\n  `steps` belongs under `train`: indent it there, or set `train.steps`",
+        ),
+        (
+            {"stages": {"a": {"keep": []}}},
+            "a.yaml: $.stages.a.keep: unknown key\n  `keep` belongs under `dedupe` or `mix`: indent it there, or set ",
+        ),
         ({"sead": 1}, "a.yaml: $.sead: unknown key\n  did you mean 'seed'?"),
         (
             {"mix": {"sources": {"books": {"shere": 1}}}},
@@ -363,6 +372,8 @@ def test_a_recipe_without_an_end_is_refused(tmp_path: Path) -> None:
         ("output: 12", "YAML reads `12` as a number: quote it: \"12\""),
         ("documents: [~]", "YAML reads `~` as nothing: quote it: \"~\""),
         ("mix: {sources: {a: {share: 1e-1}}}", "YAML reads `1e-1` as text: write 0.1"),
+        ("mix:\n  keep: []\n missing: drop", "a.yaml:3: not valid YAML: expected <block end>"),
+        ("mix:\n  keep: []\n missing: drop", "indent the keys of one section by the same number of spaces"),
         ("mix:\n  keep:\n  - a\n  mising: drop", "a.yaml:4: $.mix.mising: unknown key"),
     ],
 )  # fmt: skip
