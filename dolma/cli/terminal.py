@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 
 _SECONDS_BETWEEN_LINES = 0.2
+_SECONDS_BETWEEN_LINES_OF_A_FILE = 10.0
 
 
 def _duration(seconds: float) -> str:
@@ -56,6 +57,19 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def _goes_on(step: int, *, after: int) -> bool:
+    """Whether a step is the first one after a checkpoint, given the last one that was reported."""
+    return 1 < step != after + 1
+
+
+def _step_line(record: Any, steps: int) -> str:
+    left = (steps - record.step) * record.tokens / record.step / record.tokens_per_second
+    return (
+        f"step {record.step:,}/{steps:,}  loss {record.loss:.3f}  lr {record.lr:.2e}  "
+        f"{record.tokens_per_second:,.0f} tokens/s  {_duration(left)} left"
+    )
+
+
 class TerminalReporter:
     """One line on standard error: documents per second, MB per second, time left."""
 
@@ -63,6 +77,7 @@ class TerminalReporter:
         self._progress: Any = None
         self._next_line = 0.0
         self._doing = False
+        self._step = 0
 
     def doing(self, text: str) -> None:
         self.finish()
@@ -112,17 +127,16 @@ class TerminalReporter:
 
     def on_step(self, record: Any, steps: int) -> None:
         """A training step: one line that stays up to date on a terminal, and ten that remain."""
+        if _goes_on(record.step, after=self._step):
+            self.note(f"train: goes on from step {record.step - 1:,} of {steps:,}")
+        self._step = record.step
         remains = record.step == 1 or record.step == steps or record.step % max(1, steps // 10) == 0
         live = is_live()
         now = time.monotonic()
         if not remains and (not live or now < self._next_line):
             return
         self._next_line = now + _SECONDS_BETWEEN_LINES
-        left = (steps - record.step) * record.tokens / record.step / record.tokens_per_second
-        line = (
-            f"step {record.step:,}/{steps:,}  loss {record.loss:.3f}  lr {record.lr:.2e}  "
-            f"{record.tokens_per_second:,.0f} tokens/s  {_duration(left)} left"
-        )
+        line = _step_line(record, steps)
         if live:
             say_live(line, end="\n" if remains else "")
         else:
@@ -130,9 +144,10 @@ class TerminalReporter:
 
 
 class QuietReporter:
-    """Notes only: standard error is a file or a pipe."""
+    """Notes, and with `steps` a training step every ten seconds: standard error is a file or a pipe."""
 
-    on_step = None
+    def __init__(self, *, steps: bool = True) -> None:
+        self._steps, self._step, self._next_line = steps, 0, time.monotonic() + _SECONDS_BETWEEN_LINES_OF_A_FILE
 
     def doing(self, text: str) -> None: ...
 
@@ -145,6 +160,15 @@ class QuietReporter:
     def note(self, text: str) -> None:
         tell("info", text)
 
+    def on_step(self, record: Any, steps: int) -> None:
+        """A training step."""
+        if _goes_on(record.step, after=self._step):
+            self.note(f"train: goes on from step {record.step - 1:,} of {steps:,}")
+        self._step, now = record.step, time.monotonic()
+        if self._steps and now >= self._next_line:
+            self._next_line = now + _SECONDS_BETWEEN_LINES_OF_A_FILE
+            tell("info", _step_line(record, steps))
+
 
 def reporter_for(progress: bool | None) -> TerminalReporter | QuietReporter | LogReporter:
     """The reporter that the user asked for; without a wish, progress shows on a terminal."""
@@ -155,7 +179,7 @@ def reporter_for(progress: bool | None) -> TerminalReporter | QuietReporter | Lo
     if LOG.quiet:
         return QuietReporter()
     wanted = sys.stderr.isatty() if progress is None else progress
-    return TerminalReporter() if wanted else QuietReporter()
+    return TerminalReporter() if wanted else QuietReporter(steps=progress is None)
 
 
 # --- plans and outcomes -----------------------------------------------------------------------------------------------

@@ -45,6 +45,27 @@ def test_ten_lines_remain_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[-1].startswith("step 100/100") and lines[-1].endswith("0:00 left")
 
 
+@pytest.mark.parametrize("kind", [TerminalReporter, QuietReporter])
+def test_where_training_goes_on_is_said_once(
+    kind: type[TerminalReporter | QuietReporter], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reporter = kind()
+    for step in range(25, 28):
+        reporter.on_step(record(step), 100)
+    said = [line for line in capsys.readouterr().err.splitlines() if "goes on" in line]
+    assert said == ["train: goes on from step 24 of 100"]
+
+
+def test_a_file_has_a_line_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dolma.cli.terminal.time.monotonic", iter(range(1000)).__next__)
+    reporter = QuietReporter()
+    for step in range(1, 36):
+        reporter.on_step(record(step), 100)
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()] == ["10/100", "20/100", "30/100"]
+
+
 def test_a_terminal_shows_the_step_that_it_is_at(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
