@@ -24,6 +24,7 @@ from dolma.config import Recipe, read_recipe
 from dolma.data import streams
 from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted, read_attributes
 from dolma.data.dataset import Dataset, Shard
+from dolma.data.discovery import absent_folder
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import (
     FORMAT_VERSION,
@@ -170,9 +171,10 @@ def file_sets(folders: list[str]) -> list[str]:
     for folder in folders:
         homes = [path.rpartition("/")[0] for path in streams.list_files(folder) if os.path.basename(path) in NAMES]
         if not homes:
+            usual = "a stage writes one when it is finished; an unfinished one goes on when its command is run again"
             raise ConfigError(
                 f"{printable(folder)}: no {NAME} at or below it, so there is nothing to check against\n"
-                "  a stage writes one when it is finished; an unfinished one goes on when its command is run again"
+                f"  {absent_folder(folder) or usual}"
             )
         found |= set(homes)
     return sorted(found)

@@ -682,3 +682,8 @@ def test_code_that_a_recipe_names_does_not_run(finished: Path, tmp_path: Path) -
 
 def test_the_command_makes_things_again(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["verify", "--deep", str(out)]) == 0
+
+
+def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"there is no .*NOPE"):
+        file_sets([str(tmp_path / "NOPE")])

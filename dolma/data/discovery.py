@@ -25,7 +25,7 @@ from typing import NamedTuple
 from dolma.data import streams
 from dolma.data.formats.table import EXPECTED, is_document
 from dolma.data.manifest import NAME, NAMES, stage_of
-from dolma.errors import ConfigError, DataError
+from dolma.errors import ConfigError, DataError, nearest
 from dolma.printable import printable
 from dolma.stages import kind_written
 
@@ -374,7 +374,21 @@ def _hint(pattern: str, selection: _Selection) -> str:
         return f"braces are the shell's, and mean nothing here: write {written}"
     if literal := _bracketed(pattern):
         return f"`[` begins a set of characters, and {literal[0]!r} is there: write {literal[1]!r}"
+    if absent := absent_folder(pattern):
+        return absent
     return f"expected {EXPECTED}"
+
+
+def absent_folder(path: str) -> str:
+    """What to say of a local path that is not there, with the nearest name beside it; "" of any other."""
+    path = streams.local_path(path)
+    if streams.is_url(path) or is_wild(path) or os.path.lexists(path):
+        return ""
+    parent, name = os.path.split(path.rstrip("/"))
+    here = parent or "."
+    near = nearest(name, os.listdir(here)) if os.path.isdir(here) and os.access(here, os.R_OK) else None
+    meant = f"; did you mean {printable(os.path.join(parent, near))}?" if near is not None else ""
+    return f"there is no {printable(path)}{meant}"
 
 
 def _with(pattern: str, braces: re.Match[str], part: str) -> str:

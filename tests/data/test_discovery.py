@@ -265,3 +265,9 @@ def test_a_pattern_that_matches_nothing_is_explained(
 def test_the_way_out_of_brackets_works(here: Path) -> None:
     put("br[acket]/documents/a.jsonl")
     assert found_by("br[[]acket]/documents/*.jsonl") == ["br[acket]/documents/a.jsonl"]
+
+
+def test_a_folder_that_is_not_there_is_said_with_the_nearest_name(tmp_path: Path) -> None:
+    (tmp_path / "wiki").mkdir()
+    with pytest.raises(ConfigError, match=r"there is no .*wikki; did you mean .*wiki\?"):
+        discovery.find(str(tmp_path / "wikki"))
