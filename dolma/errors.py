@@ -166,6 +166,9 @@ _ELSEWHERE = {
     "lr": "learning_rate",
     "max_steps": "steps",
     "max_sequence_length": "sequence_length",
+    "text_field": "text",
+    "id_field": "id",
+    "source_field": "source",
 }
 
 

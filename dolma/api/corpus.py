@@ -62,6 +62,7 @@ class Corpus:
         id: str = "id",
         source: str = "source",
         on_error: str = "fail",
+        **unknown: Any,
     ) -> None:
         """Find the files; no document is read.
 
@@ -76,6 +77,9 @@ class Corpus:
         Raises:
             ConfigError: a pattern matches nothing, or an attribute set is not there.
         """
+        for name in unknown:
+            takes = ("documents", "attributes", "sets", "exclude", "text", "id", "source", "on_error")
+            raise ConfigError(f"dolma.{type(self).__name__} has no argument {name!r}; {did_you_mean(name, takes)}")
         values: dict[str, Any] = {
             "documents": documents_of(documents),
             "exclude": documents_of(exclude, "exclude"),

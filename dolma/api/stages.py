@@ -120,8 +120,9 @@ def tag(
         DataError: a file or a record cannot be used.
         UnmeasuredError: taggers failed on more documents than `max_errors`.
     """
-    chosen = [taggers] if isinstance(taggers, str) else taggers
+    chosen = [taggers] if isinstance(taggers, str) or callable(taggers) else taggers
     if texts is None:
+        _check_for_files(chosen or (), settings.get("text"))
         return _run("tag", documents, {"taggers": chosen, "attributes": attributes, **settings})
     if documents is not None or attributes is not None:
         raise ConfigError("`texts` was given with `documents` or `attributes`, expected either texts or files")
@@ -130,6 +131,20 @@ def tag(
     from dolma.api.texts import tag_texts
 
     return tag_texts(texts, chosen or [], **settings)
+
+
+def _check_for_files(taggers: Sequence[Any], text: Any) -> None:
+    from dolma.taggers.tagger import Tagger
+
+    if text is not None and not isinstance(text, str):
+        raise ConfigError(f"`text` is {type(text).__name__}, expected the name of a field\n  did you mean `texts`?")
+    made = next((one for one in taggers if callable(one) or isinstance(one, Tagger)), None)
+    if made is not None:
+        name = getattr(made, "name", getattr(made, "__name__", type(made).__name__))
+        raise ConfigError(
+            f"the tagger {name!r} is an object, which works with `texts` only: other processes read files"
+            f'\n  name the file that makes it: taggers=["FILE.py:{name}"]'
+        )
 
 
 @overload

@@ -32,3 +32,26 @@ def test_what_to_type_next_is_an_argument(tmp_path: Path, call: Callable[[str], 
     assert advised in str(caught.value)
     assert "`--" not in str(caught.value)
     assert "`--" not in getattr(caught.value, "message", "")
+
+
+@dolma.document_tagger(name="shout", n=dolma.DocInt("exclamation marks"))
+def shout(text: str) -> dict[str, int]:
+    return {"n": text.count("!")}
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda path: dolma.tag(path, taggers=["length", shout]), 'works with `texts` only: .*\n.*"FILE.py:shout"'),
+        (lambda path: dolma.tag(path, taggers=shout), 'works with `texts` only: .*\n.*"FILE.py:shout"'),
+        (lambda path: dolma.tag(text=["a"], taggers=["length"]), "`text` is list, .*\n  did you mean `texts`"),
+        (lambda path: dolma.Corpus(path, text_field="body"), "dolma.Corpus has no argument 'text_field'.*'text'"),
+        (lambda path: dolma.stat(path, id_field="url"), "dolma.stat has no argument 'id_field'; did you mean 'id'"),
+    ],
+)
+def test_an_argument_that_cannot_be_used_names_the_one_that_can(
+    tmp_path: Path, call: Callable[[str], Any], said: str
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": "1", "text": "a"}\n')
+    with pytest.raises(DolmaError, match=said):
+        call(str(tmp_path / "a.jsonl"))
