@@ -254,6 +254,10 @@ def show_statuses(folders: Sequence[str], *, as_json: bool) -> None:
         if status.complete:
             say(f"{status.stage}: complete, {status.folder}")
             continue
+        if status.steps is not None:
+            step, steps = status.steps
+            say(f"{status.stage}: unfinished, {status.folder}; {step:,} of {steps:,} steps")
+            continue
         done = ", ".join(f"{phase} {n:,}" for phase, n in status.records.items()) or "none"
         say(f"{status.stage}: unfinished, {status.folder}; finished tasks: {done}")
         rows = [

@@ -104,7 +104,10 @@ class Pulse:
 
 
 class RunStatus(msgspec.Struct, kw_only=True):
-    """One file set, or the sets of one unfinished run: `records` has the finished tasks of each phase."""
+    """One file set, or the sets of one unfinished run: `records` has the finished tasks of each phase.
+
+    `steps` are those that unfinished training has done, and those that it is to do.
+    """
 
     folder: str
     stage: str
@@ -112,6 +115,14 @@ class RunStatus(msgspec.Struct, kw_only=True):
     complete: bool
     records: dict[str, int] = {}
     shards: list[Heartbeat] = []
+    steps: tuple[int, int] | None = None
+
+
+class _Trained(msgspec.Struct):
+    """What `state.json` of a checkpoint says of its training."""
+
+    step: int
+    steps: int
 
 
 def statuses(folder: str) -> Iterator[RunStatus]:
@@ -123,11 +134,14 @@ def statuses(folder: str) -> Iterator[RunStatus]:
     files = streams.list_files(folder)
     marks = (*NAMES, HEADER)  # a set with both is being made
     homes = {path.removesuffix(f"/{mark}"): mark for mark in marks for path in files if path.endswith(f"/{mark}")}
+    saved: list[str] = []
     for home, mark in sorted(homes.items()):
         if mark in NAMES:
             with contextlib.suppress(DataError):  # another program's
                 if (manifest := read_manifest(home)) is not None:
                     yield RunStatus(folder=home, stage=manifest.stage, name=manifest.name, complete=True)
+                    if manifest.stage == "checkpoint":
+                        saved.append(home)
             continue
         below = [path.removeprefix(f"{home}/") for path in files if path.startswith(f"{home}/{JOURNAL}/")]
         beats = [_read(streams.join(home, path)) for path in below if path.startswith(f"{SHARDS}/") and _ours(path)]
@@ -140,6 +154,26 @@ def statuses(folder: str) -> Iterator[RunStatus]:
                     records[phase] = records.get(phase, 0) + 1
             stage = shards[0].stage
             yield RunStatus(folder=home, stage=stage, name=stage, complete=False, records=records, shards=shards)
+    unfinished: dict[str, tuple[int, int]] = {}
+    for home in saved:
+        run = home.rpartition("/")[0]
+        is_unfinished = f"{run}/config.json" in files and run not in homes
+        if is_unfinished and (found := _trained(streams.join(home, "state.json"))) is not None:
+            steps = found.step, found.steps
+            unfinished[run] = max(steps, unfinished.get(run, steps))
+    for run, steps in unfinished.items():
+        yield RunStatus(folder=run, stage="train", name="train", complete=False, steps=steps)
+
+
+def _trained(path: str) -> _Trained | None:
+    try:
+        return decode_json(streams.read_bytes(path), _Trained)
+    except FileNotFoundError:  # newer checkpoints have just taken its place
+        return None
+    except msgspec.DecodeError as error:
+        raise DataError(
+            f"is not the state of a checkpoint: {printable(error)}\n  copy or download the checkpoint again", file=path
+        ) from error
 
 
 def _as_it_seems(beat: Heartbeat) -> Heartbeat:

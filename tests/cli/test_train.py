@@ -92,6 +92,18 @@ def test_the_tokenizer_is_that_of_any_source(sources: list[str], dolma: Dolma, t
     assert ("or name it: `dolma eval --tokenizer FILE`" in evaluated.err) == (not sources)
 
 
+def test_status_of_training_that_was_stopped_has_its_steps(dolma: Dolma, trained: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    assert f"train: complete, {run}\n" in dolma("run", tmp_path, "--status").out
+    (run / "manifest.json").unlink()
+    shutil.rmtree(run / "step2")
+    assert dolma("run", tmp_path, "--status").out.splitlines() == [
+        f"checkpoint: complete, {run}/step1",
+        f"train: unfinished, {run}; 1 of 2 steps",
+    ]
+
+
 def test_evaluation_on_nothing_is_an_error(dolma: Dolma, trained: Path) -> None:
     ended = dolma("eval", trained)
     assert ended.status == 2
