@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from dolma.data import streams
 from dolma.data.tokens import read_rows, rows_path
 from dolma.errors import ConfigError, DataError
+from dolma.printable import printable
 from dolma.training.stages import Stage, Stages, resolve_stages
 from dolma.training.state import checkpoints, read_state
 
@@ -162,7 +163,9 @@ def stages_of_run(run: str, *, tokens: Sequence[str] | None = None) -> Stages:
     """
     found = checkpoints(run)
     if not found:
-        raise DataError("has no checkpoint: give the folder of a training run", file=run)
+        below = streams.join(run, "train")
+        hint = f"did you mean {printable(below)}?" if checkpoints(below) else "`dolma train` writes them to its output"
+        raise DataError(f"has no checkpoint: give the folder of a training run\n  {hint}", file=run)
     state = read_state(found[max(found)], weights=False)
     stages = resolve_stages(state.config, tokens or state.tokens)
     here = {file.name: file.checksum for file in stages.files()}

@@ -93,3 +93,9 @@ def test_shards_that_have_moved_are_found_and_others_are_refused(tmp_path: Path)
 def test_a_folder_without_checkpoints_has_no_trace(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no checkpoint: give the folder of a training run"):
         stages_of_run(str(tmp_path))
+
+
+def test_the_folder_above_a_training_run_proposes_the_run(tmp_path: Path) -> None:
+    (tmp_path / "train" / "step2").mkdir(parents=True)
+    with pytest.raises(DataError, match=r"has no checkpoint: .*\n  did you mean .*/train\?"):
+        stages_of_run(str(tmp_path))
