@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -171,9 +171,33 @@ def read_attributes(path: str, columns: Sequence[str] | None = None, *, content:
     with open_parquet(path, what="attribute", content=content) as file:
         names = _names(columns, file.schema_arrow, path)
         try:
-            return file.read(columns=names, use_threads=False)
+            return _sound(file.read(columns=names, use_threads=False), path)
         except (pa.ArrowException, OSError) as error:
             raise _corrupt(error, path) from error
+
+
+_Rows = TypeVar("_Rows", pa.Table, pa.RecordBatch)
+
+
+def _sound(rows: _Rows, path: str) -> _Rows:
+    """The rows, which can be read: texts are UTF-8, and spans have both ends.
+
+    Raises:
+        pa.ArrowInvalid: a text is not UTF-8.
+        DataError: a span lacks an end.
+    """
+    rows.validate(full=True)
+    for name in rows.schema.names:
+        if kind_of(rows.schema.field(name).type) == "spans":
+            for spans in rows[name].chunks if isinstance(rows, pa.Table) else [rows[name]]:
+                ends = spans.flatten()
+                if ends.null_count or any(ends.field(end).null_count for end in ("start", "end")):
+                    raise DataError(
+                        f"the column {name!r} has a span without a start or an end"
+                        "\n  write a whole number for both, or an empty list for a document without spans",
+                        file=path,
+                    )
+    return rows
 
 
 def _names(columns: Sequence[str] | None, schema: pa.Schema, path: str) -> list[str]:
@@ -242,7 +266,8 @@ class AttributeReader:
 
     def _next(self) -> pa.RecordBatch | None:
         try:
-            return next(self._batches, None)
+            batch = next(self._batches, None)
+            return batch if batch is None else _sound(batch, self.path)
         except (pa.ArrowException, OSError) as error:
             raise _corrupt(error, self.path) from error
 

@@ -53,14 +53,14 @@ def key_of(output: str, *, tagger: str, experiment: str | None = None) -> str:
 def output_of(key: str) -> str:
     """The output's name in rules: the key without experiment, and without the tagger where it is the same.
 
+    `id` is the column that says which document a row is of, so an output of this name is `id_`.
+
     >>> output_of("gopher__gopher__word_count"), output_of("exp__gopher__word_count"), output_of("dups")
     ('word_count', 'gopher__word_count', 'dups')
     """
-    parts = key.split("__", 2)
-    if len(parts) < 3:
-        return key
-    experiment, tagger, output = parts
-    return output if experiment == tagger else f"{tagger}__{output}"
+    experiment, tagger, output = parts if len(parts := key.split("__", 2)) == 3 else ("", "", key)
+    name = output if experiment == tagger else f"{tagger}__{output}"
+    return "id_" if name == "id" else name
 
 
 class Dolma1Sink:

@@ -23,7 +23,7 @@ from dolma.data.attributes import (
     concatenate_attributes,
     read_attributes,
 )
-from dolma.data.columns import Columns, DocBool, DocFloat, DocInt, DocText, Spans, spans_of
+from dolma.data.columns import SPANS, Columns, DocBool, DocFloat, DocInt, DocText, Spans, spans_of
 from dolma.errors import AlignmentError, DataError
 
 OUTPUTS = {
@@ -256,3 +256,23 @@ def test_too_many_rows_name_the_first_without_a_document(tmp_path: Path) -> None
         ):
             check_exhausted(reader, documents="d.jsonl")
         check_exhausted(reader, documents="d.jsonl")
+
+
+def test_text_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    damaged = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"\xff\xfe")]
+    )
+    path = str(tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": pa.array(["1"]), "label": damaged}), path)
+    with pytest.raises(DataError, match=r"corrupt attribute file: .*UTF8"):
+        read_attributes(path)
+    with AttributeReader(path) as reader, pytest.raises(DataError, match=r"corrupt attribute file: .*UTF8"):
+        reader.take(1)
+
+
+@pytest.mark.parametrize("span", [None, {"start": None, "end": 3, "score": 1.0}, {"start": 0, "end": None, "score": 1}])
+def test_a_span_without_an_end_is_refused(span: dict[str, float | None] | None, tmp_path: Path) -> None:
+    path = str(tmp_path / "a.parquet")
+    pq.write_table(pa.table({"id": pa.array(["1"]), "spans": pa.array([[span]], SPANS)}), path)
+    with pytest.raises(DataError, match="'spans' has a span without a start or an end"):
+        read_attributes(path)

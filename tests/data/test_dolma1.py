@@ -191,3 +191,10 @@ def test_a_truncated_file_is_an_error(tmp_path: Path) -> None:
 )
 def test_names_in_rules_of_keys(key: str, output: str) -> None:
     assert dolma1.output_of(key) == output
+
+
+@pytest.mark.parametrize("key", ["id", "exp__exp__id"])
+def test_an_output_that_would_hide_the_ids_has_another_name(key: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"id": "d1", "attributes": {key: [[0, 3, 1.0]]}}) + "\n", encoding="utf-8")
+    assert read_attributes(str(path)).column_names == ["id", "id_"]
