@@ -76,6 +76,8 @@ def commands(path: Path) -> list[str]:
 
 def shortened(command: str) -> str:
     more = [addition for pattern, addition in SHORTER.items() if re.match(pattern, command)]
+    for option in (words[0] for addition in more if (words := addition.split())):
+        command = re.sub(rf" {option} [0-9]+", "", command)
     return " ".join([command.replace("step150", "step1").replace("step300", "step2"), *more])
 
 

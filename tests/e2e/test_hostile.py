@@ -52,7 +52,7 @@ def tagged(place: Place) -> dict[str, dict]:
 
 @pytest.mark.slow
 def test_odd_texts_go_through_every_stage_and_leave_others_as_they_were(place: Place) -> None:
-    taggers = ("--set", "tag.taggers=[length, gopher, pii]")
+    taggers = ("--taggers", "gopher,pii")
     place.write("a.jsonl", PLAIN)
     assert place.stage("tag", *taggers).status == 0
     alone = tagged(place)

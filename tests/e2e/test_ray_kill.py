@@ -84,11 +84,16 @@ with small():
 """
 
 
-def test_killed_in_each_phase_and_run_again(tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(PROGRAM)
+RAY_FAULT = "You have likely discovered a bug in Ray"
+
+
+def run_program(folder: Path) -> tuple[int, str]:
+    """Run the program in a folder; its status, and what it says of errors."""
+    folder.mkdir()
+    (folder / "program.py").write_text(PROGRAM)
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as sockets:  # a short path, for sockets
         process = subprocess.Popen(
-            [sys.executable, str(tmp_path / "program.py"), str(tmp_path), sockets, json.dumps(DEADLY)],
+            [sys.executable, str(folder / "program.py"), str(folder), sockets, json.dumps(DEADLY)],
             env=os.environ | {"PYTHONPATH": str(REPOSITORY), "RAY_AUTH_MODE": "disabled"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -103,7 +108,16 @@ def test_killed_in_each_phase_and_run_again(tmp_path: Path) -> None:
             except ProcessLookupError:
                 pass
             process.wait()
-    assert process.returncode == 0, err
-    found = json.loads((tmp_path / "found.json").read_text())
+    return process.returncode, err
+
+
+def test_killed_in_each_phase_and_run_again(tmp_path: Path) -> None:
+    for attempt in range(3):
+        folder = tmp_path / str(attempt)
+        status, err = run_program(folder)
+        if status == 0 or RAY_FAULT not in err:  # a check of its own by which Ray ends a program, now and then
+            break
+    assert status == 0, err
+    found = json.loads((folder / "found.json").read_text())
     assert list(found) == list(DEADLY)
     assert not [name for name in found if not {*PHASES[name], "the manifest"} <= set(found[name])], found
