@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from dolma.errors import ConfigError
+
 ROWS = "the rows of this batch"
 """The relation that rules are evaluated over; a name that no attribute set has, so that it hides none."""
 
@@ -51,13 +53,16 @@ def connection() -> duckdb.DuckDBPyConnection:
     """The connection of this process.
 
     Raises:
-        RuntimeError: this DuckDB lacks a setting that closes it.
+        ConfigError: this DuckDB lacks a setting that closes it, or by which division by zero is NULL.
     """
     con = duckdb.connect(":memory:")
     known = {name.lower() for (name,) in con.execute("SELECT name FROM duckdb_settings()").fetchall()}
     for name, value in SETTINGS.items():
         if name.lower() not in known:
-            raise RuntimeError(f"DuckDB {duckdb.__version__} has no setting {name!r}, which keeps rules from files")
+            raise ConfigError(
+                f"DuckDB {duckdb.__version__} has no setting {name!r}, which rules need\n"
+                "  install a version that dolma was made for: pip install 'duckdb>=2.0,<2.0.1'"
+            )
         con.execute(f"SET {name} = {value}")
     return con
 

@@ -6,6 +6,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from dolma.errors import ConfigError
 from dolma.mixers import sql
 from dolma.mixers.sql import ExpressionError, bound_type, evaluate
 
@@ -72,7 +73,7 @@ def test_a_value_too_large_for_memory_is_an_error_and_the_next_one_is_fine() -> 
 
 def test_an_engine_that_cannot_be_closed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sql.SETTINGS, "a_setting_of_the_past", "true")
-    with pytest.raises(RuntimeError, match="has no setting 'a_setting_of_the_past'"):
+    with pytest.raises(ConfigError, match="has no setting 'a_setting_of_the_past'"):
         sql.connection.__wrapped__()
 
 
