@@ -27,7 +27,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch
-from dolma.data.columns import Columns, DocBool, DocFloat, DocInt, Output, Spans, spans_column
+from dolma.data.columns import Columns, DocBool, DocFloat, DocInt, Output, Spans
 from dolma.data.documents import Reading
 from dolma.data.exchange import (
     Cursor,
@@ -56,7 +56,7 @@ from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keys import Gate
 from dolma.dedupers.method import Found, Job, Numbered, PieceReader, files_of, rows_of_pieces, tasks_of
 from dolma.dedupers.notes import BloomNotes
-from dolma.dedupers.paragraphs import split_paragraphs
+from dolma.dedupers.paragraphs import paragraph_columns, split_paragraphs
 from dolma.errors import ConfigError
 from dolma.kernels import bloom
 from dolma.kernels.bloom import SLICES
@@ -267,9 +267,6 @@ class Bloom:
         work, memory, file = stage.work_folder, job.memory, self._filter
         if file is not None:
             self._check_stale(file, job)
-            stage.plan(
-                "check", Task(key=file.digest, size=file.header.shape.n_bytes, spec=None), CheckFilter(file=file)
-            )
         hashed = stage.run(
             "hash",
             job.tasks(),
@@ -288,6 +285,9 @@ class Bloom:
             f"if all of them differ, an error of {shape.error(n_held):.2g} is expected"
         )
         filled, fills = self._fill(stage, items, shape, memory)
+        if file is not None:  # after it was read, so that a change meanwhile is seen too
+            task = Task(key=file.digest, size=file.header.shape.n_bytes, spec=None)
+            stage.plan("check", task, CheckFilter(file=file))
         made = []
         if not self.reference:
             inputs = [part.shard.input.checksum for part in job.parts if part.part == 0]
@@ -569,17 +569,8 @@ class MarkedParts:
             if self.by == "both" or self.ngrams:
                 whole["overlap" if self.by == "both" else "fraction"] = pa.array(share)
         if self.by == "text":
-            known_before = pa.array(np.zeros(n_docs, np.int64), mask=~whole["duplicate"].to_numpy(zero_copy_only=False))
-            return {**whole, "cluster": known_before, "kept_source": pa.nulls(n_docs, pa.string())}
+            return whole
         share = known / np.maximum(items, 1)
         marked = (items > 0) & (share >= self.threshold)
         document, first, last, share = document[marked], first[marked], last[marked], share[marked]
-        n_duplicates = np.bincount(document, minlength=n_docs)
-        inside = np.bincount(document, weights=last - first, minlength=n_docs)
-        return {
-            **whole,
-            "spans": spans_column(n_duplicates, first, last, share),
-            "fraction": pa.array(inside / np.maximum(rows["characters"].to_numpy(), 1)),
-            "n_paragraphs": rows["paragraphs"],
-            "n_duplicates": pa.array(n_duplicates),
-        }
+        return whole | paragraph_columns(document, first, last, share, rows=rows)

@@ -22,7 +22,7 @@ import xxhash
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
-from dolma.data.manifest import OutputFile
+from dolma.data.manifest import OutputFile, output_file
 from dolma.errors import DataError
 from dolma.kernels.bloom import BLOCK_BITS, BLOCK_BYTES, MOST_BLOCKS, SLICES
 
@@ -200,9 +200,7 @@ def write_filter(folder: str, header: Header, bits: Iterable[npt.NDArray[np.uint
             digest.update(part)
             out.write(part)
         out.write(digest.digest())
-    written = out.written
-    assert written is not None
-    return OutputFile(set=folder, path=NAME, bytes=written.bytes, checksum=written.checksum)
+    return output_file(folder, out.written)
 
 
 def _bytes(words: npt.NDArray[np.uint64]) -> bytes:

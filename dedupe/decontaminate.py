@@ -45,7 +45,7 @@ from dolma.data.exchange import (
     read_sorted,
 )
 from dolma.data.items import Asked, read_asked
-from dolma.data.manifest import OutputFile
+from dolma.data.manifest import OutputFile, output_file
 from dolma.dedupers import clusters
 from dolma.dedupers.clusters import ROWS, first_place
 from dolma.dedupers.config import DedupeConfig
@@ -474,8 +474,6 @@ def _columns(marks: pa.RecordBatch, first: int, n: int, names: Sequence[Item]) -
         "item": pa.array([item and item.id for item in best], pa.string()),
         "spans": spans_of(spans),
         "duplicate": pa.array([item is not None for item in best]),
-        "cluster": pa.nulls(n, pa.int64()),
-        "kept_source": pa.nulls(n, pa.string()),
     }
 
 
@@ -610,6 +608,4 @@ def _written(folder: str, name: str, lines: Iterable[bytes]) -> OutputFile:
     with streams.open_output(streams.join(folder, name)) as out:
         for line in lines:
             out.write(line + b"\n")
-    written = out.written
-    assert written is not None
-    return OutputFile(set=folder, path=name, bytes=written.bytes, checksum=written.checksum)
+    return output_file(folder, out.written)

@@ -23,7 +23,7 @@ from dolma.data.columns import Output
 from dolma.data.dataset import AttributesFormat, Dataset, Place, Shard, pieces
 from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY, Partition, RunFile
-from dolma.data.manifest import REFERENCES, FileSet, InputFile, Manifest, OutputFile, fingerprint
+from dolma.data.manifest import REFERENCES, FileSet, InputFile, Manifest, OutputFile, fingerprint, output_file
 from dolma.data.places import document_of, name_below, names_of
 from dolma.dedupers.bloom import Bloom
 from dolma.dedupers.clusters import first_place
@@ -198,9 +198,7 @@ class WriteShard:
                 columns = {name: table[name].combine_chunks() for name in self.outputs}
                 writer.write(table["id"].to_pylist(), columns, characters=table["characters"].to_pylist())
                 count_copies(table, copies)
-        written = writer.written
-        assert written is not None
-        return OutputFile(set=folder, path=path, bytes=written.bytes, checksum=written.checksum, rows=writer.rows)
+        return output_file(folder, writer.written, rows=writer.rows)
 
 
 def count_copies(table: pa.Table, copies: Copies) -> None:
@@ -210,19 +208,20 @@ def count_copies(table: pa.Table, copies: Copies) -> None:
             copies.seen[source] += seen
             copies.duplicates[source] += duplicates
         return
-    alone = pc.is_null(table["cluster"])
+    alone = pc.is_null(table["cluster"]) if "cluster" in table.column_names else pc.invert(table["duplicate"])
     table = table.append_column("seen", pa.array(np.ones(len(table), np.int64)))
     for source, n, n_bytes in _sums(table, ["source"], ["seen", "bytes"]):
         copies.seen[source] += n
         copies.bytes[source] += n_bytes
     for source, n in _sums(table.filter(alone), ["source"], ["seen"]):
         copies.unique[source] += n
-    for source, kept_source, n, n_bytes in _sums(
-        table.filter(table["duplicate"]), ["source", "kept_source"], ["seen", "bytes"]
-    ):
+    duplicates = table.filter(table["duplicate"])
+    for source, n, n_bytes in _sums(duplicates, ["source"], ["seen", "bytes"]):
         copies.duplicates[source] += n
         copies.duplicate_bytes[source] += n_bytes
-        if kept_source is not None:
+    if "kept_source" in table.column_names:
+        kept = duplicates.filter(pc.is_valid(duplicates["kept_source"]))
+        for source, kept_source, n in _sums(kept, ["source", "kept_source"], ["seen"]):
             copies.overlaps[source, kept_source] += n
 
 

@@ -23,13 +23,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dolma.data.columns import Columns, DocFloat, DocInt, Output, Spans, spans_column
+from dolma.data.columns import DocFloat, DocInt, Output, Spans
 from dolma.data.dataset import Piece
 from dolma.data.documents import Reading
 from dolma.data.exchange import Cursor, Partition, RunFile, RunWriter, Table, joined, read_in_order, read_sorted
 from dolma.data.fields import field_names
 from dolma.dedupers import chunks, clusters
-from dolma.dedupers.chunks import Chunk, MarkedChunk, marked_chunks, marks_of
+from dolma.dedupers.chunks import Chunk, marked_chunks, marks_of
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keep import Keep
@@ -46,6 +46,7 @@ from dolma.dedupers.method import (
     starts_of_pieces,
     tasks_of,
 )
+from dolma.dedupers.paragraphs import paragraph_columns
 from dolma.errors import DataError
 from dolma.kernels.normalize import WORDS
 from dolma.runner.compiling import compile_by_calling
@@ -401,20 +402,6 @@ class MarkedParagraphs:
         for piece, file in rows.items():
             for chunk in marked_chunks(read_in_order(chunks.ROWS, self.work, file), cursor, piece=piece):
                 columns = {name: chunk.rows[name] for name in ("id", "source", "characters")}
-                yield pa.table(columns | paragraph_columns(chunk))
-
-
-def paragraph_columns(marked: MarkedChunk) -> Columns:
-    """The `PARAGRAPH_OUTPUTS` of a chunk."""
-    n_docs = len(marked.rows)
-    document = marked.document[marked.duplicate]
-    first, last = marked.first[marked.duplicate], marked.last[marked.duplicate]
-    n_duplicates = np.bincount(document, minlength=n_docs)
-    inside = np.bincount(document, weights=last - first, minlength=n_docs)
-    characters = marked.rows["characters"].to_numpy()
-    return {
-        "spans": spans_column(n_duplicates, first, last, np.ones(len(first))),
-        "fraction": pa.array(inside / np.maximum(characters, 1)),
-        "n_paragraphs": marked.rows["paragraphs"],
-        "n_duplicates": pa.array(n_duplicates),
-    }
+                document, first, last = (one[chunk.duplicate] for one in (chunk.document, chunk.first, chunk.last))
+                found = paragraph_columns(document, first, last, np.ones(len(first)), rows=chunk.rows)
+                yield pa.table(columns | found)

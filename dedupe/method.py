@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -125,21 +124,11 @@ class PieceReader:
     def batches(self, number: int, piece: Piece) -> Iterator[tuple[int, TextBatch]]:
         """The documents of a piece, and the place of the first one of each batch."""
         intake, n = Intake(), 0
-        documents: Counter[str] = Counter()
-        sizes: Counter[str] = Counter()
         for batch in read_batches(piece, self._reading, intake=intake, records=self._records):
             yield first_place(number) + n, batch
             n += len(batch)
-            documents.update(batch.sources)
-            if len(set(batch.sources)) == 1:
-                sizes[batch.sources[0]] += len(batch.utf8)
-            else:
-                for source, n_bytes in zip(batch.sources, batch.n_bytes.tolist(), strict=True):
-                    sizes[source] += n_bytes
+            self._ledger.pass_on(batch)
             advance(documents=len(batch), bytes=len(batch.utf8))
-        for source, found in documents.items():
-            self._ledger.take(source, documents=found, bytes=sizes[source])
-            self._ledger.keep(source, documents=found, bytes=sizes[source])
         self._ledger.fail(piece.shard.source, intake)
         self._documents.append(n)
 

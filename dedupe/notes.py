@@ -16,8 +16,8 @@ _NAMED = 5  # sources in a message
 class SourceCopies(msgspec.Struct, frozen=True, kw_only=True):
     """Documents, or paragraphs, of one source, and how many of them are duplicates.
 
-    Where documents are compared: `unique` are those without a copy (a Bloom filter: those that it did not know), and
-    bytes those of texts, of all and of duplicates.
+    Where documents are compared: `unique` are those without a copy (a Bloom filter: those that it did not know; of
+    benchmarks: those that hold no item), and bytes those of texts, of all and of duplicates.
     """
 
     source: str

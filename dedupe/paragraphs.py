@@ -13,7 +13,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
+from dolma.data.columns import Columns, spans_column
 from dolma.kernels.compiled import flat_text, kernel, read_only
 from dolma.kernels.unicode import SPACE, character_classes, count_code_points, decode, skip_spaces
 from dolma.kernels.words64 import ONES, equal_to, first_mark, load
@@ -55,6 +57,24 @@ def split_paragraphs(utf8: npt.NDArray[np.uint8], offsets: Ints, separator: str 
     return Paragraphs(
         starts=starts, ends=ends, first=first, last=last, counts=per_document[0], characters=per_document[1]
     )
+
+
+def paragraph_columns(
+    document: Ints, first: Ints, last: Ints, scores: npt.NDArray[np.float64], *, rows: pa.RecordBatch
+) -> Columns:
+    """`spans`, `fraction`, `n_paragraphs` and `n_duplicates` of documents, given their duplicate paragraphs in order.
+
+    A paragraph is code points `[first, last)` of the document of this number; `rows` has `characters` and `paragraphs`.
+    """
+    n_docs = len(rows)
+    n_duplicates = np.bincount(document, minlength=n_docs)
+    inside = np.bincount(document, weights=last - first, minlength=n_docs)
+    return {
+        "spans": spans_column(n_duplicates, first, last, scores),
+        "fraction": pa.array(inside / np.maximum(rows["characters"].to_numpy(), 1)),
+        "n_paragraphs": rows["paragraphs"],
+        "n_duplicates": pa.array(n_duplicates),
+    }
 
 
 def takes_part(

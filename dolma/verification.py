@@ -46,7 +46,7 @@ from dolma.pipeline import made_otherwise, run_node, waits_for
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
-from dolma.runner.standing import HEADER, own_files
+from dolma.runner.standing import HEADER, is_unfinished, own_files
 from dolma.stages import PACKAGES, Checks, Node, Running, checks_of, find_stage
 
 
@@ -184,7 +184,7 @@ def _unfinished(folders: Iterable[str]) -> Iterator[str]:
     """The file sets at or below these folders that a stage has begun and not finished."""
     marks = {path for folder in folders for path in streams.list_files(folder) if path.endswith(f"/{HEADER}")}
     for folder in sorted(mark.removesuffix(f"/{HEADER}") for mark in marks):
-        if manifest_path(folder) is None:
+        if is_unfinished(folder):
             yield f"{folder}: unfinished: run its command again, or remove the folder"
 
 

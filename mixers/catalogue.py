@@ -15,10 +15,10 @@ from dolma.data import streams
 from dolma.data.attributes import attribute_schema
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Place, Shard, is_native
-from dolma.data.manifest import manifest_path, read_manifest
+from dolma.data.manifest import read_manifest
 from dolma.errors import AlignmentError, ConfigError, DataError, did_you_mean
 from dolma.printable import printable
-from dolma.runner.standing import HEADER
+from dolma.runner.standing import is_unfinished
 
 DOCUMENT = "document"
 DOCUMENT_COLUMNS: dict[str, Output] = {
@@ -137,7 +137,7 @@ class Catalogue:
             if path is None:
                 raise AlignmentError(
                     f"no attributes {name!r} for this file: {printable(place.path())} is not there\n"
-                    f"  {_unfinished(place.folder) or self._remedy(name, next(iter(outputs), ''))}",
+                    f"  {self._remedy(name, next(iter(outputs), ''), folder=place.folder)}",
                     file=shard.path,
                     line=1,
                 )
@@ -174,7 +174,9 @@ class Catalogue:
     def _all_names(self) -> list[str]:
         return [f"{name}.{output}" for name in (*self.names, DOCUMENT) for output in self.outputs(name)]
 
-    def _remedy(self, name: str, output: str = "") -> str:
+    def _remedy(self, name: str, output: str = "", *, folder: str = "") -> str:
+        if folder and is_unfinished(folder):
+            return f"the set is unfinished: run its command again, or remove {printable(folder)}"
         documents = " ".join(f"--documents '{pattern}'" for pattern in self.dataset.documents)
         where = f" --attributes {self.dataset.attributes}" if self.dataset.attributes is not None else ""
         stage = f"tag --taggers {name}"
@@ -207,13 +209,6 @@ class Catalogue:
             near = _nearest(given, full)
             hint = f"did you mean {full[near]!r}?" if near is not None else self._listed()
         return ConfigError(f"no attribute {given!r}: a name is `tagger.output` {strings}\n  {hint}")
-
-
-def _unfinished(folder: str) -> str:
-    """What to do about a set that a stage has begun and not finished; "" of another."""
-    if manifest_path(folder) is None and streams.exists(streams.join(folder, HEADER)):
-        return f"the set is unfinished: run its command again, or remove {printable(folder)}"
-    return ""
 
 
 def _outputs(folder: str, path: str) -> dict[str, Output]:

@@ -27,7 +27,7 @@ from dolma.data.dataset import Piece, Shard
 from dolma.data.documents import DocumentWriter, Intake, Reading, concatenate_documents, read_batches
 from dolma.data.exchange import Cursor, RunFile, RunWriter, Table, read_sorted, whole_runs
 from dolma.data.formats.table import strip_suffixes
-from dolma.data.manifest import OutputFile
+from dolma.data.manifest import OutputFile, output_file
 from dolma.mixers.join import JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
 from dolma.mixers.records import json_string, with_default, with_field
@@ -83,10 +83,10 @@ class MixWriter:
     """The documents and rows files of one piece. A context manager; `outputs` afterwards."""
 
     def __init__(self, layout: Layout, piece: Piece, reading: Reading) -> None:
-        self.home, self._documents_path, self._rows_path = layout.place(piece)
+        self.home, documents_path, rows_path = layout.place(piece)
         self.shard, self.source, self.reading = piece.shard, piece.shard.source, reading
-        self._documents = DocumentWriter(streams.join(self.home, self._documents_path))
-        self._rows = RowsWriter(streams.join(self.home, self._rows_path))
+        self._documents = DocumentWriter(streams.join(self.home, documents_path))
+        self._rows = RowsWriter(streams.join(self.home, rows_path))
 
     def __enter__(self) -> MixWriter:
         self._documents.__enter__()
@@ -135,12 +135,7 @@ class MixWriter:
     def outputs(self) -> list[OutputFile]:
         """The two files."""
         written = (self._documents.written, self._rows.written)
-        paths = (self._documents_path, self._rows_path)
-        return [
-            OutputFile(set=self.home, path=path, bytes=one.bytes, checksum=one.checksum, rows=self._rows.rows)
-            for path, one in zip(paths, written, strict=True)
-            if one is not None
-        ]
+        return [output_file(self.home, one, rows=self._rows.rows) for one in written if one is not None]
 
 
 def _copy_id(id: str, copy: int) -> str:
@@ -362,11 +357,4 @@ class JoinParts:
         documents = concatenate_documents(
             [streams.join(work, path) for _, path, _ in places], streams.join(output, self.layout.document_path(shard))
         )
-        assert rows.written is not None
-        paths = (self.layout.document_path(shard), self.layout.rows_path(shard))
-        return TaskResult(
-            outputs=[
-                OutputFile(set=output, path=path, bytes=one.bytes, checksum=one.checksum, rows=rows.rows)
-                for path, one in zip(paths, (documents, rows.written), strict=True)
-            ]
-        )
+        return TaskResult(outputs=[output_file(output, one, rows=rows.rows) for one in (documents, rows.written)])

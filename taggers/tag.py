@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -20,7 +19,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece, Place, Shard, is_native
 from dolma.data.documents import Intake, Reading, read_batches
-from dolma.data.manifest import FileSet, InputFile, Manifest, OutputFile, differences
+from dolma.data.manifest import FileSet, InputFile, Manifest, differences, output_file
 from dolma.errors import UnmeasuredError
 from dolma.printable import counted, printable
 from dolma.runner import attribute_sets
@@ -457,27 +456,7 @@ class TagWork:
                 ledger.err(f"{tagger.name}: {kind}", n, first=first[kind])
         for name, seconds in seen.view_seconds.items():
             watch.add(f"view {name}", seconds)
-        _account(batch, ledger)
-
-
-def _account(batch: TextBatch, ledger: Ledger) -> None:
-    documents: Counter[str] = Counter(batch.sources)
-    sizes: Counter[str] = Counter()
-    if len(documents) == 1:
-        sizes[batch.sources[0]] = len(batch.utf8)
-    else:
-        for source, size in zip(batch.sources, batch.n_bytes.tolist(), strict=True):
-            sizes[source] += size
-    for source, n in documents.items():
-        ledger.take(source, documents=n, bytes=sizes[source])
-        ledger.keep(source, documents=n, bytes=sizes[source])
-
-
-def output_file(home: str, written: streams.Written | None, *, rows: int) -> OutputFile:
-    """A finished file as an output of the file set at `home`."""
-    assert written is not None
-    below = written.path.removeprefix(home.rstrip("/") + "/")
-    return OutputFile(set=home, path=below, bytes=written.bytes, checksum=written.checksum, rows=rows)
+        ledger.pass_on(batch)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ import pyarrow as pa
 import xxhash
 
 from dolma.data import streams
-from dolma.data.manifest import OutputFile
+from dolma.data.manifest import OutputFile, output_file
 from dolma.errors import DataError
 
 FORMAT_VERSION = 1
@@ -224,9 +224,7 @@ class RunWriter:
     @property
     def outputs(self) -> list[OutputFile]:
         """The file, as an output of the work folder."""
-        written = self._out.written
-        assert written is not None
-        return [OutputFile(set=self._work, path=self._path, bytes=written.bytes, checksum=written.checksum)]
+        return [output_file(self._work, self._out.written)]
 
 
 def joined(parts: Sequence[Records]) -> pa.RecordBatch:

@@ -50,6 +50,19 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
     rows: int = 0
 
 
+def output_file(home: str, written: streams.Written | None, *, rows: int = 0) -> OutputFile:
+    """A file that was finished, below the folder `home`, as an output of the file set there."""
+    assert written is not None
+    below = written.path.removeprefix(home.rstrip("/") + "/")
+    return OutputFile(set=home, path=below, bytes=written.bytes, checksum=written.checksum, rows=rows)
+
+
+def file_there(home: str, name: str) -> OutputFile:
+    """A file that lies below the folder `home`, as an output of the file set there; it is read for its checksum."""
+    path = streams.join(home, name)
+    return OutputFile(set=home, path=name, bytes=streams.size(path) or 0, checksum=streams.checksum(path))
+
+
 class FileSet(msgspec.Struct, frozen=True, kw_only=True):
     """The outputs that share one manifest. `config` and `inputs` decide their bytes, and nothing else does.
 

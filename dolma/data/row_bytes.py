@@ -56,16 +56,17 @@ def row_bytes(array: pa.Array) -> Bytes:
         return _sums(row_bytes(array.values), array.offsets.to_numpy())
     if types.is_struct(kind):
         return sum(map(row_bytes, array.flatten()), np.zeros(len(array), np.int64))
-    return _plain(array)
+    if _has_length(kind):
+        from pyarrow import compute as pc
 
-
-def _plain(array: pa.Array) -> Bytes:
-    from pyarrow import compute as pc
-
-    try:
         return pc.binary_length(array).fill_null(0).to_numpy().astype(np.int64)
-    except pa.ArrowNotImplementedError:
-        return np.full(len(array), _FIXED, np.int64)
+    return np.full(len(array), _FIXED, np.int64)
+
+
+def _has_length(kind: pa.DataType) -> bool:
+    types = pa.types
+    texts = types.is_string(kind) or types.is_large_string(kind)
+    return texts or types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind)
 
 
 def _sums(items: Bytes, starts: npt.NDArray[np.integer], ends: npt.NDArray[np.integer] | None = None) -> Bytes:

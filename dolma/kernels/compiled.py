@@ -5,7 +5,7 @@ or under `NUMBA_CACHE_DIR` (`dolma/kernels/native.py`), and where it is found, N
 functions of other files, so the code is stamped with a digest of the file and of every kernel file that it imports,
 directly or not.
 
-What that saves is in benchmarks/results/2026-11-28-startup.md.
+What that saves is in benchmarks/results/2026-11-29-startup.md.
 """
 
 from __future__ import annotations

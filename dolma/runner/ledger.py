@@ -5,11 +5,13 @@ Each task fills one, sums do not depend on the order of tasks, and a stage whose
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
+from dolma.data.batch import TextBatch
 from dolma.data.documents import FailedRecord, Intake
 from dolma.errors import LedgerError
 
@@ -108,6 +110,18 @@ class Ledger(msgspec.Struct, kw_only=True):
         tally = Tally(documents=documents, bytes=bytes, tokens=tokens)
         self.account(source).out.add(tally)
         self.account(source).written.add(tally)
+
+    def pass_on(self, batch: TextBatch) -> None:
+        """Documents of a batch that came in and go on, all of them."""
+        documents, sizes = Counter(batch.sources), Counter[str]()
+        if len(documents) == 1:
+            sizes[batch.sources[0]] = len(batch.utf8)
+        else:
+            for source, n_bytes in zip(batch.sources, batch.n_bytes.tolist(), strict=True):
+                sizes[source] += n_bytes
+        for source, n in documents.items():
+            self.take(source, documents=n, bytes=sizes[source])
+            self.keep(source, documents=n, bytes=sizes[source])
 
     def repeat(self, source: str, *, documents: int = 0, bytes: int = 0, tokens: int = 0) -> None:
         """Further copies of kept documents: written, not out."""

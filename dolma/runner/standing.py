@@ -66,6 +66,11 @@ def finished(folder: str) -> Manifest | None:
     return manifest
 
 
+def is_unfinished(folder: str) -> bool:
+    """Whether a stage has begun to write its output into this folder and has not finished it."""
+    return manifests.manifest_path(folder) is None and streams.exists(streams.join(folder, HEADER))
+
+
 def standing(file_set: FileSet) -> Standing:
     """How this set stands now.
 

@@ -28,7 +28,7 @@ from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY, RunFile
 from dolma.data.identity import Content
 from dolma.data.json_text import decode_json
-from dolma.data.manifest import FileSet, InputFile, OutputFile, input_file
+from dolma.data.manifest import FileSet, InputFile, input_file, output_file
 from dolma.errors import ConfigError, did_you_mean
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.inputs import Inputs
@@ -192,11 +192,7 @@ class WriteStatistics:
     def __call__(self, found: bytes) -> TaskResult:
         with streams.open_output(streams.join(self.folder, NAME)) as out:
             out.write(found)
-        written = out.written
-        assert written is not None
-        return TaskResult(
-            outputs=[OutputFile(set=self.folder, path=NAME, bytes=written.bytes, checksum=written.checksum)]
-        )
+        return TaskResult(outputs=[output_file(self.folder, out.written)])
 
 
 def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
@@ -296,10 +292,8 @@ class ConvertFile:
         target = streams.join(self.work, below)
         with streams.RawOutput(target) as out:
             pq.write_table(table, out)
-        assert out.written is not None
-        size, checksum = out.written.bytes, out.written.checksum
-        written = OutputFile(set=self.work, path=below, bytes=size, checksum=checksum, rows=len(table))
         outputs = {name: asdict(output) for name, output in attribute_schema(target).items()}
+        written = output_file(self.work, out.written, rows=len(table))
         return TaskResult(outputs=[written], payload={"outputs": outputs})
 
 

@@ -22,7 +22,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, Piece, Shard, pieces
 from dolma.data.documents import Faults, Intake, Reading, read_batches
 from dolma.data.exchange import END_OF_KEYS, MEMORY, Partition, RunFile
-from dolma.data.manifest import FileSet, OutputFile
+from dolma.data.manifest import FileSet, OutputFile, file_there, output_file
 from dolma.data.tokens import (
     FORMAT_VERSION,
     NAME,
@@ -31,7 +31,6 @@ from dolma.data.tokens import (
     TokenShardInfo,
     TokenShardWriter,
     little_endian,
-    rows_path,
     write_token_manifest,
 )
 from dolma.errors import ConfigError, DataError, RecordError
@@ -412,9 +411,7 @@ class WritePart:
         return TaskResult(
             outputs=[
                 OutputFile(set=self.output, path=info.path, bytes=info.bytes, checksum=info.xxh3, rows=n_rows),
-                OutputFile(
-                    set=self.output, path=rows_path(info.path), bytes=rows.bytes, checksum=rows.checksum, rows=n_rows
-                ),
+                output_file(self.output, rows, rows=n_rows),
             ],
             payload=msgspec.to_builtins(info),
         )
@@ -431,7 +428,7 @@ class Describe:
         write_token_manifest(self.output, manifest)
         tokenizer = read_tokenizer(self.facts.path, sha256=self.facts.sha256)
         streams.write_bytes(streams.join(self.output, TOKENIZER_NAME), tokenizer)
-        return TaskResult(outputs=[_output(self.output, name) for name in (NAME, TOKENIZER_NAME)])
+        return TaskResult(outputs=[file_there(self.output, name) for name in (NAME, TOKENIZER_NAME)])
 
 
 def _described(
@@ -458,8 +455,3 @@ def _described(
         special_tokens_allowed=config.allow_special_tokens,
     )
     return stage.run("describe", [Task(key=NAME, size=1, spec=manifest)], Describe(output=output, facts=facts))
-
-
-def _output(output: str, name: str) -> OutputFile:
-    path = streams.join(output, name)
-    return OutputFile(set=output, path=name, bytes=streams.size(path) or 0, checksum=streams.checksum(path))

@@ -18,7 +18,7 @@ import torch
 
 from dolma.data import streams
 from dolma.data.manifest import NAME as MANIFEST
-from dolma.data.manifest import FileSet, OutputFile, manifest_of, write_manifest
+from dolma.data.manifest import FileSet, OutputFile, file_there, manifest_of, write_manifest
 from dolma.errors import DataError, DolmaError, OutputExistsError
 from dolma.printable import printable
 from dolma.training import dcp
@@ -171,7 +171,7 @@ def _kept(folder: str, name: str) -> OutputFile:
     if not streams.is_url(path):
         with streams.writing(path), open(path, "rb") as written:
             os.fsync(written.fileno())
-    return OutputFile(set=folder, path=name, bytes=streams.size(path) or 0, checksum=streams.checksum(path))
+    return file_there(folder, name)
 
 
 def load_weights(folder: str, model: Transformer) -> None:

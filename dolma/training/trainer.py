@@ -23,7 +23,7 @@ import dolma
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME as MANIFEST
-from dolma.data.manifest import FileSet, OutputFile, fingerprint, manifest_of, read_manifest, write_manifest
+from dolma.data.manifest import FileSet, file_there, fingerprint, manifest_of, read_manifest, write_manifest
 from dolma.errors import ConfigError, DataError, DolmaError, OutputExistsError
 from dolma.printable import printable
 from dolma.runner.lock import RunLock
@@ -506,7 +506,7 @@ class _Run:
     def _seal(self, last: str) -> None:
         write_curve(streams.join(self.output, CURVE), read_metrics(self.log), self._evaluations())
         written = (CONFIG, LOG, MIXTURE, EVALUATIONS, CURVE)
-        outputs = [self._file(name) for name in written if streams.exists(streams.join(self.output, name))]
+        outputs = [file_there(self.output, name) for name in written if streams.exists(streams.join(self.output, name))]
         inputs = self.stages.files()
         made_by = FileSet(folder=self.output, stage="train", name="train", config=self.settings, inputs=inputs)
         loaders = {stage.name: stage.loader for stage in self.stages.stages}
@@ -524,10 +524,6 @@ class _Run:
             "warnings": list(self.stages.warnings()),
         }
         write_manifest(self.output, manifest_of(made_by, outputs=outputs, ledger={}, notes=notes))
-
-    def _file(self, name: str) -> OutputFile:
-        path = streams.join(self.output, name)
-        return OutputFile(set=self.output, path=name, bytes=streams.size(path) or 0, checksum=streams.checksum(path))
 
     def _result(
         self, records: list[StepRecord], last: str, *, resumed_from: int | None, already_complete: bool

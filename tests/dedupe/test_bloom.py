@@ -16,7 +16,7 @@ from dolma.data import exchange
 from dolma.data.manifest import read_manifest
 from dolma.dedupers import bloom as bloom_module
 from dolma.dedupers import method
-from dolma.dedupers.bloom_filter import NAME, open_filter
+from dolma.dedupers.bloom_filter import NAME, FilterFile, open_filter
 from dolma.dedupers.reference import filtered, gate
 from dolma.errors import ConfigError, DataError, OutputExistsError, Unfinished
 from dolma.kernels.reference.bloom import Filter
@@ -359,6 +359,23 @@ def test_a_broken_filter_stops_the_run_before_anything_is_written(corpora: Make,
     with pytest.raises(DataError, match="holds other bytes than were written"):
         bloom(corpus, by="paragraphs", reuse=str(path))
     assert not files(corpus)
+
+
+def test_a_filter_that_changes_while_it_is_read_stops_the_run(
+    corpora: Make, old: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, path = corpora(), Path(filter_of(old))
+    write(corpus, 2)
+    read = FilterFile.bits
+
+    def changed(self: FilterFile, *blocks: int) -> Any:
+        path.write_bytes(path.read_bytes()[:-40] + b"\xff" * 24 + path.read_bytes()[-16:])
+        return read(self, *blocks)
+
+    monkeypatch.setattr(FilterFile, "bits", changed)
+    with pytest.raises(DataError, match="holds other bytes than were written"):
+        bloom(corpus, by="paragraphs", reuse=str(path))
+    assert files(corpus) == {}
 
 
 def test_another_filter_is_another_run(corpora: Make, old: Corpus) -> None:
