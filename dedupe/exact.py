@@ -6,9 +6,6 @@
 
 Documents are compared by their text or a field of theirs. Of paragraphs, the first copy in corpus order (shard name,
 then line) is kept. Disk holds about 50 bytes per key and the ids, in the stage's work folder, until the stage ends.
-
-Measured on one core of a 2-core cloud machine, 218 MB of mixed text in zst (2026-11-23): by text 1.3 to 1.5 times the
-least work there is (decompress and decode), by paragraphs 2.3 to 2.7 times.
 """
 
 from __future__ import annotations
