@@ -182,10 +182,13 @@ class _Paced(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int | None:
         left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("the server answers too slowly")
-        self._connection.settimeout(left)
-        n_bytes = cast(int | None, self._received.readinto(buffer))  # type: ignore[attr-defined]
+        try:
+            if left <= 0:
+                raise TimeoutError
+            self._connection.settimeout(left)
+            n_bytes = cast(int | None, self._received.readinto(buffer))  # type: ignore[attr-defined]
+        except TimeoutError:
+            raise TimeoutError("the server answers too slowly") from None
         if self._awaited:
             self._awaited -= n_bytes or 0
             if self._awaited <= 0:
