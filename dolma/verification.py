@@ -39,7 +39,7 @@ from dolma.data.manifest import (
     recipe_beside,
     stage_of,
 )
-from dolma.data.shards import Origins
+from dolma.data.origins import Origins
 from dolma.errors import ConfigError, DataError, DolmaError, LedgerError
 from dolma.graph import Graph, corpus_of, graph_of, reading_of
 from dolma.pipeline import made_otherwise, run_node, waits_for
@@ -146,7 +146,7 @@ def _made_from_others(corpus: Dataset, folders: Iterable[str]) -> Iterator[str]:
         inputs = [file for file in manifest.inputs if file.is_document]
         if inputs and all(file.checksum in written for file in inputs):
             continue
-        origins = Origins(inputs)
+        origins = Origins(manifest)
         for shard in shards:
             if not origins.know(shard, checksum(shard.path)):
                 yield f"{shard.path}: is not a file that {folder} was made from, or its bytes have changed"
@@ -444,7 +444,7 @@ def _check_ids(dataset: Dataset, reading: Reading, *, only: Container[str] | Non
     """What does not fit between the documents and their attribute sets, or those in these folders alone."""
     shards = dataset.shards()
     checksums = {shard.path: streams.checksum(shard.path) for shard in shards}
-    origins: dict[str, Origins] = {}
+    origins = functools.cache(lambda folder: Origins(read_manifest(folder)))
     problems = []
     for name in dataset.attribute_names(shards):
         for shard, (place, path) in zip(shards, dataset.attribute_files(name, shards), strict=True):
@@ -455,14 +455,9 @@ def _check_ids(dataset: Dataset, reading: Reading, *, only: Container[str] | Non
                 continue
             try:
                 _check_shard_ids(shard, path, reading)
-                if place.folder not in origins:
-                    manifest = read_manifest(place.folder)
-                    origins[place.folder] = Origins(manifest.inputs if manifest is not None else [])
+                origins(place.folder).check(shard, checksums[shard.path], name=name, path=path)
             except DataError as error:
                 problems.append(_line(error))
-                continue
-            if not origins[place.folder].know(shard, checksums[shard.path]):
-                problems.append(f"{shard.path}: is not the file that {path} was made from: its bytes have changed")
     return problems
 
 

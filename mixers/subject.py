@@ -14,8 +14,8 @@ from dolma.data.dataset import Dataset, Shard, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.formats.table import EXPECTED, format_of, is_document, strip_suffixes
 from dolma.data.manifest import FileSet, InputFile, Manifest, input_file, read_manifest
-from dolma.data.shards import Origins
-from dolma.errors import AlignmentError, ConfigError, DataError, did_you_mean
+from dolma.data.origins import check_origins
+from dolma.errors import ConfigError, DataError, did_you_mean
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile
 from dolma.mixers.judge import Judge, PieceSpec
@@ -185,7 +185,8 @@ def identified_subject(subject: Subject, inputs: Inputs) -> Subject:
     documents = [shard.input for shard in shards]
     if not subject.config.allow_duplicate_inputs:
         _refuse_equal(shards, documents)
-    _refuse_stale(subject, documents)
+    made = [(file.set, shard, file.path) for shard in shards for file in subject.files[shard.name]]
+    check_origins(subject.dataset, made)
     contents = inputs.contents([file.path for of_shard in subject.files.values() for file in of_shard])
     files = {
         name: tuple(replace(file, content=contents[file.path]) for file in of_shard)
@@ -220,33 +221,6 @@ def _refuse_equal(shards: Sequence[Shard], inputs: Sequence[InputFile]) -> None:
 
 def _is_empty(shard: Shard) -> bool:
     return shard.size <= _EMPTY_BYTES and not format_of(shard.path).count(shard.path)
-
-
-def _refuse_stale(subject: Subject, documents: Sequence[InputFile]) -> None:
-    """Compare the documents with what the manifests of their attributes say these were made from."""
-    origins: dict[str, Origins] = {}
-    for shard, document in zip(subject.shards, documents, strict=True):
-        for file in subject.files[shard.name]:
-            folder = subject.dataset.attribute_folder(file.set, shard)
-            if folder not in origins:
-                origins[folder] = _origins(folder)
-            if not origins[folder].know(shard, document.checksum):
-                _read_through(shard)
-                raise AlignmentError(
-                    f"is not the file that {file.path} was made from: its bytes have changed since\n"
-                    f"  make the attributes {file.set!r} again",
-                    file=shard.path,
-                )
-
-
-def _read_through(shard: Shard) -> None:
-    """Read a document file to its end: that it is truncated or corrupt is the better thing to say about it."""
-    format_of(shard.path).count(shard.path)
-
-
-def _origins(folder: str) -> Origins:
-    manifest = _manifest_of(folder)
-    return Origins(manifest.inputs if manifest is not None else [])
 
 
 def _manifest_of(folder: str) -> Manifest | None:

@@ -384,9 +384,9 @@ def test_a_text_that_changed_under_its_id_is_found(finished: Path, out: Path, tm
     path.write_bytes((finished / "documents" / "a.jsonl").read_bytes())
     assert verify([], recipe).problems == []
     path.write_bytes(path.read_bytes().replace(b"number", b"nombre"))
+    made = "was made from: its bytes have changed since"
     expected = [
-        f"{path}: is not the file that {out}/attributes/{name}/a.jsonl.parquet was made from: its bytes have changed"
-        for name in ("dedupe", "length")
+        f"{path}: is not the file that {out}/attributes/{name}/a.jsonl.parquet {made}" for name in ("dedupe", "length")
     ]
     assert verify([], recipe).problems == expected
 
@@ -424,7 +424,7 @@ def test_two_files_with_the_same_ids_that_changed_places_are_found(tmp_path: Pat
     a.rename(tmp_path / "other")
     b.rename(a)
     (tmp_path / "other").rename(b)
-    made = "was made from: its bytes have changed"
+    made = "was made from: its bytes have changed since"
     assert verify([], recipe).problems == [
         f"{path}: is not the file that {tmp_path}/attributes/length/{path.name}.parquet {made}" for path in (a, b)
     ]

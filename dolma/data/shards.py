@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from dolma.data import streams
 from dolma.data.identity import Content
-from dolma.data.manifest import REFERENCES, InputFile, input_content, input_file
+from dolma.data.manifest import InputFile, input_content, input_file
 
 
 class Cut(NamedTuple):
@@ -62,34 +61,6 @@ def identified(shards: Sequence[Shard]) -> list[Shard]:
     """
     contents = [input_content(shard.path) for shard in shards]
     return [replace(shard, content=content, size=content.size) for shard, content in zip(shards, contents, strict=True)]
-
-
-class Origins:
-    """Which document files a file set was made from."""
-
-    def __init__(self, inputs: Sequence[InputFile]) -> None:
-        self._inputs = [file for file in inputs if not file.name.startswith(REFERENCES)]
-        self._by_last: dict[str, list[InputFile]] = {}
-        for file in self._inputs:
-            self._by_last.setdefault(file.name.rpartition("/")[2], []).append(file)
-
-    def know(self, shard: Shard, checksum: str) -> bool:
-        """Whether this document file, with these bytes, may be one of them; True where there is no list of inputs.
-
-        The name tells which: a name in a dataset is the end of a path, longer or shorter by the pattern. Where several
-        fit equally well, and where none does because the file was renamed, any of them will do.
-        """
-        path = [part for part in shard.path.split("/") if part != "documents"]
-        files = self._by_last.get(path[-1], self._inputs)
-        common = [_common_end(file.name.split("/"), path) for file in files]
-        best = max(common, default=0)
-        fit = [file for file, n in zip(files, common, strict=True) if n == best or file.name == shard.name]
-        return not fit or any(file.checksum == checksum for file in fit)
-
-
-def _common_end(one: Sequence[str], other: Sequence[str]) -> int:
-    pairs = zip(reversed(one), reversed(other), strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,9 @@ from dolma.data.exchange import MEMORY, RunFile
 from dolma.data.identity import Content
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import FileSet, InputFile, input_file, output_file
+from dolma.data.origins import check_origins
 from dolma.errors import ConfigError, did_you_mean
+from dolma.printable import counted, printable
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.inputs import Inputs
 from dolma.runner.options import RunOptions
@@ -43,6 +45,7 @@ from dolma.stats.statistics import Counts, OutputSummary, Statistics, TokenCount
 from dolma.stats.tokens import CountTokens, by_source, from_ledger, row_files
 
 _SUMMARIES = list[OutputSummary]
+_LISTED = 3  # files
 _TOGETHER_BYTES = 16 << 20
 """Bytes of attribute files, on disk, whose columns are described by one task."""
 VERSION = 1
@@ -70,6 +73,7 @@ def stat(
     Raises:
         ConfigError: no documents match, or an attribute set that is asked for is not there.
         DataError: a file cannot be read, or does not fit the documents.
+        AlignmentError: attributes were made from another version of a document file.
     """
     reading, options = reading or Reading(), options or RunOptions()
     if config.tokens is None and tokens:
@@ -81,6 +85,7 @@ def stat(
     if output is not None:
         check_settings([_file_set(subject, output, [])], options)
     subject = _identified(subject, inputs)
+    check_origins(dataset, subject.measured())
     with ExitStack() as stack:
         if output is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="dolma-stat-"))
@@ -93,7 +98,7 @@ def stat(
         is_usual = home is not None and dataset.attributes == streams.join(home, "attributes")
         wanted = config.attributes != [] and not subject.files and not is_usual
         lacking = list(_lacking(dataset, subject.shards)) if wanted else []
-        report = stage.report().detailed(found, warnings=lacking)
+        report = stage.report().detailed(found, warnings=[*lacking, *subject.unmeasured()])
         return report if output is not None else replace(report, folder="", manifests=())
 
 
@@ -123,6 +128,22 @@ class _Subject:
     files: dict[str, dict[str, str]]
     tokens: list[str]
     contents: dict[str, Content]  # by path, of attribute files and rows of tokens, once they were hashed
+
+    def measured(self) -> Iterator[tuple[str, Shard, str]]:
+        """The set, the shard and the path of each attribute file."""
+        for name, files in self.files.items():
+            yield from ((name, shard, files[shard.name]) for shard in self.shards if shard.name in files)
+
+    def unmeasured(self) -> Iterator[str]:
+        """For each attribute set that not all shards have, a sentence about these."""
+        for name, files in self.files.items():
+            if without := [shard.path for shard in self.shards if shard.name not in files]:
+                listed = ", ".join(map(printable, without[:_LISTED])) + (", ..." if len(without) > _LISTED else "")
+                yield (
+                    f"no attributes {name!r} for {len(without):,} of {counted(len(self.shards), 'document file')}, "
+                    f"whose documents count as missing: {listed}"
+                    "\n  run the command that made the attributes for these, too"
+                )
 
 
 def _subject(dataset: Dataset, config: StatConfig, reading: Reading) -> _Subject:

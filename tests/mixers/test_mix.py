@@ -349,7 +349,7 @@ def test_attributes_of_an_earlier_version_of_a_file_are_refused(corpus: Any) -> 
         corpus.mix(keep=["length.words = 1"])
     assert str(found.value) == (
         f"{path}: is not the file that {corpus.folder}/web/attributes/length/a.jsonl.parquet was made from: "
-        "its bytes have changed since\n  make the attributes 'length' again"
+        "its bytes have changed since\n  make the attributes 'length' again, with `--overwrite`"
     )
 
 

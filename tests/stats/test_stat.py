@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from dolma.cli.main import run
-from dolma.config import StatConfig
+from dolma.config import StatConfig, TagConfig
 from dolma.data.attributes import AttributeWriter
 from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_of
 from dolma.data.dataset import Dataset, pieces
@@ -27,6 +27,7 @@ from dolma.stats import describe as describe_module
 from dolma.stats import stat as stat_module
 from dolma.stats.stat import plan, stat
 from dolma.stats.statistics import NumberSummary, SpansSummary, Statistics, TextSummary, TruthSummary
+from dolma.taggers.tag import tag
 
 OUTPUTS: dict[str, Output] = {
     "number": DocFloat("a number", unit="pieces"),
@@ -258,8 +259,27 @@ def test_a_shard_without_an_attribute_file_has_missing_rows(corpus: Corpus) -> N
     corpus.write("a", blank(2))
     corpus.write("b", blank(3))
     corpus.tag("a", whole=[1, 2])
-    found = of(corpus.stat(), "whole")
+    report = corpus.report()
+    found = of(report.details, "whole")
     assert (found.count, found.missing) == (2, 3)
+    assert report.warnings == [
+        f"no attributes 'mine' for 1 of 2 document files, whose documents count as missing: "
+        f"{corpus.folder}/b/documents/a.jsonl\n  run the command that made the attributes for these, too"
+    ]
+
+
+def test_attributes_of_another_text_under_the_same_id_are_refused(corpus: Corpus) -> None:
+    corpus.write("web", [{"id": "1", "text": "one"}])
+    tag(corpus.dataset, TagConfig(taggers=["length"]), options=RunOptions(workers=1))
+    corpus.stat()
+    corpus.write("web", [{"id": "1", "text": "two words"}])
+    with pytest.raises(AlignmentError) as found:
+        corpus.stat()
+    assert str(found.value) == (
+        f"{corpus.folder}/web/documents/a.jsonl: is not the file that "
+        f"{corpus.folder}/web/attributes/length/a.jsonl.parquet was made from: its bytes have changed since\n"
+        "  make the attributes 'length' again, with `--overwrite`"
+    )
 
 
 def test_attributes_of_other_documents_stop_the_run(corpus: Corpus) -> None:
