@@ -6,11 +6,12 @@ import itertools
 import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolma.cli.printing import LOG, say_help
+from dolma.cli.printing import LOG, kept_for_json, say_help
 from dolma.errors import ConfigError, did_you_mean, nearest
 from dolma.printable import printable
 
@@ -133,6 +134,10 @@ class ManualCommand(click.Command):
             if type(error) is click.UsageError and "unexpected extra argument" in error.message:
                 raise click.UsageError(error.message + _why_extra(self.get_params(ctx), given), ctx) from None
             raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with kept_for_json() if ctx.params.get("as_json") else nullcontext():
+            return super().invoke(ctx)
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_help_text(ctx, formatter)

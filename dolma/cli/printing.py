@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -142,4 +143,38 @@ def print_page(text: str) -> None:
 
 def print_json(text: str | bytes) -> None:
     """JSON as it is, but for characters that a terminal would obey or hide: they become JSON's escapes."""
-    write(printable_json((text if isinstance(text, str) else text.decode()).rstrip("\n")))
+    shown = printable_json((text if isinstance(text, str) else text.decode()).rstrip("\n"))
+    if not _kept:
+        write(shown)
+        return
+    _flush()
+    os.dup2(_kept[-1], 1)
+    write(shown)
+    os.dup2(2, 1)  # not where it could not be written, as the rest of it would go there
+
+
+_kept: list[int] = []
+"""Descriptors of what standard output was before it was kept for JSON."""
+
+
+@contextmanager
+def kept_for_json() -> Iterator[None]:
+    """While entered, only `print_json` writes to standard output: what libraries, taggers and children print goes to
+    standard error.
+    """
+    _flush()
+    _kept.append(os.dup(1))
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        before = _kept.pop()
+        try:
+            _flush()
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+
+
+def _flush() -> None:
+    write("", nl=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import json
+import os
 import sys
 import unicodedata
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dolma as package
-from dolma.cli.printing import is_live, say
+from dolma.cli.printing import is_live, kept_for_json, print_json, say
 from dolma.cli.terminal import show_table
 from dolma.errors import WriteError
 from dolma.runner.ledger import Ledger
@@ -185,3 +186,12 @@ def test_a_terminal_without_a_cursor_gets_no_sequences(monkeypatch: pytest.Monke
     for name, live in (("dumb", False), ("xterm", True)):
         monkeypatch.setenv("TERM", name)
         assert is_live() is live
+
+
+def test_standard_output_is_for_json_alone_while_it_is_kept(capfd: pytest.CaptureFixture[str]) -> None:
+    with kept_for_json():
+        os.write(1, b"before\n")
+        print_json("{}")
+        os.write(1, b"after\n")
+    os.write(1, b"free\n")
+    assert capfd.readouterr() == ("{}\nfree\n", "before\nafter\n")

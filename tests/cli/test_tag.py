@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,3 +58,19 @@ def test_a_tagger_that_ends_its_process_is_an_error_with_one_worker_too(
     ended = dolma("tag", "-t", tmp_path / "own.py", "--documents", corpus, "--workers", 1)
     assert ended.status == 1
     assert "a worker process ended by itself (exit status 0) here twice" in ended.err
+
+
+def test_json_stands_alone_whatever_taggers_and_workers_print(corpus: Path, tmp_path: Path) -> None:
+    (corpus / "b.jsonl").write_text('{"id": "c", "text": "three"}\n')
+    (tmp_path / "own.py").write_text(
+        "import os\nfrom dolma.data.columns import DocInt\nfrom dolma.taggers.tagger import document_tagger\n\n"
+        "print('imported')\n\n"
+        "@document_tagger(name='own', n=DocInt('one'))\ndef own(text):\n"
+        "    print('called')\n    os.write(1, b'raw\\n')\n    return {'n': 1}\n"
+    )
+    command = ["tag", "-t", "own.py", "--documents", str(corpus), "--json", "--workers", "2"]
+    code = [sys.executable, "-m", "dolma", *command]
+    ended = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["outputs"] == 2
+    assert ended.stderr.count("raw\n") == 3 and "imported\n" in ended.stderr and "called\n" in ended.stderr
