@@ -9,7 +9,11 @@ STAGE = Stage(
     writes="attributes",
     beginning="looking at the documents",
     bare=True,
-    kernels=[{"name": "copies"}, {"name": "paragraphs", "by": "paragraphs"}],
+    kernels=[
+        {"name": "copies"},
+        {"name": "paragraphs", "by": "paragraphs"},
+        {"name": "windows", "method": "windows", "by": "sentences"},
+    ],
     run="dolma.dedupers.dedupe:dedupe",
     plan="dolma.dedupers.dedupe:plan",
     declares="dolma.dedupers.dedupe:declares",
@@ -27,6 +31,8 @@ STAGE = Stage(
         dolma dedupe --method minhash --name near --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         dolma dedupe --method bloom --by paragraphs --name para \\
             --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
+        dolma dedupe --method windows --by sentences --name windows \\
+            --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         dolma dedupe --by paragraphs --name paragraphs \\
             --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         dolma dedupe --method decontaminate --name contaminated --items data/sample/tasks/fables.jsonl \\
@@ -42,6 +48,7 @@ STAGE = Stage(
                 *("dialect", "threshold", "word_ngrams", "character_ngrams", "permutations", "recall", "bands", "rows"),
                 *("seed", "verify", "link"),
             ),
+            "Windows": ("window", "min_documents"),
             "Bloom filter": (
                 *("min_ngram", "stride", "overlap_threshold", "separator", "false_positive_rate", "filter_items"),
                 *("filter_bytes", "filter_hashes", "reuse", "reference_filter"),

@@ -56,7 +56,7 @@ from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keys import Gate
 from dolma.dedupers.method import Found, Job, Numbered, PieceReader, files_of, rows_of_pieces, tasks_of
 from dolma.dedupers.notes import BloomNotes
-from dolma.dedupers.paragraphs import paragraph_columns, split_paragraphs
+from dolma.dedupers.paragraphs import split_paragraphs, unit_columns
 from dolma.errors import ConfigError
 from dolma.kernels import bloom
 from dolma.kernels.bloom import SLICES
@@ -143,7 +143,7 @@ class ItemsOf:
             found = split_paragraphs(batch.utf8, batch.offsets, self.separator)
             starts, ends, first, last = found.starts, found.ends, found.first, found.last
             characters, paragraphs = found.characters, found.counts
-            document = np.repeat(np.arange(n_docs), found.counts)
+            document = found.document
         keep = self.gate(batch.utf8, starts, ends)
         starts, ends = starts[keep], ends[keep]
         if self.word_ngrams:
@@ -185,7 +185,7 @@ class Bloom:
             items=ItemsOf(
                 by=config.by,
                 separator=config.separator or "\n",
-                gate=Gate(skip_empty=config.skip_empty, min_length=config.min_length, min_words=config.min_words),
+                gate=Gate.of(config),
                 word_ngrams=config.word_ngrams or 0,
                 min_ngram=config.min_ngram or 1,
                 stride=config.stride or 1,
@@ -573,4 +573,5 @@ class MarkedParts:
         share = known / np.maximum(items, 1)
         marked = (items > 0) & (share >= self.threshold)
         document, first, last, share = document[marked], first[marked], last[marked], share[marked]
-        return whole | paragraph_columns(document, first, last, share, rows=rows)
+        counts, characters = (rows[name].to_numpy() for name in ("paragraphs", "characters"))
+        return whole | unit_columns("paragraphs", document, first, last, share, counts=counts, characters=characters)

@@ -1,11 +1,11 @@
-"""What the phases of dedupe leave for each other, chunk by chunk.
+"""What the phases of `windows` leave for each other, chunk by chunk.
 
-    hash    piece -> `rows`, a block per chunk in order; `keys`, the distinct keys of each chunk, sorted by hash
-    group   range of hashes -> `marks`: the keys of all chunks that have copies anywhere, sorted by place
+    hash    piece -> `rows`, a block per chunk in order; `keys`, the distinct windows of each chunk, sorted by hash
+    group   range of hashes -> `marks`: those of all chunks that have copies anywhere, sorted by place
     write   shard -> the attribute file, from its rows and the marks of its places
 
-Only the distinct keys of a chunk travel, so a paragraph that occurs a million times in one chunk is sorted once. The
-*place* of a distinct key is its piece and its number among those of the piece.
+Only the distinct windows of a chunk travel, so one that occurs a million times in it is sorted once. The *place* of a
+distinct window is its piece and its number among those of the piece.
 """
 
 from __future__ import annotations
@@ -22,21 +22,24 @@ from dolma.data.batch import TextBatch
 from dolma.data.exchange import Cursor, RunWriter, Table, in_groups
 from dolma.dedupers.clusters import first_place
 from dolma.dedupers.grouping import Groups, group_equal
-from dolma.dedupers.keys import Keys
+from dolma.dedupers.paragraphs import Units
 
 Ints = npt.NDArray[np.int64]
 
-_KEY = pa.struct([("group", pa.uint32()), ("leads", pa.bool_()), ("first", pa.uint32()), ("last", pa.uint32())])
+_UNIT = pa.struct(
+    [
+        ("group", pa.int32()),  # of the window that begins with it, within the chunk; -1 where none does
+        ("leads", pa.bool_()),  # whether that is the first of its group
+        ("first", pa.uint32()),
+        ("last", pa.uint32()),
+        ("begins", pa.bool_()),
+        ("newline", pa.bool_()),
+    ]
+)
 ROWS = Table(
     name="rows",
     schema=pa.schema(
-        [
-            ("id", pa.string()),
-            ("source", pa.string()),
-            ("characters", pa.int64()),
-            ("paragraphs", pa.int64()),
-            ("keys", pa.list_(_KEY)),
-        ]
+        [("id", pa.string()), ("source", pa.string()), ("characters", pa.int64()), ("units", pa.list_(_UNIT))]
     ),
 )
 KEYS = Table(
@@ -47,13 +50,14 @@ KEYS = Table(
             ("low", pa.uint64()),
             ("place", pa.uint64()),
             ("copies", pa.uint32()),
+            ("documents", pa.uint32()),
         ]
     ),
     key=("high", "low"),
 )
 MARKS = Table(
     name="marks",
-    schema=pa.schema([("place", pa.uint64()), ("first", pa.bool_())]),
+    schema=pa.schema([("place", pa.uint64()), ("first", pa.bool_()), ("documents", pa.uint32())]),
     key=("place",),
 )
 
@@ -61,34 +65,48 @@ MARKS = Table(
 _FEW_KEYS = 1 << 14
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchWindows:
+    """The units of a batch and the windows that take part, in corpus order.
+
+    `at`: whether one begins with each unit, bool of shape `(n_units,)`; `hashes`: of those, uint64 of shape
+    `(n_windows, 2)`.
+    """
+
+    units: Units
+    at: npt.NDArray[np.bool_]
+    hashes: npt.NDArray[np.uint64]
+
+
 class Chunk:
-    """Collects the keys of consecutive batches."""
+    """Collects the windows of consecutive batches."""
 
     def __init__(self) -> None:
         self.size = 0
         self._ids: list[pa.Array] = []
         self._sources: list[pa.Array] = []
-        self._keys: list[Keys] = []
+        self._found: list[BatchWindows] = []
 
-    def add(self, batch: TextBatch, keys: Keys) -> None:
-        """Append the keys of the next batch."""
-        self.size += max(len(batch), len(keys.hashes))
+    def add(self, batch: TextBatch, found: BatchWindows) -> None:
+        """Append the windows of the next batch."""
+        self.size += max(len(batch), len(found.at))
         self._ids.append(pa.array(batch.ids, pa.string()))
         self._sources.append(pa.array(batch.sources, pa.string()))
-        self._keys.append(keys)
+        self._found.append(found)
 
     def write(self, rows: RunWriter, keys: RunWriter, *, place: int) -> int:
-        """Write a block of rows and a run of distinct keys, the first of which has this place; returns the next."""
-        ids = pa.concat_arrays(self._ids)
-        counts = self._all("counts")
-        groups = group_equal(self._all("hashes"))
-        rows.write_run([_rows(ids, counts, groups, self)])
+        """Write a block of rows and a run of distinct windows, the first of which has this place; returns the next."""
+        groups = group_equal(np.concatenate([found.hashes for found in self._found]))
+        at, counts = np.concatenate([found.at for found in self._found]), self._all("counts")
+        rows.write_run([self._rows(at, counts, groups)])
+        document = np.repeat(np.arange(len(counts)), counts)[at]
         distinct = pa.RecordBatch.from_arrays(
             [
                 pa.array(groups.hashes[:, 0]),
                 pa.array(groups.hashes[:, 1]),
                 pa.array(np.arange(place, place + len(groups.sizes), dtype=np.uint64)),
                 pa.array(groups.sizes.astype(np.uint32)),
+                pa.array(groups.distinct(document).astype(np.uint32)),
             ],
             schema=KEYS.schema,
         )
@@ -99,45 +117,51 @@ class Chunk:
         return place + len(groups.sizes)
 
     def _all(self, name: str) -> npt.NDArray[Any]:
-        return np.concatenate([getattr(keys, name) for keys in self._keys])
+        return np.concatenate([getattr(found.units, name) for found in self._found])
+
+    def _rows(self, at: npt.NDArray[np.bool_], counts: Ints, groups: Groups) -> pa.RecordBatch:
+        group, leads = np.full(len(at), -1, np.int32), np.zeros(len(at), bool)
+        group[at], leads[at] = groups.group, groups.leads
+        values = pa.StructArray.from_arrays(
+            [
+                pa.array(group),
+                pa.array(leads),
+                pa.array(self._all("first").astype(np.uint32)),
+                pa.array(self._all("last").astype(np.uint32)),
+                pa.array(self._all("begins")),
+                pa.array(self._all("newline")),
+            ],
+            fields=list(_UNIT),
+        )
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        units = pa.ListArray.from_arrays(pa.array(offsets), values)
+        ids, sources = pa.concat_arrays(self._ids), pa.concat_arrays(self._sources)
+        return pa.RecordBatch.from_arrays([ids, sources, pa.array(self._all("characters")), units], schema=ROWS.schema)
 
 
-def _rows(ids: pa.Array, counts: Ints, groups: Groups, chunk: Chunk) -> pa.RecordBatch:
-    values = pa.StructArray.from_arrays(
-        [
-            pa.array(groups.group.astype(np.uint32)),
-            pa.array(groups.leads),
-            pa.array(chunk._all("first").astype(np.uint32)),
-            pa.array(chunk._all("last").astype(np.uint32)),
-        ],
-        fields=list(_KEY),
-    )
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-    keys = pa.ListArray.from_arrays(pa.array(offsets), values)
-    characters, paragraphs = pa.array(chunk._all("characters")), pa.array(chunk._all("paragraphs"))
-    sources = pa.concat_arrays(chunk._sources)
-    return pa.RecordBatch.from_arrays([ids, sources, characters, paragraphs, keys], schema=ROWS.schema)
+def marks_of(keys: Iterable[pa.RecordBatch], *, min_documents: int) -> Iterator[pa.RecordBatch]:
+    """The marks of the windows that occur more than once and in so many documents.
 
-
-def marks_of(keys: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The marks of the keys that occur more than once; `keys` come sorted, equal ones in corpus order.
-
-    `first` says that the first copy of all is the key's own chunk's.
+    `keys` come sorted, equal ones in corpus order. `first` says that the first copy of all is the key's own chunk's.
     """
-    return map(_marks, in_groups(KEYS, keys))
+    for records in in_groups(KEYS, keys):
+        yield _marks(records, min_documents)
 
 
-def _marks(records: pa.RecordBatch) -> pa.RecordBatch:
+def _marks(records: pa.RecordBatch, min_documents: int) -> pa.RecordBatch:
     high, low = KEYS.keys(records)
     starts = np.flatnonzero(np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
-    copies = np.add.reduceat(records["copies"].to_numpy().astype(np.int64), starts)
+    copies, documents = (
+        np.add.reduceat(records[name].to_numpy().astype(np.int64), starts) for name in ("copies", "documents")
+    )
     sizes = np.diff(np.append(starts, len(records)))
-    rows = np.flatnonzero(np.repeat(copies > 1, sizes))
+    rows = np.flatnonzero(np.repeat((copies > 1) & (documents >= min_documents), sizes))
     firsts = np.repeat(starts, sizes)[rows]
     return pa.RecordBatch.from_arrays(
         [
             records["place"].take(pa.array(rows)),
             pa.array(firsts == rows),
+            pa.array(np.repeat(documents, sizes)[rows].astype(np.uint32)),
         ],
         schema=MARKS.schema,
     )
@@ -145,44 +169,71 @@ def _marks(records: pa.RecordBatch) -> pa.RecordBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkedChunk:
-    """The rows of a chunk with the verdict on each of its keys.
+    """The rows of a chunk with the units of them that are duplicates.
 
-    `rows` has the schema of `ROWS`. Per key, in order: `document`, its row in the chunk; `duplicate`, whether an equal
-    key comes before it in the corpus; `[first, last)`, code points.
+    `rows` has the schema of `ROWS`; `counts` are their units. Per duplicate, in order: `document`, its row in the
+    chunk; `[first, last)`, code points; `documents`, how many have the window that it is in, the most of several.
     """
 
     rows: pa.RecordBatch
+    counts: Ints
     document: Ints
-    duplicate: npt.NDArray[np.bool_]
     first: Ints
     last: Ints
+    documents: Ints
 
 
-def marked_chunks(chunks: Iterable[pa.RecordBatch], marks: Cursor, *, piece: int) -> Iterator[MarkedChunk]:
-    """The chunks of a piece, in order, with their marks."""
+def marked_chunks(
+    chunks: Iterable[pa.RecordBatch], marks: Cursor, *, piece: int, window: int, keep_first: bool
+) -> Iterator[MarkedChunk]:
+    """The chunks of a piece, in order, with their marks; with `keep_first` the first of equal windows has none."""
     place = first_place(piece)
     for rows in chunks:
-        group = rows["keys"].flatten().field(0).to_numpy().astype(np.int64)
-        n_groups = int(group.max(initial=-1)) + 1
-        yield _marked(rows, marks.before(place + n_groups), first=place, n_groups=n_groups)
+        n_groups = int(rows["units"].flatten().field(0).to_numpy().max(initial=-1)) + 1
+        found = marks.before(place + n_groups)
+        yield _marked(rows, found, first=place, n_groups=n_groups, window=window, keep_first=keep_first)
         place += n_groups
 
 
-def _marked(rows: pa.RecordBatch, marks: pa.RecordBatch, *, first: int, n_groups: int) -> MarkedChunk:
-    keys = rows["keys"].flatten()
-    group, leads, start, end = (keys.field(i).to_numpy(zero_copy_only=False) for i in range(4))
-    at = np.full(n_groups, -1, dtype=np.int64)
-    at[(marks["place"].to_numpy() - np.uint64(first)).astype(np.int64)] = np.arange(len(marks))
-    mark = at[group]
-    marked = np.flatnonzero(mark >= 0)
-    duplicate = np.zeros(len(keys), dtype=bool)
-    is_first = marks["first"].to_numpy(zero_copy_only=False)
-    duplicate[marked] = ~(leads[marked] & is_first[mark[marked]])
-    counts = np.diff(rows["keys"].offsets.to_numpy())
+def _marked(
+    rows: pa.RecordBatch, marks: pa.RecordBatch, *, first: int, n_groups: int, window: int, keep_first: bool
+) -> MarkedChunk:
+    units = rows["units"].flatten()
+    group, leads, start, end, begins, newline = (units.field(i).to_numpy(zero_copy_only=False) for i in range(6))
+    of_group, is_first = np.zeros(n_groups + 1, np.int64), np.zeros(n_groups + 1, bool)  # and of -1
+    at = (marks["place"].to_numpy() - np.uint64(first)).astype(np.int64)
+    of_group[at] = marks["documents"].to_numpy()
+    documents = of_group[group]
+    if keep_first:
+        is_first[at] = marks["first"].to_numpy(zero_copy_only=False)
+        documents[leads & is_first[group]] = 0
+    documents = most_of_windows(documents, window)
+    duplicate = documents > 0
+    last = end.astype(np.int64)
+    if newline.any():
+        lines = np.flatnonzero(begins)
+        whole = np.repeat(np.logical_and.reduceat(duplicate, lines), np.diff(np.append(lines, len(begins))))
+        last += newline & whole
+    counts = np.diff(rows["units"].offsets.to_numpy()).astype(np.int64)
     return MarkedChunk(
         rows=rows,
-        document=np.repeat(np.arange(len(rows)), counts),
-        duplicate=duplicate,
-        first=start.astype(np.int64),
-        last=end.astype(np.int64),
+        counts=counts,
+        document=np.repeat(np.arange(len(rows)), counts)[duplicate],
+        first=start.astype(np.int64)[duplicate],
+        last=last[duplicate],
+        documents=documents[duplicate],
     )
+
+
+def most_of_windows(values: Ints, window: int) -> Ints:
+    """The greatest value of the windows that each unit is in; `values` are those of the windows that begin with each.
+
+    >>> most_of_windows(np.array([0, 2, 0, 0, 0, 1]), 3).tolist()
+    [0, 2, 2, 2, 0, 1]
+    """
+    most, reach = values.copy(), 1
+    while reach < window:
+        step = min(reach, window - reach)
+        most[step:] = np.maximum(most[step:], most[:-step])
+        reach += step
+    return most

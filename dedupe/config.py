@@ -15,7 +15,7 @@ from dolma.names import check_as, check_field, check_keep, check_key, check_set_
 
 _MOST_PARTS = 10_000
 _MOST_HASHES = 32
-_OF_COPIES = dict.fromkeys(("keep", "skip_empty", "min_length", "min_words"), ("exact", "bloom", "minhash"))
+_OF_COPIES = dict.fromkeys(("keep", "skip_empty", "min_length", "min_words"), ("exact", "bloom", "minhash", "windows"))
 """Keys that each method takes that finds copies, and what these are."""
 
 
@@ -23,16 +23,16 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Find copies; one of each cluster is kept."""
 
     method: Annotated[
-        Literal["exact", "bloom", "minhash", "decontaminate"],
+        Literal["exact", "bloom", "minhash", "windows", "decontaminate"],
         about(
-            "Method: exact copies, those that a bloom filter of a fixed size knows, near-duplicates (minhash), or "
-            "items of benchmarks (decontaminate)."
+            "Method: exact copies, those that a bloom filter of a fixed size knows, near-duplicates (minhash), "
+            "repeated windows of sentences or paragraphs, or items of benchmarks (decontaminate)."
         ),
     ] = "exact"
     by: Annotated[
         str,
         about(
-            "Compared value: text, paragraphs, both (bloom), or a field such as metadata.url; minhash takes text.",
+            "Compared value: text, paragraphs, sentences (windows), both (bloom), or a field such as metadata.url.",
             metavar="KEY",
         ),
     ] = "text"
@@ -54,7 +54,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             metavar="WORD",
             absent="nothing",
             names=True,
-            of=("exact",),
+            of=("exact", "windows"),
         ),
     ] = None
     reference: Annotated[
@@ -63,7 +63,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "Documents that are never marked, only what is a copy of them: a pattern, as of `--documents`.",
             metavar="PATTERN",
             absent="none",
-            of=("exact", "bloom", "minhash"),
+            of=("exact", "bloom", "minhash", "windows"),
         ),
     ] = None
     scope: Annotated[
@@ -71,7 +71,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         about(
             "Which copies count: all, those of one source, or those of a source other than the kept one's.",
             absent="all",
-            of=("exact", "minhash"),
+            of=("exact", "minhash", "windows"),
         ),
     ] = None
     priority: Annotated[
@@ -147,7 +147,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float | None, about("Share of known n-grams from which on it is a duplicate.", absent="1", of=("bloom",))
     ] = None
     separator: Annotated[
-        str | None, about("End of a paragraph.", absent="a newline", metavar="TEXT", of=("bloom",))
+        str | None, about("End of a paragraph.", absent="a newline", metavar="TEXT", of=("bloom", "windows"))
     ] = None
     false_positive_rate: Annotated[
         float | None,
@@ -191,6 +191,14 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             of=("decontaminate",),
         ),
     ] = None
+    window: Annotated[
+        int | None,
+        about("Sentences, or paragraphs, of a window.", absent="3 sentences, or 1 paragraph", of=("windows",)),
+    ] = None
+    min_documents: Annotated[
+        int | None,
+        about("Documents that a window is at least in, for its occurrences to count.", absent="1", of=("windows",)),
+    ] = None
     attributes_format: Annotated[Literal["parquet", "dolma1"], about("Native, or the JSONL of Dolma 1.x.")] = "parquet"
 
     def __post_init__(self) -> None:
@@ -221,20 +229,41 @@ def _check_exact(config: DedupeConfig) -> None:
         raise ValueError(f"`keep` is {config.keep!r}, expected first where paragraphs are compared")
     if config.by == "paragraphs" and (config.priority or config.scope == "across-sources"):
         raise ValueError("`priority` and across-sources are for documents: leave them out for paragraphs")
+    _check_url(config)
+
+
+def _check_url(config: DedupeConfig) -> None:
     words = set(config.normalize or ())
-    if "url" in words and (config.by in ("text", "paragraphs") or words != {"url"}):
+    if "url" in words and (config.by in ("text", "paragraphs", "sentences") or words != {"url"}):
         raise ValueError(
             "`normalize` has url, which is for a field and alone: write `by: metadata.url, normalize: [url]`"
         )
 
 
-def _check_minhash(config: DedupeConfig) -> None:
-    if config.by != "text":
-        raise ValueError(f"`by` is {config.by!r}, expected text: near-duplicates are found by their text")
-    for key in ("word_ngrams", "character_ngrams", "permutations", "bands", "rows"):
+def _check_counts(config: DedupeConfig, *keys: str) -> None:
+    for key in keys:
         value = getattr(config, key)
         if value is not None and not 1 <= value <= _MOST_PARTS:
             raise ValueError(f"`{key}` is {value}, expected 1 to {_MOST_PARTS:,}")
+
+
+def _check_positive(config: DedupeConfig, *keys: str) -> None:
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and value < 1:
+            raise ValueError(f"`{key}` is {value}, expected 1 or more")
+
+
+def _check_separator(config: DedupeConfig, *by: str) -> None:
+    if config.separator is not None and (config.by not in by or not config.separator):
+        where = " or ".join(f"`by: {one}`" for one in by)
+        raise ValueError(f"`separator` is {config.separator!r}, expected some text, and {where}")
+
+
+def _check_minhash(config: DedupeConfig) -> None:
+    if config.by != "text":
+        raise ValueError(f"`by` is {config.by!r}, expected text: near-duplicates are found by their text")
+    _check_counts(config, "word_ngrams", "character_ngrams", "permutations", "bands", "rows")
     _check_shares(config, "threshold", "recall")
     if config.seed is not None and not 0 <= config.seed < 1 << 32:
         raise ValueError(f"`seed` is {config.seed}, expected 0 to 4,294,967,295")
@@ -255,24 +284,17 @@ def _check_bloom(config: DedupeConfig) -> None:
         raise ValueError("`by` is 'both', expected `word_ngrams` with it: add them")
     if config.keep != "first":
         raise ValueError(f"`keep` is {config.keep!r}, expected first: a filter knows what came before alone")
-    for key in ("word_ngrams", "min_ngram", "stride"):
-        value = getattr(config, key)
-        if value is not None and not 1 <= value <= _MOST_PARTS:
-            raise ValueError(f"`{key}` is {value}, expected 1 to {_MOST_PARTS:,}")
+    _check_counts(config, "word_ngrams", "min_ngram", "stride")
     for key in ("min_ngram", "stride", "overlap_threshold"):
         if getattr(config, key) is not None and config.word_ngrams is None:
             raise ValueError(f"`{key}` is of n-grams: add `word_ngrams`, or leave it out")
     if config.min_ngram is not None and config.word_ngrams is not None and config.min_ngram > config.word_ngrams:
         raise ValueError(f"`min_ngram` is {config.min_ngram}, expected at most `word_ngrams`, {config.word_ngrams}")
     _check_shares(config, "overlap_threshold")
-    if config.separator is not None and (config.by == "text" or not config.separator):
-        raise ValueError(f"`separator` is {config.separator!r}, expected some text, and `by: paragraphs` or `by: both`")
+    _check_separator(config, "paragraphs", "both")
     if config.false_positive_rate is not None and not 1e-12 <= config.false_positive_rate <= 0.5:
         raise ValueError(f"`false_positive_rate` is {config.false_positive_rate}, expected 1e-12 to 0.5")
-    for key in ("filter_items", "filter_bytes"):
-        value = getattr(config, key)
-        if value is not None and value < 1:
-            raise ValueError(f"`{key}` is {value}, expected 1 or more")
+    _check_positive(config, "filter_items", "filter_bytes")
     if config.filter_hashes is not None and not 1 <= config.filter_hashes <= _MOST_HASHES:
         raise ValueError(f"`filter_hashes` is {config.filter_hashes}, expected 1 to {_MOST_HASHES}")
     if config.reuse is not None and config.reference_filter is not None:
@@ -280,6 +302,19 @@ def _check_bloom(config: DedupeConfig) -> None:
     for key in ("false_positive_rate", "filter_items", "filter_bytes", "filter_hashes"):
         if getattr(config, key) is not None and (config.reuse or config.reference_filter):
             raise ValueError(f"`{key}` is given, but a filter that is there has its size: leave it out")
+
+
+def _check_windows(config: DedupeConfig) -> None:
+    if config.by not in ("sentences", "paragraphs"):
+        raise ValueError(f"`by` is {config.by!r}, expected sentences or paragraphs: add `--by sentences`")
+    if config.keep not in ("first", "none"):
+        raise ValueError(f"`keep` is {config.keep!r}, expected first or none: windows have nothing else to be kept by")
+    if config.scope == "across-sources":
+        raise ValueError("`scope` is 'across-sources', expected all or within-source: it is for documents")
+    _check_url(config)
+    _check_counts(config, "window")
+    _check_positive(config, "min_documents")
+    _check_separator(config, "paragraphs")
 
 
 def _check_shares(config: DedupeConfig, *keys: str) -> None:
@@ -301,5 +336,6 @@ _CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {
     "exact": _check_exact,
     "bloom": _check_bloom,
     "minhash": _check_minhash,
+    "windows": _check_windows,
     "decontaminate": _check_decontaminate,
 }

@@ -33,6 +33,7 @@ from dolma.dedupers.exact import Exact
 from dolma.dedupers.method import Found, Job, Method, Tables
 from dolma.dedupers.minhash import MinHash
 from dolma.dedupers.notes import Contamination, Copies, DedupeNotes, by_source
+from dolma.dedupers.windows import Windows
 from dolma.errors import ConfigError, OutputExistsError
 from dolma.printable import counted, printable
 from dolma.runner import attribute_sets
@@ -46,10 +47,17 @@ from dolma.runner.stage import StageRun, check_settings, merged_of, open_stage
 from dolma.runner.standing import finished, why_again
 from dolma.runner.task import Task, TaskResult, grouped
 
+
+def _exact(config: DedupeConfig) -> Method:
+    """Equal documents; equal paragraphs are windows of one."""
+    return Windows.of(config) if config.by == "paragraphs" else Exact.of(config)
+
+
 METHODS: dict[str, Callable[[DedupeConfig], Method]] = {
-    "exact": Exact.of,
+    "exact": _exact,
     "bloom": Bloom.of,
     "minhash": MinHash.of,
+    "windows": Windows.of,
     "decontaminate": Decontaminate.of,
 }
 _ROWS_PER_WRITE = 1 << 16
@@ -113,7 +121,7 @@ def dedupe(
         sources, overlaps = by_source(result.payload for result in written)
         compared = merged_of(found.references)
         notes = DedupeNotes(
-            unit="paragraphs" if "n_paragraphs" in method.outputs else "documents",
+            unit=_unit_of(method.outputs),
             documents=ledger.total().out.documents,
             duplicates=sum(source.duplicates for source in sources),
             without_key=found.without_key,
@@ -201,10 +209,16 @@ class WriteShard:
         return output_file(folder, writer.written, rows=writer.rows)
 
 
+def _unit_of(names: Iterable[str]) -> str:
+    """What is counted where these are the outputs."""
+    return next((unit for unit in ("paragraphs", "sentences") if f"n_{unit}" in names), "documents")
+
+
 def count_copies(table: pa.Table, copies: Copies) -> None:
-    """Count documents, or paragraphs, and duplicates of a table that is written."""
+    """Count documents, or parts of them, and duplicates of a table that is written."""
     if "n_duplicates" in table.column_names:
-        for source, seen, duplicates in _sums(table, ["source"], ["n_paragraphs", "n_duplicates"]):
+        unit = _unit_of(table.column_names)
+        for source, seen, duplicates in _sums(table, ["source"], [f"n_{unit}", "n_duplicates"]):
             copies.seen[source] += seen
             copies.duplicates[source] += duplicates
         return

@@ -1,11 +1,11 @@
-"""Exact copies: which documents, or which of their paragraphs, the corpus already had.
+"""Exact copies: which documents the corpus already had. Of paragraphs, `windows` says so.
 
     hash    piece -> a row per document; `keys`, the hash of what is compared, by hash
     group   range of hashes -> `marks`: what is said of those that are equal to others
     write   shard -> its attribute file
 
-Documents are compared by their text or a field of theirs. Of paragraphs, the first copy in corpus order (shard name,
-then line) is kept. Disk holds about 50 bytes per key and the ids, in the stage's work folder, until the stage ends.
+Documents are compared by their text or a field of theirs. Disk holds about 50 bytes per key and the ids, in the
+stage's work folder, until the stage ends.
 """
 
 from __future__ import annotations
@@ -20,45 +20,34 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dolma.data.columns import DocFloat, DocInt, Output, Spans
-from dolma.data.dataset import Piece
+from dolma.data.columns import Output
 from dolma.data.documents import Reading
-from dolma.data.exchange import Cursor, Partition, RunFile, RunWriter, Table, joined, read_in_order, read_sorted
+from dolma.data.exchange import Partition, RunWriter, Table, joined, read_sorted
 from dolma.data.fields import field_names
-from dolma.dedupers import chunks, clusters
-from dolma.dedupers.chunks import Chunk, marked_chunks, marks_of
-from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
+from dolma.dedupers import clusters
+from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keep import Keep
-from dolma.dedupers.keys import URL, Gate, KeyOf, key_of
+from dolma.dedupers.keys import Gate, KeyOf, key_of, words_of
 from dolma.dedupers.method import (
     Found,
     Job,
     Numbered,
     PieceReader,
-    Tables,
     files_of,
     ranges_of,
     rows_of_pieces,
     starts_of_pieces,
     tasks_of,
 )
-from dolma.dedupers.paragraphs import paragraph_columns
 from dolma.errors import DataError
-from dolma.kernels.normalize import WORDS
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
 from dolma.runner.stage import StageRun
-from dolma.runner.task import TaskResult, Work
+from dolma.runner.task import TaskResult
 
 SCRATCH = 0.005
 """Bytes of keys for each byte of input, at the least."""
-PARAGRAPH_OUTPUTS: dict[str, Output] = {
-    "spans": Spans("paragraphs, newline included, of which an equal one comes before in the corpus", range="1"),
-    "fraction": DocFloat("share of the document's code points in such paragraphs; 0 for an empty text", range="0-1"),
-    "n_paragraphs": DocInt("paragraphs that are not blank", unit="paragraphs"),
-    "n_duplicates": DocInt("paragraphs of which an equal one comes before in the corpus", unit="paragraphs"),
-}
 KEYS = Table(
     name="keys",
     schema=pa.schema(
@@ -74,13 +63,12 @@ KEYS = Table(
     ),
     key=("high", "low"),
 )
-_BYTES_PER_KEY = 256  # of a chunk in memory, while it is sorted
 _FIELDS_LISTED = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exact:
-    """Equal texts, fields or paragraphs."""
+    """Equal texts or fields."""
 
     by: str
     key: KeyOf
@@ -95,14 +83,13 @@ class Exact:
         Raises:
             ConfigError: `config.by` is no key.
         """
-        gate = Gate(skip_empty=config.skip_empty, min_length=config.min_length, min_words=config.min_words)
-        normalize = tuple(word for word in (*WORDS, URL) if word in (config.normalize or ()))
-        key = replace(key_of(config.by, gate, normalize), within_source=config.scope == "within-source")
+        key = key_of(config.by, Gate.of(config), words_of(config))
+        key = replace(key, within_source=config.scope == "within-source")
         return cls(by=config.by, key=key, keep=Keep.of(config), scope=config.scope or "all")
 
     @property
     def outputs(self) -> Mapping[str, Output]:
-        return PARAGRAPH_OUTPUTS if self.key.mode == "paragraphs" else clusters.OUTPUTS
+        return clusters.OUTPUTS
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -123,37 +110,22 @@ class Exact:
     def find(self, stage: StageRun, job: Job) -> Found:
         compile_by_calling(stage.reporter, self.key)
         work, memory = stage.work_folder, job.memory
-        hashing: Work
-        grouping: Work
-        if self.key.mode == "paragraphs":
-            hashing = HashParagraphs(work=work, key=self.key, reading=job.reading, memory=memory)
-            grouping, keys, marks = GroupParagraphs(work=work, memory=memory), chunks.KEYS, chunks.MARKS
-        else:
-            hashing = HashDocuments(
-                work=work,
-                key=self.key,
-                keep=self.keep,
-                reading=job.reading,
-                memory=memory,
-                n_references=job.n_references,
-            )
-            across = self.scope == "across-sources"
-            grouping = GroupDocuments(work=work, keep=self.keep, across_sources=across, memory=memory)
-            keys, marks = KEYS, MARKS
+        hashing = HashDocuments(
+            work=work, key=self.key, keep=self.keep, reading=job.reading, memory=memory, n_references=job.n_references
+        )
         hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH)
         references, counted = job.apart(hashed)
         self._check_field(job, counted)
         files = files_of(hashed, "keys")
-        parts = partitioned(stage, keys, files, ranges_of(files), memory=memory)
-        grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(keys.name,))
-        tables: Tables = MarkedRows(work=work, starts=starts_of_pieces(hashed), memory=memory // 4)
-        if self.key.mode == "paragraphs":
-            tables = MarkedParagraphs(work=work, memory=memory // 4)
+        parts = partitioned(stage, KEYS, files, ranges_of(files), memory=memory)
+        across = self.scope == "across-sources"
+        grouping = GroupDocuments(work=work, keep=self.keep, across_sources=across, memory=memory)
+        grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(KEYS.name,))
         return Found(
             rows=rows_of_pieces(counted),
             marks=files_of(grouped, "marks"),
-            table=marks,
-            tables=tables,
+            table=MARKS,
+            tables=MarkedRows(work=work, starts=starts_of_pieces(hashed), memory=memory // 4),
             counted=counted,
             without_key=sum(result.payload["without_key"] for result in counted),
             references=references,
@@ -196,7 +168,7 @@ class HashDocuments:
                 for place, batch in reader.batches(number, piece):
                     found = self.key(batch)
                     rows.add(clusters.rows_of(batch))
-                    at = np.flatnonzero(found.counts)
+                    at = np.flatnonzero(found.takes_part)
                     keys.add(
                         pa.RecordBatch.from_arrays(
                             [
@@ -334,71 +306,3 @@ def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[npt.NDArray[n
         number = n + np.cumsum(changes)
         n, last = int(number[-1]), (high[-1], low[-1])
         yield number, records
-
-
-# --- paragraphs ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HashParagraphs:
-    """Reads pieces and leaves their rows and distinct keys. Called with the pieces and their numbers."""
-
-    work: str
-    key: KeyOf
-    reading: Reading
-    memory: int
-
-    def __call__(self, pieces: Numbered) -> TaskResult:
-        reader, name = PieceReader(self.reading), f"{pieces[0][0]:06d}"
-        with RunWriter(chunks.ROWS, self.work, name) as rows, RunWriter(chunks.KEYS, self.work, name) as keys:
-            for number, piece in pieces:
-                place = first_place(number)
-                for chunk in self._chunks(reader, number, piece):
-                    place = chunk.write(rows, keys, place=place)
-                rows.end_part()
-        return reader.result(rows, keys=keys)
-
-    def _chunks(self, reader: PieceReader, number: int, piece: Piece) -> Iterator[Chunk]:
-        chunk = Chunk()
-        for _, batch in reader.batches(number, piece):
-            keys = self.key(batch)
-            reader.leave_out(keys.without)
-            chunk.add(batch, keys)
-            if chunk.size >= self.memory // _BYTES_PER_KEY:
-                yield chunk
-                chunk = Chunk()
-        if chunk.size:
-            yield chunk
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroupParagraphs:
-    """Finds the keys of a range of hashes that occur more than once. Called with (name of the marks, range)."""
-
-    work: str
-    memory: int
-
-    def __call__(self, spec: tuple[str, Partition]) -> TaskResult:
-        name, partition = spec
-        keys = read_sorted(chunks.KEYS, self.work, partition, memory=self.memory // 2)
-        with RunWriter(chunks.MARKS, self.work, name, memory=self.memory // 4) as marks:
-            for found in marks_of(keys):
-                marks.add(found)
-        return TaskResult(outputs=marks.outputs, payload={"marks": msgspec.to_builtins(marks.file)})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MarkedParagraphs:
-    """Reads rows of pieces with what is said of their paragraphs. Called with (their files by piece, their marks)."""
-
-    work: str
-    memory: int
-
-    def __call__(self, rows: Mapping[int, RunFile], marks: Partition) -> Iterator[pa.Table]:
-        cursor = Cursor(chunks.MARKS, read_sorted(chunks.MARKS, self.work, marks, memory=self.memory))
-        for piece, file in rows.items():
-            for chunk in marked_chunks(read_in_order(chunks.ROWS, self.work, file), cursor, piece=piece):
-                columns = {name: chunk.rows[name] for name in ("id", "source", "characters")}
-                document, first, last = (one[chunk.duplicate] for one in (chunk.document, chunk.first, chunk.last))
-                found = paragraph_columns(document, first, last, np.ones(len(first)), rows=chunk.rows)
-                yield pa.table(columns | found)

@@ -22,13 +22,15 @@ class Groups:
     """The keys of a sequence, grouped by equality; groups are sorted by hash.
 
     `hashes` is uint64 of shape `(n_groups, 2)`; `sizes` and `firsts` are int64 of shape `(n_groups,)`: how many keys,
-    and the position of the first; `group` is int64 of shape `(n_keys,)`: the group of each key.
+    and the position of the first; `group` and `order` are int64 of shape `(n_keys,)`: the group of each key, and the
+    positions of the keys, group by group.
     """
 
     hashes: Hashes
     sizes: npt.NDArray[np.int64]
     firsts: npt.NDArray[np.int64]
     group: npt.NDArray[np.int64]
+    order: npt.NDArray[np.int64]
 
     @property
     def leads(self) -> npt.NDArray[np.bool_]:
@@ -36,6 +38,20 @@ class Groups:
         leads = np.zeros(len(self.group), dtype=bool)
         leads[self.firsts] = True
         return leads
+
+    def distinct(self, values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """How many values each group has, of those of the keys, which ascend; shape `(n_groups,)`.
+
+        >>> group_equal(np.array([[9, 0], [5, 1], [9, 0]], dtype=np.uint64)).distinct(np.array([0, 0, 0])).tolist()
+        [1, 1]
+        """
+        if not len(values):
+            return self.sizes
+        ordered = values[self.order]
+        changes = np.append(True, ordered[1:] != ordered[:-1])
+        starts = np.cumsum(self.sizes) - self.sizes
+        changes[starts] = True
+        return np.add.reduceat(changes, starts, dtype=np.int64)
 
 
 def group_equal(hashes: Hashes) -> Groups:
@@ -50,7 +66,7 @@ def group_equal(hashes: Hashes) -> Groups:
     group = np.empty(len(hashes), dtype=np.int64)
     group[order] = np.repeat(np.arange(len(sizes)), sizes)
     firsts = order[bounds[:-1]]
-    return Groups(hashes=_take(hashes, firsts), sizes=sizes, firsts=firsts, group=group)
+    return Groups(hashes=_take(hashes, firsts), sizes=sizes, firsts=firsts, group=group, order=order)
 
 
 def _sort(hashes: Hashes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -1,10 +1,10 @@
-"""What is compared: the key of a document (its text, one field) or of each of its paragraphs."""
+"""What is compared: the key of a document, which is its text or a field; what is evened out in it; what takes part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -14,14 +14,14 @@ from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.fields import JsonField
 from dolma.data.urls import normal_url
 from dolma.dedupers.clusters import salts
-from dolma.dedupers.paragraphs import split_paragraphs, takes_part
+from dolma.dedupers.config import DedupeConfig
+from dolma.dedupers.paragraphs import takes_part
 from dolma.errors import ConfigError
 from dolma.kernels.hashing import hash128_spans
-from dolma.kernels.normalize import normalized
-from dolma.kernels.views import code_points
+from dolma.kernels.normalize import WORDS, normalized
 
 Ints = npt.NDArray[np.int64]
-Mode = Literal["text", "field", "paragraphs"]
+Mode = Literal["text", "field"]
 
 URL = "url"
 _STRING_SEED, _VALUE_SEED = 0, 1
@@ -35,27 +35,34 @@ class Gate:
     min_length: int = 0
     min_words: int = 0
 
-    def __call__(self, utf8: npt.NDArray[np.uint8], starts: Ints, ends: Ints) -> npt.NDArray[np.bool_]:
-        """Whether each byte span takes part; bool, shape `(n_spans,)`."""
+    @classmethod
+    def of(cls, config: DedupeConfig) -> Gate:
+        """The gate of these settings."""
+        return cls(skip_empty=config.skip_empty, min_length=config.min_length, min_words=config.min_words)
+
+    def __call__(
+        self, utf8: npt.NDArray[np.uint8], starts: Ints, ends: Ints, *, window: int = 1
+    ) -> npt.NDArray[np.bool_]:
+        """Whether each byte span takes part, with those after it of its window; bool, shape `(n_spans,)`."""
         least_words = max(self.min_words, 1 if self.skip_empty else 0)
-        return takes_part(utf8, starts, ends, min_length=self.min_length, min_words=least_words)
+        return takes_part(utf8, starts, ends, min_length=self.min_length, min_words=least_words, window=window)
+
+
+def words_of(config: DedupeConfig) -> tuple[str, ...]:
+    """The words of `normalize`, in the order in which they are done."""
+    return tuple(word for word in (*WORDS, URL) if word in (config.normalize or ()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
-    """The keys of a batch that take part, in corpus order.
+    """The keys of the documents of a batch.
 
-    Per key: `hashes`, uint64 of shape `(n_keys, 2)`, and `first` and `last`, the code points `[first, last)` of a
-    paragraph in its document. Per document, int64 of shape `(n_docs,)`: `counts` of keys, `characters` (code points),
-    and `paragraphs`, gated ones included. `without` counts the documents that lack the field.
+    `takes_part`: whether each document has one, bool of shape `(n_docs,)`. `hashes`: of those that have, uint64 of
+    shape `(n_keys, 2)`. `without` counts the documents that lack the field.
     """
 
     hashes: npt.NDArray[np.uint64]
-    counts: Ints
-    first: Ints
-    last: Ints
-    characters: Ints
-    paragraphs: Ints
+    takes_part: npt.NDArray[np.bool_]
     without: int = 0
 
 
@@ -78,35 +85,14 @@ class KeyOf:
         keys = self._keys(batch)
         if not self.within_source or not len(batch):
             return keys
-        return replace(keys, hashes=keys.hashes ^ np.repeat(salts(batch), keys.counts, axis=0))
+        return replace(keys, hashes=keys.hashes ^ salts(batch)[keys.takes_part])
 
     def _keys(self, batch: TextBatch) -> Keys:
-        if self.mode == "paragraphs":
-            return self._paragraphs(batch)
         if self.mode == "field":
             return self._field(batch)
-        spans = self._normalized(batch.utf8, batch.offsets[:-1], batch.offsets[1:])
-        return _of_documents(batch, hash128_spans(*spans, seed=_STRING_SEED), self.gate(*spans))
-
-    def _normalized(self, utf8: npt.NDArray[np.uint8], starts: Ints, ends: Ints) -> tuple[Any, Ints, Ints]:
-        if not self.normalize:
-            return utf8, starts, ends
-        utf8, offsets = normalized(utf8, starts, ends, self.normalize)
-        return utf8, offsets[:-1], offsets[1:]
-
-    def _paragraphs(self, batch: TextBatch) -> Keys:
-        found = split_paragraphs(batch.utf8, batch.offsets)
-        utf8, starts, ends = self._normalized(batch.utf8, found.starts, found.ends)
-        keep = self.gate(utf8, starts, ends)
-        document = np.repeat(np.arange(len(batch)), found.counts)
-        return Keys(
-            hashes=hash128_spans(utf8, starts[keep], ends[keep], seed=_STRING_SEED),
-            counts=np.bincount(document[keep], minlength=len(batch)),
-            first=found.first[keep],
-            last=found.last[keep],
-            characters=found.characters,
-            paragraphs=found.counts,
-        )
+        spans = evened(batch.utf8, batch.offsets[:-1], batch.offsets[1:], self.normalize)
+        keep = self.gate(*spans)
+        return Keys(hashes=hash128_spans(*spans, seed=_STRING_SEED)[keep], takes_part=keep)
 
     def _field(self, batch: TextBatch) -> Keys:
         if batch.records is None:
@@ -118,17 +104,27 @@ class KeyOf:
         offsets = offsets_of(encoded)
         other = np.fromiter((value is not None and not value[1] for value in values), bool, count=len(values))
         starts, ends = offsets[:-1], offsets[1:]
-        spans = (utf8, starts, ends) if of_url else self._normalized(utf8, starts, ends)
+        spans = (utf8, starts, ends) if of_url else evened(utf8, starts, ends, self.normalize)
         hashes, keep = hash128_spans(*spans, seed=_STRING_SEED), self.gate(*spans)
         hashes[other] = hash128_spans(utf8, starts[other], ends[other], seed=_VALUE_SEED)
         keep[other] = self.gate(utf8, starts[other], ends[other])
         there = np.fromiter((value is not None for value in values), bool, count=len(values))
         keep &= there
-        return _of_documents(batch, hashes, keep, without=int(np.count_nonzero(~there)))
+        return Keys(hashes=hashes[keep], takes_part=keep, without=int(np.count_nonzero(~there)))
+
+
+def evened(
+    utf8: npt.NDArray[np.uint8], starts: Ints, ends: Ints, words: tuple[str, ...]
+) -> tuple[npt.NDArray[np.uint8], Ints, Ints]:
+    """What the words of `dolma.kernels.normalize` leave of byte spans: a buffer, and where each begins and ends."""
+    if not words:
+        return utf8, starts, ends
+    utf8, offsets = normalized(utf8, starts, ends, words)
+    return utf8, offsets[:-1], offsets[1:]
 
 
 def key_of(by: str, gate: Gate, normalize: tuple[str, ...] = ()) -> KeyOf:
-    """The key that `by` names: "text", "paragraphs", or a field as `metadata.url`, `.metadata.url`, `$.metadata.url`.
+    """The key that `by` names: "text", or a field as `metadata.url`, `.metadata.url`, `$.metadata.url`.
 
     >>> key_of("$.metadata.url", Gate()).field
     ('metadata', 'url')
@@ -138,8 +134,6 @@ def key_of(by: str, gate: Gate, normalize: tuple[str, ...] = ()) -> KeyOf:
     """
     if by == "text":
         return KeyOf(mode="text", gate=gate, normalize=normalize)
-    if by == "paragraphs":
-        return KeyOf(mode="paragraphs", gate=gate, normalize=normalize)
     field = tuple(by.removeprefix("$").removeprefix(".").split("."))
     if not all(field):
         raise ConfigError(
@@ -169,18 +163,3 @@ def field_values(
             yield (value if normal is None else normal(value)).encode(errors="surrogatepass"), True
         else:
             yield msgspec.json.encode(value, order="deterministic"), False
-
-
-def _of_documents(
-    batch: TextBatch, hashes: npt.NDArray[np.uint64], keep: npt.NDArray[np.bool_], *, without: int = 0
-) -> Keys:
-    nowhere = np.zeros(int(np.count_nonzero(keep)), dtype=np.int64)
-    return Keys(
-        hashes=hashes[keep],
-        first=nowhere,
-        last=nowhere,
-        counts=keep.astype(np.int64),
-        characters=batch.view(code_points),
-        paragraphs=np.zeros(len(batch), dtype=np.int64),
-        without=without,
-    )

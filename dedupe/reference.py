@@ -10,6 +10,8 @@ from dolma.kernels.reference import minhash
 from dolma.kernels.reference.bloom import Filter
 from dolma.kernels.reference.hashing import hash128
 from dolma.kernels.reference.normalize import normalized
+from dolma.kernels.reference.sentences import TERMINAL_PUNCTUATION
+from dolma.kernels.reference.sentences import sentences as split_sentences
 from dolma.kernels.reference.shingles import word_shingles
 
 Gate = Callable[[str], bool]
@@ -189,6 +191,83 @@ def duplicate_paragraphs(texts: Sequence[str], takes_part: Gate, words: Containe
                 "spans": spans,
                 "fraction": n_inside / len(text) if text else 0.0,
                 "n_paragraphs": len(found),
+                "n_duplicates": len(spans),
+            }
+        )
+    return answers
+
+
+def sentences(text: str) -> list[tuple[int, int, str, int, bool]]:
+    """Start, end, key, line, and whether a newline follows, of each sentence, in code points.
+
+    The first sentence of a line begins where the line does, and each ends where the next one begins, or the line ends.
+
+    >>> sentences(" A b. C\\n")
+    [(0, 6, 'A b.', 0, False), (6, 7, 'C', 0, True)]
+    """
+    found, start = [], 0
+    for line, piece in enumerate(text.split("\n")):
+        at, begins = start, []
+        keys = split_sentences(piece, marks=TERMINAL_PUNCTUATION | {"…"})
+        for key in keys:
+            begins.append(text.index(key, at))
+            at = begins[-1] + len(key)
+        start += len(piece) + 1
+        begins, ends = [start - len(piece) - 1, *begins[1:]], [*begins[1:], start - 1]
+        for first, end, key in zip(begins, ends, keys, strict=False):
+            found.append((first, end, key, line, end == start - 1 < len(text)))
+    return found
+
+
+def repeated_windows(
+    texts: Sequence[str],
+    takes_part: Callable[[list[str]], bool],
+    *,
+    by: str,
+    window: int,
+    separator: str = "\n",
+    words: Container[str] = (),
+    min_documents: int = 1,
+    keep: str = "first",
+    sources: Sequence[str] | None = None,
+) -> list[dict[str, Any]]:
+    """`spans`, `fraction`, how many units and duplicates of each document; `sources`, where copies count within them.
+
+    >>> repeated_windows(["A. B.", "A. B. C."], bool, by="sentences", window=2)[1]["spans"]
+    [(0, 3, 2.0), (3, 6, 2.0)]
+    """
+    split = [
+        sentences(text)
+        if by == "sentences"
+        else [(*unit, i, False) for i, unit in enumerate(paragraphs(text, separator))]
+        for text in texts
+    ]
+    keys = [[normalized(unit[2], words) for unit in units] for units in split]
+    places: dict[Any, list[tuple[int, int]]] = {}
+    for document, of_document in enumerate(keys):
+        for i in range(len(of_document) - window + 1):
+            key = of_document[i : i + window]
+            if takes_part(key):
+                places.setdefault((sources and sources[document], *key), []).append((document, i))
+    scores: list[dict[int, int]] = [{} for _ in texts]
+    for found in places.values():
+        n_documents = len({document for document, _ in found})
+        if len(found) > 1 and n_documents >= min_documents:
+            for document, i in found[keep == "first" :]:
+                for unit in range(i, i + window):
+                    scores[document][unit] = max(scores[document].get(unit, 0), n_documents)
+    answers = []
+    for text, units, of_units in zip(texts, split, scores, strict=True):
+        stay = {unit[3] for i, unit in enumerate(units) if i not in of_units}
+        spans = []
+        for i in sorted(of_units):
+            start, end, _, line, newline = units[i]
+            spans.append((start, end + (newline and line not in stay), float(of_units[i])))
+        answers.append(
+            {
+                "spans": spans,
+                "fraction": sum(end - start for start, end, _ in spans) / max(len(text), 1),
+                f"n_{by}": len(units),
                 "n_duplicates": len(spans),
             }
         )

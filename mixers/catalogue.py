@@ -30,7 +30,8 @@ Column = tuple[str, str]
 
 # What `dolma dedupe` writes, and no tagger; so that advice names the right command.
 _OF_PARAGRAPHS = frozenset({"fraction", "n_paragraphs", "n_duplicates"})
-_OF_DEDUPE = _OF_PARAGRAPHS | {"duplicate", "cluster", "cluster_size", "kept_id", "similarity"}
+_OF_SENTENCES = "n_sentences"
+_OF_DEDUPE = _OF_PARAGRAPHS | {_OF_SENTENCES, "duplicate", "cluster", "cluster_size", "kept_id", "similarity"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +183,7 @@ class Catalogue:
         stage = f"tag --taggers {name}"
         if name == "dedupe" or output in _OF_DEDUPE:
             by = " --by paragraphs" if output in _OF_PARAGRAPHS else ""
+            by = " --method windows --by sentences" if output == _OF_SENTENCES else by
             stage = f"dedupe{by}" + (f" --name {name}" if name != "dedupe" else "")
         return f"run `dolma {stage} {documents}{where}` if it has not been computed yet"
 

@@ -50,7 +50,7 @@ def test_everything_has_the_taggers_that_need_nothing() -> None:
     recipe = everything()
     assert recipe.tag is not None
     assert {"length", "gopher", "c4_v2", "pii"} <= set(recipe.tag.taggers)
-    assert [config.by for config in recipe.dedupes] == ["text", "paragraphs"]
+    assert [config.by for config in recipe.dedupes] == ["text", "paragraphs", "sentences"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all", "-c", "recipe.yaml"]])

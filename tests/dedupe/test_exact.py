@@ -22,7 +22,7 @@ from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY
 from dolma.data.manifest import read_manifest
 from dolma.dedupers import dedupe as stage_module
-from dolma.dedupers import exact, method
+from dolma.dedupers import exact, method, windows
 from dolma.dedupers.dedupe import dedupe, plan
 from dolma.dedupers.reference import duplicate_documents, duplicate_paragraphs, gate
 from dolma.errors import ConfigError, DataError, OutputExistsError, Unfinished
@@ -440,7 +440,7 @@ def test_many_partitions_chunks_merges_and_pieces_change_nothing(
         return pieces(shard, piece_bytes=shard.size // 3)
 
     monkeypatch.setattr(stage_module, "pieces", small_pieces)
-    monkeypatch.setattr(exact, "_BYTES_PER_KEY", MEMORY // 64)
+    monkeypatch.setattr(windows, "_BYTES_PER_KEY", MEMORY // 64)
     monkeypatch.setattr(method, "PARTITION_BYTES", 2_000)
     monkeypatch.setattr(exchange, "BLOCK_BYTES", 500)
     monkeypatch.setattr(exchange, "FAN_IN", 3)

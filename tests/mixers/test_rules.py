@@ -13,8 +13,8 @@ import pytest
 from dolma.config import MixConfig, convert
 from dolma.data.batch import TextBatch
 from dolma.data.columns import DocFloat, DocInt
-from dolma.dedupers.exact import PARAGRAPH_OUTPUTS
 from dolma.dedupers.minhash import OUTPUTS as DOCUMENT_OUTPUTS
+from dolma.dedupers.windows import PARAGRAPH_OUTPUTS
 from dolma.errors import ConfigError, DataError
 from dolma.mixers.catalogue import _OF_DEDUPE, _OF_PARAGRAPHS, Catalogue
 from dolma.mixers.rules import RuleSet, compile_rules, typed
@@ -84,6 +84,7 @@ def test_an_unknown_set_tells_the_command_that_makes_it(tagged: Any) -> None:
         ("dedupe.fraction > 0.5", "dolma dedupe --by paragraphs --documents"),
         ("exact.duplicate", "dolma dedupe --name exact --documents"),
         ("parts.n_duplicates > 1", "dolma dedupe --by paragraphs --name parts --documents"),
+        ("parts.n_sentences > 1", "dolma dedupe --method windows --by sentences --name parts --documents"),
     ],
 )
 def test_what_dedupe_makes_is_not_looked_for_in_a_tagger(corpus: Any, rule: str, command: str) -> None:
@@ -94,7 +95,7 @@ def test_what_dedupe_makes_is_not_looked_for_in_a_tagger(corpus: Any, rule: str,
 
 
 def test_what_dedupe_makes_is_known_by_its_outputs() -> None:
-    assert DOCUMENT_OUTPUTS.keys() | PARAGRAPH_OUTPUTS.keys() - {"spans"} == _OF_DEDUPE
+    assert DOCUMENT_OUTPUTS.keys() | PARAGRAPH_OUTPUTS.keys() - {"spans"} | {"n_sentences"} == _OF_DEDUPE
     assert PARAGRAPH_OUTPUTS.keys() - {"spans"} == _OF_PARAGRAPHS
 
 
