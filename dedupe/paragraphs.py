@@ -82,9 +82,9 @@ def split_paragraphs(utf8: npt.NDArray[np.uint8], offsets: Ints, separator: str 
 def split_sentences(batch: TextBatch) -> Units:
     """The sentences of each document.
 
-    >>> found = split_sentences(TextBatch.of(["É. B!\\nC"]))
+    >>> found = split_sentences(TextBatch.of(["Ét. Bé!\\nC"]))
     >>> found.first.tolist(), found.last.tolist(), found.newline.tolist()
-    ([0, 3, 6], [3, 5, 7], [False, True, False])
+    ([0, 4, 8], [4, 7, 9], [False, True, False])
     """
     sentences, lines = batch.view(sentence_spans), batch.view(line_spans)
     starts, ends, counts = sentences.starts, sentences.ends, sentences.per_document()

@@ -202,8 +202,8 @@ def sentences(text: str) -> list[tuple[int, int, str, int, bool]]:
 
     The first sentence of a line begins where the line does, and each ends where the next one begins, or the line ends.
 
-    >>> sentences(" A b. C\\n")
-    [(0, 6, 'A b.', 0, False), (6, 7, 'C', 0, True)]
+    >>> sentences(" Yes! No\\n")
+    [(0, 6, 'Yes!', 0, False), (6, 8, 'No', 0, True)]
     """
     found, start = [], 0
     for line, piece in enumerate(text.split("\n")):
@@ -233,7 +233,7 @@ def repeated_windows(
 ) -> list[dict[str, Any]]:
     """`spans`, `fraction`, how many units and duplicates of each document; `sources`, where copies count within them.
 
-    >>> repeated_windows(["A. B.", "A. B. C."], bool, by="sentences", window=2)[1]["spans"]
+    >>> repeated_windows(["A! B!", "A! B! C!"], bool, by="sentences", window=2)[1]["spans"]
     [(0, 3, 2.0), (3, 6, 2.0)]
     """
     split = [
