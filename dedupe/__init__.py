@@ -35,6 +35,8 @@ STAGE = Stage(
             --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         dolma dedupe --by paragraphs --name paragraphs \\
             --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
+        dolma dedupe --method substring --name repeated \\
+            --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         dolma dedupe --method decontaminate --name contaminated --items data/sample/tasks/fables.jsonl \\
             --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         """,
@@ -53,6 +55,7 @@ STAGE = Stage(
                 *("min_ngram", "stride", "overlap_threshold", "separator", "false_positive_rate", "filter_items"),
                 *("filter_bytes", "filter_hashes", "reuse", "reference_filter"),
             ),
+            "Repeated text": ("min_tokens", "min_bytes", "snap", "within_documents"),
             "Benchmarks": ("items", "report_items", "self_check"),
         },
         needed=("--by", "--documents"),

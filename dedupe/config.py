@@ -15,7 +15,9 @@ from dolma.names import check_as, check_field, check_keep, check_key, check_set_
 
 _MOST_PARTS = 10_000
 _MOST_HASHES = 32
-_OF_COPIES = dict.fromkeys(("keep", "skip_empty", "min_length", "min_words"), ("exact", "bloom", "minhash", "windows"))
+_OF_COPIES = dict.fromkeys(("skip_empty", "min_length", "min_words"), ("exact", "bloom", "minhash", "windows")) | {
+    "keep": ("exact", "bloom", "minhash", "windows", "substring")
+}
 """Keys that each method takes that finds copies, and what these are."""
 
 
@@ -23,10 +25,11 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Find copies; one of each cluster is kept."""
 
     method: Annotated[
-        Literal["exact", "bloom", "minhash", "windows", "decontaminate"],
+        Literal["exact", "bloom", "minhash", "windows", "substring", "decontaminate"],
         about(
             "Method: exact copies, those that a bloom filter of a fixed size knows, near-duplicates (minhash), "
-            "repeated windows of sentences or paragraphs, or items of benchmarks (decontaminate)."
+            "repeated windows of sentences or paragraphs, repeated text (substring), or items of benchmarks "
+            "(decontaminate)."
         ),
     ] = "exact"
     by: Annotated[
@@ -63,7 +66,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "Documents that are never marked, only what is a copy of them: a pattern, as of `--documents`.",
             metavar="PATTERN",
             absent="none",
-            of=("exact", "bloom", "minhash", "windows"),
+            of=("exact", "bloom", "minhash", "windows", "substring"),
         ),
     ] = None
     scope: Annotated[
@@ -71,7 +74,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         about(
             "Which copies count: all, those of one source, or those of a source other than the kept one's.",
             absent="all",
-            of=("exact", "minhash", "windows"),
+            of=("exact", "minhash", "windows", "substring"),
         ),
     ] = None
     priority: Annotated[
@@ -169,6 +172,21 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     reference_filter: Annotated[
         str | None,
         about("Filter to look up in, where nothing is put in.", absent="none", metavar="FILE", of=("bloom",)),
+    ] = None
+    min_tokens: Annotated[
+        int | None, about("Tokens of the shortest text that is repeated.", absent="50", of=("substring",))
+    ] = None
+    min_bytes: Annotated[
+        int | None,
+        about("Bytes of the shortest text that is repeated, in the place of tokens.", absent="none", of=("substring",)),
+    ] = None
+    snap: Annotated[
+        Literal["words", "lines"] | None,
+        about("What spans hold whole: words or lines.", absent="characters", of=("substring",)),
+    ] = None
+    within_documents: Annotated[
+        bool | None,
+        about("Whether text counts that one document alone repeats.", absent="no", of=("substring",)),
     ] = None
     items: Annotated[
         list[str] | None,
@@ -317,6 +335,21 @@ def _check_windows(config: DedupeConfig) -> None:
     _check_separator(config, "paragraphs")
 
 
+def _check_substring(config: DedupeConfig) -> None:
+    if config.by != "text":
+        raise ValueError(f"`by` is {config.by!r}, expected text: repeated text is looked for in texts")
+    if config.keep not in ("first", "none"):
+        raise ValueError(f"`keep` is {config.keep!r}, expected first, or none: mark all but the first, or all")
+    if config.scope == "across-sources":
+        raise ValueError("`scope` is 'across-sources', expected all or within-source where text is repeated")
+    if config.min_tokens is not None and config.min_bytes is not None:
+        raise ValueError("`min_tokens` and `min_bytes` are both given, expected one of them")
+    for key in ("min_tokens", "min_bytes"):
+        value = getattr(config, key)
+        if value is not None and not 1 <= value <= _MOST_PARTS:
+            raise ValueError(f"`{key}` is {value}, expected 1 to {_MOST_PARTS:,}")
+
+
 def _check_shares(config: DedupeConfig, *keys: str) -> None:
     for key in keys:
         value = getattr(config, key)
@@ -337,5 +370,6 @@ _CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {
     "bloom": _check_bloom,
     "minhash": _check_minhash,
     "windows": _check_windows,
+    "substring": _check_substring,
     "decontaminate": _check_decontaminate,
 }

@@ -33,6 +33,7 @@ from dolma.dedupers.exact import Exact
 from dolma.dedupers.method import Found, Job, Method, Tables
 from dolma.dedupers.minhash import MinHash
 from dolma.dedupers.notes import Contamination, Copies, DedupeNotes, by_source
+from dolma.dedupers.substring import Substring
 from dolma.dedupers.windows import Windows
 from dolma.errors import ConfigError, OutputExistsError
 from dolma.printable import counted, printable
@@ -58,6 +59,7 @@ METHODS: dict[str, Callable[[DedupeConfig], Method]] = {
     "bloom": Bloom.of,
     "minhash": MinHash.of,
     "windows": Windows.of,
+    "substring": Substring.of,
     "decontaminate": Decontaminate.of,
 }
 _ROWS_PER_WRITE = 1 << 16
@@ -121,7 +123,7 @@ def dedupe(
         sources, overlaps = by_source(result.payload for result in written)
         compared = merged_of(found.references)
         notes = DedupeNotes(
-            unit=_unit_of(method.outputs),
+            unit=found.unit or _unit_of(method.outputs),
             documents=ledger.total().out.documents,
             duplicates=sum(source.duplicates for source in sources),
             without_key=found.without_key,
@@ -211,7 +213,7 @@ class WriteShard:
 
 def _unit_of(names: Iterable[str]) -> str:
     """What is counted where these are the outputs."""
-    return next((unit for unit in ("paragraphs", "sentences") if f"n_{unit}" in names), "documents")
+    return next((unit for unit in ("paragraphs", "sentences", "characters") if f"n_{unit}" in names), "documents")
 
 
 def count_copies(table: pa.Table, copies: Copies) -> None:

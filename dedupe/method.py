@@ -73,6 +73,7 @@ class Found:
     `counted` are the results whose ledgers count the documents, `without_key` those that can have no copy; all without
     references, of which `references` are the results; `made` has what a method writes beside the attributes. `report`
     is called once with (folder, name, marks) of all shards: it writes there, too; its payload is a `Contamination`.
+    `unit`: what is counted, where that is neither documents nor paragraphs.
     """
 
     rows: Sequence[RunFile]
@@ -86,6 +87,7 @@ class Found:
     made: Sequence[TaskResult] = ()
     bloom: BloomNotes | None = None
     report: Work | None = None
+    unit: str = ""
 
 
 class Method(Protocol):

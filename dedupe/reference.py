@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from dolma.kernels.reference.normalize import normalized
 from dolma.kernels.reference.sentences import TERMINAL_PUNCTUATION
 from dolma.kernels.reference.sentences import sentences as split_sentences
 from dolma.kernels.reference.shingles import word_shingles
+from dolma.kernels.reference.substrings import tokens
 
 Gate = Callable[[str], bool]
 Ranks = Sequence[float] | None
@@ -314,3 +316,65 @@ def filtered(
             }
         )
     return answers
+
+
+def repeated_text(
+    texts: Sequence[str],
+    *,
+    min_tokens: int = 50,
+    min_bytes: int | None = None,
+    keep: str = "first",
+    snap: str = "",
+    within_documents: bool = False,
+    groups: Sequence[str] | None = None,
+) -> list[list[tuple[int, int]]]:
+    """The repeated stretches of each document, in code points; documents are compared with those of their group.
+
+    >>> repeated_text(["to be or not", "he has to be or not to be"], min_tokens=3)
+    [[], [(7, 19)]]
+    """
+    groups = groups or [""] * len(texts)
+    found: dict[tuple[str, bytes], list[tuple[int, int, int]]] = {}
+    for document, text in enumerate(texts):
+        for start, end, stretch in _stretches(text, min_tokens, min_bytes):
+            found.setdefault((groups[document], stretch), []).append((document, start, end))
+    covered: list[set[int]] = [set() for _ in texts]
+    for occurrences in found.values():
+        kept = occurrences[:1] if within_documents else [one for one in occurrences if one[0] == occurrences[0][0]]
+        if len(kept) < len(occurrences):
+            for document, start, end in occurrences if keep == "none" else occurrences[len(kept) :]:
+                covered[document].update(range(start, end))
+    return [_snapped(text, inside, snap) for text, inside in zip(texts, covered, strict=True)]
+
+
+def _stretches(text: str, min_tokens: int, min_bytes: int | None) -> Iterable[tuple[int, int, bytes]]:
+    """The shortest stretches that count: their whole characters, and their bytes."""
+    encoded = text.encode()
+    if min_bytes is None:
+        found = tokens(text)
+        for (first, _), (_, last) in zip(found, found[min_tokens - 1 :], strict=False):
+            yield first, last, text[first:last].encode()
+        return
+    borders = [len(text[:i].encode()) for i in range(len(text) + 1)]
+    for start in range(len(encoded) - min_bytes + 1):
+        first = bisect.bisect_left(borders, start)
+        last = bisect.bisect_right(borders, start + min_bytes) - 1
+        yield first, last, encoded[start : start + min_bytes]
+
+
+def _snapped(text: str, inside: Container[int], snap: str) -> list[tuple[int, int]]:
+    """The longest spans of these characters, cut to whole words or lines."""
+    starts = ends = list(range(len(text) + 1))
+    if snap == "words":
+        starts, ends = ([span[side] for span in tokens(text)] for side in (0, 1))
+    elif snap == "lines":
+        after = [i + 1 for i, character in enumerate(text) if character == "\n"]
+        starts, ends = [0, *after], [*after, len(text)]
+    spans = []
+    for start in range(len(text)):
+        if start in inside and (start == 0 or start - 1 not in inside):
+            end = next(i for i in range(start, len(text) + 1) if i == len(text) or i not in inside)
+            first = min((i for i in starts if i >= start), default=end)
+            last = max((i for i in ends if i <= end), default=start)
+            spans += [(first, last)] if first < last else []
+    return spans

@@ -32,7 +32,7 @@ from dolma.kernels.words64 import HIGHS, ONES, byte_at, first_bit, first_bytes, 
 Int64 = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
-_ALONE, _MARK = 1 << 24, 1 << 25
+STANDS_ALONE, IS_MARK = 1 << 24, 1 << 25
 _CODE_POINT = (1 << 24) - 1
 _WITHOUT_SPACES = ("Han", "Hiragana", "Katakana", "Bopomofo", "Thai", "Lao", "Khmer", "Myanmar")
 _SPACE_HELD = 0x20
@@ -62,7 +62,7 @@ class Shingles:
 
 @functools.cache
 def folded() -> npt.NDArray[np.uint32]:
-    """Each code point in lower case, with flags for `_ALONE` and `_MARK`; 0 where it is part of no word.
+    """Each code point in lower case, with flags for `STANDS_ALONE` and `IS_MARK`; 0 where it is part of no word.
 
     uint32, shape `(2 ** 21,)`, read-only.
     """
@@ -71,9 +71,9 @@ def folded() -> npt.NDArray[np.uint32]:
     table[in_words] = _lower(in_words)
     table[ord("_")] = ord("_")
     alone = np.isin(script_table(), [SCRIPTS.index(name) + 1 for name in _WITHOUT_SPACES])
-    table[alone & (character_classes() & ALPHA != 0)] |= _ALONE
+    table[alone & (character_classes() & ALPHA != 0)] |= STANDS_ALONE
     marks = [i for i in range(sys.maxunicode + 1) if unicodedata.category(chr(i))[0] == "M"]
-    table[marks] = _lower(np.array(marks)) | _MARK
+    table[marks] = _lower(np.array(marks)) | IS_MARK
     return read_only(table, np.uint32)
 
 
@@ -223,7 +223,7 @@ def _odd_words(utf8: Any, i: int, end: int, table: Any, words: Any, n: Any) -> t
         code_point, width = decode(utf8, i, end)
         entry = np.int64(table[code_point])
         i += width
-        begins = entry & _MARK == 0 and (alone or entry & _ALONE != 0)
+        begins = entry & IS_MARK == 0 and (alone or entry & STANDS_ALONE != 0)
         if size > 0 and (entry == 0 or begins):
             words[n] = finish64(absorb64(state, chunk) if size & 7 else state, size)
             n += _1
@@ -231,7 +231,7 @@ def _odd_words(utf8: Any, i: int, end: int, table: Any, words: Any, n: Any) -> t
         if entry == 0:
             break
         if size == 0:
-            alone = entry & _ALONE != 0
+            alone = entry & STANDS_ALONE != 0
         encoded, n_bytes = _encode(entry & _CODE_POINT)
         filled = size & 7
         chunk |= encoded << np.uint64(8 * filled)
@@ -252,14 +252,14 @@ def _find_words(utf8: Any, table: Any, found: Any) -> None:
     while i < len(utf8):
         code_point, width = decode(utf8, i, len(utf8))
         entry = np.int64(table[code_point])
-        begins = entry & _MARK == 0 and (alone or entry & _ALONE != 0)
+        begins = entry & IS_MARK == 0 and (alone or entry & STANDS_ALONE != 0)
         if inside and (entry == 0 or begins):
             found[n - 1, 1] = at
             inside = False
         if entry != 0 and not inside:
             found[n, 0] = at
             n += 1
-            inside, alone = True, entry & _ALONE != 0
+            inside, alone = True, entry & STANDS_ALONE != 0
         i += width
         at += 1
     if inside:
