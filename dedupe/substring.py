@@ -9,7 +9,7 @@
 A stretch is repeated if and only if each window of it is, so the answer is exact, but for two unequal windows with one
 hash. Which windows there are follows from a document alone, so the answer depends on nothing else.
 
-Disk holds 16 bytes for each seed, about 0.3 bytes for each byte of text where windows are of 50 tokens, and 40 to 80
+Disk holds 16 bytes for each seed, about 0.3 bytes for each byte of text where windows are of 50 tokens, and up to 80
 bytes for each window whose seed is repeated, in the stage's work folder, until the stage ends.
 """
 
