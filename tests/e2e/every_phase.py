@@ -29,6 +29,7 @@ STAGES = {
     "copies": {"dedupe": {"by": "text", "name": "copies"}},
     "lines": {"dedupe": {"by": "paragraphs", "name": "lines"}},
     "known": {"dedupe": {"method": "bloom", "by": "both", "word_ngrams": 3, "overlap_threshold": 0.5, "name": "known"}},
+    "repeated": {"dedupe": {"method": "substring", "min_tokens": 8, "name": "repeated"}},
     "kept": {"mix": {"drop": ["copies.duplicate"], "spans": [{"attribute": "lines.spans"}]}},
     "sampled": {
         "mix": {
@@ -45,6 +46,7 @@ PHASES = {
     "copies": {"hash", "merge-keys-1", "group", "write"},
     "lines": {"hash", "merge-keys-1", "group", "merge-marks-1", "write"},
     "known": {"hash", "merge-items-1", "fill", "join", "write"},
+    "repeated": {"seeds", "merge-seeds-1", "repeats", "windows", "merge-windows-1", "group", "write"},
     "kept": {"mix", "join"},
     "sampled": {"decide", "write", "join"},
     "tokens": {"encode", "write", "describe"},
