@@ -9,7 +9,7 @@
 A stretch is repeated if and only if each window of it is, so the answer is exact, but for two unequal windows with one
 hash. Which windows there are follows from a document alone, so the answer depends on nothing else.
 
-Disk holds 16 bytes for each seed, about 0.3 bytes for each byte of text where windows are of 50 tokens, and up to 80
+Disk holds 16 bytes for each seed, about 0.3 bytes for each byte of text where windows are of 50 tokens, and up to 64
 bytes for each window whose seed is repeated, in the stage's work folder, until the stage ends.
 """
 
@@ -63,15 +63,14 @@ SEEDS = Table(name="seeds", schema=pa.schema([("seed", pa.uint64()), ("place", p
 REPEATS = Table(name="repeats", schema=pa.schema([("place", pa.uint64())]), key=("place",))
 _SPAN = [
     ("place", pa.uint64()),  # of the document
-    ("start", pa.uint64()),  # of its whole characters, in code points
-    ("length", pa.uint64()),
+    ("stretch", pa.uint64()),  # of its whole characters: the first code point, times 2^32, and how many there are
     ("head", pa.uint32()),  # code points before the first whole word or line, and behind the last one
     ("tail", pa.uint32()),
 ]
 WINDOWS = Table(
     name="windows", schema=pa.schema([("high", pa.uint64()), ("low", pa.uint64()), *_SPAN]), key=("high", "low")
 )
-MARKS = Table(name="marks", schema=pa.schema(_SPAN), key=("place", "start", "length"))
+MARKS = Table(name="marks", schema=pa.schema(_SPAN), key=("place", "stretch"))
 SPANS = Table(
     name="spans",
     schema=pa.schema([("place", pa.uint64()), ("first", pa.int64()), ("last", pa.int64())]),
@@ -145,29 +144,31 @@ class Windows:
                 hashes ^= salts[part.document + document]
             assert lie is not None
             columns = [hashes[:, 0], hashes[:, 1], places[part.document + document], *lie(starts, ends, document)]
-            found = _batch(WINDOWS, columns)
-            yield found.filter(pa.array(found["length"].to_numpy() > 0))
+            yield _batch(WINDOWS, columns)
 
 
 class _Positions:
     """Where byte spans of a part lie in code points, and how far it is to whole words or lines."""
 
     def __init__(self, part: Part, snap: str) -> None:
-        leads = part.utf8 & 0xC0 != 0x80
-        self._before = np.concatenate([np.zeros(1, np.int64), np.cumsum(leads)])  # code points that begin before a byte
-        self._leads = np.append(leads, True)
+        self._leads = np.append(part.utf8 & 0xC0 != 0x80, True)
+        self._others = np.flatnonzero(~self._leads)
         self._offsets = part.offsets
         self._starts, self._ends = _borders(part, snap)
 
     def __call__(self, starts: Ints, ends: Ints, document: Ints) -> list[Ints]:
-        """Columns `start`, `length`, `head` and `tail`."""
-        first = self._before[starts]
-        last = np.maximum(self._before[ends] - ~self._leads[ends], first)
+        """Columns `stretch`, `head` and `tail`."""
+        first = self._before(starts)
+        last = np.maximum(self._before(ends) - ~self._leads[ends], first)
         head = tail = np.zeros(len(starts), np.int64)
         if self._starts is not None and self._ends is not None:
-            head = self._before[self._starts[np.searchsorted(self._starts, starts)]] - first
-            tail = last - self._before[self._ends[np.searchsorted(self._ends, ends, side="right") - 1]]
-        return [first - self._before[self._offsets[document]], last - first, head, tail]
+            head = self._before(self._starts[np.searchsorted(self._starts, starts)]) - first
+            tail = last - self._before(self._ends[np.searchsorted(self._ends, ends, side="right") - 1])
+        return [(first - self._before(self._offsets[document]) << 32) + last - first, head, tail]
+
+    def _before(self, at: Ints) -> Ints:
+        """Code points that begin before each of these bytes."""
+        return at - np.searchsorted(self._others, at)
 
 
 def _borders(part: Part, snap: str) -> tuple[Ints | None, Ints | None]:
@@ -182,8 +183,9 @@ def _borders(part: Part, snap: str) -> tuple[Ints | None, Ints | None]:
     return lines, lines
 
 
-def _batch(table: Table, columns: Sequence[Any]) -> pa.RecordBatch:
-    arrays = [pa.array(column).cast(field.type) for column, field in zip(columns, table.schema, strict=True)]
+def _batch(table: Table, columns: Sequence[npt.NDArray[Any]]) -> pa.RecordBatch:
+    kinds = [field.type.to_pandas_dtype() for field in table.schema]
+    arrays = [pa.array(column.astype(kind, copy=False)) for column, kind in zip(columns, kinds, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=table.schema)
 
 
@@ -462,13 +464,15 @@ def spans_of_marks(marks: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _spans(records: pa.RecordBatch, *, whole: bool = False) -> tuple[pa.RecordBatch, pa.RecordBatch]:
     """The spans of these marks, and a mark for the last one, which may go on and is left out unless `whole`."""
     place = records["place"].to_numpy()
-    start, length, head, tail = (records[name].to_numpy().astype(np.int64) for name in MARKS.schema.names[1:])
-    end = start + length
+    stretch, head, tail = (records[name].to_numpy().astype(np.int64) for name in MARKS.schema.names[1:])
+    start = stretch >> 32
+    end = start + (stretch & 0xFFFFFFFF)
     begins = np.append(True, (place[1:] != place[:-1]) | (start[1:] > end[:-1]))
     firsts = np.flatnonzero(begins)
     lasts = np.append(firsts[1:], len(records)) - 1
     last = len(firsts) if whole else len(firsts) - 1
-    goes_on = [place[-1:], start[firsts[-1:]], end[-1:] - start[firsts[-1:]], head[firsts[-1:]], tail[-1:]]
+    since = start[firsts[-1:]]
+    goes_on = [place[-1:], (since << 32) + end[-1:] - since, head[firsts[-1:]], tail[-1:]]
     firsts, lasts = firsts[:last], lasts[:last]
     found = [place[firsts], start[firsts] + head[firsts], end[lasts] - tail[lasts]]
     spans = _batch(SPANS, found)
