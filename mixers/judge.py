@@ -14,6 +14,7 @@ from dolma.config import MixConfig
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.mixers.decisions import Decision
 from dolma.mixers.join import AttributeFile, JoinedRows
 from dolma.mixers.rules import RuleSet
 from dolma.mixers.spans import Edits, SpanCounts
@@ -33,15 +34,10 @@ class PieceSpec:
 
 @dataclass(slots=True, kw_only=True)
 class Judged:
-    """A batch and what was decided on it.
-
-    `kept` is bool and `n_bytes` (UTF-8, after edits) int64, both of shape `(n_docs,)`; `edited` has the new text of
-    each kept document whose text changed.
-    """
+    """A batch and what was decided on it; `edited` has the new text of each kept document whose text changed."""
 
     batch: TextBatch
-    kept: npt.NDArray[np.bool_]
-    n_bytes: npt.NDArray[np.int64]
+    decision: Decision
     edited: dict[int, bytes]
 
 
@@ -90,7 +86,7 @@ class Judge:
         arrays = rows.take(batch)
         holds = self.rules.holds(batch, arrays)
         kept = np.asarray(holds.all(axis=0))
-        edited = self.edits.apply(batch, arrays, chosen=kept, counts=count.spans) if self.edits.edits else {}
+        edited, n_spans = self.edits.apply(batch, arrays, chosen=kept, counts=count.spans)
         n_bytes = batch.n_bytes
         if edited:
             n_bytes = n_bytes.copy()
@@ -101,7 +97,7 @@ class Judge:
         count.waterfall.add(holds, sources=batch.sources, n_bytes=batch.n_bytes, ids=batch.ids)
         for source, mine in by_source(batch.sources):
             count.take(source, mine, kept=kept, n_bytes=batch.n_bytes, n_bytes_after=n_bytes)
-        return Judged(batch=batch, kept=kept, n_bytes=n_bytes, edited=edited)
+        return Judged(batch=batch, decision=Decision(fired=~holds, edits=n_spans, n_bytes=n_bytes), edited=edited)
 
 
 def _column_of(attribute: str, columns: dict[str, tuple[str, str]]) -> tuple[str, str]:

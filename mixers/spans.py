@@ -120,8 +120,10 @@ class Edits:
         *,
         chosen: npt.NDArray[np.bool_],
         counts: SpanCounts,
-    ) -> dict[int, bytes]:
-        """The new texts of the chosen documents that have spans, UTF-8 by document; `chosen` is bool, `(n_docs,)`.
+    ) -> tuple[dict[int, bytes], npt.NDArray[np.int32]]:
+        """The new texts, UTF-8 by document, of the chosen documents that have spans, and the spans taken of each.
+
+        `chosen` is bool and the numbers of spans are int32, both of shape `(n_docs,)`.
 
         Raises:
             AlignmentError: a span does not lie in its document's text.
@@ -135,13 +137,14 @@ class Edits:
             counts.spans[index] += int((~empty).sum())
             for document, start, end in zip(documents.tolist(), starts.tolist(), ends.tolist(), strict=True):
                 spans.setdefault(document, []).append((start, end, index))
-        edited = {}
+        texts, n_spans = {}, np.zeros(len(batch), dtype=np.int32)
         for document, of_document in sorted(spans.items()):
             if real := [span for span in of_document if span[0] < span[1]]:
                 text = batch.utf8[batch.offsets[document] : batch.offsets[document + 1]]
-                edited[document] = replace_spans(text, real, self.replacements)
+                texts[document] = replace_spans(text, real, self.replacements)
+                n_spans[document] = len(real)
                 counts.documents += 1
-        return edited
+        return texts, n_spans
 
 
 def _check_inside(

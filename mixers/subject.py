@@ -25,7 +25,7 @@ from dolma.printable import printable
 from dolma.runner.inputs import Inputs
 from dolma.runner.separate import same_settings
 
-VERSION = 2
+VERSION = 3
 _SAMPLED_SHARDS = 16
 _EMPTY_BYTES = 128  # a compressed file without any text is smaller
 

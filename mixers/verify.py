@@ -11,16 +11,21 @@ from dolma.runner.ledger import Ledger
 
 
 def count_rows(out: OutputFile, path: str) -> int:
-    """The documents of a file, or its provenance rows."""
-    return count_provenance(out, path) if out.path.startswith("rows/") else format_of(path).count(path)
+    """The documents of a file, or its rows."""
+    return format_of(path).count(path) if out.path.startswith("documents/") else count_provenance(out, path)
 
 
 def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
     """What of a manifest and its files does not fit."""
     total = ledger.total()
-    for place in ("documents/", "rows/"):
+    read = total.taken.documents - total.failed
+    for place, expected in (
+        ("documents/", total.written.documents),
+        ("rows/", total.written.documents),
+        ("decisions/", read),
+    ):
         n_rows = sum(out.rows for out in manifest.outputs if out.path.startswith(place))
-        yield from differences(place, **{"number of documents in the ledger": (total.written.documents, n_rows)})
+        yield from differences(place, **{"number of documents in the ledger": (expected, n_rows)})
     sizes = {out.path: out.rows for out in manifest.outputs}
     suffix = manifest.config["format"]
     for path in filter(lambda path: path.startswith("documents/"), sizes):

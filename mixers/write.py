@@ -1,4 +1,4 @@
-"""Writing a mix: the kept documents of a piece, and beside them a row that says where each came from.
+"""Writing a mix: the kept documents of a piece, a row that says where each came from, and what was decided on all.
 
 A record goes through byte for byte unless there is a reason to touch it: its text was edited, it is a further copy
 (which gets the id `<id>#2`, `<id>#3`, ...), or it names no id or source: then the id and source that it was judged
@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -24,10 +24,11 @@ import pyarrow.parquet as pq
 from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece, Shard
-from dolma.data.documents import DocumentWriter, Intake, Reading, concatenate_documents, read_batches
-from dolma.data.exchange import Cursor, RunFile, RunWriter, Table, read_sorted, whole_runs
+from dolma.data.documents import DocumentWriter, Intake, concatenate_documents, read_batches
+from dolma.data.exchange import Cursor, RunWriter
 from dolma.data.formats.table import strip_suffixes
 from dolma.data.manifest import OutputFile, output_file
+from dolma.mixers.decisions import DECIDED, DECISIONS, DECISIONS_SCHEMA, DecidedPiece, Decision
 from dolma.mixers.join import JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
 from dolma.mixers.records import json_string, with_default, with_field
@@ -48,16 +49,20 @@ ROWS_SCHEMA = pa.schema(
     ]
 )
 _ROWS_PER_GROUP = 1 << 17
-DECISIONS = Table(
-    name="decisions",
-    schema=pa.schema([("line", pa.uint64()), ("source", pa.int32()), ("bytes", pa.int64()), ("key", pa.uint64())]),
-    key=("line",),
-)
+
+
+class Place(NamedTuple):
+    """Of what a task writes: the file set, and below it documents, rows and decisions."""
+
+    home: str
+    documents: str
+    rows: str
+    decisions: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where a mix lies: `documents/` and `rows/` below `output`; parts of long shards in the work folder."""
+    """Where a mix lies: three folders below `output`; parts of long shards in the work folder."""
 
     output: str
     work: str
@@ -71,47 +76,52 @@ class Layout:
         """Below `output`: the provenance of those documents."""
         return f"{ROWS}/{strip_suffixes(shard.name)}.parquet"
 
-    def place(self, piece: Piece) -> tuple[str, str, str]:
-        """Of what a task writes: the file set, and documents and rows below it."""
+    def decisions_path(self, shard: Shard) -> str:
+        """Below `output`: what was decided on the documents of an input shard."""
+        return f"{DECISIONS}/{strip_suffixes(shard.name)}.parquet"
+
+    def place(self, piece: Piece) -> Place:
+        """Where a task writes."""
+        shard = piece.shard
         if piece.parts == 1:
-            return self.output, self.document_path(piece.shard), self.rows_path(piece.shard)
-        part = f"parts/{strip_suffixes(piece.shard.name)}.{piece.part:05d}"
-        return self.work, f"{part}{self.format}", f"{part}.rows.parquet"
+            return Place(self.output, self.document_path(shard), self.rows_path(shard), self.decisions_path(shard))
+        part = f"parts/{strip_suffixes(shard.name)}.{piece.part:05d}"
+        return Place(self.work, f"{part}{self.format}", f"{part}.rows.parquet", f"{part}.decisions.parquet")
 
 
 class MixWriter:
-    """The documents and rows files of one piece. A context manager; `outputs` afterwards."""
+    """The documents, rows and decisions of one piece. A context manager; `outputs` afterwards."""
 
-    def __init__(self, layout: Layout, piece: Piece, reading: Reading) -> None:
-        self.home, documents_path, rows_path = layout.place(piece)
-        self.shard, self.source, self.reading = piece.shard, piece.shard.source, reading
-        self._documents = DocumentWriter(streams.join(self.home, documents_path))
-        self._rows = RowsWriter(streams.join(self.home, rows_path))
+    def __init__(self, layout: Layout, piece: Piece, judge: Judge) -> None:
+        place = layout.place(piece)
+        self.home, self.shard, self.reading, self.labels = place.home, piece.shard, judge.reading, judge.labels
+        self._documents = DocumentWriter(streams.join(self.home, place.documents))
+        self._rows = RowsWriter(streams.join(self.home, place.rows), ROWS_SCHEMA)
+        self._decisions = RowsWriter(streams.join(self.home, place.decisions), DECISIONS_SCHEMA)
+        self._open = ExitStack()
 
     def __enter__(self) -> MixWriter:
-        self._documents.__enter__()
-        try:
-            self._rows.__enter__()
-        except BaseException as error:
-            self._documents.__exit__(type(error), error, error.__traceback__)
-            raise
+        with ExitStack() as opening:
+            for file in (self._documents, self._rows, self._decisions):
+                opening.enter_context(file)
+            self._open = opening.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._rows.__exit__(kind, value, trace)
-        finally:
-            self._documents.__exit__(kind, value, trace)
+        self._open.__exit__(kind, value, trace)
 
-    def write(self, batch: TextBatch, times: npt.NDArray[np.int64], edited: dict[int, bytes]) -> None:
-        """Write each document of the batch as often as `times` says; int64, shape `(n_docs,)`."""
+    def write(
+        self, batch: TextBatch, decision: Decision, times: npt.NDArray[np.int64], edited: dict[int, bytes]
+    ) -> None:
+        """Write each document of the batch as often as `times` says, and what was decided; int64, `(n_docs,)`."""
         written = np.repeat(np.arange(len(batch)), times)
         copies = _counted(written)
         ids = [_copy_id(batch.ids[i], copy) for i, copy in zip(written.tolist(), copies.tolist(), strict=True)]
+        self._decisions.write(decision.rows(batch, times, self.labels))
         self._documents.write(self._records(batch, times, edited))
-        self._rows.write(ids, self.shard.name, batch.lines[written], copies)
+        self._rows.write(_rows(ids, self.shard.name, batch.lines[written], copies))
 
     def _records(self, batch: TextBatch, times: npt.NDArray[np.int64], edited: dict[int, bytes]) -> Iterator[bytes]:
         records = batch.drain()
@@ -125,7 +135,7 @@ class MixWriter:
         record, records[i] = records[i], b""
         if i in edited:
             record = with_field(record, self.reading.text, json_string(edited.pop(i)))
-        if batch.sources[i] == self.source:
+        if batch.sources[i] == self.shard.source:
             record = with_default(record, self.reading.source, batch.sources[i])
         if batch.ids[i] == f"{self.shard.name}:{batch.lines[i]}":
             record = with_default(record, self.reading.id, batch.ids[i])
@@ -133,9 +143,13 @@ class MixWriter:
 
     @property
     def outputs(self) -> list[OutputFile]:
-        """The two files."""
-        written = (self._documents.written, self._rows.written)
-        return [output_file(self.home, one, rows=self._rows.rows) for one in written if one is not None]
+        """The three files."""
+        files = (
+            (self._documents, self._rows.rows),
+            (self._rows, self._rows.rows),
+            (self._decisions, self._decisions.rows),
+        )
+        return [output_file(self.home, file.written, rows=rows) for file, rows in files if file.written is not None]
 
 
 def _copy_id(id: str, copy: int) -> str:
@@ -149,11 +163,17 @@ def _counted(repeated: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
     return (np.arange(len(repeated)) - np.repeat(starts, lengths)).astype(np.int32)
 
 
-class RowsWriter:
-    """Writes one rows file. A context manager."""
+def _rows(ids: Sequence[str], shard: str, lines: npt.NDArray[np.int64], copies: npt.NDArray[np.int32]) -> pa.Table:
+    shards = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(ids), np.int32)), pa.array([shard]))
+    columns = [pa.array(ids, pa.string()), shards, pa.array(lines, pa.int64()), pa.array(copies, pa.int32())]
+    return pa.Table.from_arrays(columns, schema=ROWS_SCHEMA)
 
-    def __init__(self, path: str) -> None:
-        self.path, self.rows = path, 0
+
+class RowsWriter:
+    """Writes one parquet file of rows. A context manager."""
+
+    def __init__(self, path: str, schema: pa.Schema) -> None:
+        self.path, self.schema, self.rows = path, schema, 0
         self.written: streams.Written | None = None
         self._raw = streams.RawOutput(path)
         self._held: list[pa.Table] = []
@@ -161,19 +181,11 @@ class RowsWriter:
     def __enter__(self) -> RowsWriter:
         with ExitStack() as opening:
             opening.enter_context(self._raw)
-            self._writer = pq.ParquetWriter(self._raw, ROWS_SCHEMA, compression="zstd", compression_level=1)
+            self._writer = pq.ParquetWriter(self._raw, self.schema, compression="zstd", compression_level=1)
             opening.pop_all()
         return self
 
-    def write(
-        self, ids: Sequence[str], shard: str, lines: npt.NDArray[np.int64], copies: npt.NDArray[np.int32]
-    ) -> None:
-        """Append one row per written document."""
-        shards = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(ids), np.int32)), pa.array([shard]))
-        columns = [pa.array(ids, pa.string()), shards, pa.array(lines, pa.int64()), pa.array(copies, pa.int32())]
-        self.write_table(pa.Table.from_arrays(columns, schema=ROWS_SCHEMA))
-
-    def write_table(self, table: pa.Table) -> None:
+    def write(self, table: pa.Table) -> None:
         """Append rows."""
         self.rows += len(table)
         self._held.append(table)
@@ -210,9 +222,9 @@ class MixPiece:
 
     def __call__(self, spec: PieceSpec) -> TaskResult:
         count = Count.of(self.judge)
-        with MixWriter(self.layout, spec.piece, self.judge.reading) as writer:
+        with MixWriter(self.layout, spec.piece, self.judge) as writer:
             for judged in self.judge.judge(spec, count, records=True):
-                writer.write(judged.batch, judged.kept.astype(np.int64), judged.edited)
+                writer.write(judged.batch, judged.decision, judged.decision.kept.astype(np.int64), judged.edited)
                 del judged
         ledger = count.ledger(spec.piece, keep=True)
         return TaskResult(outputs=writer.outputs, ledger=ledger, payload=count.payload())
@@ -220,7 +232,7 @@ class MixPiece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidePiece:
-    """Judges without writing: leaves line, source, bytes and sampling key of each kept document."""
+    """Judges without writing: leaves what was decided on each document, and the key by which it is drawn."""
 
     judge: Judge
     layout: Layout
@@ -230,45 +242,18 @@ class DecidePiece:
     def __call__(self, spec: PieceSpec) -> TaskResult:
         count = Count.of(self.judge)
         sources: dict[str, int] = {}
-        with RunWriter(DECISIONS, self.layout.work, f"{spec.index:06d}", memory=self.memory // 2) as out:
+        with RunWriter(DECIDED, self.layout.work, f"{spec.index:06d}", memory=self.memory // 2) as out:
             for judged in self.judge.judge(spec, count, records=False):
-                out.add(self._decisions(judged, spec.piece, sources))
+                out.add(self._decided(judged, spec.piece, sources))
                 del judged
-        payload = {**count.payload(), "sources": list(sources), "decisions": msgspec.to_builtins(out.file)}
+        payload = {**count.payload(), "sources": list(sources), "decided": msgspec.to_builtins(out.file)}
         return TaskResult(outputs=out.outputs, ledger=count.ledger(spec.piece, keep=False), payload=payload)
 
-    def _decisions(self, judged: Judged, piece: Piece, sources: dict[str, int]) -> pa.RecordBatch:
-        batch, kept = judged.batch, np.flatnonzero(judged.kept)
-        names, lines = [batch.sources[i] for i in kept.tolist()], batch.lines[kept]
-        keys = document_keys(
-            [batch.ids[i] for i in kept.tolist()], names, lines.tolist(), shard=piece.shard.name, seed=self.seed
-        )
-        codes = np.array([sources.setdefault(name, len(sources)) for name in names], dtype=np.int32)
-        columns = (lines.astype(np.uint64), codes, judged.n_bytes[kept], keys)
-        return pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=DECISIONS.schema)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decisions:
-    """Where the decisions on a piece lie; `codes[i]` is the number that its `i`-th source has."""
-
-    shard: str
-    file: RunFile
-    codes: tuple[int, ...]
-
-    def read(self, work: str, *, memory: int) -> Iterator[pa.RecordBatch]:
-        """The decisions, by line."""
-        return read_sorted(DECISIONS, work, whole_runs([self.file]), memory=memory)
-
-    def candidates(self, records: pa.RecordBatch) -> Candidates:
-        """The documents that some decisions are about."""
-        return Candidates(
-            shard=self.shard,
-            lines=records["line"].to_numpy().astype(np.int64),
-            sources=np.array([*self.codes, 0], dtype=np.int32)[records["source"].to_numpy()],
-            n_bytes=records["bytes"].to_numpy(),
-            keys=records["key"].to_numpy(),
-        )
+    def _decided(self, judged: Judged, piece: Piece, sources: dict[str, int]) -> pa.RecordBatch:
+        batch = judged.batch
+        draws = document_keys(batch.ids, batch.sources, batch.lines.tolist(), shard=piece.shard.name, seed=self.seed)
+        codes = np.array([sources.setdefault(name, len(sources)) for name in batch.sources], dtype=np.int32)
+        return replace(judged.decision, draws=draws).records(batch.lines, codes)
 
 
 def times_of(found: Candidates, cuts: Sequence[Cut]) -> npt.NDArray[np.int64]:
@@ -296,7 +281,7 @@ def count_sampled(ledger: Ledger, found: Candidates, times: npt.NDArray[np.int64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritePiece:
-    """Writes what was decided, as often as the cuts say. Called with (piece, its decisions)."""
+    """Writes what was decided, as often as the cuts say. Called with (piece, what was decided on it)."""
 
     judge: Judge
     layout: Layout
@@ -304,35 +289,30 @@ class WritePiece:
     sources: tuple[str, ...]
     memory: int
 
-    def __call__(self, spec: tuple[PieceSpec, Decisions]) -> TaskResult:
-        piece_spec, decisions = spec
+    def __call__(self, spec: tuple[PieceSpec, DecidedPiece]) -> TaskResult:
+        piece_spec, decided = spec
         ledger = Ledger()
-        with MixWriter(self.layout, piece_spec.piece, self.judge.reading) as writer:
-            for batch, times, edited in self._batches(piece_spec, decisions, ledger):
-                advance(documents=len(batch), bytes=len(batch.utf8))
-                writer.write(batch, times, edited)
-                del batch, edited
+        with MixWriter(self.layout, piece_spec.piece, self.judge) as writer:
+            self._write(piece_spec, decided, ledger, writer)
         return TaskResult(outputs=writer.outputs, ledger=ledger)
 
-    def _batches(
-        self, spec: PieceSpec, decisions: Decisions, ledger: Ledger
-    ) -> Iterator[tuple[TextBatch, npt.NDArray[np.int64], dict[int, bytes]]]:
+    def _write(self, spec: PieceSpec, decided: DecidedPiece, ledger: Ledger, writer: MixWriter) -> None:
         # Bad records were counted, and put into quarantine, in the first pass.
         policy = "fail" if self.judge.reading.on_error == "fail" else "skip"
         reading = msgspec.structs.replace(self.judge.reading, on_error=policy, quarantine=None)
         counts = SpanCounts.of(len(self.judge.edits.edits))
-        decided = Cursor(DECISIONS, decisions.read(self.layout.work, memory=self.memory // 2))
+        cursor = Cursor(DECIDED, decided.read(self.layout.work, memory=self.memory // 2))
         with JoinedRows(spec.piece, _span_files(spec, self.judge)) as rows:
             for batch in read_batches(spec.piece, reading, intake=Intake(), records=True):
-                found = decisions.candidates(decided.before(int(batch.lines[-1]) + 1))
+                records = cursor.before(int(batch.lines[-1]) + 1)
+                found = decided.candidates(records)
                 times = times_of(found, self.cuts)
                 count_sampled(ledger, found, times, self.sources)
                 of_batch = np.zeros(len(batch), dtype=np.int64)
                 of_batch[np.searchsorted(batch.lines, found.lines)] = times
-                edited: dict[int, bytes] = {}
-                if self.judge.edits.edits:
-                    edited = self.judge.edits.apply(batch, rows.take(batch), chosen=of_batch > 0, counts=counts)
-                yield batch, of_batch, edited
+                edited, _ = self.judge.edits.apply(batch, rows.take(batch), chosen=of_batch > 0, counts=counts)
+                advance(documents=len(batch), bytes=len(batch.utf8))
+                writer.write(batch, decided.decision(records), of_batch, edited)
                 del batch, edited
 
 
@@ -343,18 +323,32 @@ def _span_files(spec: PieceSpec, judge: Judge) -> list[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinParts:
-    """Makes one documents file and one rows file of the parts of a long shard. Called with its pieces."""
+    """Makes one file each of the documents, rows and decisions of a long shard's parts. Called with its pieces."""
 
     layout: Layout
 
     def __call__(self, parts: tuple[Piece, ...]) -> TaskResult:
         work, output, shard = self.layout.work, self.layout.output, parts[0].shard
         places = [self.layout.place(piece) for piece in parts]
-        with RowsWriter(streams.join(output, self.layout.rows_path(shard))) as rows:
-            for _, _, path in places:
-                with streams.local_copy(streams.join(work, path)) as local:
-                    rows.write_table(pq.read_table(local, use_threads=False).cast(ROWS_SCHEMA))
+        rows = _joined(work, [place.rows for place in places], output, self.layout.rows_path(shard))
+        decisions = _joined(work, [place.decisions for place in places], output, self.layout.decisions_path(shard))
         documents = concatenate_documents(
-            [streams.join(work, path) for _, path, _ in places], streams.join(output, self.layout.document_path(shard))
+            [streams.join(work, place.documents) for place in places],
+            streams.join(output, self.layout.document_path(shard)),
         )
-        return TaskResult(outputs=[output_file(output, one, rows=rows.rows) for one in (documents, rows.written)])
+        return TaskResult(outputs=[output_file(output, documents, rows=rows.rows), rows, decisions])
+
+
+def _joined(work: str, parts: Sequence[str], output: str, path: str) -> OutputFile:
+    """One file of rows that were written in parts."""
+    with ExitStack() as opened:
+        files = [
+            pq.ParquetFile(opened.enter_context(streams.local_copy(streams.join(work, part))), memory_map=False)
+            for part in parts
+        ]
+        with RowsWriter(streams.join(output, path), files[0].schema_arrow) as rows:
+            for file in files:
+                with file:
+                    for group in range(file.num_row_groups):
+                        rows.write(file.read_row_group(group, use_threads=False))
+    return output_file(output, rows.written, rows=rows.rows)

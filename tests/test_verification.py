@@ -90,6 +90,7 @@ OUTPUTS = [
     "attributes/dedupe/b.jsonl.parquet",
     "mixed/documents/a.jsonl",
     "mixed/rows/a.parquet",
+    "mixed/decisions/a.parquet",
     "tokens/part-00000.npy",
     "tokens/part-00000.csv.gz",
     "stat/stat.json",

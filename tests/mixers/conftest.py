@@ -123,9 +123,9 @@ class Corpus:
         """The ids of the mix, in corpus order."""
         return [record["id"] for record in self.records(output=output)]
 
-    def rows(self, *, output: Path | None = None) -> list[dict[str, Any]]:
-        """The provenance rows, in corpus order."""
-        paths = sorted(((output or self.out) / "rows").rglob("*.parquet"))
+    def rows(self, *, of: str = "rows", output: Path | None = None) -> list[dict[str, Any]]:
+        """The provenance rows, or the decisions, in corpus order."""
+        paths = sorted(((output or self.out) / of).rglob("*.parquet"))
         return [row for path in paths for row in pq.read_table(path).to_pylist()]
 
     def files(self, *, output: Path | None = None) -> dict[str, bytes]:

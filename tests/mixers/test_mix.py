@@ -61,6 +61,10 @@ def test_one_file_per_shard_under_the_shards_name(three: Any) -> None:
     three.tag("web", n=[5], flag=[True], ids=["web-0"], name="deeper/b.jsonl.gz")
     three.mix(keep=["my.n > 3"], format=".jsonl.gz")
     assert list(three.files()) == [
+        "decisions/books/a.parquet",
+        "decisions/code/a.parquet",
+        "decisions/web/a.parquet",
+        "decisions/web/deeper/b.parquet",
         "documents/books/a.jsonl.gz",
         "documents/code/a.jsonl.gz",
         "documents/web/a.jsonl.gz",
@@ -524,6 +528,7 @@ def test_a_long_file_is_mixed_in_pieces(
     assert parts.details == report.details
     assert parts.ledger == report.ledger
     assert corpus.rows() == corpus.rows(output=corpus.base / "whole")
+    assert corpus.rows(of="decisions") == corpus.rows(of="decisions", output=corpus.base / "whole")
     if format != ".parquet":
         assert corpus.lines() == whole
     else:

@@ -113,7 +113,10 @@ def edited(
     counts = SpanCounts.of(len(edits))
     mask = np.array([True] * len(texts) if chosen is None else chosen)
     made = Edits(tuple(edit for edit, _ in edits), columns)
-    return made.apply(batch, arrays, chosen=mask, counts=counts), counts
+    texts_after, n_spans = made.apply(batch, arrays, chosen=mask, counts=counts)
+    assert set(np.flatnonzero(n_spans)) == set(texts_after)
+    assert n_spans.sum() == sum(counts.spans)
+    return texts_after, counts
 
 
 def test_offsets_are_code_points() -> None:
