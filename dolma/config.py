@@ -516,8 +516,6 @@ def _misread(expected: Sequence[str], got: str, place: Position | None) -> str:
             return f'YAML reads `{text}` as {_READ_AS[got]}: quote it: "{text}"'
         words = "words such as `no` and `on`" if got == "bool" else "this"
         return f"YAML reads {words} as {_READ_AS[got]}: quote it"
-    if got == "str" and text and {"int", "float"}.intersection(expected) and _EXPONENT.fullmatch(text):
-        return f"YAML reads `{text}` as text: write {float(text)!r}"
     return ""
 
 
@@ -535,9 +533,6 @@ def check_strings(value: Any, kind: Any, *, path: str) -> None:
         found = _TYPES.match(str(error))
         if found and _misread(found[1].split(" | "), found[2], None):
             raise _refused(error, value, kind, path, "", {}) from error
-
-
-_EXPONENT = re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+")
 
 
 def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str, Position]) -> None:

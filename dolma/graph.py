@@ -27,6 +27,7 @@ from dolma.errors import ConfigError, did_you_mean
 from dolma.names import check_name
 from dolma.printable import printable
 from dolma.stages import Kind, Node, Stage, find_stage, folder_of
+from dolma.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from dolma.config import MixConfig
@@ -126,11 +127,25 @@ def node_of(recipe: Recipe, name: str, *, output: str | None = None, tokens: str
             raise ConfigError(f"{given} is an empty path\n  a variable of the shell may have no value")
     node = graph_of(recipe)[name]
     if tokens is not None:
-        node = replace(node, tokens=(tokens,))
+        node = with_tokens(node, tokens)
     if output is None or node.stage.writes == _ATTRIBUTES:
         return node
     outputs = (*node.dataset.outputs, output)
     return _writable(replace(node, output=output, dataset=replace(node.dataset, outputs=outputs)))
+
+
+def with_tokens(node: Node, folder: str) -> Node:
+    """The stage with these token shards in place of the recipe's.
+
+    Raises:
+        ConfigError: it reads none but those of its own `sources`.
+    """
+    if isinstance(node.config, TrainConfig) and not node.config.reads_tokens:
+        raise ConfigError(
+            f"every stage of `train` names its token shards in `sources`, so {printable(folder)} would not be read"
+            "\n  leave `--tokens` out, or `sources`"
+        )
+    return replace(node, tokens=(folder,))
 
 
 def corpus_of(recipe: Recipe) -> Dataset:

@@ -19,6 +19,7 @@ MOST_VALUES = 200_000
 MOST_DEPTH = 64
 MOST_PATHS = 50 << 20  # characters of the paths of all values
 _TAG = "tag:yaml.org,2002:"
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.2 reads a number, the library a text: 4e-4
 _TRUE, _FALSE = {"yes", "true", "on"}, {"no", "false", "off"}
 
 
@@ -135,7 +136,7 @@ class _Values:
             return [self.of(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(node.value)]
         if node.id == "scalar" and tag in _SCALARS:
             try:
-                return _SCALARS[tag](node.value)
+                return _SCALARS["float" if plain and _EXPONENT.fullmatch(node.value) else tag](node.value)
             except ValueError as error:
                 raise _problem(node, f"{error}", self.file) from error
         raise _problem(

@@ -371,7 +371,7 @@ def test_a_recipe_without_an_end_is_refused(tmp_path: Path) -> None:
         ("output: on", "YAML reads `on` as true or false: quote it: \"on\""),
         ("output: 12", "YAML reads `12` as a number: quote it: \"12\""),
         ("documents: [~]", "YAML reads `~` as nothing: quote it: \"~\""),
-        ("mix: {sources: {a: {share: 1e-1}}}", "YAML reads `1e-1` as text: write 0.1"),
+        ("output: 1e3", "YAML reads `1e3` as a number: quote it: \"1e3\""),
         ("mix:\n  keep: []\n missing: drop", "a.yaml:3: not valid YAML: expected <block end>"),
         ("mix:\n  keep: []\n missing: drop", "indent the keys of one section by the same number of spaces"),
         ("mix:\n  keep:\n  - a\n  mising: drop", "a.yaml:4: $.mix.mising: unknown key"),
@@ -387,7 +387,7 @@ def test_what_is_quoted_is_a_string(text: str, tmp_path: Path) -> None:
 
 
 def test_plain_words_that_are_strings_stay_strings(tmp_path: Path) -> None:
-    assert read(tmp_path, "documents: [y, n, 1e3, a-b, 08]").documents == ["y", "n", "1e3", "a-b", "08"]
+    assert read(tmp_path, "documents: [y, n, e3, a-b, 08]").documents == ["y", "n", "e3", "a-b", "08"]
 
 
 def test_a_flag_over_a_wrong_value_takes_its_place_away(tmp_path: Path) -> None:
@@ -429,3 +429,16 @@ def test_an_empty_path_is_refused(key: str) -> None:
     value = [""] if key in ("documents", "exclude") else ""
     with pytest.raises(ConfigError, match=f"`{key}` has an empty path; a variable of the shell may have no value"):
         make_recipe({key: value}, {})
+
+
+@pytest.mark.parametrize(("text", "rate"), [("4e-4", 4e-4), ("1E3", 1000.0), ("+2.e+1", 20.0), (".5e-1", 0.05)])
+def test_an_exponent_without_a_point_is_a_number(tmp_path: Path, text: str, rate: float) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"train: {{learning_rate: {text}}}\n")
+    assert read_recipe(str(recipe), {}).train.learning_rate == rate
+
+
+def test_a_quoted_number_with_an_exponent_is_a_text(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text('documents: ["4e-4"]\n')
+    assert read_recipe(str(recipe), {}).documents == ["4e-4"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolma.cli.options import ManualCommand, ManualGroup, option
+from dolma.cli.options import FiniteRange, ManualCommand, ManualGroup, option
 from dolma.cli.printing import print_json, say
 from dolma.cli.session import say_left_out
 from dolma.errors import ConfigError
@@ -122,7 +122,7 @@ dolma classifier train --positive 'data/sample/books/documents/*' --negative 'da
     "--held-out",
     section="Documents",
     default=0.1,
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     help="Share of them to judge by, not to train on.",
 )
 @option(
@@ -133,7 +133,7 @@ dolma classifier train --positive 'data/sample/books/documents/*' --negative 'da
 @option("--buckets", section="Model", default=2_000_000, type=click.IntRange(min=1), help="Rows that n-grams share.")
 @option("--dim", section="Model", default=100, type=click.IntRange(min=1), help="Numbers per row.")
 @option("--epochs", section="Model", default=5, type=click.IntRange(min=1), help="Times to go over the documents.")
-@option("--learning-rate", section="Model", default=0.1, type=click.FloatRange(0, min_open=True), help="At the start.")
+@option("--learning-rate", section="Model", default=0.1, type=FiniteRange(0, min_open=True), help="At the start.")
 @option("--min-count", section="Model", default=1, type=click.IntRange(min=1), help="A rarer word has no row.")
 @option("--min-characters", section="Model", default=0, type=click.IntRange(min=0), help="Shortest part of a word.")
 @option("--max-characters", section="Model", default=0, type=click.IntRange(min=0), help="Longest part; 0: no parts.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dolma.cli.options import ManualCommand, ManualGroup, option, stacked
+from dolma.cli.options import FiniteRange, ManualCommand, ManualGroup, option, stacked
 from dolma.cli.recipe_options import input_options, recipe_options
 from dolma.cli.stage_command import stage_command
 
@@ -22,8 +22,8 @@ dolma dedupe inspect near --documents 'data/sample/*/documents/*.jsonl.gz' --att
 @click.argument("name", metavar="NAME")
 @stacked(input_options, recipe_options)
 @option("--pairs", section="Question", default=5, type=click.IntRange(min=1), help="Clusters to show, a pair of each.")
-@option("--above", section="Question", default=0.0, type=click.FloatRange(0, 1), help="Least similarity of a pair.")
-@option("--below", section="Question", default=1.0, type=click.FloatRange(0, 1), help="Greatest similarity of a pair.")
+@option("--above", section="Question", default=0.0, type=FiniteRange(0, 1), help="Least similarity of a pair.")
+@option("--below", section="Question", default=1.0, type=FiniteRange(0, 1), help="Greatest similarity of a pair.")
 @option("--reference", section="Question", multiple=True, metavar="PATTERN", help="References that were given.")
 @click.pass_context
 def inspect(

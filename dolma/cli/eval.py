@@ -63,8 +63,7 @@ def command(
 
     if not (tokens or task or olmo_task):
         raise ConfigError("nothing says what to evaluate on\n  give --tokens NAME=DIR or --task NAME=FILE")
-    sources = dict(_named(given, "--tokens") for given in tokens)
-    tasks = dict(_named(given, "--task") for given in task)
+    sources, tasks = _by_name(tokens, "--tokens"), _by_name(task, "--task")
     try:
         config = EvalConfig(
             sources={name: [folder] for name, folder in sources.items()},
@@ -81,8 +80,14 @@ def command(
         show_evaluation(found, as_json=as_json)
 
 
-def _named(given: str, flag: str) -> tuple[str, str]:
-    name, equals, path = given.partition("=")
-    if not (name and equals and path):
-        raise ConfigError(f"{flag} {printable(given)}: expected NAME=PATH, such as {flag} books=runs/books")
-    return name, path
+def _by_name(given: tuple[str, ...], flag: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for one in given:
+        name, equals, path = one.partition("=")
+        if not (name and equals and path):
+            raise ConfigError(f"{flag} {printable(one)}: expected NAME=PATH, such as {flag} books=runs/books")
+        if found.setdefault(name, path) is not path:
+            raise ConfigError(
+                f"{flag} {printable(one)}: the name {name!r} is given twice\n  give each folder or file its own name"
+            )
+    return found

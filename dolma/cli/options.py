@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from dolma.keys import Key
 
 F = Callable[..., Any]
+
+
+class FiniteRange(click.FloatRange):
+    """A number between two bounds, which NaN is not, although it compares with none of them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no number of the range {self._describe_range()}\n  give another one", param, ctx)
+        return number
 
 
 class SectionedOption(click.Option):

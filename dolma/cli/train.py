@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dolma.cli.options import ManualCommand, ManualGroup, option
+from dolma.cli.options import FiniteRange, ManualCommand, ManualGroup, option
 from dolma.cli.printing import say_warnings
 from dolma.cli.stage_command import stage_command
 from dolma.errors import ConfigError
@@ -23,13 +23,19 @@ dolma train plan configs/quickstart.yaml --devices 8 --mfu 0.35
 @click.argument("recipe", type=click.Path(), metavar="RECIPE")
 @option("--tokens", section="Input", metavar="DIR", help="Folder of token shards.  [default: the recipe's]")
 @option("--devices", section="Machine", default=1, type=click.IntRange(min=1), help="GPUs, or processes.")
-@option("--peak-flops", section="Machine", default=989e12, help="Operations per second of a device at most.")
-@option("--mfu", section="Machine", default=0.4, type=click.FloatRange(0, 1, min_open=True), help="Share reached.")
+@option(
+    "--peak-flops",
+    section="Machine",
+    default=989e12,
+    type=FiniteRange(1, 1e30),
+    help="Operations per second of a device at most.",
+)
+@option("--mfu", section="Machine", default=0.4, type=FiniteRange(1e-6, 1), help="Share reached.")
 def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: float, *, as_json: bool) -> None:
     """Print what a recipe would train on, for how long, at which rates, and what that needs. Works without torch."""
     from dolma.cli.terminal import show_training_plan
     from dolma.config import read_recipe
-    from dolma.graph import graph_of
+    from dolma.graph import graph_of, with_tokens
     from dolma.training.plan import plan_training
 
     trains = [node for node in graph_of(read_recipe(recipe, {})) if node.stage.writes == "checkpoints"]
@@ -38,6 +44,8 @@ def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: 
             f"{printable(recipe)} has no `train:`"
             "\n  add a section `train`, or give another recipe: `dolma train -c configs/quickstart.yaml`"
         )
+    if tokens is not None:
+        trains[0] = with_tokens(trains[0], tokens)
     folders = [tokens] if tokens is not None else list(trains[0].tokens if trains[0].reads else ())
     found = plan_training(trains[0].config, tokens=folders, devices=devices, peak_flops=peak_flops, mfu=mfu)
     show_training_plan(found, as_json=as_json)

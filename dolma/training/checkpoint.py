@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -208,11 +208,11 @@ def load_model(folder: str, processes: Processes = ALONE) -> tuple[Transformer, 
     return model.eval(), state
 
 
-def rotate(output: str, *, keep: int, permanent: Sequence[int] = ()) -> None:
-    """Delete all but the newest `keep` checkpoints and those of the steps in `permanent`; 0 keeps all."""
+def rotate(output: str, *, keep: int, permanent: Callable[[int], bool] = lambda step: False) -> None:
+    """Delete all but the newest `keep` checkpoints and those of the steps that are `permanent`; 0 keeps all."""
     found = checkpoints(output)
     for step in list(found)[:-keep] if keep else []:
-        if step not in permanent:
+        if not permanent(step):
             remove(found[step])
 
 

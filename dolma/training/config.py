@@ -390,6 +390,12 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         list[StageConfig], about("Stages, one after the other.", absent="one stage of these settings")
     ] = []
 
+    @property
+    def reads_tokens(self) -> bool:
+        """Whether a stage is trained on the token shards that are given beside the recipe, not on `sources`."""
+        stages = [stage_settings(self, stage) for stage in self.stages] or [self]
+        return not all(stage.sources for stage in stages)
+
     def __post_init__(self) -> None:
         if self.sequence_length < 2:
             raise ValueError(

@@ -371,12 +371,20 @@ class Evaluator:
     """Everything that a recipe evaluates on, opened once.
 
     Raises:
-        ConfigError: tasks without a tokenizer to encode them with.
+        ConfigError: tasks without a tokenizer to encode them with, or a length beyond the model's `context`.
         DataError: shards, a tokenizer or items cannot be read, or the shards are of another tokenizer.
     """
 
-    def __init__(self, config: EvalConfig, *, length: int, tokenizer: str | None, tokenizer_sha256: str | None) -> None:
+    def __init__(
+        self, config: EvalConfig, *, length: int, context: int, tokenizer: str | None, tokenizer_sha256: str | None
+    ) -> None:
         self.config, self.length = config, config.length or length
+        if self.length > context:
+            raise ConfigError(
+                f"is {self.length:,} tokens, but the model was made for at most {context:,}"
+                f"\n  give {context} or less: `length` of `evaluate`, or `--length`",
+                path="$.train.evaluate.length",
+            )
         self.texts = {
             name: HeldOutText(tokens, max_windows=config.max_windows) for name, tokens in config.sources.items()
         }
@@ -459,9 +467,12 @@ def evaluate_model(
             length, step, eos_id = model.config.context_length, 0, fields.get("eos_token_id")
         else:
             model, state = checkpointing.load_model(path, processes)
+            if tokenizer is not None:
+                state.check_tokenizer(tokenizer, of=path)
             tokenizer, sha256 = tokenizer or state.tokenizer(), state.tokenizer_sha256
             length, step, eos_id = state.config.sequence_length, state.step, state.eos_id
-        evaluator = Evaluator(config, length=length, tokenizer=tokenizer, tokenizer_sha256=sha256)
+        context = model.config.context_length
+        evaluator = Evaluator(config, length=length, context=context, tokenizer=tokenizer, tokenizer_sha256=sha256)
         evaluator.check(contents)
         with only_forward(model, processes):
             return evaluator.evaluate(model.eval(), step=step, eos_id=eos_id, processes=processes)

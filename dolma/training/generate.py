@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,7 +9,6 @@ import torch
 from dolma.data import streams
 from dolma.errors import DataError
 from dolma.models.tokenizers_library import encode_texts, load_tokenizer
-from dolma.printable import printable
 from dolma.training import checkpoint as checkpointing
 from dolma.training.model.transformer import Transformer
 
@@ -114,12 +112,7 @@ def generate_text(
     model, state = checkpointing.load_model(checkpoint)
     if not streams.exists(tokenizer):
         raise DataError("there is no tokenizer\n  give the tokenizer.json beside the token shards", file=tokenizer)
-    if hashlib.sha256(streams.read_bytes(tokenizer)).hexdigest() != state.tokenizer_sha256:
-        raise DataError(
-            f"is not the tokenizer that {printable(checkpoint)} was trained with (sha256 {state.tokenizer_sha256})\n"
-            "  use the tokenizer.json beside the token shards",
-            file=tokenizer,
-        )
+    state.check_tokenizer(tokenizer, of=checkpoint)
     encoder = load_tokenizer(tokenizer)
     (encoded,) = encode_texts(encoder, allow_special_tokens=True)([prompt])
     ids = encoded.tolist() or [state.eos_id or 0]

@@ -9,6 +9,7 @@ import torch
 
 from dolma.data import streams
 from dolma.errors import DataError
+from dolma.printable import printable
 from dolma.training import dcp
 from dolma.training.config import ModelConfig, TrainConfig
 from dolma.training.interop import hf
@@ -16,7 +17,7 @@ from dolma.training.local import assign_rows
 from dolma.training.model.init import initialise
 from dolma.training.model.transformer import Transformer, outline
 from dolma.training.parallel import ALONE, Processes, spread
-from dolma.training.state import WEIGHTS, is_ours, read_state
+from dolma.training.state import WEIGHTS, checkpoints, is_ours, read_state
 from dolma.training.torch_file import read_value
 
 
@@ -31,6 +32,11 @@ def fill(model: Transformer, config: TrainConfig) -> None:
     source = config.init_from
     if source is None:
         initialise(model, seed=config.seed)
+    elif (runs := checkpoints(source)) and not _has_weights(source):
+        raise DataError(
+            f"is a training run, not one of its checkpoints\n  give one, such as {printable(runs[max(runs)])}",
+            file=source,
+        )
     elif _has_weights(source):
         if is_ours(source):
             _check_same(read_state(source, weights=False).model, model.config, source)

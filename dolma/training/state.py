@@ -68,6 +68,19 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
         """The tokenizer beside the shards of any source that the run was given; None where there is none any more."""
         return tokenizer_beside([*self.tokens, *(at for _, at in source_folders(self.config))], self.tokenizer_sha256)
 
+    def check_tokenizer(self, file: str, *, of: str) -> None:
+        """Return when the tokenizer is the one that this checkpoint, `of` a folder, was trained with.
+
+        Raises:
+            DataError: it is another.
+        """
+        if hashlib.sha256(streams.read_bytes(file)).hexdigest() != self.tokenizer_sha256:
+            raise DataError(
+                f"is not the tokenizer that {printable(of)} was trained with (sha256 {self.tokenizer_sha256})\n"
+                "  use the tokenizer.json beside the token shards",
+                file=file,
+            )
+
     def implausible(self) -> str:
         """The first value that no training has, in words; empty where there is none."""
         ranges: dict[str, tuple[float, float, float]] = {

@@ -201,7 +201,7 @@ class _Run:
         """
         path = streams.join(self.output, CONFIG)
         if streams.exists(path):
-            found = decode_json(streams.read_bytes(path))
+            found = self._settings_there(path, overwrite=overwrite)
             if found == self.settings and not (overwrite and self._damaged()):
                 return
             if overwrite or self._untrained(found):
@@ -219,9 +219,28 @@ class _Run:
         if shares:
             _write_json(streams.join(self.output, MIXTURE), shares)
 
-    def _untrained(self, found: Any) -> bool:
+    def _settings_there(self, path: str, *, overwrite: bool) -> dict[str, Any]:
+        """The settings of the run that the folder holds; none where they are damaged and the run is to be replaced.
+
+        Raises:
+            DataError: they are damaged, and it is not.
+        """
+        try:
+            found = decode_json(streams.read_bytes(path), dict[str, Any])
+            msgspec.convert(found, _Shape)
+        except msgspec.DecodeError as error:
+            if overwrite:
+                return {}
+            raise DataError(
+                f"does not hold the settings of a training run: {printable(error)}\n"
+                "  put the file back; or `--overwrite` removes the run and starts afresh",
+                file=path,
+            ) from error
+        return found
+
+    def _untrained(self, found: dict[str, Any]) -> bool:
         """Whether the settings are of a run of ours that has left nothing to lose, such as one that was refused."""
-        ours = isinstance(found, dict) and found.keys() == self.settings.keys()
+        ours = found.keys() == self.settings.keys()
         return ours and not checkpoints(self.output) and read_manifest(self.output) is None
 
     def _take_over(self, found: dict[str, Any]) -> None:
@@ -455,6 +474,7 @@ class _Run:
         evaluator = Evaluator(
             self.config.evaluate,
             length=self.stages.stages[-1].settings.sequence_length,
+            context=self.stages.stages[-1].model.context_length,
             tokenizer=next((shards.tokenizer for shards in self.stages.shards.values() if shards.tokenizer), None),
             tokenizer_sha256=self.shards.tokenizer_sha256,
         )
@@ -466,7 +486,13 @@ class _Run:
         path = streams.join(self.output, EVALUATIONS)
         if not streams.exists(path):
             return []
-        return msgspec.json.Decoder(Evaluation).decode_lines(streams.read_bytes(path))
+        found: list[Evaluation] = []
+        for line in streams.read_bytes(path).split(b"\n")[:-1]:
+            try:
+                found.append(decode_json(line, Evaluation))
+            except msgspec.DecodeError:  # a kill cut it short
+                break
+        return found
 
     def _write_evaluations(self, evaluations: list[Evaluation]) -> None:
         if self.processes.is_first:
@@ -485,10 +511,12 @@ class _Run:
         """Delete checkpoints that need not be kept: neither new, nor the end of a stage, nor permanent."""
         if not self.processes.is_first:
             return
-        ends = [stage.last for stage in self.stages.stages]
-        every = self.config.permanent_every
-        permanent = range(every, self.steps + 1, every) if every else ()
-        checkpointing.rotate(self.output, keep=self.config.keep_checkpoints, permanent=[*ends, *permanent])
+        ends, every = {stage.last for stage in self.stages.stages}, self.config.permanent_every
+        checkpointing.rotate(
+            self.output,
+            keep=self.config.keep_checkpoints,
+            permanent=lambda step: step in ends or (every is not None and step % every == 0),
+        )
 
     def _without_peak(self) -> Iterator[str]:
         name, dtype = self.processes.device_name, self.config.dtype
@@ -585,6 +613,18 @@ def _skipped(records: list[StepRecord]) -> list[str]:
             f"(first: step {masked[0]:,}); look at the label masks, and at `repetition_filter`"
         )
     return said
+
+
+class _ConfigShape(msgspec.Struct):
+    stages: list[dict[str, Any]] = []
+
+
+class _Shape(msgspec.Struct):
+    """What is taken for granted of the settings that a run left."""
+
+    config: _ConfigShape = msgspec.field(default_factory=_ConfigShape)
+    stages: list[dict[str, Any]] = []
+    beside: dict[str, Any] = {}
 
 
 def _deciding(settings: dict[str, Any]) -> dict[str, Any]:

@@ -135,3 +135,99 @@ def test_a_trace_asks_one_question(dolma: Dolma, trained: Path, arguments: list[
     ended = dolma("trace", "--run", trained, *arguments)
     assert ended.status == 2
     assert "give either --step or --document" in ended.err
+
+
+@pytest.mark.parametrize("flag", ["--tokens", "--task"])
+def test_a_name_that_is_given_twice_to_eval_is_refused(dolma: Dolma, trained: Path, tokens: str, flag: str) -> None:
+    ended = dolma("eval", trained, flag, f"a={tokens}", flag, "a=other")
+    assert ended.status == 2
+    assert f"{flag} a=other: the name 'a' is given twice" in ended.err
+
+
+@pytest.mark.parametrize("command", ["plan", "train"])
+def test_tokens_beside_sources_of_every_stage_are_refused(
+    dolma: Dolma, tokens: str, tmp_path: Path, command: str
+) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"train: {{steps: 1, sources: {{a: {{tokens: {tokens}, target_ratio: 1}}}}}}\n")
+    given = ["plan", recipe] if command == "plan" else ["-c", recipe, "--output", tmp_path / "run"]
+    ended = dolma("train", *given, "--tokens", tmp_path / "others")
+    assert ended.status == 2
+    assert "every stage of `train` names its token shards in `sources`" in ended.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_tokens_beside_sources_of_one_stage_are_read(dolma: Dolma, tokens: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    own = f"sources: {{a: {{tokens: {tokens}, target_ratio: 1}}}}"
+    recipe.write_text(
+        f"train: {{sequence_length: 32, stages: [{{name: a, steps: 1, {own}}}, {{name: b, steps: 1}}]}}\n"
+    )
+    assert dolma("train", "plan", recipe, "--tokens", tokens).status == 0
+
+
+@pytest.mark.parametrize(
+    "given", ["--peak-flops 0", "--peak-flops nan", "--peak-flops -1", "--mfu nan", "--mfu 1e-320"]
+)
+def test_a_plan_takes_no_rate_that_no_device_has(dolma: Dolma, tmp_path: Path, given: str) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("train: {steps: 7}\n")
+    ended = dolma("train", "plan", recipe, *given.split())
+    assert ended.status == 2
+    assert given.split()[0] in ended.err
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "5", '{"config": 5}', '{"config": {"stages": 1}}', '{"config": {}, "beside": 3}'],
+)
+def test_damaged_settings_of_a_run_are_named_and_overwrite_starts_afresh(
+    dolma: Dolma, tokens: str, tmp_path: Path, content: str
+) -> None:
+    run = tmp_path / "run"
+    arguments = ["train", "--tokens", tokens, "--steps", "1", "--batch-size", "1", "--sequence-length", "16", "-o", run]
+    assert dolma(*arguments).status == 0
+    (run / "config.json").write_text(content)
+    ended = dolma(*arguments)
+    assert ended.status == 3
+    assert "config.json: does not hold the settings of a training run" in ended.err
+    assert dolma(*arguments, "--overwrite").status == 0
+    assert json.loads((run / "config.json").read_text())["config"]["steps"] == 1
+
+
+@pytest.mark.parametrize("content", ['{"ste', "[]", "5\n", '{"step": 1}\n', '{"step": 1e400}\n'])
+def test_evaluations_are_read_up_to_the_first_bad_line(dolma: Dolma, tokens: str, tmp_path: Path, content: str) -> None:
+    run = tmp_path / "run"
+    sizes = ["--batch-size", "1", "--sequence-length", "16"]
+    evaluate = f"train.evaluate={{every: 1, max_windows: 1, sources: {{a: {tokens}}}}}"
+    arguments = ["train", "--tokens", tokens, *sizes, "--set", evaluate, "-o", run, "--set", "train.schedule=constant"]
+    assert dolma(*arguments, "--steps", "1").status == 0
+    whole = (run / "evaluations.jsonl").read_text()
+    (run / "evaluations.jsonl").write_text(whole + content)
+    assert dolma(*arguments, "--steps", "2").status == 0
+    found = (run / "evaluations.jsonl").read_text()
+    assert found.startswith(whole)
+    assert [json.loads(line)["step"] for line in found.splitlines()] == [1, 2]
+
+
+def test_eval_refuses_another_tokenizer_and_windows_beyond_the_context(
+    dolma: Dolma, trained: Path, tokens: str, tmp_path: Path
+) -> None:
+    other = tmp_path / "tokenizer.json"
+    other.write_text((SAMPLE / "tokenizer.json").read_text() + "\n")
+    task = f"facts={SAMPLE / 'tasks' / 'facts.jsonl'}"
+    ended = dolma("eval", trained, "--task", task, "--tokenizer", other)
+    assert ended.status == 3
+    assert "is not the tokenizer that" in ended.err
+    ended = dolma("eval", trained, "--tokens", f"a={tokens}", "--length", "200000")
+    assert ended.status == 2
+    assert "is 200,000 tokens, but the model was made for at most" in ended.err
+
+
+def test_weights_of_a_run_are_those_of_a_checkpoint(dolma: Dolma, trained: Path, tokens: str, tmp_path: Path) -> None:
+    ended = dolma(
+        "train", "--tokens", tokens, "--steps", "1", "--batch-size", "1", "--sequence-length", "16",
+        "--set", f"train.init_from={trained}", "-o", tmp_path / "run",
+    )  # fmt: skip
+    assert ended.status == 3
+    assert f"is a training run, not one of its checkpoints\n  give one, such as {trained}/step2" in ended.err

@@ -186,7 +186,7 @@ def test_no_phase_is_done_again_where_its_files_were_freed(
 FREED = {
     "dedupe": {"group": ["keys"]},
     "tokenize": {"cut": ["places"], "merge-documents-1": ["documents/0"], "write": ["documents/0", "places"]},
-    "mix": {"write": ["decisions"]},
+    "mix": {"write": ["decided"]},
     "stat": {"describe": ["sources", "converted"]},
 }
 
