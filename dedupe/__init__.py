@@ -1,5 +1,6 @@
 """Copies in a corpus, and the stage that marks them."""
 
+from dolma.dedupers.config import OPTIONS
 from dolma.stages import Checks, Manual, Stage
 
 STAGE = Stage(
@@ -40,24 +41,7 @@ STAGE = Stage(
         dolma dedupe --method decontaminate --name contaminated --items data/sample/tasks/fables.jsonl \\
             --documents 'data/sample/*/documents/*.jsonl.gz' --attributes runs/a
         """,
-        options={
-            "Copies": (
-                *("method", "by", "normalize", "name", "keep", "max_removal", "skip_empty --skip-empty/--keep-empty"),
-                *("reference", "scope", "priority"),
-                *("min_length", "min_words", "attributes_format"),
-            ),
-            "Near-duplicates": (
-                *("dialect", "threshold", "word_ngrams", "character_ngrams", "permutations", "recall", "bands", "rows"),
-                *("seed", "verify", "link"),
-            ),
-            "Windows": ("window", "min_documents"),
-            "Bloom filter": (
-                *("min_ngram", "stride", "overlap_threshold", "separator", "false_positive_rate", "filter_items"),
-                *("filter_bytes", "filter_hashes", "reuse", "reference_filter"),
-            ),
-            "Repeated text": ("min_tokens", "min_bytes", "snap", "within_documents"),
-            "Benchmarks": ("items", "report_items", "self_check"),
-        },
+        options=OPTIONS,
         needed=("--by", "--documents"),
         below=("inspect",),
         explain="Print what the bands and rows find at each similarity, and stop.",

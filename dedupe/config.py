@@ -373,3 +373,23 @@ _CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {
     "substring": _check_substring,
     "decontaminate": _check_decontaminate,
 }
+
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "Copies": (
+        *("method", "by", "normalize", "name", "keep", "max_removal", "skip_empty --skip-empty/--keep-empty"),
+        *("reference", "scope", "priority"),
+        *("min_length", "min_words", "attributes_format"),
+    ),
+    "Near-duplicates": (
+        *("dialect", "threshold", "word_ngrams", "character_ngrams", "permutations", "recall", "bands", "rows"),
+        *("seed", "verify", "link"),
+    ),
+    "Windows": ("window", "min_documents"),
+    "Bloom filter": (
+        *("min_ngram", "stride", "overlap_threshold", "separator", "false_positive_rate", "filter_items"),
+        *("filter_bytes", "filter_hashes", "reuse", "reference_filter"),
+    ),
+    "Repeated text": ("min_tokens", "min_bytes", "snap", "within_documents"),
+    "Benchmarks": ("items", "report_items", "self_check"),
+}
+"""Keys that are options of the command, by the section of its help page; what else one is called stands after it."""
