@@ -42,6 +42,7 @@ MARKS = Table(
             ("kept_id", pa.string()),
             ("kept_source", pa.string()),
             ("similarity", pa.float64()),
+            ("grown", pa.bool_()),  # whether a document of the cluster is new to the index
         ]
     ),
     key=("place",),

@@ -87,6 +87,19 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             of=("exact", "minhash"),
         ),
     ] = None
+    index: Annotated[
+        bool | None,
+        about("Whether an index is kept in the set, for a later `since`.", absent="no", of=("exact",)),
+    ] = None
+    since: Annotated[
+        str | None,
+        about(
+            "Set with an index: what it holds comes first, and documents that it does not hold after that.",
+            metavar="SET",
+            absent="all documents are new",
+            of=("exact",),
+        ),
+    ] = None
     dialect: Annotated[
         Literal["datatrove", "text-dedup", "nemo", "dolma3"] | None,
         about(
@@ -377,7 +390,7 @@ _CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "Copies": (
         *("method", "by", "normalize", "name", "keep", "max_removal", "skip_empty --skip-empty/--keep-empty"),
-        *("reference", "scope", "priority"),
+        *("reference", "scope", "priority", "index", "since"),
         *("min_length", "min_words", "attributes_format"),
     ),
     "Near-duplicates": (

@@ -22,7 +22,7 @@ from dolma.data.attributes import AttributeWriter
 from dolma.data.columns import Output
 from dolma.data.dataset import AttributesFormat, Dataset, Place, Shard, pieces
 from dolma.data.documents import Reading
-from dolma.data.exchange import MEMORY, Partition, RunFile
+from dolma.data.exchange import MEMORY, Partition, RunFile, Table, read_sorted
 from dolma.data.manifest import REFERENCES, FileSet, InputFile, Manifest, OutputFile, fingerprint, output_file
 from dolma.data.places import document_of, name_below, names_of
 from dolma.dedupers.bloom import Bloom
@@ -30,6 +30,8 @@ from dolma.dedupers.clusters import first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.decontaminate import Decontaminate
 from dolma.dedupers.exact import Exact
+from dolma.dedupers.growth import Growth
+from dolma.dedupers.index import linked
 from dolma.dedupers.method import Found, Job, Method, Tables
 from dolma.dedupers.minhash import MinHash
 from dolma.dedupers.notes import Contamination, Copies, DedupeNotes, by_source
@@ -39,7 +41,7 @@ from dolma.errors import ConfigError, OutputExistsError
 from dolma.printable import counted, printable
 from dolma.runner import attribute_sets
 from dolma.runner.inputs import Inputs
-from dolma.runner.ledger import Ledger
+from dolma.runner.ledger import Ledger, merged
 from dolma.runner.merging import partitioned
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
@@ -88,59 +90,93 @@ def dedupe(
         ConfigError: the config cannot be run like this, or no documents match.
         DataError: no record has a value at the field `config.by`.
     """
-    reading, method = reading or Reading(), method_of(config)
+    reading, method, options = reading or Reading(), method_of(config), options or RunOptions()
     shards, places = _named(dataset, config)
     references = _references(dataset, config, shards)
+    growth = _growth(config, method, reading, places, options)
+    shards, places = growth.placed(dataset, shards, places)
     inputs = Inputs(dataset.home(shards), options=options, reporter=reporter)
-    settings = _file_sets(config, method, reading, places, [])
-    check_settings(settings, options)
-    if options is not None and options.overwrite:
-        _refuse_losing(settings, shards, places)
-        _refuse_losing_filter(settings, config.reuse or config.reference_filter)
-    shards = inputs.shards([*references, *shards])
-    references, shards = shards[: len(references)], shards[len(references) :]
+    if not growth.replaces:
+        settings = _file_sets(config, method, reading, places, [], growth)
+        check_settings(settings, options)
+        if options.overwrite:
+            _refuse_losing(settings, shards, places)
+            _refuse_losing_read(settings, config.reuse or config.reference_filter or config.since)
+    contents = inputs.shards([*references, *shards])
+    references, shards = contents[: len(references)], contents[len(references) :]
+    new = [growth.is_new(shard) for shard in shards]
+    corpus = Corpus(
+        shards=list(itertools.compress(shards, new)),
+        places=list(itertools.compress(places, new)),
+        references=list(filter(growth.is_new, references)),
+        growth=growth,
+    )
     called = {"name": config.name, "folder": dataset.attributes or BESIDE}
-    sets = _file_sets(config, method, reading, places, [shard.input for shard in (*shards, *references)])
+    if growth.replaces and not corpus.shards:
+        return growth.unchanged(options, called)
+    sets = _file_sets(config, method, reading, places, corpus.inputs, growth)
+    growth.clear(sets)
+    report = None
     with open_stage(sets, options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
-        first = [piece for shard in references for piece in pieces(shard)]
-        parts = [piece for shard in shards for piece in pieces(shard)]
-        memory = stage.options.max_memory or MEMORY
-        job = Job(parts=[*first, *parts], n_references=len(first), reading=reading, memory=memory)
-        found = method.find(stage, job)
-        writing = WriteShard(
-            name=config.name,
-            format=config.attributes_format,
-            outputs=method.outputs,
-            parameters=method.parameters,
-            version=method.version,
-            tables=found.tables,
-        )
-        tasks = _write_tasks(stage, dataset, shards, job, config, found)
-        written = stage.run("write", tasks, writing)
-        reported = _report(stage, found, tasks, config.attributes_format)
-        ledger = merged_of(found.counted)
-        sources, overlaps = by_source(result.payload for result in written)
-        compared = merged_of(found.references)
-        notes = DedupeNotes(
-            unit=found.unit or _unit_of(method.outputs),
-            documents=ledger.total().out.documents,
-            duplicates=sum(source.duplicates for source in sources),
-            without_key=found.without_key,
-            sources=sources,
-            overlaps=overlaps,
-            near=found.near,
-            references=compared.total().out.documents,
-            references_failed=compared.total().failed,
-            without_documents=_without_documents(config, ledger, compared),
-            bloom=found.bloom,
-            contamination=msgspec.convert(reported[0].payload, Contamination) if reported else None,
-        )
-        counted = [TaskResult(ledger=result.ledger) for result in found.counted]
-        report = stage.finish([*counted, *found.made, *written, *reported], notes=msgspec.to_builtins(notes))
-        warnings = list(notes.warnings(config.max_removal, never=_never(config)))
-        return report.detailed(notes, remarks=list(notes.remarks()), warnings=warnings, **called)
-    return stage.noted(DedupeNotes, **called)
+        report = _run(stage, corpus, config, method, reading, called)
+    return growth.put_in_place(stage.noted(DedupeNotes, **called) if report is None else report)
+
+
+def _run(
+    stage: StageRun, corpus: Corpus, config: DedupeConfig, method: Method, reading: Reading, called: Mapping[str, Any]
+) -> StageReport[DedupeNotes]:
+    growth, held = corpus.growth, corpus.growth.held
+    first = [piece for shard in corpus.references for piece in pieces(shard)]
+    parts = [piece for shard in corpus.shards for piece in pieces(shard)]
+    job = Job(
+        parts=[*first, *parts],
+        n_references=len(first),
+        reading=reading,
+        memory=stage.options.max_memory or MEMORY,
+        held=held,
+        index=stage.sets[0].folder if growth.keeps else "",
+    )
+    found = method.find(stage, job)
+    writing = WriteShard(
+        name=config.name,
+        format=config.attributes_format,
+        outputs=method.outputs,
+        parameters=method.parameters,
+        version=method.version,
+        tables=found.tables,
+    )
+    old, new = _write_tasks(stage, corpus, job, config, found)
+    rewritten = stage.run("rewrite", old, RewriteShards(writing=writing, work=stage.work_folder, table=found.table))
+    written = stage.run("write", new, writing)
+    reported = _report(stage, found, new, config.attributes_format)
+    ledger, compared = merged_of(found.counted), merged_of(found.references)
+    if held is not None:
+        ledger, compared = merged([held.index.ledger, ledger]), merged([held.index.references, compared])
+    copies = [payload for result in (*rewritten, *written) for payload in result.payload["copies"]]
+    kept = growth.keep(
+        stage, job, found, (ledger, compared), copies, [path for task in new for _, path, *_ in task.spec]
+    )
+    sources, overlaps = by_source(copies)
+    notes = DedupeNotes(
+        unit=found.unit or _unit_of(method.outputs),
+        documents=ledger.total().out.documents,
+        duplicates=sum(source.duplicates for source in sources),
+        without_key=found.without_key + (held.index.without_key if held is not None else 0),
+        sources=sources,
+        overlaps=overlaps,
+        near=found.near,
+        references=compared.total().out.documents,
+        references_failed=compared.total().failed,
+        without_documents=_without_documents(config, ledger, compared),
+        bloom=found.bloom,
+        contamination=msgspec.convert(reported[0].payload, Contamination) if reported else None,
+        growth=growth.notes(rewritten),
+    )
+    results = [TaskResult(ledger=ledger), *found.made, *rewritten, *written, *reported, *kept]
+    report = stage.finish(results, notes=msgspec.to_builtins(notes))
+    warnings = list(notes.warnings(config.max_removal, never=_never(config)))
+    return report.detailed(notes, remarks=list(notes.remarks()), warnings=warnings, **called)
 
 
 def declares(config: DedupeConfig) -> dict[str, Mapping[str, Output]]:
@@ -154,20 +190,42 @@ def sets(config: DedupeConfig) -> list[str]:
 
 
 def plan(dataset: Dataset, config: DedupeConfig, *, reading: Reading | None = None) -> Iterator[dict[str, Any]]:
-    """What `dedupe` would write, one row per output file; reads no document."""
+    """What `dedupe` would write, one row per output file; reads no document.
+
+    Files that an index holds, by their names, are left out: which of theirs are written again is known later.
+    """
     reading, method = reading or Reading(), method_of(config)
     columns = [reading.text, reading.id, reading.source, *method.reads]
-    shards = dataset.shards()
+    shards, places = _named(dataset, config)
     _references(dataset, config, shards)
-    for shard, place in zip(shards, dataset.places(config.name, shards), strict=True):
+    growth = _growth(config, method, reading, places, RunOptions())
+    held = {file.name for file in growth.inputs}
+    for shard, place in zip(*growth.placed(dataset, shards, places), strict=True):
+        if shard.name in held:
+            continue
         yield {
             "name": config.name,
             "input": shard.path,
             "bytes": shard.size,
             "columns": ", ".join(columns),
-            "output": place.path(config.attributes_format),
+            "output": replace(place, folder=growth.folder or place.folder).path(config.attributes_format),
             "holds": list(method.outputs),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """The documents that a run reads: new ones, where their rows go, and references; `growth` has the old ones."""
+
+    shards: list[Shard]
+    places: list[Place]
+    references: list[Shard]
+    growth: Growth
+
+    @property
+    def inputs(self) -> list[InputFile]:
+        """All files, old ones first."""
+        return [*self.growth.inputs, *(shard.input for shard in (*self.shards, *self.references))]
 
 
 _ToWrite = tuple[str, str, dict[int, RunFile], Partition]
@@ -192,10 +250,14 @@ class WriteShard:
     tables: Tables
 
     def __call__(self, shards: Sequence[_ToWrite]) -> TaskResult:
-        copies = Copies()
-        return TaskResult(outputs=[self._write(*shard, copies) for shard in shards], payload=copies.payload())
+        outputs, copies = zip(*itertools.starmap(self.write, shards), strict=True)
+        return TaskResult(outputs=list(outputs), payload={"copies": list(copies)})
 
-    def _write(self, folder: str, path: str, rows: dict[int, RunFile], marks: Partition, copies: Copies) -> OutputFile:
+    def write(
+        self, folder: str, path: str, rows: dict[int, RunFile], marks: Partition
+    ) -> tuple[OutputFile, dict[str, Any]]:
+        """The attribute file of a shard, and what `Copies` counts of it."""
+        copies = Copies()
         with AttributeWriter(
             streams.join(folder, path),
             self.outputs,
@@ -208,7 +270,37 @@ class WriteShard:
                 columns = {name: table[name].combine_chunks() for name in self.outputs}
                 writer.write(table["id"].to_pylist(), columns, characters=table["characters"].to_pylist())
                 count_copies(table, copies)
-        return output_file(folder, writer.written, rows=writer.rows)
+        return output_file(folder, writer.written, rows=writer.rows), copies.payload()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewriteShards:
+    """Writes the attribute files of old shards again where rows of theirs change, and links the others.
+
+    Called with what is to be written of each, its file in the old set, and what was counted of it.
+    """
+
+    writing: WriteShard
+    work: str
+    table: Table
+
+    def __call__(self, shards: Sequence[tuple[_ToWrite, OutputFile, dict[str, Any]]]) -> TaskResult:
+        outputs, payloads, rewritten = [], [], []
+        for to_write, out, copies in shards:
+            folder, path, _, marks = to_write
+            if self._grow(marks):
+                out, copies = self.writing.write(*to_write)
+                rewritten.append(path)
+            else:
+                out = linked(out, folder)
+            outputs.append(out)
+            payloads.append(copies)
+        return TaskResult(outputs=outputs, payload={"copies": payloads, "rewritten": rewritten})
+
+    def _grow(self, marks: Partition) -> bool:
+        if "grown" not in self.table.schema.names:
+            return False
+        return any(pc.any(batch["grown"]).as_py() for batch in read_sorted(self.table, self.work, marks))
 
 
 def _unit_of(names: Iterable[str]) -> str:
@@ -269,23 +361,33 @@ def _report(stage: StageRun, found: Found, written: Sequence[Task], format: Attr
 
 
 def _write_tasks(
-    stage: StageRun, dataset: Dataset, shards: Sequence[Shard], job: Job, config: DedupeConfig, found: Found
-) -> list[Task]:
+    stage: StageRun, corpus: Corpus, job: Job, config: DedupeConfig, found: Found
+) -> tuple[list[Task], list[Task]]:
+    """Those of old shards, and those of new ones."""
+    shards, old, held = corpus.shards, corpus.growth.old(), corpus.growth.held
     files: dict[str, dict[int, RunFile]] = {shard.name: {} for shard in shards}
-    own = enumerate(job.parts[job.n_references :], job.n_references)
+    own = enumerate(job.parts[job.n_references :], job.first + job.n_references)
     for (index, piece), file in zip(own, found.rows, strict=True):
         files[piece.shard.name][index] = file
-    bounds = [first_place(min(files[shard.name])) for shard in shards] + [first_place(len(job.parts))]
-    marked = partitioned(stage, found.table, found.marks, bounds, memory=job.memory)
+    first_pieces = [held.first_pieces[i] for i, *_ in old] if held is not None else []
+    first_pieces += [min(files[shard.name]) for shard in shards] + [job.first + len(job.parts)]
+    marked = partitioned(stage, found.table, found.marks, list(map(first_place, first_pieces)), memory=job.memory)
+    folder, again = stage.sets[0].folder, []
+    for (i, held_file, out), part in zip(old, marked, strict=False):
+        assert held is not None
+        again.append(((folder, out.path, held.rows(i), part), out, held_file.copies))
     to_write: list[_ToWrite] = []
-    for shard, place, part in zip(shards, dataset.places(config.name, shards), marked, strict=True):
-        path = place.path(config.attributes_format).removeprefix(place.folder + "/")
-        to_write.append((place.folder, path, files[shard.name], part))
-    tasks = []
+    for shard, place, part in zip(shards, corpus.places, marked[len(old) :], strict=True):
+        to_write.append((place.folder, place.below(config.attributes_format), files[shard.name], part))
+    of_old, of_new = [], []
+    for group in grouped([out.bytes for _, _, out in old]):
+        outs = [again[i][1] for i in group]
+        key, size = outs[0].path, sum(out.bytes for out in outs)
+        of_old.append(Task(key=key, size=size, spec=[again[i] for i in group], file=streams.join(folder, key)))
     for group in grouped([shard.size for shard in shards]):
         first, size = shards[group[0]], sum(shards[i].size for i in group)
-        tasks.append(Task(key=first.name, size=size, spec=[to_write[i] for i in group], file=first.path))
-    return tasks
+        of_new.append(Task(key=first.name, size=size, spec=[to_write[i] for i in group], file=first.path))
+    return of_old, of_new
 
 
 # --- what the stage is -----------------------------------------------------------------------------------------------
@@ -293,9 +395,13 @@ def _write_tasks(
 
 def made_again(dataset: Dataset, config: DedupeConfig, *, reading: Reading) -> dict[str, str]:
     """Why this stage would replace what it has finished; empty where it would not. Reads no document."""
+    if config.since:  # a set that goes on from another one replaces nothing
+        return {}
     shards, places = _named(dataset, config)
     sizes = {shard.name: shard.size for shard in (*shards, *_references(dataset, config, shards))}
-    made = _file_sets(config, method_of(config), reading, places, [])
+    method = method_of(config)
+    growth = _growth(config, method, reading, places, RunOptions())
+    made = _file_sets(config, method, reading, places, [], growth)
     return next(({config.name: why} for file_set in made if (why := why_again(file_set, sizes=sizes))), {})
 
 
@@ -317,8 +423,19 @@ def _settings(config: DedupeConfig, method: Method, reading: Reading) -> dict[st
     }
 
 
+def _growth(
+    config: DedupeConfig, method: Method, reading: Reading, places: Sequence[Place], options: RunOptions
+) -> Growth:
+    return Growth.of(config, {"name": config.name, **_settings(config, method, reading)}, places, options)
+
+
 def _file_sets(
-    config: DedupeConfig, method: Method, reading: Reading, places: Sequence[Place], inputs: Sequence[InputFile]
+    config: DedupeConfig,
+    method: Method,
+    reading: Reading,
+    places: Sequence[Place],
+    inputs: Sequence[InputFile],
+    growth: Growth,
 ) -> list[FileSet]:
     """One per attributes folder. Each depends on every input: a copy may be anywhere."""
     remedy = (
@@ -330,7 +447,7 @@ def _file_sets(
             folder=folder,
             stage="dedupe",
             name=config.name,
-            config=_settings(config, method, reading),
+            config={**_settings(config, method, reading), **growth.config},
             inputs=list(inputs),
             root=places[0].root,
             remedy=remedy,
@@ -347,8 +464,9 @@ def _named(dataset: Dataset, config: DedupeConfig) -> tuple[list[Shard], list[Pl
     """
     shards = dataset.shards()
     places = dataset.places(config.name, shards)
+    by_place = bool(config.index or config.since or places[0].root)
     called = [
-        replace(shard, name=place.name if place.root else name)
+        replace(shard, name=place.name if by_place else name)
         for shard, place, name in zip(shards, places, _names(shards), strict=True)
     ]
     return called, places
@@ -394,7 +512,7 @@ def _never(config: DedupeConfig) -> str | None:
     return config.priority[0]
 
 
-def _refuse_losing_filter(sets: Sequence[FileSet], path: str | None) -> None:
+def _refuse_losing_read(sets: Sequence[FileSet], path: str | None) -> None:
     if path is not None and any(streams.is_below(path, file_set.folder) for file_set in sets):
         raise ConfigError(
             f"{printable(path)} is of the set that `--overwrite` would remove\n  give the new set a `--name` of its own"

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from dolma.data.columns import Output
 from dolma.data.documents import Reading
-from dolma.data.exchange import Partition, RunWriter, Table, joined, read_sorted
+from dolma.data.exchange import Partition, RunWriter, Table, joined
 from dolma.data.fields import field_names
 from dolma.dedupers import clusters
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows
@@ -34,15 +34,15 @@ from dolma.dedupers.method import (
     Job,
     Numbered,
     PieceReader,
+    SortedRecords,
+    by_range,
     files_of,
-    ranges_of,
     rows_of_pieces,
     starts_of_pieces,
     tasks_of,
 )
 from dolma.errors import DataError
 from dolma.runner.compiling import compile_by_calling
-from dolma.runner.merging import partitioned
 from dolma.runner.stage import StageRun
 from dolma.runner.task import TaskResult
 
@@ -116,25 +116,32 @@ class Exact:
         hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH)
         references, counted = job.apart(hashed)
         self._check_field(job, counted)
-        files = files_of(hashed, "keys")
-        parts = partitioned(stage, KEYS, files, ranges_of(files), memory=memory)
-        across = self.scope == "across-sources"
-        grouping = GroupDocuments(work=work, keep=self.keep, across_sources=across, memory=memory)
+        parts = by_range(stage, job, KEYS, files_of(hashed, "keys"))
+        grouping = GroupDocuments(
+            work=work,
+            keep=self.keep,
+            across_sources=self.scope == "across-sources",
+            first_new=job.first_new,
+            index=job.index,
+            memory=memory,
+        )
         grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(KEYS.name,))
         return Found(
             rows=rows_of_pieces(counted),
             marks=files_of(grouped, "marks"),
             table=MARKS,
-            tables=MarkedRows(work=work, starts=starts_of_pieces(hashed), memory=memory // 4),
+            tables=MarkedRows(work=work, starts=starts_of_pieces(job, hashed), memory=memory // 4),
             counted=counted,
             without_key=sum(result.payload["without_key"] for result in counted),
             references=references,
+            made=grouped if job.index else [],
+            kept={KEYS.name: files_of(grouped, "kept")},
         )
 
     def _check_field(self, job: Job, hashed: Sequence[TaskResult]) -> None:
         n_documents = sum(sum(result.payload["documents"]) for result in hashed)
         n_without = sum(result.payload["without_key"] for result in hashed)
-        if n_documents == 0 or n_without < n_documents:
+        if n_documents == 0 or n_without < n_documents or job.held is not None:
             return
         fields = sorted({name for result in hashed for name in result.payload["fields"]})
         raise DataError(
@@ -200,23 +207,27 @@ class GroupDocuments:
     keep: Keep
     memory: int
     across_sources: bool = False
+    first_new: int = 0
+    index: str = ""
 
     def __call__(self, spec: tuple[str, Partition]) -> TaskResult:
         name, partition = spec
-
-        def read() -> Iterator[pa.RecordBatch]:
-            return read_sorted(KEYS, self.work, partition, memory=self.memory // 2)
-
+        keys = SortedRecords(table=KEYS, work=self.work, folder=self.index, memory=self.memory // 2)(name, partition)
         with RunWriter(MARKS, self.work, name, memory=self.memory // 4) as marks:
-            for found in cluster_marks(read, self.keep, across_sources=self.across_sources):
+            for found in cluster_marks(
+                keys.read, self.keep, across_sources=self.across_sources, first_new=self.first_new
+            ):
                 marks.add(found)
-        return TaskResult(outputs=marks.outputs, payload={"marks": msgspec.to_builtins(marks.file)})
+        return TaskResult(
+            outputs=[*marks.outputs, *keys.outputs],
+            payload={"marks": msgspec.to_builtins(marks.file), "kept": msgspec.to_builtins(keys.file)},
+        )
 
 
 def cluster_marks(
-    read: Callable[[], Iterator[pa.RecordBatch]], keep: Keep, *, across_sources: bool = False
+    read: Callable[[], Iterator[pa.RecordBatch]], keep: Keep, *, across_sources: bool = False, first_new: int = 0
 ) -> Iterator[pa.RecordBatch]:
-    """The `MARKS` of the documents whose key others have, too.
+    """The `MARKS` of the documents whose key others have, too; documents from the place `first_new` on are new.
 
     `read` gives the `KEYS`, sorted, equal ones in corpus order. It is called twice, so that one key of all documents
     takes no more memory than others.
@@ -242,6 +253,7 @@ def cluster_marks(
                 of["size"],
                 *(pc.if_else(duplicate, of[name], nothing) for name in ("id", "source")),
                 pa.nulls(len(rows), pa.float64()),
+                pc.greater_equal(of["last"], pa.scalar(first_new, pa.uint64())),
             ],
             schema=MARKS.schema,
         )
@@ -250,7 +262,8 @@ def cluster_marks(
 _SHARED = pa.schema(
     [
         ("number", pa.int64()),  # of the key, among all
-        ("first", pa.uint64()),  # the place of its first document
+        ("first", pa.uint64()),  # the places of its first and its last document
+        ("last", pa.uint64()),
         ("size", pa.int64()),
         ("rank", pa.float64()),  # of the document that is kept: its rank, tier, place, id and source
         ("tier", pa.uint32()),
@@ -268,6 +281,7 @@ def _shared_keys(batches: Iterable[pa.RecordBatch], keep: Keep) -> pa.RecordBatc
         place, ones = records["place"], pa.array(np.ones(len(records), np.int64))
         columns = [
             pa.array(number),
+            place,
             place,
             ones,
             *(records[name] for name in ("rank", "tier", "place", "id", "source")),
@@ -291,8 +305,10 @@ def _by_key(records: pa.RecordBatch, keep: Keep) -> pa.RecordBatch:
     of_kept = [records[name].take(pa.array(best, mask=best < 0)) for name in ("rank", "tier", "kept", "id", "source")]
     of_kept[0], of_kept[1] = of_kept[0].fill_null(0.0), pa.array(np.minimum.reduceat(tiers, starts))
     first = records["first"].take(pa.array(starts))
+    last = records["last"].take(pa.array(np.append(starts[1:], len(number)) - 1))
     size = np.add.reduceat(records["size"].to_numpy(), starts)
-    return pa.RecordBatch.from_arrays([pa.array(number[starts]), first, pa.array(size), *of_kept], schema=_SHARED)
+    columns = [pa.array(number[starts]), first, last, pa.array(size), *of_kept]
+    return pa.RecordBatch.from_arrays(columns, schema=_SHARED)
 
 
 def _numbered(batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -14,10 +14,13 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
 from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading, read_batches
-from dolma.data.exchange import Partition, RunFile, RunWriter, Table, prefix_bounds
+from dolma.data.exchange import Partition, RunFile, RunWriter, Table, prefix_bounds, read_sorted, whole_runs
+from dolma.data.manifest import OutputFile
 from dolma.dedupers.clusters import first_place
+from dolma.dedupers.index import Held, keep_sorted
 from dolma.dedupers.notes import BloomNotes, NearNotes
 from dolma.runner.ledger import Ledger
+from dolma.runner.merging import partitioned
 from dolma.runner.progress import advance
 from dolma.runner.stage import StageRun
 from dolma.runner.task import Task, TaskResult, Work, grouped
@@ -37,13 +40,30 @@ class Tables(Protocol):
 class Job:
     """What a method is to look at. `memory` is what a task may hold, in bytes.
 
-    The first `n_references` of the pieces are of references: documents that are compared and never marked.
+    The first `n_references` of the pieces are of references: documents that are compared and never marked. With `held`,
+    the pieces of an index come before these. `index` is the folder of the set that is to have one, or "".
     """
 
     parts: Sequence[Piece]
     n_references: int = 0
     reading: Reading
     memory: int
+    held: Held | None = None
+    index: str = ""
+
+    @property
+    def first(self) -> int:
+        """The number of the first of the pieces."""
+        return self.held.first_pieces[-1] if self.held is not None else 0
+
+    @property
+    def first_new(self) -> int:
+        """The place of the first document that no index holds."""
+        return first_place(self.first)
+
+    def files_held(self, table: Table) -> Sequence[RunFile]:
+        """The records that the index has of a table, sorted."""
+        return self.held.files(table) if self.held is not None else []
 
     def tasks(self) -> list[Task]:
         """A task for each piece, or for some small ones; its spec is their numbers, and the pieces.
@@ -52,7 +72,7 @@ class Job:
         """
         tasks = []
         for group in (*self._groups(0, self.n_references), *self._groups(self.n_references, len(self.parts))):
-            numbered = tuple((i, self.parts[i]) for i in group)
+            numbered = tuple((self.first + i, self.parts[i]) for i in group)
             first, size = numbered[0][1], sum(piece.size for _, piece in numbered)
             tasks.append(Task(key=first.key, size=size, spec=numbered, file=first.shard.path, part=first.words))
         return tasks
@@ -74,6 +94,7 @@ class Found:
     references, of which `references` are the results; `made` has what a method writes beside the attributes. `report`
     is called once with (folder, name, marks) of all shards: it writes there, too; its payload is a `Contamination`.
     `unit`: what is counted, where that is neither documents nor paragraphs.
+    `kept` are the records that the index of this set has, by table.
     """
 
     rows: Sequence[RunFile]
@@ -88,6 +109,12 @@ class Found:
     bloom: BloomNotes | None = None
     report: Work | None = None
     unit: str = ""
+    kept: Mapping[str, Sequence[RunFile]] = field(default_factory=dict)
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether rows of an older document may change when a new one comes; marks tell by `grown`."""
+        return "grown" in self.table.schema.names
 
 
 class Method(Protocol):
@@ -157,9 +184,10 @@ def rows_of_pieces(results: Iterable[TaskResult]) -> list[RunFile]:
     return [msgspec.convert(part, RunFile) for result in results for part in result.payload["rows"]]
 
 
-def starts_of_pieces(results: Iterable[TaskResult]) -> tuple[int, ...]:
+def starts_of_pieces(job: Job, results: Iterable[TaskResult]) -> tuple[int, ...]:
     """The number of documents before each piece."""
-    counts = [n for result in results for n in result.payload["documents"]]
+    before = job.held.documents if job.held is not None else []
+    counts = [*before, *(n for result in results for n in result.payload["documents"])]
     return tuple(itertools.accumulate(counts[:-1], initial=0))
 
 
@@ -171,12 +199,52 @@ PARTITION_BYTES = 64 << 20
 
 def files_of(results: Iterable[TaskResult], name: str) -> list[RunFile]:
     """The files that the tasks of a phase have left under this name."""
-    return [msgspec.convert(result.payload[name], RunFile) for result in results]
+    files = [msgspec.convert(result.payload[name], RunFile | None) for result in results]
+    return [file for file in files if file is not None]
 
 
 def ranges_of(files: Iterable[RunFile]) -> list[int]:
     """The bounds of ranges of hashes, so that each has about `PARTITION_BYTES` of the records of these files."""
     return prefix_bounds(1 + sum(file.index for file in files) // PARTITION_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SortedRecords:
+    """Reads partitions of a table in order, and keeps them in the index of the set in `folder`, if that is not ""."""
+
+    table: Table
+    work: str
+    folder: str
+    memory: int
+
+    def __call__(self, name: str, partition: Partition) -> Kept:
+        """What is read of a partition; `name` is that of its task."""
+        if not self.folder:
+            return Kept(self, partition)
+        records = read_sorted(self.table, self.work, partition, memory=self.memory)
+        file, outputs = keep_sorted(self.table, self.folder, name.partition("-")[0], records)
+        there = msgspec.structs.replace(file, path=outputs[0].path)
+        return Kept(replace(self, work=self.folder), whole_runs([there]), file, outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The records of a partition, and the file of the index that has them, if there is one."""
+
+    of: SortedRecords
+    partition: Partition
+    file: RunFile | None = None
+    outputs: Sequence[OutputFile] = ()
+
+    def read(self) -> Iterator[pa.RecordBatch]:
+        """The records in order; may be called several times."""
+        return read_sorted(self.of.table, self.of.work, self.partition, memory=self.of.memory)
+
+
+def by_range(stage: StageRun, job: Job, table: Table, files: Sequence[RunFile]) -> list[Partition]:
+    """The records of these files, after those of the table that an index holds, in ranges of `PARTITION_BYTES`."""
+    held = job.files_held(table)
+    return partitioned(stage, table, files, ranges_of([*held, *files]), memory=job.memory, before=held)
 
 
 def tasks_of(parts: Iterable[Partition], *others: Iterable[Partition]) -> list[Task]:

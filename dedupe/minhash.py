@@ -276,7 +276,7 @@ class MinHash:
             rows=rows_of_pieces(counted),
             marks=files_of(verified, "marks"),
             table=MARKS,
-            tables=MarkedRows(work=work, starts=starts_of_pieces(signed), memory=memory // 4),
+            tables=MarkedRows(work=work, starts=starts_of_pieces(job, signed), memory=memory // 4),
             counted=counted,
             without_key=sum(result.payload["without_key"] for result in counted),
             near=near,
@@ -621,6 +621,7 @@ class VerifyClusters:
                 group.ids.take(named),
                 group.sources.take(named),
                 pa.array(similarity, mask=~is_other),
+                pa.array(np.ones(len(members), bool)),
             ],
             schema=MARKS.schema,
         )

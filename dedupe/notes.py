@@ -92,6 +92,17 @@ class Contamination(msgspec.Struct, frozen=True, kw_only=True):
     recall: list[Recall] = []
 
 
+class GrowthNotes(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a set that goes on from an index: the documents that were there before.
+
+    `rewritten` are the attribute files of these whose rows have changed; `unchanged` counts the others.
+    """
+
+    documents: int
+    rewritten: list[str]
+    unchanged: int
+
+
 class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
     """What the manifest of a dedupe says beside its ledger; `duplicates` are of the `unit`, documents or paragraphs.
 
@@ -112,6 +123,7 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
     without_documents: list[str] = []
     bloom: BloomNotes | None = None
     contamination: Contamination | None = None
+    growth: GrowthNotes | None = None
 
     def remarks(self) -> Iterator[str]:
         """What came of it, in lines for a person."""
@@ -130,6 +142,14 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
             failed = f"; {counted(self.references_failed, 'record')} of these could not be read"
             with_failed = failed if self.references_failed else ""
             yield f"compared with {counted(self.references, 'reference document')}{with_failed}"
+        if self.growth is not None:
+            names = ", ".join(map(printable, self.growth.rewritten[:_NAMED]))
+            more = f" and {len(self.growth.rewritten) - _NAMED} more" if len(self.growth.rewritten) > _NAMED else ""
+            listed = f": {names}{more}" if names else ""
+            yield (
+                f"{counted(self.growth.documents, 'document')} were there before; of their files "
+                f"{len(self.growth.rewritten):,} are rewritten{listed}, {self.growth.unchanged:,} stay as they were"
+            )
         if self.near is not None:
             compared = counted(self.near.compared, "pair")
             yield (

@@ -44,15 +44,15 @@ from dolma.dedupers.method import (
     Job,
     Numbered,
     PieceReader,
+    SortedRecords,
+    by_range,
     files_of,
-    ranges_of,
     rows_of_pieces,
     tasks_of,
 )
 from dolma.dedupers.paragraphs import Units, split_paragraphs, split_sentences, unit_columns
 from dolma.kernels.hashing import hash128_spans
 from dolma.runner.compiling import compile_by_calling
-from dolma.runner.merging import partitioned
 from dolma.runner.stage import StageRun
 from dolma.runner.task import TaskResult
 
@@ -182,9 +182,8 @@ class Windows:
         hashing = HashWindows(work=work, windows=self.windows, reading=job.reading, memory=memory)
         hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH)
         references, counted = job.apart(hashed)
-        files = files_of(hashed, "keys")
-        parts = partitioned(stage, chunks.KEYS, files, ranges_of(files), memory=memory)
-        grouping = GroupWindows(work=work, min_documents=self.min_documents, memory=memory)
+        parts = by_range(stage, job, chunks.KEYS, files_of(hashed, "keys"))
+        grouping = GroupWindows(work=work, min_documents=self.min_documents, index=job.index, memory=memory)
         grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(chunks.KEYS.name,))
         return Found(
             rows=rows_of_pieces(counted),
@@ -201,6 +200,8 @@ class Windows:
             counted=counted,
             without_key=0,
             references=references,
+            made=grouped if job.index else [],
+            kept={chunks.KEYS.name: files_of(grouped, "kept")},
         )
 
 
@@ -244,14 +245,19 @@ class GroupWindows:
     work: str
     min_documents: int
     memory: int
+    index: str = ""
 
     def __call__(self, spec: tuple[str, Partition]) -> TaskResult:
         name, partition = spec
-        keys = read_sorted(chunks.KEYS, self.work, partition, memory=self.memory // 2)
+        sorting = SortedRecords(table=chunks.KEYS, work=self.work, folder=self.index, memory=self.memory // 2)
+        keys = sorting(name, partition)
         with RunWriter(chunks.MARKS, self.work, name, memory=self.memory // 4) as marks:
-            for found in marks_of(keys, min_documents=self.min_documents):
+            for found in marks_of(keys.read(), min_documents=self.min_documents):
                 marks.add(found)
-        return TaskResult(outputs=marks.outputs, payload={"marks": msgspec.to_builtins(marks.file)})
+        return TaskResult(
+            outputs=[*marks.outputs, *keys.outputs],
+            payload={"marks": msgspec.to_builtins(marks.file), "kept": msgspec.to_builtins(keys.file)},
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

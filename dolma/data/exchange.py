@@ -13,7 +13,7 @@ one producer in the order in which they came, whatever the runs, blocks and merg
 A file is frames of `length, xxh3-64, payload` (two little-endian uint64, then the bytes): a header (JSON: version of
 the format, schema, key, parameters), blocks (Arrow record batches of about 128 KiB, each run sorted), and the index
 (where each block begins, its first and its last key). Every reader compares header and checksums. Files of this kind
-are never outputs: they lie in the work folder of a stage and go with it.
+lie in the work folder of a stage and go with it, but those of an index of `dolma dedupe`, which are outputs.
 
 **Bounds.** A reader opens each file once, at most `FAN_IN` of them at a time, and reads its stretch from front to end
 in reads of 128 KiB. Where a table has more runs, they are merged, `FAN_IN` at a time, in as many passes as that takes.
@@ -88,7 +88,7 @@ class Table:
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What one producer wrote: `path` below the work folder, its records, and their bytes in blocks.
+    """What one producer wrote: `path` below the work folder, or a whole path; its records, and their bytes in blocks.
 
     `runs` are the offsets at which runs begin, the first one with the header; the index begins at `index` and ends with
     the file, at `end`.
@@ -371,8 +371,12 @@ def prefix_bounds(n: int) -> list[int]:
     return [END_OF_KEYS * i // n for i in range(n + 1)]
 
 
+def _located(work: str, path: str) -> str:
+    return path if streams.is_url(path) or path.startswith("/") else streams.join(work, path)
+
+
 def _read_index(table: Table, work: str, file: RunFile) -> tuple[Places, Words, Words]:
-    path = streams.join(work, file.path)
+    path = _located(work, file.path)
     with closing(_frames(work, path, 0, file.index)) as frames:
         _check_header(table, work, path, next(frames))
     (index,) = _frames(work, path, file.index, file.end)
@@ -390,7 +394,7 @@ def read_in_order(table: Table, work: str, file: RunFile) -> Iterator[pa.RecordB
         DataError: the file is not what was written there.
     """
     start = file.runs[0] if file.runs else file.index
-    return _blocks(table, work, streams.join(work, file.path), start, file.index)
+    return _blocks(table, work, _located(work, file.path), start, file.index)
 
 
 def read_sorted(table: Table, work: str, partition: Partition, *, memory: int = MEMORY) -> Iterator[pa.RecordBatch]:
@@ -400,7 +404,7 @@ def read_sorted(table: Table, work: str, partition: Partition, *, memory: int = 
         DataError: a file is not what was written there.
     """
     runs = [
-        _blocks(table, work, streams.join(work, partition.paths[number]), start, end)
+        _blocks(table, work, _located(work, partition.paths[number]), start, end)
         for number, start, end in partition.stretches.tolist()
     ]
     try:
@@ -567,7 +571,7 @@ def _check_header(table: Table, work: str, path: str, found: bytes) -> None:
 
 
 def _spoiled(what: str, work: str, path: str) -> DataError:
-    return DataError(
-        f"{what}\n  an earlier phase of this run wrote the file: remove {work} and run the same command again",
-        file=path,
-    )
+    remedy = f"an earlier phase of this run wrote the file: remove {work} and run the same command again"
+    if not streams.is_below(path, work):
+        remedy = "it was kept by an earlier run: put it back as it was, or make its folder again"
+    return DataError(f"{what}\n  {remedy}", file=path)

@@ -48,9 +48,17 @@ class PlanPartitions:
 
 
 def partitioned(
-    stage: StageRun, table: Table, files: Sequence[RunFile], bounds: Sequence[int], *, memory: int
+    stage: StageRun,
+    table: Table,
+    files: Sequence[RunFile],
+    bounds: Sequence[int],
+    *,
+    memory: int,
+    before: Sequence[RunFile] = (),
 ) -> list[Partition]:
     """What lies between each bound and the next one: of at most `FAN_IN` runs, in stretches worth a read.
+
+    `before` are files that come before all others and are not merged: of each range of keys one has nearly all.
 
     Files that were merged are freed. The phase that reads the partitions `uses_up` the folder `table.name`, if it is
     the last one to.
@@ -67,7 +75,7 @@ def partitioned(
         ranges = [bounds[n_readers * i // n_ranges] for i in range(n_ranges + 1)]
         parts = _planned(stage, f"plan-sort-{table.name}", table, files, ranges)
         files = _merge(stage, f"sort-{table.name}", table, parts, memory=memory)
-    return _planned(stage, f"plan-{table.name}", table, files, bounds)
+    return _planned(stage, f"plan-{table.name}", table, [*before, *files], bounds)
 
 
 def _planned(

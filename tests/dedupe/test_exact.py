@@ -83,6 +83,7 @@ def test_the_report_and_the_manifest_count_documents_and_duplicates(corpus: Corp
         "overlaps": [{"source": "s", "kept_source": "s", "documents": 1}],
         "near": None,
         "contamination": None,
+        "growth": None,
         "references": 0,
         "references_failed": 0,
         "without_documents": [],

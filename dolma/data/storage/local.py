@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import itertools
@@ -19,6 +20,8 @@ from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 
 _counter = itertools.count()
+_RENAME_EXCHANGE, _RENAME_SWAP = 2, 2
+_AT_CWD = {"renameat2": -100, "renameatx_np": -2}
 _NAME_BYTES = 255
 _MOST_FOLDERS = 200
 _TRIES = 100  # each one but the last is spoilt by another process, at that very moment
@@ -162,3 +165,34 @@ def _cannot_list(error: OSError) -> None:
         raise DataError(
             f"cannot be listed: {error.strerror}\n  allow yourself to read it: `chmod u+rx`", file=str(error.filename)
         ) from error
+
+
+def swap_folders(one: str, other: str) -> None:
+    """Give each of two folders the name of the other, at one moment; on systems that cannot, in three steps.
+
+    Raises:
+        WriteError: the file system does not allow it.
+    """
+    one, other = local_path(one).rstrip("/"), local_path(other).rstrip("/")
+    with writing(one):
+        library = ctypes.CDLL(None, use_errno=True)
+        for name, flag in (("renameat2", _RENAME_EXCHANGE), ("renameatx_np", _RENAME_SWAP)):  # Linux, macOS
+            if (exchange := getattr(library, name, None)) is not None:
+                at = _AT_CWD[name]
+                if exchange(at, os.fsencode(one), at, os.fsencode(other), flag) == 0:
+                    return
+                if ctypes.get_errno() not in (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP):
+                    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        past = f"{other}.past"
+        os.rename(one, past)
+        os.rename(other, one)
+        os.rename(past, other)
+
+
+def finish_swap(one: str, other: str) -> None:
+    """Put back a folder that a killed `swap_folders` has left under a third name; fine where there is none."""
+    one, other = local_path(one).rstrip("/"), local_path(other).rstrip("/")
+    past = f"{other}.past"
+    if os.path.isdir(past):
+        with writing(one):
+            os.rename(past, other if os.path.isdir(one) else one)
