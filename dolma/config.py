@@ -19,12 +19,13 @@ import msgspec
 from dolma.dedupers.config import DedupeConfig
 from dolma.errors import ConfigError, did_you_mean
 from dolma.keys import about, keys_of
-from dolma.names import check_as, check_field, check_key
+from dolma.names import check_as, check_field, check_key, check_name
 from dolma.printable import printable
 from dolma.recipe_file import Position, read_file
 from dolma.training.config import TrainConfig
 
 MOST_COPIES = 1_000_000  # of a document, each of which is written
+_KINDS_OF_RULES = ("keep", "drop", "spans")
 _MOST_BINS = 100_000  # of a histogram, for each attribute and source
 
 T = TypeVar("T")
@@ -115,11 +116,33 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bytes: Annotated[int | None, about("Bytes of UTF-8 text in the mix.")] = None
 
 
+class RuleGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Rules that belong together; in a mapping each has a name, which stands for it in reports."""
+
+    keep: Annotated[list[str] | dict[str, str], about("Conditions that every document must meet.", metavar="SQL")] = []
+    drop: Annotated[list[str] | dict[str, str], about("Conditions that drop.", metavar="SQL")] = []
+    sources: Annotated[
+        list[str] | None, about("Sources whose documents these rules are about.", absent="all", names=True)
+    ] = None
+
+    def __post_init__(self) -> None:
+        if not (self.keep or self.drop):
+            raise ValueError("has no rules\n  give it `keep` or `drop`, or leave it out")
+        if self.sources == []:
+            raise ValueError("`sources` is empty, so the rules are about no document\n  name one, or leave the key out")
+        named = [name for rules in (self.keep, self.drop) if isinstance(rules, dict) for name in rules]
+        for name in named:
+            check_as("name of a rule", name, check_name)
+        if twice := next((name for name in named if named.count(name) > 1), None):
+            raise ValueError(f"has two rules called {twice!r}\n  give one of them another name")
+
+
 class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Decide what stays, as what, and how often."""
 
     keep: Annotated[list[str], about("Condition over attributes that every document must meet.", metavar="SQL")] = []
     drop: Annotated[list[str], about("Condition that drops.", metavar="SQL")] = []
+    rules: Annotated[dict[str, RuleGroup], about("Groups of further rules, by name.")] = {}
     missing: Annotated[Literal["error", "keep", "drop"], about("Meaning of a condition that is NULL.")] = "error"
     spans: Annotated[list[SpanEdit], about("Edits of the text.")] = []
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
@@ -139,6 +162,18 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
         if "/" in self.format or not self.format.startswith("."):
             raise ValueError(f"`format` is {self.format!r}, expected a suffix such as .jsonl.zst or .parquet")
+        for name in self.rules:
+            check_as("rules", name, check_name)
+            if name in _KINDS_OF_RULES:
+                raise ValueError(f"`rules` has a group {name!r}, which reports call other rules; give another name")
+
+    @property
+    def named_sources(self) -> dict[str, str]:
+        """Every source that is named, by the path of its key."""
+        found = {f"$.mix.sources.{source}": source for source in self.sources}
+        for name, group in self.rules.items():
+            found |= {f"$.mix.rules.{name}.sources[{i}]": source for i, source in enumerate(group.sources or [])}
+        return found
 
 
 class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -62,7 +62,7 @@ class Catalogue:
         Raises:
             ConfigError: one that is allowed is not there.
         """
-        if not (config.keep or config.drop or config.spans):
+        if not (config.keep or config.drop or config.rules or config.spans):
             return cls(dataset=dataset, shards=shards, names=())
         known = {name: dict(outputs) for name, outputs in (declared or {}).items()}
         found = sorted({*dataset.attribute_names(list(shards)), *known})

@@ -66,6 +66,10 @@ class Judge:
         """What can drop a document, in order."""
         return [*self.rules.labels, *([MIN_LENGTH] if self.min_length else [])]
 
+    def is_about(self, rule: int, source: str) -> bool:
+        """Whether what stands at this place of `labels` can drop documents of a source."""
+        return rule >= len(self.rules.rules) or self.rules.rules[rule].is_about(source)
+
     def judge(self, spec: PieceSpec, count: Count, *, records: bool) -> Iterator[Judged]:
         """Every batch of the piece, judged; `count` is filled on the way. `records`: read whole records too.
 

@@ -37,7 +37,7 @@ from dolma.mixers.decisions import DECIDED, DecidedPiece
 from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
 from dolma.mixers.notes import MixNotes, SpanRow, share_rows, share_warnings
 from dolma.mixers.rules import compile_rules
-from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, check_sources, find_cuts, quotas
+from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, check_seen, check_sources, find_cuts, quotas
 from dolma.mixers.subject import (
     Subject,
     check_names,
@@ -213,6 +213,7 @@ def _check_rows(specs: Sequence[PieceSpec], judged: Sequence[TaskResult]) -> Non
 def _kept(stage: StageRun, layout: Layout, specs: list[PieceSpec], subject: Subject) -> _Made:
     judged = stage.run("mix", _tasks(specs), MixPiece(judge=subject.judge, layout=layout))
     _check_rows(specs, judged)
+    check_seen(subject.config, _seen(judged), limit=_limit(subject))
     return _Made(judged=judged)
 
 
@@ -285,12 +286,7 @@ def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
     _check_rows(specs, judged)
     kept = _sums(judged)
     supplies = {source: Supply(documents=documents, bytes=n_bytes) for source, (documents, n_bytes) in kept.items()}
-    seen = {
-        source for result in judged for source, account in result.ledger.accounts.items() if account.taken.documents
-    }
-    limited = subject.dataset.limited
-    limit = None if limited is None else limited.limit
-    wanted = list(quotas(subject.config, supplies, seen=seen, limit=limit).values())
+    wanted = list(quotas(subject.config, supplies, seen=_seen(judged), limit=_limit(subject)).values())
     sources = [quota.source for quota in wanted]
     n_rules = len(subject.judge.labels)
     pieces = [_decided_piece(spec, result, sources, n_rules) for spec, result in zip(specs, judged, strict=True)]
@@ -298,6 +294,16 @@ def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
     found = stage.plan("cut", _all_decisions(pieces), finding)
     cuts = msgspec.convert(found.payload["cuts"], list[Cut])
     return _Decided(judged=judged, pieces=pieces, wanted=wanted, cuts=cuts)
+
+
+def _seen(judged: Sequence[TaskResult]) -> set[str]:
+    """The sources that documents are of."""
+    return {source for result in judged for source, of in result.ledger.accounts.items() if of.taken.documents}
+
+
+def _limit(subject: Subject) -> int | None:
+    limited = subject.dataset.limited
+    return None if limited is None else limited.limit
 
 
 def _all_decisions(decisions: Sequence[DecidedPiece]) -> Task:
@@ -356,7 +362,7 @@ def _notes(subject: Subject, made: _Made) -> MixNotes:
     ledger = merged_of([*made.judged, *made.written])
     wanted = made.wanted if subject.config.sources else []
     payloads = [result.payload for result in made.judged]
-    rows = waterfall_of(subject.judge.labels, payloads).complete(ledger.accounts)
+    rows = waterfall_of(subject.judge.labels, payloads).complete(ledger.accounts, is_about=subject.judge.is_about)
     edits = subject.judge.edits.edits
     counts = spans_of(len(edits), payloads)
     shares = share_rows(wanted, ledger)
@@ -373,10 +379,9 @@ def _notes(subject: Subject, made: _Made) -> MixNotes:
 
 
 def _warnings(subject: Subject, rows: list[Any], ledger: Ledger) -> list[str]:
-    total = ledger.total()
     return warnings_of(
         rows,
-        taken=total.taken.documents - total.failed,
-        kept=total.out.documents,
+        taken={source: account.taken.documents - account.failed for source, account in ledger.accounts.items()},
+        kept=ledger.total().out.documents,
         implicit=[rule.label for rule in subject.judge.rules.rules if rule.kind == "spans"],
     )

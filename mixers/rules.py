@@ -21,8 +21,8 @@ StructType(struct<word_count: int64>)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
 
 import duckdb
@@ -40,6 +40,7 @@ from dolma.mixers.expressions import check_operands, parse
 from dolma.mixers.sql import ExpressionError, bound_type, evaluate, first_lines, quoted
 from dolma.printable import printable
 
+Kind = Literal["keep", "drop", "spans"]
 Missing = Literal["error", "keep", "drop"]
 Arrays = Mapping[str, Mapping[str, pa.Array]]
 
@@ -48,22 +49,29 @@ Arrays = Mapping[str, Mapping[str, pa.Array]]
 class Rule:
     """One condition: `kind` "keep" must hold, "drop" must not; "spans" asks that the list of a span edit is there.
 
-    `path` is its key in the recipe; `columns` are the (set, output) pairs that it reads.
+    `path` is its key in the recipe; `columns` are the (set, output) pairs that it reads. It may be of a `group`, have a
+    `name` there, and be about the documents of some `sources` alone: None is all.
     """
 
     path: str
-    kind: Literal["keep", "drop", "spans"]
+    kind: Kind
     sql: str
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...] = ()
+    group: str = ""
+    name: str = ""
+    sources: tuple[str, ...] | None = None
 
     @property
     def label(self) -> str:
         """How the ledger calls it.
 
-        >>> Rule(path="$.mix.keep[0]", kind="keep", sql="a.b >\\n 1", columns=()).label
+        >>> Rule(path="$.mix.keep[0]", kind="keep", sql="a.b >\\n 1").label
         'keep: a.b > 1'
+        >>> Rule(path="$.mix.rules.gopher.keep.words", kind="keep", sql="a.b > 1", group="gopher", name="words").label
+        'gopher: words'
         """
-        return f"{self.kind}: {' '.join(self.sql.split())}"
+        said = self.name or f"{self.kind}: {' '.join(self.sql.split())}"
+        return f"{self.group}: {said}" if self.group else said
 
     @property
     def holds(self) -> str:
@@ -73,10 +81,14 @@ class Rule:
             return f"CASE WHEN {quoted(name)}.{quoted(output)} IS NULL THEN NULL ELSE true END"
         return self.sql if self.kind == "keep" else f"NOT (\n{self.sql}\n)"
 
+    def is_about(self, source: str) -> bool:
+        """Whether documents of this source can be dropped by it."""
+        return self.sources is None or source in self.sources
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
-    """All rules of a mix, in the order of the waterfall: keep, drop, spans. Picklable; made by `compile_rules`.
+    """All rules of a mix, in the order of the waterfall: keep, drop, groups, spans. Picklable; made by `compile_rules`.
 
     `outputs` has the declared type of each column that any rule or span edit reads, by set; of `document` too.
     """
@@ -112,39 +124,19 @@ class RuleSet:
         wanted = self.outputs.get(DOCUMENT, {})
         own = {name: array for name, array in _document_arrays(batch, wanted).items() if name in wanted}
         rows = relation({**arrays, **({DOCUMENT: own} if own else {})}, len(batch))
-        try:
-            found = evaluate([rule.holds for rule in self.rules], rows)
-        except duckdb.Error:
-            self._locate(batch, rows)
-        except ExpressionError as error:
-            raise DataError(f"no document was decided on: a rule {error}", file=batch.path) from error
-        for rule, (_, nulls) in zip(self.rules, found, strict=True):
-            if self.missing == "error" and nulls.any():
-                raise _is_null(rule, batch, arrays, int(nulls.argmax()))
-        return np.stack([holds | nulls if self.missing == "keep" else holds for holds, nulls in found])
-
-    def _locate(self, batch: TextBatch, rows: pa.Table) -> NoReturn:
-        """Raise the error of the first rule that cannot be evaluated, at the first document where that is so."""
-        for rule in self.rules:
-            if _error_of(rule, rows) is None:
+        holds = np.ones((len(self.rules), len(batch)), dtype=bool)
+        for sources in dict.fromkeys(rule.sources for rule in self.rules):
+            of = [i for i, rule in enumerate(self.rules) if rule.sources == sources]
+            documents = _documents_of(sources, batch)
+            if not len(documents):
                 continue
-            low, high = 0, len(rows)  # the first `low` rows are fine, the first `high` are not
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (low, middle) if _error_of(rule, rows.slice(0, middle)) else (middle, high)
-            error = _error_of(rule, rows.slice(low, 1))
-            raise DataError(
-                f"the rule `{printable(rule.label)}` cannot be evaluated for document {batch.ids[low]!r}: "
-                f"{printable(error)}\n"
-                f"  the rule is {rule.path}; TRY_CAST and TRY(...) give NULL instead",
-                file=batch.path,
-                line=int(batch.lines[low]),
-            )
-        raise DataError(
-            "the rules can be evaluated one by one, but not together"
-            "\n  lower the memory that they need: shorten texts that a rule makes",
-            file=batch.path,
-        )
+            some = rows if len(documents) == len(rows) else rows.take(pa.array(documents))
+            found = _evaluated([self.rules[i] for i in of], some, documents, batch)
+            for i, (true, nulls) in zip(of, found, strict=True):
+                if self.missing == "error" and nulls.any():
+                    raise _is_null(self.rules[i], batch, arrays, int(documents[nulls.argmax()]))
+                holds[i, documents] = true | nulls if self.missing == "keep" else true
+        return holds
 
 
 def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
@@ -153,9 +145,7 @@ def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
     Raises:
         ConfigError: a rule is no boolean expression over attributes that are there; carries the key's path.
     """
-    texts = [("keep", i, sql) for i, sql in enumerate(config.keep)]
-    texts += [("drop", i, sql) for i, sql in enumerate(config.drop)]
-    rules = [_compile(kind, f"$.mix.{kind}[{i}]", sql, catalogue) for kind, i, sql in texts]  # type: ignore[arg-type]
+    rules = [_compiled(rule, catalogue) for rule in _written(config)]
     _refuse_twice(rules)
     for i, edit in enumerate(config.spans):
         rule = _span_rule(edit.attribute, f"$.mix.spans[{i}].attribute", catalogue)
@@ -167,7 +157,32 @@ def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
     return RuleSet(rules=tuple(rules), missing=config.missing, outputs=outputs)
 
 
-def _compile(kind: Literal["keep", "drop"], path: str, sql: str, catalogue: Catalogue) -> Rule:
+def _written(config: MixConfig) -> Iterator[Rule]:
+    """The rules of a mix as they stand, in their order."""
+    yield from _rules_of("$.mix", config.keep, config.drop)
+    for name, group in config.rules.items():
+        for rule in _rules_of(f"$.mix.rules.{name}", group.keep, group.drop):
+            yield replace(rule, group=name, sources=None if group.sources is None else tuple(group.sources))
+
+
+def _rules_of(path: str, keep: list[str] | dict[str, str], drop: list[str] | dict[str, str]) -> Iterator[Rule]:
+    kinds: tuple[tuple[Kind, list[str] | dict[str, str]], ...] = (("keep", keep), ("drop", drop))
+    for kind, texts in kinds:
+        if isinstance(texts, dict):
+            for name, sql in texts.items():
+                yield Rule(path=f"{path}.{kind}.{name}", kind=kind, sql=sql, name=name)
+        else:
+            for i, sql in enumerate(texts):
+                yield Rule(path=f"{path}.{kind}[{i}]", kind=kind, sql=sql)
+
+
+def _compiled(rule: Rule, catalogue: Catalogue) -> Rule:
+    """The rule with the columns that it reads.
+
+    Raises:
+        ConfigError: it is no boolean expression over attributes that are there.
+    """
+    sql, path = rule.sql, rule.path
     try:
         expression = parse(sql)
         columns = tuple(dict.fromkeys(_resolve(names, path, catalogue) for names in expression.columns))
@@ -179,7 +194,7 @@ def _compile(kind: Literal["keep", "drop"], path: str, sql: str, catalogue: Cata
         schema = _schema(columns, catalogue)
         check_operands(expression, schema, text=" ".join(sql.split()))
         kind_of_value = bound_type(sql, schema)
-        rule = Rule(path=path, kind=kind, sql=sql, columns=columns)
+        rule = replace(rule, columns=columns)
         bound_type(rule.holds, schema)
     except ExpressionError as error:
         raise ConfigError(f"`{printable(sql)}`: {error}", path=path) from error
@@ -258,6 +273,48 @@ def _document_arrays(batch: TextBatch, wanted: Iterable[str]) -> dict[str, pa.Ar
         "bytes": lambda: pa.array(batch.n_bytes),
     }
     return {name: makers[name]() for name in wanted}
+
+
+def _documents_of(sources: tuple[str, ...] | None, batch: TextBatch) -> npt.NDArray[np.int64]:
+    if sources is None:
+        return np.arange(len(batch))
+    return np.flatnonzero([source in sources for source in batch.sources])
+
+
+def _evaluated(
+    rules: Sequence[Rule], rows: pa.Table, documents: npt.NDArray[np.int64], batch: TextBatch
+) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
+    """Where each rule is true, and where NULL, over the rows of these documents of the batch."""
+    try:
+        return evaluate([rule.holds for rule in rules], rows)
+    except duckdb.Error:
+        _locate(rules, rows, documents, batch)
+    except ExpressionError as error:
+        raise DataError(f"no document was decided on: a rule {error}", file=batch.path) from error
+
+
+def _locate(rules: Sequence[Rule], rows: pa.Table, documents: npt.NDArray[np.int64], batch: TextBatch) -> NoReturn:
+    """Raise the error of the first rule that cannot be evaluated, at the first document where that is so."""
+    for rule in rules:
+        if _error_of(rule, rows) is None:
+            continue
+        low, high = 0, len(rows)  # the first `low` rows are fine, the first `high` are not
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if _error_of(rule, rows.slice(0, middle)) else (middle, high)
+        error, i = _error_of(rule, rows.slice(low, 1)), int(documents[low])
+        raise DataError(
+            f"the rule `{printable(rule.label)}` cannot be evaluated for document {batch.ids[i]!r}: "
+            f"{printable(error)}\n"
+            f"  the rule is {rule.path}; TRY_CAST and TRY(...) give NULL instead",
+            file=batch.path,
+            line=int(batch.lines[i]),
+        )
+    raise DataError(
+        "the rules can be evaluated one by one, but not together"
+        "\n  lower the memory that they need: shorten texts that a rule makes",
+        file=batch.path,
+    )
 
 
 def _error_of(rule: Rule, rows: pa.Table) -> str | None:

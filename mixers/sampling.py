@@ -120,18 +120,16 @@ def check_seen(config: MixConfig, seen: Iterable[str], *, limit: int | None = No
         ConfigError: one is not; names the nearest.
     """
     seen = sorted(seen)
-    for source in config.sources:
+    for path, source in config.named_sources.items():
         if source not in seen and limit is not None:
+            key = "mix.rules" if path.startswith("$.mix.rules.") else "mix.sources"
             raise ConfigError(
                 f"of the first {limit:,} documents, which `limit` leaves, none is of this source"
-                "\n  raise `limit`, or try it without sources: `--set mix.sources={}`",
-                path=f"$.mix.sources.{source}",
+                f"\n  raise `limit`, or try it without sources: `--set {key}={{}}`",
+                path=path,
             )
         if source not in seen:
-            raise ConfigError(
-                f"no document of the corpus is of this source\n  {did_you_mean(source, seen)}",
-                path=f"$.mix.sources.{source}",
-            )
+            raise ConfigError(f"no document of the corpus is of this source\n  {did_you_mean(source, seen)}", path=path)
 
 
 def check_shared(config: MixConfig, seen: Iterable[str]) -> None:
@@ -157,7 +155,7 @@ def check_corpus(config: MixConfig, ledger: Ledger, reading: Reading) -> None:
     Raises:
         ConfigError: a source is not there, has no share where others have, or is too small.
     """
-    if not config.sources:
+    if not config.named_sources:
         return
     taken = {source: account for source, account in ledger.accounts.items() if account.taken.documents}
     if config.spans:  # whose replacements may be longer than what they replace

@@ -69,7 +69,7 @@ def subject_of(dataset: Dataset, config: MixConfig, reading: Reading) -> Subject
     }
     for name in rules.sets[:1]:
         measured = _sources_measured(dataset, shards, name, reading)
-        check_seen(config, measured or config.sources, limit=reading.limit)
+        check_seen(config, measured or config.named_sources.values(), limit=reading.limit)
     return Subject(dataset=dataset, config=config, shards=shards, judge=Judge.of(config, rules, reading), files=files)
 
 
@@ -94,7 +94,9 @@ def doubtful_sources(dataset: Dataset, config: MixConfig, reading: Reading) -> l
     """
     shards = dataset.shards()
     folders = {shard.source for shard in shards}
-    if folders.issuperset(config.sources) and all(given.share is None for given in config.sources.values()):
+    if folders.issuperset(config.named_sources.values()) and all(
+        given.share is None for given in config.sources.values()
+    ):
         return []
     skipping = msgspec.structs.replace(reading, on_error="skip", quarantine=None)
     first = list({shard.source: shard for shard in reversed(shards)}.values())[:_SAMPLED_SHARDS]
@@ -109,9 +111,9 @@ def doubtful_sources(dataset: Dataset, config: MixConfig, reading: Reading) -> l
         check_seen(config, seen, limit=reading.limit)
     check_shared(config, sorted(seen))
     return [
-        f"$.mix.sources.{source}: no folder of documents is called so, and no document at the beginning of "
+        f"{path}: no folder of documents is called so, and no document at the beginning of "
         f"{len(looked_at):,} files (of {len(shards):,}) is of it\n  {did_you_mean(source, seen)}"
-        for source in config.sources
+        for path, source in config.named_sources.items()
         if source not in seen | folders
     ]
 

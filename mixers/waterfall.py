@@ -1,13 +1,13 @@
 """The waterfall: per rule and source, what the rule drops first, what it alone drops, and a few examples.
 
-A document that several rules drop counts as dropped first by the first of them, in the order keep, drop, spans,
-min_length of the recipe. So the "first" columns add up to everything dropped; the "alone" columns say what would come
-back if the rule were taken out.
+A document that several rules drop counts as dropped first by the first of them, in the order keep, drop, groups of
+rules, spans, min_length of the recipe. So the "first" columns add up to everything dropped; the "alone" columns say
+what would come back if the rule were taken out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -98,9 +98,16 @@ class Waterfall:
         """All rows with the index of their rule, by rule and source."""
         return [(rule, self.rows[rule, source]) for rule, source in sorted(self.rows)]
 
-    def complete(self, sources: Iterable[str]) -> list[WaterfallRow]:
-        """A row for every rule and source, also where nothing was dropped."""
-        return [self._row(rule, source) for rule in range(len(self.labels)) for source in sorted(sources)]
+    def complete(
+        self, sources: Iterable[str], *, is_about: Callable[[int, str], bool] = lambda rule, source: True
+    ) -> list[WaterfallRow]:
+        """A row for every rule and each source that it is about, also where nothing was dropped."""
+        return [
+            self._row(rule, source)
+            for rule in range(len(self.labels))
+            for source in sorted(sources)
+            if is_about(rule, source)
+        ]
 
     def drop(self, ledger: Ledger) -> None:
         """Enter what was dropped into the ledger, by rule."""
@@ -119,22 +126,26 @@ def by_source(sources: Sequence[str]) -> list[tuple[str, npt.NDArray[np.bool_]]]
     return [(name, code_of == code) for name, code in codes.items()]
 
 
-def warnings_of(rows: Iterable[WaterfallRow], *, taken: int, kept: int, implicit: Iterable[str]) -> list[str]:
-    """What is worth a look: rules that drop nothing or nearly all of `taken` documents, and an empty result.
+def warnings_of(
+    rows: Iterable[WaterfallRow], *, taken: Mapping[str, int], kept: int, implicit: Iterable[str]
+) -> list[str]:
+    """What is worth a look: rules that drop nothing or nearly all of the documents, and an empty result.
 
-    `implicit` are the labels of rules that nobody wrote.
+    `rows` has one for each rule and source that it is about, `taken` the documents of each source; `implicit` are the
+    labels of rules that nobody wrote.
     """
-    totals: dict[str, int] = {}
+    totals: dict[str, tuple[int, int]] = {}
     for row in rows:
-        totals[row.rule] = totals.get(row.rule, 0) + row.total
+        total, of = totals.get(row.rule, (0, 0))
+        totals[row.rule] = total + row.total, of + taken.get(row.source, 0)
     unspoken, found = set(implicit), []
-    for rule, total in totals.items() if taken else ():
-        if total == 0 and rule not in unspoken:
-            found.append(f"the rule `{printable(rule)}` drops no document of {taken:,}")
-        elif total > _NEARLY_ALL * taken:
-            found.append(f"the rule `{printable(rule)}` drops {total:,} of {taken:,} documents")
+    for rule, (total, of) in totals.items():
+        if of and total == 0 and rule not in unspoken:
+            found.append(f"the rule `{printable(rule)}` drops no document of {of:,}")
+        elif total > _NEARLY_ALL * of:
+            found.append(f"the rule `{printable(rule)}` drops {total:,} of {of:,} documents")
     if not kept:
-        found.append(f"no document is left of {taken:,}; the output is empty")
+        found.append(f"no document is left of {sum(taken.values()):,}; the output is empty")
     return found
 
 

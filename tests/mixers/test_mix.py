@@ -234,6 +234,35 @@ def test_bytes_that_edits_take_or_add_are_in_the_ledger_by_source(corpus: Any, s
         assert account.taken.bytes == account.out.bytes + sum(tally.bytes for tally in account.dropped.values())
 
 
+def test_groups_stand_in_ledger_waterfall_and_decisions_by_their_names(three: Any) -> None:
+    groups = {
+        "long": {"keep": {"ten": "my.n >= 10"}},
+        "web": {"drop": {"even": "my.flag"}, "sources": ["web"]},
+    }
+    report = three.mix(rules=groups)
+    ledger = report.ledger
+    assert {reason: tally.documents for reason, tally in ledger.account("web").dropped.items()} == {
+        "long: ten": 10,
+        "web: even": 10,
+    }
+    assert list(ledger.account("code").dropped) == ["long: ten"]
+    assert {(row.rule, row.source) for row in report.details.waterfall} == {
+        *(("long: ten", source) for source in ("books", "code", "web")),
+        ("web: even", "web"),
+    }
+    fired = [row["rules"] for row in three.rows(of="decisions") if row["id"] == "web-2"]
+    assert fired == [["long: ten", "web: even"]]
+    assert three.preview(rules=groups).ledger == ledger
+
+
+@pytest.mark.parametrize("shares", [{}, {"sources": {"web": {"repeat": 0.5}}}])
+def test_a_source_of_rules_that_no_document_is_of_is_an_error(three: Any, shares: Any) -> None:
+    groups = {"forum": {"keep": ["my.n > 1"], "sources": ["books", "wep"]}}
+    with pytest.raises(ConfigError, match=r"^\$.mix.rules.forum.sources\[1\]: no document .*\n  did you mean 'web'"):
+        three.mix(rules=groups, **shares)
+    assert not (three.out / "manifest.json").exists()
+
+
 def test_the_waterfall_is_in_report_and_manifest(three: Any) -> None:
     report = three.mix(keep=["my.n >= 10"], drop=["my.flag"])
     rows = {(row["rule"], row["source"]): row for row in plain_rows(report.details.waterfall)}

@@ -59,6 +59,56 @@ def test_the_order_is_keep_drop_spans(tagged: Any) -> None:
     assert rules.labels == ["keep: my.n > 1", "drop: my.flag", "spans: my.spans"]
 
 
+# --- groups ----------------------------------------------------------------------------------------------------------
+
+GROUPS: dict[str, Any] = {
+    "gopher": {"keep": {"many": "my.n > 1"}, "drop": ["my.flag"]},
+    "books": {"drop": {"few": "my.n < 2"}, "sources": ["books"]},
+}
+
+
+def test_groups_come_after_keep_and_drop_and_names_stand_for_rules(tagged: Any) -> None:
+    rules = compiled(tagged, rules=GROUPS, keep=["my.x < 1"], spans=[{"attribute": "my.spans"}])
+    assert rules.labels == ["keep: my.x < 1", "gopher: many", "gopher: drop: my.flag", "books: few", "spans: my.spans"]
+    assert [rule.path for rule in rules.rules[1:4]] == [
+        "$.mix.rules.gopher.keep.many",
+        "$.mix.rules.gopher.drop[0]",
+        "$.mix.rules.books.drop.few",
+    ]
+
+
+def test_one_condition_may_stand_in_two_groups(tagged: Any) -> None:
+    groups = {"a": {"keep": ["my.n > 1"]}, "b": {"keep": ["my.n > 1"]}}
+    assert compiled(tagged, rules=groups).labels == ["a: keep: my.n > 1", "b: keep: my.n > 1"]
+
+
+def test_a_misspelt_name_in_a_group_is_told_with_its_path(tagged: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^\$.mix.rules.gopher.keep.many: no attribute 'my.lable'\n  did you mean 'my.label'"
+    ):
+        compiled(tagged, rules={"gopher": {"keep": {"many": "my.lable > 1"}}})
+
+
+@pytest.mark.parametrize(
+    ("groups", "why"),
+    [
+        ({"a": {}}, r"^\$.mix.rules.a: has no rules\n  give it `keep` or `drop`"),
+        (
+            {"a": {"keep": ["my.n > 1"], "sources": []}},
+            r"^\$.mix.rules.a: `sources` is empty, so the rules are about no",
+        ),
+        ({"a": {"keep": {"x": "my.n > 1"}, "drop": {"x": "my.flag"}}}, r"^\$.mix.rules.a: has two rules called 'x'"),
+        ({"drop": {"keep": ["my.n > 1"]}}, r"^\$.mix: `rules` has a group 'drop', which reports call other rules"),
+        ({"a": {"keep": {"x/y": "my.n > 1"}}}, r"^\$.mix.rules.a: `name of a rule` 'x/y' has"),
+        ({"a/b": {"keep": ["my.n > 1"]}}, r"^\$.mix: `rules` 'a/b' has"),
+        ({"a": {"kep": ["my.n > 1"]}}, r"^\$.mix.rules.a.kep: unknown key\n  did you mean 'keep'"),
+    ],
+)
+def test_a_group_that_makes_no_sense_is_refused(tagged: Any, groups: Any, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        compiled(tagged, rules=groups)
+
+
 def test_an_unknown_output_names_the_nearest(tagged: Any) -> None:
     with pytest.raises(ConfigError) as found:
         compiled(tagged, keep=["my.n > 1", "my.lable = 'a'"])
@@ -231,6 +281,24 @@ def test_the_document_has_columns_too(tagged: Any) -> None:
     rules = compiled(tagged, keep=["document.bytes = 2", "document.source = 'a'", "document.id = '1'"])
     batch = TextBatch.of(["é", "xyz"], sources=["a", "b"])
     assert rules.holds(batch, {}).tolist() == [[True, False], [True, False], [False, True]]
+
+
+@pytest.mark.parametrize("missing", ["error", "keep", "drop"])
+def test_rules_of_a_source_leave_other_documents_alone(tagged: Any, missing: str) -> None:
+    group = {"keep": ["CAST(document.id AS INTEGER) < my.n"], "sources": ["it's", "b"]}
+    rules = compiled(tagged, rules={"some": group}, missing=missing)
+    batch = TextBatch.of(["t"] * 4, ids=["x", "1", "1", "y"], sources=["a", "it's", "b", "c"])
+    assert rules.holds(batch, {"my": {"n": pa.array([None, 5, 0, None], pa.int64())}}).tolist() == [
+        [True, True, False, True]
+    ]
+
+
+def test_null_in_a_group_is_an_error_that_names_the_rule(tagged: Any) -> None:
+    rules = compiled(tagged, rules={"gopher": {"keep": {"many": "my.n > 1"}}})
+    with pytest.raises(
+        DataError, match=r"the rule `gopher: many` is NULL .*\n  the rule is \$.mix.rules.gopher.keep.many"
+    ):
+        holds(rules, [None])
 
 
 def test_an_evaluation_error_names_the_document(tagged: Any) -> None:

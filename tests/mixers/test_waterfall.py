@@ -37,6 +37,12 @@ def test_sources_are_counted_apart_and_rows_complete() -> None:
     assert [(row.source, row.documents, row.bytes) for row in found] == [("a", 0, 0), ("b", 2, 4)]
 
 
+def test_a_rule_has_no_row_of_a_source_that_it_is_not_about() -> None:
+    made = filled([[False, True], [True, False]], sources=["a", "b"], n_bytes=[1, 2])
+    found = made.complete("ab", is_about=lambda rule, source: rule == 0 or source == "b")
+    assert [(row.rule, row.source) for row in found] == [("rule 0", "a"), ("rule 0", "b"), ("rule 1", "b")]
+
+
 def test_at_most_three_examples_the_first_ones() -> None:
     made = filled([[False]] * 2, sources=["a"] * 2, n_bytes=[1] * 2)
     made.add(np.array([[False] * 5]), sources=["a"] * 5, n_bytes=np.ones(5, int), ids=list("vwxyz"))
@@ -108,7 +114,7 @@ def test_rows_can_be_printed() -> None:
 
 def warned(*totals: int, taken: int = 1000, kept: int = 1, implicit: tuple[str, ...] = ()) -> list[str]:
     rows = [WaterfallRow(rule=f"rule {i}", source="a", total=total) for i, total in enumerate(totals)]
-    return warnings_of(rows, taken=taken, kept=kept, implicit=implicit)
+    return warnings_of(rows, taken={"a": taken}, kept=kept, implicit=implicit)
 
 
 def test_a_rule_that_drops_nothing_is_worth_a_warning() -> None:
@@ -126,3 +132,10 @@ def test_a_rule_that_nobody_wrote_may_drop_nothing() -> None:
 
 def test_an_empty_result_is_worth_a_warning() -> None:
     assert warned(5, kept=0) == ["no document is left of 1,000; the output is empty"]
+
+
+def test_a_rule_is_measured_by_the_documents_that_it_is_about() -> None:
+    rows = [WaterfallRow(rule="books: few", source="a", total=10)]
+    assert warnings_of(rows, taken={"a": 10, "b": 990}, kept=1, implicit=()) == [
+        "the rule `books: few` drops 10 of 10 documents"
+    ]
