@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union
 
 import msgspec
 
+from dolma.amounts import Amount, count_of
 from dolma.dedupers.config import DedupeConfig
 from dolma.errors import ConfigError, did_you_mean
 from dolma.keys import about, keys_of
@@ -95,25 +96,31 @@ class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class SourceShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much of one source goes in."""
+    """How much of one source goes in: a `share` of the mix, or each document `repeat` times."""
 
-    share: Annotated[
-        float | None, about("Share of the source, 0 to 1, of the bytes of all sources that have a share.")
-    ] = None
+    share: Annotated[float | None, about("Share of the mix, 0 to 1, in its `unit`.")] = None
+    max_repeat: Annotated[float, about("How often a document may appear at most, to fill the share of its source.")] = (
+        1.0
+    )
     repeat: Annotated[float, about("How many times each kept document appears; the fraction is sampled.")] = 1.0
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 <= self.share <= 1:
             raise ValueError(f"`share` is {self.share}, expected 0 to 1")
+        if not 1 <= self.max_repeat <= MOST_COPIES:
+            raise ValueError(f"`max_repeat` is {self.max_repeat:g}, expected 1 to {MOST_COPIES:,}")
         if not 0 <= self.repeat <= MOST_COPIES:
             raise ValueError(f"`repeat` is {self.repeat:g}, expected 0 to {MOST_COPIES:,}")
-
-
-class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The size of a mix with shares; default: the largest that needs no more repetition than `repeat` allows."""
-
-    documents: Annotated[int | None, about("Documents in the mix.")] = None
-    bytes: Annotated[int | None, about("Bytes of UTF-8 text in the mix.")] = None
+        if self.share is not None and self.repeat != 1:
+            raise ValueError(
+                "`share` and `repeat` both say how much goes in\n"
+                "  give one of them; `max_repeat` is how often a document may appear to fill a share"
+            )
+        if self.share is None and self.max_repeat != 1:
+            raise ValueError(
+                "`max_repeat` bounds what fills a share, and there is no `share`\n"
+                "  give `share` too, or `repeat`: how often each document appears"
+            )
 
 
 class RuleGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,7 +153,11 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     missing: Annotated[Literal["error", "keep", "drop"], about("Meaning of a condition that is NULL.")] = "error"
     spans: Annotated[list[SpanEdit], about("Edits of the text.")] = []
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
-    total: Annotated[Budget | None, about("Size of a mix with shares.")] = None
+    unit: Annotated[Literal["bytes", "documents"], about("What `total` and all shares count.")] = "bytes"
+    total: Annotated[
+        Amount | None,
+        about("Size of a mix with shares, such as 500k, 30M, 1.5B or 1e9.", absent="the largest that there is"),
+    ] = None
     min_length: Annotated[int, about("Code points that must be left after span edits.")] = 0
     attributes: Annotated[
         list[str] | None, about("Attribute sets that rules may name.", absent="all found", names=True)
@@ -160,6 +171,8 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         for key in ("min_length",):
             if getattr(self, key) < 0:
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
+        if self.total is not None:
+            count_of(self.total, key="total")
         if "/" in self.format or not self.format.startswith("."):
             raise ValueError(f"`format` is {self.format!r}, expected a suffix such as .jsonl.zst or .parquet")
         for name in self.rules:

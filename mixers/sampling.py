@@ -24,7 +24,8 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from dolma.config import Budget, MixConfig, SourceShare
+from dolma.amounts import count_of, exact, share_out
+from dolma.config import MixConfig, SourceShare
 from dolma.data.documents import Reading
 from dolma.errors import ConfigError, did_you_mean
 from dolma.printable import printable
@@ -33,8 +34,9 @@ from dolma.runner.seeds import derive_seed
 
 _BIN_BITS = 16
 _ALL_SHARES = 1e-9
+_MILLION = 1_000_000
 
-Unit = Literal["documents", "bytes"]
+Unit = Literal["bytes", "documents"]
 
 
 def document_keys(
@@ -70,12 +72,12 @@ class Quota:
     supply: Supply
     unit: Unit
     copies: int
-    rest: Fraction
+    rest: int
 
     @property
-    def asked(self) -> float:
+    def asked(self) -> int:
         """All copies together, in `unit`."""
-        return float(self.copies * self.supply.amount(self.unit) + self.rest)
+        return self.copies * self.supply.amount(self.unit) + self.rest
 
 
 def check_sources(config: MixConfig) -> None:
@@ -85,8 +87,11 @@ def check_sources(config: MixConfig) -> None:
         ConfigError: they do not.
     """
     shares = {source: given.share for source, given in config.sources.items() if given.share is not None}
-    if config.total is not None:
-        _check_total(config.total, has_shares=bool(shares))
+    if config.total is not None and not shares:
+        raise ConfigError(
+            "is the size of a mix with shares, but no source has one\n  give `share` to a source, or leave `total` out",
+            path="$.mix.total",
+        )
     if not shares:
         return
     for source, given in config.sources.items():
@@ -98,19 +103,6 @@ def check_sources(config: MixConfig) -> None:
     total = math.fsum(shares.values())
     if abs(total - 1) > _ALL_SHARES:
         raise ConfigError(f"the shares add up to {total:.10g}, expected 1", path="$.mix.sources")
-
-
-def _check_total(total: Budget, *, has_shares: bool) -> None:
-    if not has_shares:
-        raise ConfigError(
-            "is the size of a mix with shares, but no source has one\n  give `share` to a source, or leave `total` out",
-            path="$.mix.total",
-        )
-    if total.documents is not None and total.bytes is not None:
-        raise ConfigError("gives both documents and bytes, expected one of them", path="$.mix.total")
-    for name in ("documents", "bytes"):
-        if (given := getattr(total, name)) is not None and given < 1:
-            raise ConfigError(f"is {printable(given)}, expected at least 1", path=f"$.mix.total.{name}")
 
 
 def check_seen(config: MixConfig, seen: Iterable[str], *, limit: int | None = None) -> None:
@@ -193,78 +185,95 @@ def quotas(
 
 
 def _by_repeat(source: str, supply: Supply, given: SourceShare | None) -> Quota:
-    repeat = _exact(1.0 if given is None else given.repeat)
+    repeat = exact(1.0 if given is None else given.repeat)
     copies = math.floor(repeat)
     rest = math.floor((repeat - copies) * supply.documents + Fraction(1, 2))
-    return Quota(source=source, supply=supply, unit="documents", copies=copies, rest=Fraction(rest))
+    return Quota(source=source, supply=supply, unit="documents", copies=copies, rest=rest)
 
 
 def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> dict[str, Quota]:
     check_shared(config, supplies)
-    unit: Unit = "documents" if config.total is not None and config.total.documents is not None else "bytes"
-    shares = {source: _exact(given.share or 0.0) for source, given in config.sources.items()}
-    most = {source: supplies[source].amount(unit) * _exact(config.sources[source].repeat) for source in shares}
-    total = _total(config, shares, most, supplies, unit, when)
+    sources, unit = sorted(config.sources), config.unit
+    shares = [exact(config.sources[source].share or 0.0) for source in sources]
+    shares = [share / sum(shares) for share in shares]
+    most = [math.floor(supplies[source].amount(unit) * exact(config.sources[source].max_repeat)) for source in sources]
+    total = None if config.total is None else count_of(config.total, key="total")
     found = {}
-    for source, share in shares.items():
-        asked, amount = share * total, supplies[source].amount(unit)
-        copies = math.floor(asked / amount) if amount else 0
+    for source, share, has in zip(sources, shares, most, strict=True):
+        if share and (not has or (total is not None and share * total > has)):
+            raise _too_little(config, source, supplies[source], when, shares=shares, most=most)
+    for source, asked in zip(sources, share_out(total or _attainable(shares, most), shares), strict=True):
+        amount = supplies[source].amount(unit)
+        copies = asked // amount if amount else 0
         rest = asked - copies * amount
         found[source] = Quota(source=source, supply=supplies[source], unit=unit, copies=copies, rest=rest)
     return found
 
 
-def _total(
-    config: MixConfig,
-    shares: Mapping[str, Fraction],
-    most: Mapping[str, Fraction],
-    supplies: Mapping[str, Supply],
-    unit: Unit,
-    when: str,
-) -> Fraction:
-    given = None if config.total is None else config.total.bytes or config.total.documents
-    attainable = min(most[source] / share for source, share in shares.items() if share)
-    for source, share in shares.items():
-        asked = share * given if given is not None else None
-        if share and (not most[source] or (asked is not None and asked > most[source])):
-            has = f"{source!r} has {supplies[source].documents:,} documents of {supplies[source].bytes:,} bytes {when}"
-            raise _too_little(config, source, supplies[source], has, asked=asked, attainable=attainable, unit=unit)
-    return attainable if given is None else Fraction(given)
+def _attainable(shares: Sequence[Fraction], most: Sequence[int]) -> int:
+    """The size of the largest mixture in which no source gives more than it has."""
+    return min(math.floor(has / share) for share, has in zip(shares, most, strict=True) if share)
 
 
 def _too_little(
-    config: MixConfig,
-    source: str,
-    supply: Supply,
-    has: str,
-    *,
-    asked: Fraction | None,
-    attainable: Fraction,
-    unit: Unit,
+    config: MixConfig, source: str, supply: Supply, when: str, *, shares: Sequence[Fraction], most: Sequence[int]
 ) -> ConfigError:
-    given = config.sources[source]
+    given, unit = config.sources[source], config.unit
     path = f"$.mix.sources.{source}.share"
+    has = f"{source!r} has {supply.documents:,} documents of {supply.bytes:,} bytes {when}"
+    total = None if config.total is None else count_of(config.total, key="total")
+    nearest, size = nearest_mixture(shares, most, total=total)
+    said = ", ".join(
+        f"{printable(name)} {float(share):g}" for name, share in zip(sorted(config.sources), nearest, strict=True)
+    )
+    there = f"\n  the nearest mixture that there is: {size:,} {unit}, with shares {said}" if size else ""
     amount = supply.amount(unit)
-    if asked is None or not amount:
-        return ConfigError(
-            f"is {given.share}, but {has}, and its `repeat` is {given.repeat:g}\n  set the share to 0", path=path
-        )
-    total = config.total
-    assert total is not None
-    whole = f"{total.bytes or total.documents:,} {unit}"
-    repeat = math.ceil(asked / amount * 100) / 100
+    if total is None or not amount:
+        return ConfigError(f"is {given.share}, but {has}\n  set the share to 0{there}", path=path)
+    asked = math.ceil(exact(given.share or 0.0) * total)
     return ConfigError(
-        f"{given.share} of {whole} is {math.ceil(asked):,} {unit}, but {has}, "
-        f"{math.floor(amount * _exact(given.repeat)):,} {unit} at `repeat: {given.repeat:g}`\n"
-        f"  lower `total` to {math.floor(attainable):,} {unit}, lower the share, "
-        f"or allow repetition: `repeat: {repeat:g}`",
+        f"{given.share} of {total:,} {unit} is {asked:,} {unit}, but {has}, "
+        f"{math.floor(amount * exact(given.max_repeat)):,} {unit} at `max_repeat: {given.max_repeat:g}`\n"
+        f"  lower `total` to {_attainable(shares, most):,}, lower the share, "
+        f"or allow repetition: `max_repeat: {math.ceil(asked / amount * 100) / 100:g}`{there}",
         path=path,
     )
 
 
-def _exact(number: float) -> Fraction:
-    """The number as it was written: 0.3 is 3/10."""
-    return Fraction(repr(float(number)))
+def nearest_mixture(
+    shares: Sequence[Fraction], most: Sequence[int], *, total: int | None
+) -> tuple[list[Fraction], int]:
+    """Shares that there is enough for, in millionths, and the size of the mixture, at most `total`; 0: there is none.
+
+    A source that has too little gives all, and the others make up for it in the proportions of their shares; where all
+    give all that they have, the mixture becomes smaller.
+
+    >>> shares, size = nearest_mixture([Fraction(7, 10), Fraction(3, 10)], [400, 9000], total=1000)
+    >>> list(map(float, shares)), size
+    ([0.4, 0.6], 1000)
+    """
+    amounts, free = [Fraction(0)] * len(shares), [i for i, share in enumerate(shares) if share and most[i]]
+    left = Fraction(total if total is not None else sum(most))
+    short = free
+    while short:
+        whole = sum(shares[i] for i in free)
+        for i in free:
+            amounts[i] = left * shares[i] / whole
+        short = [i for i in free if amounts[i] > most[i] and total is not None]
+        for i in short:
+            amounts[i] = Fraction(most[i])
+            left -= most[i]
+            free.remove(i)
+    if not any(amounts):
+        return [Fraction(0)] * len(shares), 0
+    parts = [math.floor(amount * _MILLION / sum(amounts)) for amount in amounts]
+    of_rest = free or [i for i, amount in enumerate(amounts) if amount]
+    rest = share_out(_MILLION - sum(parts), [amounts[i] for i in of_rest])
+    for i, more in zip(of_rest, rest, strict=True):
+        parts[i] += more
+    found = [Fraction(part, _MILLION) for part in parts]
+    size = _attainable(found, most)
+    return found, size if total is None else min(size, total)
 
 
 # --- which documents -------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ INTERNAL = ("dolma/kernels/",)
 OPTIONS = ("taggers/", "dolma/models/url_lists.py")
 # Whatever is wrong with a value there is wrong with a recipe.
 GIVEN = (
-    *("dolma/config.py", "dolma/names.py", "dolma/recipe_file.py"),
+    *("dolma/amounts.py", "dolma/config.py", "dolma/names.py", "dolma/recipe_file.py"),
     *("dolma/training/config.py", "dedupe/config.py"),
 )
 STATUS = {
@@ -49,6 +49,7 @@ STATUS = {
 AREAS = {
     "Recipes and options": (
         *(
+            "dolma/amounts.py",
             "dolma/cli/",
             "dolma/config.py",
             "dolma/recipe_file.py",

@@ -34,8 +34,9 @@ FULL: dict[str, Any] = {
         "drop": ["dedupe.duplicate"],
         "missing": "drop",
         "spans": [{"attribute": "pii.email", "replace": "|||EMAIL|||", "min_score": 0.5}],
-        "sources": {"books": {"share": 0.7, "repeat": 2.5}, "web pages": {"share": 0.3}},
-        "total": {"documents": 100},
+        "sources": {"books": {"share": 0.7, "max_repeat": 2.5}, "web pages": {"share": 0.3}},
+        "unit": "documents",
+        "total": 100,
         "min_length": 1,
         "attributes": ["length", "pii"],
         "format": ".parquet",
@@ -303,11 +304,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 def test_anchors_may_be_merged(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(
-        "mix:\n  sources:\n    a: &a {share: 0.5, repeat: 2}\n    b: &b {<<: *a, share: 0.25}\n    c: {<<: *b}\n"
+        "mix:\n  sources:\n    a: &a {share: 0.5, max_repeat: 2}\n    b: &b {<<: *a, share: 0.25}\n    c: {<<: *b}\n"
     )
     mix = read_recipe(str(path)).mix
     assert mix is not None
-    assert msgspec.to_builtins(mix.sources["b"]) == {"share": 0.25, "repeat": 2.0}
+    assert msgspec.to_builtins(mix.sources["b"]) == {"share": 0.25, "max_repeat": 2.0, "repeat": 1.0}
 
 
 def read(tmp_path: Path, text: str) -> Recipe:
@@ -398,9 +399,9 @@ def test_a_flag_over_a_wrong_value_takes_its_place_away(tmp_path: Path) -> None:
 
 
 def test_of_two_merged_mappings_the_first_one_wins(tmp_path: Path) -> None:
-    mix = read(tmp_path, "mix:\n  sources:\n    a: {<<: [{share: 0.5}, {share: 1, repeat: 2}], repeat: 3}\n").mix
+    mix = read(tmp_path, "mix:\n  sources:\n    a: {<<: [{share: 0.5}, {share: 1}], max_repeat: 3}\n").mix
     assert mix is not None
-    assert msgspec.to_builtins(mix.sources["a"]) == {"share": 0.5, "repeat": 3.0}
+    assert msgspec.to_builtins(mix.sources["a"]) == {"share": 0.5, "max_repeat": 3.0, "repeat": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ LINKS = {"dolma/taggers", "dolma/mixers", "dolma/dedupers", "dolma/configs"}
 
 # From the ground up; packages on one floor never import each other.
 FLOORS = [
-    {"printable", "errors", "keys", "names", "recipe_file", "config", "configs", "requirements", "stages"},
+    {"amounts", "printable", "errors", "keys", "names", "recipe_file", "config", "configs", "requirements", "stages"},
     {"kernels"},
     {"data"},
     {"models"},

@@ -73,7 +73,7 @@ def test_the_quickstart_reads_back_equal(tmp_path: Path) -> None:
         ({"tokenize": {"tokenizer": "no-such.json"}}, r"no-such\.json"),
         ({"train": {"model": "olmo2_quickstrat"}}, "did you mean 'olmo2_quickstart'"),
         (
-            {"train": {"sources": {"a": {"tokens": "tests/dta", "target_ratio": 1}}}},
+            {"train": {"sources": {"a": {"tokens": "tests/dta", "share": 1}}}},
             r"\$\.train\.sources\.a\.tokens: no such folder of token shards: tests/dta\n  did you mean 'data'",
         ),
         ({"documents": ["nowhere/*.jsonl"], "stat": {}}, r"no document file matches 'nowhere/\*\.jsonl'"),

@@ -42,7 +42,7 @@ def stage_command(name: str, *, cls: type[ManualCommand] = ManualCommand, **sett
 def _options(stage: Stage, manual: Manual) -> list[Any]:
     of_documents = "documents" in stage.reads
     shards = "Folder of token shards, from `dolma tokenize`."
-    several = "several folders are `sources` in a recipe: `train: {sources: {NAME: {tokens: DIR, target_ratio: 0.5}}}`"
+    several = "several folders are `sources` in a recipe: `train: {sources: {NAME: {tokens: DIR, share: 0.5}}}`"
     tokens = option("--tokens", section="Input", metavar="DIR", help=shards, several=several)
     found = [input_options if of_documents else tokens]
     for section, keys in manual.options.items():

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from dolma.amounts import MOST, Amount, count_of
 from dolma.keys import about
 
-_MOST = 10**18  # steps or tokens
 _MOST_THREADS = 1 << 16
 _MOST_LENGTH = 1 << 24  # tokens of a window of evaluation
 MOST_LAYERS = 10_000  # of a model; each is an object of some 20 kB in every process, however narrow
@@ -144,19 +144,19 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One source of a mixture. Names and meaning of the three numbers are OLMo-core's."""
+    """One source of a mixture. `share` and `max_repeat` are OLMo-core's `target_ratio` and `max_repetition_ratio`."""
 
     tokens: Annotated[str | list[str], about("Folders of token shards.")]
-    target_ratio: Annotated[float, about("Share of the stage's windows; all of them add up to 1.")]
-    max_repetition_ratio: Annotated[float, about("How often its windows may be used.")] = 1.0
+    share: Annotated[float, about("Share of the stage's windows; all of them add up to 1.")]
+    max_repeat: Annotated[float, about("How often its windows may be used.")] = 1.0
     max_source_fraction: Annotated[float, about("How much of it may be used at all.")] = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("target_ratio", "max_source_fraction"):
+        for name in ("share", "max_source_fraction"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected above 0, at most 1")
-        if not 1 <= self.max_repetition_ratio < math.inf:
-            raise ValueError(f"`max_repetition_ratio` is {self.max_repetition_ratio}, expected 1 or more")
+        if not 1 <= self.max_repeat < math.inf:
+            raise ValueError(f"`max_repeat` is {self.max_repeat}, expected 1 or more")
 
 
 class SkipStepConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -188,7 +188,7 @@ class EvalConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         for name in ("every", "max_windows", "max_items", "max_tokens"):
             value = getattr(self, name)
-            if value is not None and not 1 <= value <= _MOST:
+            if value is not None and not 1 <= value <= MOST:
                 raise ValueError(f"`{name}` is {value}, expected 1 to 10^18")
         if self.length is not None and not 2 <= self.length <= _MOST_LENGTH:
             raise ValueError(f"`length` is {self.length}, expected 2 to {_MOST_LENGTH:,}")
@@ -202,7 +202,7 @@ class GrowthConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def __post_init__(self) -> None:
         for name in ("start", "steps"):
-            if not 1 <= getattr(self, name) <= _MOST:
+            if not 1 <= getattr(self, name) <= MOST:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected 1 to 10^18")
 
 
@@ -257,16 +257,16 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     document_masking: Annotated[bool | None, about("`document_masking` of this stage.")] = None
     repetition_filter: Annotated[bool | None, about("`repetition_filter` of this stage.")] = None
     steps: Annotated[int | None, about("`steps` of this stage.")] = None
-    duration_tokens: Annotated[int | str | None, about("`duration_tokens` of this stage.")] = None
+    duration_tokens: Annotated[Amount | None, about("`duration_tokens` of this stage.")] = None
     epochs: Annotated[float | None, about("`epochs` of this stage.")] = None
     learning_rate: Annotated[float | Literal["inherit"] | None, about("`learning_rate` of this stage.")] = None
     schedule: Annotated[Schedule | None, about("`schedule` of this stage.")] = None
     warmup_steps: Annotated[int | None, about("`warmup_steps` of this stage.")] = None
-    warmup_tokens: Annotated[int | str | None, about("`warmup_tokens` of this stage.")] = None
+    warmup_tokens: Annotated[Amount | None, about("`warmup_tokens` of this stage.")] = None
     warmup_min_lr: Annotated[float | None, about("`warmup_min_lr` of this stage.")] = None
     clip_warmup_steps: Annotated[int | None, about("`clip_warmup_steps` of this stage.")] = None
     horizon_steps: Annotated[int | None, about("`horizon_steps` of this stage.")] = None
-    horizon_tokens: Annotated[int | str | None, about("`horizon_tokens` of this stage.")] = None
+    horizon_tokens: Annotated[Amount | None, about("`horizon_tokens` of this stage.")] = None
     min_lr_fraction: Annotated[float | None, about("`min_lr_fraction` of this stage.")] = None
     decay_fraction: Annotated[float | None, about("`decay_fraction` of this stage.")] = None
     rope_scaling: Annotated[YarnConfig | None, about("`rope_scaling` of this stage.")] = None
@@ -313,7 +313,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         bool, about("Windows that repeat 1 to 13 tokens 32 times over are not learnt from.")
     ] = False
     steps: Annotated[int | None, about("Optimiser steps.")] = None
-    duration_tokens: Annotated[int | str | None, about("Tokens to train on, in place of `steps`.")] = None
+    duration_tokens: Annotated[Amount | None, about("Tokens to train on, in place of `steps`.")] = None
     epochs: Annotated[float, about("Passes over the shards, when neither `steps` nor `duration_tokens` is given.")] = (
         1.0
     )
@@ -322,13 +322,11 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = 4e-4
     schedule: Annotated[Schedule, about("How the learning rate changes.")] = "cosine"
     warmup_steps: Annotated[int, about("Steps from zero to the peak, linearly.")] = 0
-    warmup_tokens: Annotated[int | str | None, about("Tokens from zero to the peak, in place of `warmup_steps`.")] = (
-        None
-    )
+    warmup_tokens: Annotated[Amount | None, about("Tokens from zero to the peak, in place of `warmup_steps`.")] = None
     warmup_min_lr: Annotated[float, about("Learning rate from which the warm-up rises, in place of zero.")] = 0.0
     horizon_steps: Annotated[int | None, about("Step at which the schedule would end, if later than the stage.")] = None
     horizon_tokens: Annotated[
-        int | str | None, about("Tokens at which the schedule would end, in place of `horizon_steps`.")
+        Amount | None, about("Tokens at which the schedule would end, in place of `horizon_steps`.")
     ] = None
     min_lr_fraction: Annotated[float, about("Share of the peak at the end of cosine, half_cosine and linear.")] = 0.1
     decay_fraction: Annotated[float, about("Share of all steps for the linear decay to zero that ends `wsd`.")] = 0.1
@@ -421,7 +419,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if (self.threads or 0) > _MOST_THREADS:
             raise ValueError(f"`threads` is {self.threads}, expected at most {_MOST_THREADS:,}")
         for name in ("steps", "warmup_steps", "horizon_steps"):
-            if (getattr(self, name) or 0) > _MOST:
+            if (getattr(self, name) or 0) > MOST:
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected at most 10^18")
         for name in (
             "warmup_steps",
@@ -463,7 +461,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
         for name in ("duration_tokens", "warmup_tokens", "horizon_tokens"):
             if getattr(self, name) is not None:
-                count_tokens(getattr(self, name), key=name)
+                count_of(getattr(self, name), key=name)
         for one, other in (("steps", "duration_tokens"), ("horizon_steps", "horizon_tokens")):
             if getattr(self, one) is not None and getattr(self, other) is not None:
                 raise ValueError(f"`{one}` and `{other}` say the same thing: give one of them")
@@ -473,34 +471,14 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 "\n  give `init_from`, or leave `init_optimizer` out"
             )
         if self.sources:
-            total = math.fsum(source.target_ratio for source in self.sources.values())
+            total = math.fsum(source.share for source in self.sources.values())
             if abs(total - 1) > 1e-6:
-                raise ValueError(f"the `target_ratio` of all `sources` add up to {total:g}, expected 1")
+                raise ValueError(f"the `share` of all `sources` add up to {total:g}, expected 1")
         for stage in self.stages:
             stage_settings(self, stage)
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names) or not all(re.fullmatch(r"[A-Za-z0-9_-]{1,200}", name) for name in names):
             raise ValueError(f"`stages` are called {names}: expected different names of letters, digits, - and _")
-
-
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
-
-
-def count_tokens(value: int | str, *, key: str) -> int:
-    """A number of tokens, as a number or in words.
-
-    >>> count_tokens("8.39B", key="warmup_tokens")
-    8390000000
-
-    Raises:
-        ValueError: it is neither; `key` is named.
-    """
-    match = re.fullmatch(r"([0-9_]*\.?[0-9]+)\s*([KMBT]?)", str(value))
-    number = float(match[1].replace("_", "")) * _UNITS[match[2]] if match else 0
-    count = round(number) if number <= _MOST else 0
-    if count < 1:
-        raise ValueError(f"`{key}` is {value!r}, expected a number of tokens, such as 2000000 or 50B")
-    return count
 
 
 def stage_settings(config: TrainConfig, stage: StageConfig) -> TrainConfig:

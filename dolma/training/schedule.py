@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from dolma.training.config import TrainConfig, count_tokens
+from dolma.amounts import count_of
+from dolma.training.config import TrainConfig
 from dolma.training.data.sizes import batch_sizes
 
 
@@ -58,11 +59,11 @@ def warmup_steps(config: TrainConfig) -> int:
     """Steps of the warm-up, given in steps or in tokens."""
     if config.warmup_tokens is None:
         return config.warmup_steps
-    return steps_of_tokens(config, count_tokens(config.warmup_tokens, key="warmup_tokens"))
+    return steps_of_tokens(config, count_of(config.warmup_tokens, key="warmup_tokens"))
 
 
 def horizon(config: TrainConfig, *, steps: int) -> int:
     """The step at which the schedule ends: that of the stage, or a later one."""
     if config.horizon_tokens is not None:
-        return steps_of_tokens(config, count_tokens(config.horizon_tokens, key="horizon_tokens"))
+        return steps_of_tokens(config, count_of(config.horizon_tokens, key="horizon_tokens"))
     return config.horizon_steps or steps

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
+from dolma.amounts import count_of
 from dolma.data.manifest import InputFile
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 from dolma.training import require_torch
-from dolma.training.config import ModelConfig, StageConfig, TrainConfig, count_tokens, stage_settings
+from dolma.training.config import ModelConfig, StageConfig, TrainConfig, stage_settings
 from dolma.training.data.contents import Contents
 from dolma.training.data.loader import Instances, Loader
 from dolma.training.data.mixture import MixedSource, plan_mixture, taken_windows
@@ -326,7 +327,7 @@ def _steps(settings: TrainConfig, loader: Loader) -> int:
 def given_steps(settings: TrainConfig) -> int | None:
     """The length of a stage in steps, where it does not follow from the shards."""
     if settings.duration_tokens is not None:
-        return steps_of_tokens(settings, count_tokens(settings.duration_tokens, key="duration_tokens"))
+        return steps_of_tokens(settings, count_of(settings.duration_tokens, key="duration_tokens"))
     return settings.steps
 
 

@@ -79,7 +79,7 @@ def test_the_tokenizer_is_that_of_any_source(sources: list[str], dolma: Dolma, t
         if name not in sources:
             (tmp_path / name / "tokenizer.json").unlink()
     sizes = ["--steps", "1", "--batch-size", "2", "--sequence-length", "32"]
-    ratios = [f"train.sources.{name}={{tokens: {tmp_path / name}, target_ratio: 0.5}}" for name in ("first", "second")]
+    ratios = [f"train.sources.{name}={{tokens: {tmp_path / name}, share: 0.5}}" for name in ("first", "second")]
     settings = [word for ratio in ratios for word in ("--set", ratio)]
     run = tmp_path / "run"
     assert dolma("train", *sizes, *settings, "--output", run).status == 0
@@ -149,7 +149,7 @@ def test_tokens_beside_sources_of_every_stage_are_refused(
     dolma: Dolma, tokens: str, tmp_path: Path, command: str
 ) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(f"train: {{steps: 1, sources: {{a: {{tokens: {tokens}, target_ratio: 1}}}}}}\n")
+    recipe.write_text(f"train: {{steps: 1, sources: {{a: {{tokens: {tokens}, share: 1}}}}}}\n")
     given = ["plan", recipe] if command == "plan" else ["-c", recipe, "--output", tmp_path / "run"]
     ended = dolma("train", *given, "--tokens", tmp_path / "others")
     assert ended.status == 2
@@ -159,7 +159,7 @@ def test_tokens_beside_sources_of_every_stage_are_refused(
 
 def test_tokens_beside_sources_of_one_stage_are_read(dolma: Dolma, tokens: str, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
-    own = f"sources: {{a: {{tokens: {tokens}, target_ratio: 1}}}}"
+    own = f"sources: {{a: {{tokens: {tokens}, share: 1}}}}"
     recipe.write_text(
         f"train: {{sequence_length: 32, stages: [{{name: a, steps: 1, {own}}}, {{name: b, steps: 1}}]}}\n"
     )

@@ -465,7 +465,7 @@ def test_a_share_above_the_supply_stops(three: Any) -> None:
     with pytest.raises(
         ConfigError, match=r"\$.mix.sources.web.share: 0.9 of 1,000 bytes is 900 bytes, but 'web' has 30"
     ):
-        three.mix(sources={"web": {"share": 0.9}, "code": {"share": 0.1}, "books": {"share": 0}}, total={"bytes": 1000})
+        three.mix(sources={"web": {"share": 0.9}, "code": {"share": 0.1}, "books": {"share": 0}}, total=1000)
 
 
 def test_a_repeated_source_has_ids_of_its_own_and_rows(three: Any) -> None:
@@ -701,7 +701,7 @@ def test_the_documents_of_a_sampled_mix_stay_as_they_are(corpus: Any) -> None:
         corpus.write_texts(source, [f"{source[0]}{i:09d}" for i in range(9)])
     found = []
     for sources, total in (
-        ({"books": {"share": 0.5}, "web": {"share": 0.5}}, {"bytes": 50}),
+        ({"books": {"share": 0.5}, "web": {"share": 0.5}}, 50),
         ({"books": {"repeat": 1.5}, "web": {"repeat": 0.5}}, None),
     ):
         corpus.mix(sources=sources, total=total, seed=3, overwrite=True)

@@ -11,9 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dolma.amounts import share_out
 from dolma.config import MixConfig, convert
 from dolma.errors import ConfigError
-from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, check_sources, document_keys, find_cuts, quotas
+from dolma.mixers.sampling import (
+    Candidates,
+    Cut,
+    Quota,
+    Supply,
+    check_sources,
+    document_keys,
+    find_cuts,
+    nearest_mixture,
+    quotas,
+)
 
 
 def config(**values: Any) -> MixConfig:
@@ -48,11 +59,38 @@ def test_the_default_total_is_the_largest_without_repetition() -> None:
     assert (found["c"].copies, found["c"].rest) == (1, 0)
 
 
-def test_a_repeat_lets_a_source_supply_more() -> None:
-    made = config(sources={"a": {"share": 0.5}, "b": {"share": 0.5, "repeat": 2.5}})
+def test_a_max_repeat_lets_a_source_supply_more() -> None:
+    made = config(sources={"a": {"share": 0.5}, "b": {"share": 0.5, "max_repeat": 2.5}})
     found = quotas(made, {"a": supply(10, 1000), "b": supply(10, 100)}, seen="ab")
     assert {source: quota.asked for source, quota in found.items()} == {"a": 250, "b": 250}
     assert (found["b"].copies, found["b"].rest) == (2, 50)
+
+
+@pytest.mark.property
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 300)), min_size=1, max_size=5).filter(
+        lambda of: any(weight for weight, _ in of)
+    ),
+    st.none() | st.integers(1, 1000),
+)
+def test_there_is_enough_for_the_nearest_mixture(of: list[tuple[int, int]], total: int | None) -> None:
+    shares = [Fraction(weight, sum(weight for weight, _ in of)) for weight, _ in of]
+    most = [has for _, has in of]
+    found, size = nearest_mixture(shares, most, total=total)
+    assert (size > 0) == any(share and has for share, has in zip(shares, most, strict=True))
+    assert total is None or size <= total
+    if size:
+        assert sum(found) == 1
+        assert all(n <= has for n, has in zip(share_out(size, found), most, strict=True))
+        enough = total is not None and all(share * total <= has for share, has in zip(shares, most, strict=True))
+        assert not enough or [abs(a - b) < 1e-5 for a, b in zip(found, shares, strict=True)] == [True] * len(of)
+
+
+def test_a_total_is_divided_by_the_largest_remainder() -> None:
+    made = config(sources={source: {"share": 1 / 3} for source in "abc"}, total=100)
+    found = quotas(made, {source: supply(9, 99) for source in "abc"}, seen="abc")
+    assert [quota.asked for quota in found.values()] == [34, 33, 33]
 
 
 @pytest.mark.parametrize("share", [0.001, 0.999])
@@ -65,7 +103,7 @@ def test_extreme_shares_of_equal_sources_are_exact(share: float) -> None:
 
 
 def test_a_total_can_be_in_documents() -> None:
-    made = config(sources={"a": {"share": 0.75}, "b": {"share": 0.25}}, total={"documents": 8})
+    made = config(sources={"a": {"share": 0.75}, "b": {"share": 0.25}}, unit="documents", total=8)
     found = quotas(made, {"a": supply(6, 6), "b": supply(100, 6)}, seen="ab")
     assert [(quota.unit, quota.copies, quota.rest) for quota in found.values()] == [
         ("documents", 1, 0),
@@ -74,21 +112,24 @@ def test_a_total_can_be_in_documents() -> None:
 
 
 def test_a_share_above_the_supply_is_refused_with_the_numbers() -> None:
-    made = config(sources={"a": {"share": 0.7}, "b": {"share": 0.3}}, total={"bytes": 1_000_000})
+    made = config(sources={"a": {"share": 0.7}, "b": {"share": 0.3}}, total="1M")
     with pytest.raises(ConfigError) as found:
         quotas(made, {"a": supply(12, 400_000), "b": supply(10**6, 10**9)}, seen="ab")
     assert str(found.value) == (
         "$.mix.sources.a.share: 0.7 of 1,000,000 bytes is 700,000 bytes, but 'a' has 12 documents of 400,000 bytes "
-        "after the rules, 400,000 bytes at `repeat: 1`\n"
-        "  lower `total` to 571,428 bytes, lower the share, or allow repetition: `repeat: 1.75`"
+        "after the rules, 400,000 bytes at `max_repeat: 1`\n"
+        "  lower `total` to 571,428, lower the share, or allow repetition: `max_repeat: 1.75`\n"
+        "  the nearest mixture that there is: 1,000,000 bytes, with shares a 0.4, b 0.6"
     )
 
 
 def test_what_the_error_proposes_is_accepted() -> None:
     supplies = {"a": supply(12, 400_000), "b": supply(10**6, 10**9)}
-    made = config(sources={"a": {"share": 0.7}, "b": {"share": 0.3}}, total={"bytes": 571_428})
+    made = config(sources={"a": {"share": 0.7}, "b": {"share": 0.3}}, total=571_428)
     assert quotas(made, supplies, seen="ab")["a"].copies == 0
-    made = config(sources={"a": {"share": 0.7, "repeat": 1.75}, "b": {"share": 0.3}}, total={"bytes": 1_000_000})
+    made = config(sources={"a": {"share": 0.4}, "b": {"share": 0.6}}, total="1M")
+    assert quotas(made, supplies, seen="ab")["a"].asked == 400_000
+    made = config(sources={"a": {"share": 0.7, "max_repeat": 1.75}, "b": {"share": 0.3}}, total="1M")
     assert quotas(made, supplies, seen="ab")["a"].copies == 1
 
 
@@ -112,9 +153,11 @@ def test_a_share_of_zero_leaves_the_source_out() -> None:
             {"sources": {"a": {"share": 0.5}, "b": {"share": 0.4}}},
             r"\$.mix.sources: the shares add up to 0.9, expected 1",
         ),
-        ({"sources": {"a": {"repeat": 2}}, "total": {"bytes": 1}}, r"\$.mix.total: is the size of a mix with shares"),
-        ({"sources": {"a": {"share": 1}}, "total": {"bytes": 1, "documents": 1}}, "gives both documents and bytes"),
-        ({"sources": {"a": {"share": 1}}, "total": {"bytes": 0}}, r"\$.mix.total.bytes: is 0, expected at least 1"),
+        ({"sources": {"a": {"repeat": 2}}, "total": 1}, r"\$.mix.total: is the size of a mix with shares"),
+        ({"sources": {"a": {"share": 1}}, "total": 0}, r"\$.mix: `total` is 0, expected a whole number of at least 1"),
+        ({"sources": {"a": {"share": 1, "repeat": 2}}}, r"sources.a: `share` and `repeat` both say how much goes in"),
+        ({"sources": {"a": {"max_repeat": 2}}}, r"sources.a: `max_repeat` bounds what fills a share"),
+        ({"sources": {"a": {"share": 1, "max_repeat": 0.5}}}, r"sources.a: `max_repeat` is 0.5, expected 1 to"),
     ],
 )
 def test_shares_that_make_no_sense_are_refused(values: dict, message: str) -> None:
@@ -188,7 +231,7 @@ def test_each_source_comes_out_within_half_a_document(
     for i, of in enumerate(sizes):
         amount = sum(of) if unit == "bytes" else len(of)
         copies = factor // 1 if amount else 0
-        rest = factor * amount - copies * amount if unit == "bytes" else Fraction(int((factor - copies) * amount))
+        rest = int((factor - copies) * amount)
         wanted.append(Quota(source=str(i), supply=supply(len(of), sum(of)), unit=unit, copies=int(copies), rest=rest))
     found = candidates(sizes, pieces=pieces, bits=bits)
     cuts = find_cuts(wanted, lambda: iter(found), bin_bits=4)
@@ -201,7 +244,7 @@ def test_each_source_comes_out_within_half_a_document(
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 100), min_size=2, max_size=30), st.integers(1, 12))
 def test_how_documents_are_spread_over_pieces_does_not_matter(sizes: list[int], bits: int) -> None:
-    rest = Fraction(sum(sizes), 3)
+    rest = sum(sizes) // 3
     quota = Quota(source="0", supply=supply(len(sizes), sum(sizes)), unit="bytes", copies=0, rest=rest)
     (whole,) = candidates([sizes], bits=bits)
     halves = [
@@ -226,7 +269,7 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
     found = candidates([[7] * 200])
 
     def taken(n: int) -> set[int]:
-        quota = Quota(source="0", supply=supply(200, 1400), unit="documents", copies=0, rest=Fraction(n))
+        quota = Quota(source="0", supply=supply(200, 1400), unit="documents", copies=0, rest=n)
         (cut,) = find_cuts([quota], lambda: iter(found))
         return set(np.flatnonzero(cut.times(found[0].keys, found[0].lines, shard="s0")).tolist())
 
@@ -266,5 +309,5 @@ def test_pieces_without_documents_are_fine() -> None:
             keys=np.zeros(0, np.uint64),
         )
 
-    quota = Quota(source="0", supply=supply(0, 0), unit="documents", copies=2, rest=Fraction(0))
+    quota = Quota(source="0", supply=supply(0, 0), unit="documents", copies=2, rest=0)
     assert find_cuts([quota], empty) == [Cut(copies=2)]

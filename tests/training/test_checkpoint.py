@@ -341,7 +341,7 @@ def test_a_run_that_is_moved_with_its_shards_finds_them(config, tmp_path, monkey
 
 def test_a_checkpoint_has_no_path_of_a_machine(tokens, config, tmp_path):
     first = train(config, tokens=tokens, output=str(tmp_path / "first")).checkpoint
-    sources = {"all": SourceConfig(tokens=[tokens], target_ratio=1.0)}
+    sources = {"all": SourceConfig(tokens=[tokens], share=1.0)}
     stages = [StageConfig(name="one", steps=4), StageConfig(name="two", steps=4, sources=sources)]
     settings = replaced(config, steps=None, init_from=first, sources=sources, stages=stages)
     assert os.path.isabs(tokens)
@@ -580,7 +580,7 @@ def test_a_run_is_not_made_longer_where_its_rates_would_be_others(settings, step
 
 
 def test_a_run_of_a_mixture_is_not_made_longer(tokens, config, tmp_path):
-    config = replaced(config, schedule="constant", sources={"a": SourceConfig(tokens=tokens, target_ratio=1.0)})
+    config = replaced(config, schedule="constant", sources={"a": SourceConfig(tokens=tokens, share=1.0)})
     train(config, output=str(tmp_path / "run"))
     with pytest.raises(OutputExistsError, match="the mixture of stage 'train' takes other windows for another length"):
         train(replaced(config, steps=12), output=str(tmp_path / "run"))

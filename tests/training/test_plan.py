@@ -38,8 +38,8 @@ def test_a_plan_shows_what_a_mixture_takes(tmp_path: Path) -> None:
     stage = StageConfig(
         name="pretrain",
         sources={
-            "web": SourceConfig(tokens=str(tmp_path / "web"), target_ratio=0.25),
-            "books": SourceConfig(tokens=str(tmp_path / "books"), target_ratio=0.75, max_repetition_ratio=2.0),
+            "web": SourceConfig(tokens=str(tmp_path / "web"), share=0.25),
+            "books": SourceConfig(tokens=str(tmp_path / "books"), share=0.75, max_repeat=2.0),
         },
         steps=40,
     )

@@ -8,9 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from dolma.amounts import count_of
 from dolma.cli.main import run
 from dolma.config import read_recipe
-from dolma.training.config import ModelConfig, StageConfig, TrainConfig, count_tokens, stage_settings
+from dolma.training.config import ModelConfig, StageConfig, TrainConfig, stage_settings
 from dolma.training.data.sizes import batch_sizes
 from dolma.training.plan import plan_training
 from dolma.training.presets import count_parameters, resolve_model
@@ -63,9 +64,9 @@ def test_each_number_has_a_source(path: Path) -> None:
     for line in body.splitlines():
         key, _, said = line.partition("#")
         value = key.partition(":")[2]
-        numbers = re.sub(r"target_ratio: 1\b|max_repetition_ratio: [\d.]+|tokens/\w+|olmo\w+", "", value)
+        numbers = re.sub(r"share: 1\b|max_repeat: [\d.]+|tokens/\w+|olmo\w+", "", value)
         if re.search(r"\d", numbers) and "every" not in key:
-            assert said or "target_ratio" in key, line
+            assert said or "share" in key, line
         assert set(re.findall(r"\[\d\]", said)) <= sources, line
     assert "Not known here" in head
 
@@ -113,7 +114,7 @@ def small(config: TrainConfig, folder: Path) -> TrainConfig:
     def shorter(tokens: int | str | None, settings: TrainConfig) -> int | None:
         if tokens is None:
             return None
-        steps = count_tokens(tokens, key="tokens") / 6e12 * 12  # of 6T
+        steps = count_of(tokens, key="tokens") / 6e12 * 12  # of 6T
         return max(2, round(steps)) * (settings.batch_size // SMALLER) * (settings.sequence_length // SMALLER)
 
     def changed(some: TrainConfig | StageConfig, settings: TrainConfig) -> dict[str, object]:

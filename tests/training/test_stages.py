@@ -32,8 +32,8 @@ def staged(tmp_path: Path) -> TrainConfig:
                 name="pretrain",
                 steps=6,
                 sources={
-                    "web": SourceConfig(tokens=web, target_ratio=0.75),
-                    "books": SourceConfig(tokens=books, target_ratio=0.25),
+                    "web": SourceConfig(tokens=web, share=0.75),
+                    "books": SourceConfig(tokens=books, share=0.25),
                 },
             ),
             StageConfig(
@@ -48,7 +48,7 @@ def staged(tmp_path: Path) -> TrainConfig:
                 min_lr_fraction=0.0,
                 warmup_steps=0,
                 rope_scaling=YarnConfig(factor=2.0, original_length=16),
-                sources={"books": SourceConfig(tokens=books, target_ratio=1.0, max_repetition_ratio=4)},
+                sources={"books": SourceConfig(tokens=books, share=1.0, max_repeat=4)},
                 seed=5,
             ),
         ],
@@ -138,7 +138,7 @@ def test_sources_of_different_tokenizers_are_refused(staged: TrainConfig, tmp_pa
 def test_a_shard_in_two_sources_is_refused(staged: TrainConfig, tmp_path: Path) -> None:
     pretrain = staged.stages[0]
     assert pretrain.sources is not None
-    both = SourceConfig(tokens=[str(tmp_path / "web"), str(tmp_path / "books")], target_ratio=0.25)
+    both = SourceConfig(tokens=[str(tmp_path / "web"), str(tmp_path / "books")], share=0.25)
     twice = replaced(staged, stages=[replaced(pretrain, sources={"web": pretrain.sources["web"], "all": both})])
     with pytest.raises(ConfigError, match="it would be counted twice"):
         resolve_stages(twice, None)

@@ -32,8 +32,8 @@ def documents(folder: Path, *, n: int, seed: int) -> str:
 def stages(request: pytest.FixtureRequest, tmp_path: Path) -> Stages:
     web, books = documents(tmp_path / "web", n=60, seed=1), documents(tmp_path / "books", n=40, seed=2)
     mixed = {
-        "web": SourceConfig(tokens=web, target_ratio=0.5),
-        "books": SourceConfig(tokens=books, target_ratio=0.5, max_repetition_ratio=3),
+        "web": SourceConfig(tokens=web, share=0.5),
+        "books": SourceConfig(tokens=books, share=0.5, max_repeat=3),
     }
     config = replaced(
         CONFIG,

@@ -219,7 +219,7 @@ def test_epochs_of_growing_batches_take_each_window_once(tokens: str, config: Tr
 
 def test_a_mixture_takes_as_many_windows_as_growing_batches_have(tmp_path: Path, config: TrainConfig) -> None:
     sources = {
-        name: SourceConfig(tokens=write_shards(tmp_path / name, [some_ids(500)]), target_ratio=0.5)
+        name: SourceConfig(tokens=write_shards(tmp_path / name, [some_ids(500)]), share=0.5)
         for name in ("web", "books")
     }
     stages = resolve_stages(replaced(config, sources=sources, **GROWTHS), None)

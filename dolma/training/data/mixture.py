@@ -1,8 +1,8 @@
 """How many windows of each source a stage takes, and which.
 
-`target_ratio`, `max_repetition_ratio` and `max_source_fraction` mean what they mean in OLMo-core, whose rounding is
-kept too: whole windows by the largest remainder, so that the total is exact. Which windows are taken is not its first
-ones but a seeded permutation of all of them, another for each repetition.
+`share` and `max_repeat` are what OLMo-core calls `target_ratio` and `max_repetition_ratio`, and `max_source_fraction`
+is so there too; its rounding is kept: whole windows by the largest remainder, so that the total is exact. Which windows
+are taken is not its first ones but a seeded permutation of all of them, another for each repetition.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from dolma.amounts import share_out
 from dolma.errors import ConfigError
 from dolma.training.config import SourceConfig
 
@@ -36,22 +37,22 @@ def plan_mixture(
 ) -> list[MixedSource]:
     """The share of each source in `n_windows`, in the order of `sources`.
 
-    >>> book = SourceConfig(tokens="b", target_ratio=0.7, max_repetition_ratio=2.0)
-    >>> web = SourceConfig(tokens="w", target_ratio=0.3)
+    >>> book = SourceConfig(tokens="b", share=0.7, max_repeat=2.0)
+    >>> web = SourceConfig(tokens="w", share=0.3)
     >>> [share.taken for share in plan_mixture({"b": 5, "w": 9}, {"b": book, "w": web}, n_windows=11)]
     [8, 3]
 
     Raises:
         ConfigError: a source has too few windows; says how many it has and how many are needed.
     """
-    taken = _by_largest_remainder([source.target_ratio for source in sources.values()], n_windows)
+    taken = share_out(n_windows, [source.share for source in sources.values()])
     shares, short = [], []
     for (name, source), n in zip(sources.items(), taken, strict=True):
         usable = math.floor(available[name] * source.max_source_fraction + 1e-9)
-        if n > usable * source.max_repetition_ratio + 1e-9:
+        if n > usable * source.max_repeat + 1e-9:
             short.append(
                 f"{name!r} has {available[name]:,} windows, of which {usable:,} may be used "
-                f"{source.max_repetition_ratio:g} times; {n:,} are needed"
+                f"{source.max_repeat:g} times; {n:,} are needed"
             )
         repetitions = n / usable if usable else math.inf
         shares.append(
@@ -61,19 +62,10 @@ def plan_mixture(
         raise ConfigError(
             "the mixture asks for more than there is:\n  "
             + "\n  ".join(short)
-            + "\n  raise `max_repetition_ratio`, lower `target_ratio`, or train on fewer tokens",
+            + "\n  raise `max_repeat`, lower `share`, or train on fewer tokens",
             path=path,
         )
     return shares
-
-
-def _by_largest_remainder(ratios: list[float], total: int) -> list[int]:
-    exact = [ratio * total for ratio in ratios]
-    taken = [math.floor(value + 1e-9) for value in exact]
-    remainders = sorted(range(len(ratios)), key=lambda i: (taken[i] - exact[i], i))
-    for i in remainders[: total - sum(taken)]:
-        taken[i] += 1
-    return taken
 
 
 def taken_windows(share: MixedSource, *, seed: int) -> Indices:

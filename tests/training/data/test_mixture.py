@@ -13,7 +13,7 @@ from dolma.training.data.mixture import MixedSource, plan_mixture, taken_windows
 
 
 def sources_of(*ratios: float, **settings: float) -> dict[str, SourceConfig]:
-    return {f"s{i}": SourceConfig(tokens=f"s{i}", target_ratio=ratio, **settings) for i, ratio in enumerate(ratios)}
+    return {f"s{i}": SourceConfig(tokens=f"s{i}", share=ratio, **settings) for i, ratio in enumerate(ratios)}
 
 
 @given(st.lists(st.integers(1, 1000), min_size=1, max_size=6), st.integers(1, 5000))
