@@ -169,7 +169,8 @@ def test_a_flag_with_an_unknown_key() -> None:
         ({"mix": {"spans": {}}}, "$.mix.spans: expected a list, got a mapping\n  write a list: [...]"),
         (
             {"mix": {"sources": {"news": 2}}},
-            "$.mix.sources.news: expected a mapping, got the number 2\n  write a mapping: `{share: ...}`, also repeat",
+            "$.mix.sources.news: expected a mapping, got the number 2\n"
+            "  write a mapping: `{share: ...}`, also max_repeat, repeat",
         ),
         ({"train": {"steps": "abc"}}, '$.train.steps: expected a whole number, got the text "abc"'),
         ({"output": ["a"]}, "$.output: expected a text, got a list\n  write one text, in quotes"),

@@ -126,7 +126,7 @@ def test_a_share_above_the_supply_is_refused_with_the_numbers() -> None:
 def test_what_the_error_proposes_is_accepted() -> None:
     supplies = {"a": supply(12, 400_000), "b": supply(10**6, 10**9)}
     made = config(sources={"a": {"share": 0.7}, "b": {"share": 0.3}}, total=571_428)
-    assert quotas(made, supplies, seen="ab")["a"].copies == 0
+    assert quotas(made, supplies, seen="ab")["a"].asked == 400_000
     made = config(sources={"a": {"share": 0.4}, "b": {"share": 0.6}}, total="1M")
     assert quotas(made, supplies, seen="ab")["a"].asked == 400_000
     made = config(sources={"a": {"share": 0.7, "max_repeat": 1.75}, "b": {"share": 0.3}}, total="1M")

@@ -40,6 +40,7 @@ def configs(draw: st.DrawFn) -> TrainConfig:
     )
 
 
+@settings(deadline=None)
 @given(config=configs(), n=steps, step=steps)
 @example(config=TrainConfig(**LATE), n=10, step=5)
 @example(config=TrainConfig(**LATE | {"warmup_steps": 0}, horizon_steps=5), n=10, step=9)
