@@ -89,7 +89,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     index: Annotated[
         bool | None,
-        about("Whether an index is kept in the set, for a later `since`.", absent="no", of=("exact",)),
+        about("Whether an index is kept in the set, for a later `since`.", absent="no", of=("exact", "minhash")),
     ] = None
     since: Annotated[
         str | None,
@@ -97,7 +97,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "Set with an index: what it holds comes first, and documents that it does not hold after that.",
             metavar="SET",
             absent="all documents are new",
-            of=("exact",),
+            of=("exact", "minhash"),
         ),
     ] = None
     dialect: Annotated[

@@ -37,6 +37,7 @@ from dolma.dedupers.method import (
     SortedRecords,
     by_range,
     files_of,
+    outputs_of,
     rows_of_pieces,
     starts_of_pieces,
     tasks_of,
@@ -136,6 +137,7 @@ class Exact:
             references=references,
             made=grouped if job.index else [],
             kept={KEYS.name: files_of(grouped, "kept")},
+            added=outputs_of(counted, ROWS),
         )
 
     def _check_field(self, job: Job, hashed: Sequence[TaskResult]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -118,7 +118,7 @@ class Growth:
         if self.held is None:
             return []
         files = enumerate(self.held.index.files)
-        return [(i, file, self.held.output(file.attributes)) for i, file in files if file.attributes]
+        return [(i, file, self.held.outputs[file.attributes]) for i, file in files if file.attributes]
 
     def notes(self, rewritten: Sequence[TaskResult]) -> GrowthNotes | None:
         """What is said of the old documents; the results are those of writing their files again."""
@@ -151,16 +151,12 @@ class Growth:
             return []
         folder = stage.sets[0].folder
         rows: list[RunFile] = list(found.rows) if found.rewrites else []
-        own = list({file.path: file for file in rows}.values())
+        taken = [*self._carried({out.path.partition("/")[0] for out in found.added}), *found.added]
         tasks = [
-            Task(key=own[group[0]].path, size=sum(own[i].end for i in group), spec=([], [own[i].path for i in group]))
-            for group in grouped([file.end for file in own])
+            Task(key=taken[group[0]].path, size=sum(taken[i].bytes for i in group), spec=[taken[i] for i in group])
+            for group in grouped([out.bytes for out in taken])
         ]
-        if self.held is not None:
-            outputs, below = self.held.manifest.outputs, f"{FOLDER}/rows/"
-            older = [self.held.output(out.path) for out in outputs if out.path.startswith(below)]
-            tasks.append(Task(key="old", size=sum(out.bytes for out in older), spec=(older, [])))
-        kept = stage.run("keep", tasks, KeepFiles(work=stage.work_folder, folder=folder))
+        kept = stage.run("keep", tasks, KeepFiles(folder=folder))
         index = Index(
             format_version=FORMAT_VERSION,
             settings=self.settings,
@@ -171,6 +167,11 @@ class Growth:
             without_key=found.without_key + (self.held.index.without_key if self.held is not None else 0),
         )
         return [*kept, *stage.run("index", [Task(key="index", size=0, spec=index)], WriteIndex(folder=folder))]
+
+    def _carried(self, tables: Collection[str]) -> list[OutputFile]:
+        """The files of these tables in the old index."""
+        outputs = self.held.outputs if self.held is not None else {}
+        return [out for path, out in outputs.items() if path.startswith(tuple(f"{FOLDER}/{name}/" for name in tables))]
 
     def _files(
         self, job: Job, found: Found, copies: Sequence[Copies], paths: Sequence[str], rows: Sequence[RunFile]

@@ -100,10 +100,10 @@ class Held:
         first = self.first_pieces[number]
         return {first + i: self._placed(rows) for i, rows in enumerate(self.index.files[number].rows)}
 
-    def output(self, path: str) -> OutputFile:
-        """The output of the set at this path."""
-        found = next(out for out in self.manifest.outputs if out.path == path)
-        return msgspec.structs.replace(found, set=self.folder)
+    @cached_property
+    def outputs(self) -> dict[str, OutputFile]:
+        """The outputs of the set, by path."""
+        return {out.path: msgspec.structs.replace(out, set=self.folder) for out in self.manifest.outputs}
 
     def check(self, settings: dict[str, Any]) -> None:
         """Return when these settings are those of the index.
@@ -195,35 +195,31 @@ def keep_sorted(
     return out.file, [msgspec.structs.replace(one, set=folder, path=f"{FOLDER}/{one.path}") for one in out.outputs]
 
 
-def linked(out: OutputFile, folder: str) -> OutputFile:
-    """A finished output of another set, in that in `folder`: one file with two names; a copy where that cannot be."""
-    source, target = streams.join(out.set, out.path), streams.join(folder, out.path)
+def linked(out: OutputFile, folder: str, path: str = "") -> OutputFile:
+    """A finished output of another set, in that in `folder`: one file with two names; a copy where that cannot be.
+
+    `path` is its path there, if that is another one.
+    """
+    path = path or out.path
+    source, target = streams.join(out.set, out.path), streams.join(folder, path)
     if not (streams.is_url(source) or streams.is_url(target)):
         os.makedirs(os.path.dirname(local_path(target)), exist_ok=True)
         streams.remove(target)
         with suppress(OSError):
             os.link(local_path(source), local_path(target))
-            return msgspec.structs.replace(out, set=folder)
+            return msgspec.structs.replace(out, set=folder, path=path)
     return output_file(folder, streams.concatenate([source], target), rows=out.rows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepFiles:
-    """Takes files into the index of the set in `folder`. Called with (those of an older one, those of the work folder).
+    """Takes files into the index of the set in `folder`. Called with files of an older one, or of the work folder."""
 
-    The files of the work folder keep their path.
-    """
-
-    work: str
     folder: str
 
-    def __call__(self, spec: tuple[Sequence[OutputFile], Sequence[str]]) -> TaskResult:
-        older, own = spec
-        outputs = [linked(out, self.folder) for out in older]
-        for path in own:
-            target = streams.join(self.folder, FOLDER, path)
-            outputs.append(output_file(self.folder, streams.concatenate([streams.join(self.work, path)], target)))
-        return TaskResult(outputs=outputs)
+    def __call__(self, files: Sequence[OutputFile]) -> TaskResult:
+        paths = [f"{FOLDER}/{out.path.removeprefix(f'{FOLDER}/')}" for out in files]
+        return TaskResult(outputs=[linked(out, self.folder, path) for out, path in zip(files, paths, strict=True)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,6 +65,10 @@ class Job:
         """The records that the index has of a table, sorted."""
         return self.held.files(table) if self.held is not None else []
 
+    def records_held(self, table: Table) -> Sequence[RunFile]:
+        """The same, with paths below the index."""
+        return self.held.index.records.get(table.name, []) if self.held is not None else []
+
     def tasks(self) -> list[Task]:
         """A task for each piece, or for some small ones; its spec is their numbers, and the pieces.
 
@@ -94,7 +98,8 @@ class Found:
     references, of which `references` are the results; `made` has what a method writes beside the attributes. `report`
     is called once with (folder, name, marks) of all shards: it writes there, too; its payload is a `Contamination`.
     `unit`: what is counted, where that is neither documents nor paragraphs.
-    `kept` are the records that the index of this set has, by table.
+    `kept` are the records that the index of this set has, by table; `added`, files of the work folder that it takes
+    in, beside those that an older index has of their tables.
     """
 
     rows: Sequence[RunFile]
@@ -110,6 +115,7 @@ class Found:
     report: Work | None = None
     unit: str = ""
     kept: Mapping[str, Sequence[RunFile]] = field(default_factory=dict)
+    added: Sequence[OutputFile] = ()
 
     @property
     def rewrites(self) -> bool:
@@ -186,9 +192,13 @@ def rows_of_pieces(results: Iterable[TaskResult]) -> list[RunFile]:
 
 def starts_of_pieces(job: Job, results: Iterable[TaskResult]) -> tuple[int, ...]:
     """The number of documents before each piece."""
+    return tuple(itertools.accumulate(documents_of_pieces(job, results)[:-1], initial=0))
+
+
+def documents_of_pieces(job: Job, results: Iterable[TaskResult]) -> list[int]:
+    """The number of documents of each piece, of those that an index holds first."""
     before = job.held.documents if job.held is not None else []
-    counts = [*before, *(n for result in results for n in result.payload["documents"])]
-    return tuple(itertools.accumulate(counts[:-1], initial=0))
+    return [*before, *(n for result in results for n in result.payload["documents"])]
 
 
 # --- phases ----------------------------------------------------------------------------------------------------------
@@ -201,6 +211,11 @@ def files_of(results: Iterable[TaskResult], name: str) -> list[RunFile]:
     """The files that the tasks of a phase have left under this name."""
     files = [msgspec.convert(result.payload[name], RunFile | None) for result in results]
     return [file for file in files if file is not None]
+
+
+def outputs_of(results: Iterable[TaskResult], table: Table) -> list[OutputFile]:
+    """The files of a table that the tasks of a phase have left."""
+    return [out for result in results for out in result.outputs if out.path.startswith(f"{table.name}/")]
 
 
 def ranges_of(files: Iterable[RunFile]) -> list[int]:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
@@ -47,15 +48,18 @@ from dolma.dedupers import clusters
 from dolma.dedupers.clusters import MARKS, ROWS, MarkedRows, first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.dialects import DIALECTS, OURS, Dialect
-from dolma.dedupers.keep import Keep, Tiers
+from dolma.dedupers.keep import Keep
 from dolma.dedupers.lsh import Bands, bands_for
 from dolma.dedupers.method import (
     Found,
     Job,
     Numbered,
     PieceReader,
+    SortedRecords,
+    by_range,
+    documents_of_pieces,
     files_of,
-    ranges_of,
+    outputs_of,
     rows_of_pieces,
     starts_of_pieces,
     tasks_of,
@@ -69,7 +73,7 @@ from dolma.kernels.shingles import Shingles
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
 from dolma.runner.stage import StageRun
-from dolma.runner.task import Task, TaskResult
+from dolma.runner.task import Task, TaskResult, grouped
 
 T = TypeVar("T")
 
@@ -91,6 +95,20 @@ BANDS = Table(
 LINKS = Table(
     name="links",
     schema=pa.schema([("place", pa.uint64()), ("text", pa.uint64()), ("band", pa.uint64())]),
+    key=("place",),
+)
+SHINGLES = Table(
+    name="shingles",
+    schema=pa.schema(
+        [
+            ("place", pa.uint64()),
+            ("id", pa.string()),
+            ("source", pa.string()),
+            ("rank", pa.float64()),
+            ("tier", pa.uint32()),
+            ("shingles", pa.large_binary()),  # uint64, sorted
+        ]
+    ),
     key=("place",),
 )
 EDGES = Table(name="edges", schema=pa.schema([("place", pa.uint64()), ("other", pa.uint64())]))
@@ -251,10 +269,22 @@ class MinHash:
         compile_by_calling(stage.reporter, self._warm_up)
         work, memory, likeness = stage.work_folder, job.memory, self.likeness
         within = self.scope == "within-source"
-        sign = SignPiece(work=work, likeness=likeness, reading=job.reading, within_source=within, memory=memory)
+        describe = Describe(likeness=likeness, keep=self.keep, n_references=job.n_references)
+        sign = SignPiece(
+            work=work,
+            likeness=likeness,
+            reading=job.reading,
+            within_source=within,
+            memory=memory,
+            kept=describe if job.index else None,
+        )
         signed = stage.run("sign", job.tasks(), sign, scratch=SCRATCH)
-        members, buckets, bounds = self._components(stage, signed, memory)
-        sets = self._shingles(stage, job, members)
+        found, members, buckets, bounds = self._components(stage, job, signed)
+        described = files_of(signed, SHINGLES.name) if job.index else []
+        if job.index:
+            sets = self._kept_shingles(stage, job, signed, [*job.files_held(SHINGLES), *described], members)
+        else:
+            sets = self._shingles(stage, job, describe, members)
         documents, shared = (
             partitioned(stage, table, files, bounds, memory=memory)
             for table, files in ((SETS, sets), (BUCKETS, [buckets]))
@@ -267,6 +297,7 @@ class MinHash:
             link=self.link,
             keep=self.keep,
             across_sources=self.scope == "across-sources",
+            first_new=job.first_new,
             memory=memory,
         )
         verified = stage.run("verify", tasks, verify, uses_up=(SETS.name, BUCKETS.name))
@@ -281,6 +312,9 @@ class MinHash:
             without_key=sum(result.payload["without_key"] for result in counted),
             near=near,
             references=references,
+            made=found if job.index else [],
+            kept={BANDS.name: files_of(found, "kept"), SHINGLES.name: [*job.records_held(SHINGLES), *described]},
+            added=[*outputs_of(counted, ROWS), *outputs_of(signed, SHINGLES)],
         )
 
     def _warm_up(self, batch: TextBatch) -> None:
@@ -289,35 +323,40 @@ class MinHash:
         self.likeness.bands_of(found)
 
     def _components(
-        self, stage: StageRun, signed: Sequence[TaskResult], memory: int
-    ) -> tuple[RunFile, RunFile, list[int]]:
-        work, bands = stage.work_folder, files_of(signed, "bands")
-        ranges = partitioned(stage, BANDS, bands, ranges_of(bands), memory=memory)
-        found = stage.run(
-            "candidates", tasks_of(ranges), FindCandidates(work=work, memory=memory), uses_up=(BANDS.name,)
-        )
+        self, stage: StageRun, job: Job, signed: Sequence[TaskResult]
+    ) -> tuple[Sequence[TaskResult], RunFile, RunFile, list[int]]:
+        work, memory = stage.work_folder, job.memory
+        ranges = by_range(stage, job, BANDS, files_of(signed, "bands"))
+        finding_pairs = FindCandidates(work=work, index=job.index, memory=memory)
+        found = stage.run("candidates", tasks_of(ranges), finding_pairs, uses_up=(BANDS.name,))
         (links,) = partitioned(stage, LINKS, files_of(found, "links"), [0, END_OF_KEYS], memory=memory)
         task = Task(key=f"all-{links.fingerprint}", size=links.n_bytes, spec=(links, files_of(found, "edges")))
         finding = FindComponents(work=work, memory=memory)
         (joined,) = stage.run("components", [task], finding, uses_up=(LINKS.name, EDGES.name))
         members, buckets = (msgspec.convert(joined.payload[name], RunFile) for name in ("members", "buckets"))
-        return members, buckets, [0, *joined.payload["bounds"], END_OF_KEYS]
+        return found, members, buckets, [0, *joined.payload["bounds"], END_OF_KEYS]
 
-    def _shingles(self, stage: StageRun, job: Job, members: RunFile) -> list[RunFile]:
+    def _shingles(self, stage: StageRun, job: Job, describe: Describe, members: RunFile) -> list[RunFile]:
         reading = job.tasks()
         bounds = [first_place(number) for number in (*(task.spec[0][0] for task in reading), len(job.parts))]
         of_tasks = partitioned(stage, MEMBERS, [members], bounds, memory=job.memory)
         tasks = [
             replace(task, spec=(task.spec, part)) for task, part in zip(reading, of_tasks, strict=True) if part.n_bytes
         ]
-        take = TakeShingles(
-            work=stage.work_folder,
-            likeness=self.likeness,
-            keep=self.keep,
-            reading=job.reading,
-            n_references=job.n_references,
-            memory=job.memory,
-        )
+        take = TakeShingles(work=stage.work_folder, describe=describe, reading=job.reading, memory=job.memory)
+        return files_of(stage.run("shingles", tasks, take, uses_up=(MEMBERS.name,)), "sets")
+
+    def _kept_shingles(
+        self, stage: StageRun, job: Job, signed: Sequence[TaskResult], files: Sequence[RunFile], members: RunFile
+    ) -> list[RunFile]:
+        documents = documents_of_pieces(job, signed)
+        n_bytes = sum(file.index for file in files) // max(1, sum(documents))
+        groups = grouped([n * n_bytes for n in documents])
+        bounds = [*(first_place(group[0]) for group in groups), first_place(len(documents))]
+        there = partitioned(stage, SHINGLES, [], bounds, memory=job.memory, before=files)
+        wanted = partitioned(stage, MEMBERS, [members], bounds, memory=job.memory)
+        tasks = [task for task, part in zip(tasks_of(there, wanted), wanted, strict=True) if part.n_bytes]
+        take = TakeKept(work=stage.work_folder, memory=job.memory)
         return files_of(stage.run("shingles", tasks, take, uses_up=(MEMBERS.name,)), "sets")
 
 
@@ -335,20 +374,28 @@ def _bands(config: DedupeConfig, dialect: Dialect, threshold: float) -> Bands:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignPiece:
-    """Reads pieces and leaves their rows and bands. Called with the pieces and their numbers."""
+    """Reads pieces and leaves their rows and bands; and shingles, if these are `kept`.
+
+    Called with the pieces and their numbers.
+    """
 
     work: str
     likeness: Likeness
     reading: Reading
     within_source: bool
     memory: int
+    kept: Describe | None = None
 
     def __call__(self, pieces: Numbered) -> TaskResult:
-        reader, name = PieceReader(self.reading), f"{pieces[0][0]:06d}"
-        with (
-            RunWriter(ROWS, self.work, name) as rows,
-            RunWriter(BANDS, self.work, name, memory=self.memory) as bands,
-        ):
+        kept, name = self.kept, f"{pieces[0][0]:06d}"
+        reader = PieceReader(self.reading, records=kept is not None and kept.by_field)
+        memory = self.memory if kept is None else self.memory // 2
+        others: dict[str, RunWriter] = {}
+        with ExitStack() as stack:
+            rows = stack.enter_context(RunWriter(ROWS, self.work, name))
+            bands = others["bands"] = stack.enter_context(RunWriter(BANDS, self.work, name, memory=memory))
+            if kept is not None:
+                others[SHINGLES.name] = stack.enter_context(RunWriter(SHINGLES, self.work, name, memory=memory))
             for number, piece in pieces:
                 for place, batch in reader.batches(number, piece):
                     found = self.likeness.shingles(batch)
@@ -363,9 +410,13 @@ class SignPiece:
                     columns = [hashes.reshape(-1), np.repeat(texts, n_bands), np.repeat(places, n_bands)]
                     bands.add(pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=BANDS.schema))
                     rows.add(clusters.rows_of(batch))
+                    if kept is not None:
+                        described = kept(batch, takes_part, reference=kept.are_references(pieces))
+                        described.update(place=pa.array(places), shingles=encoded(found.taken(takes_part).sets()))
+                        others[SHINGLES.name].add(pa.record_batch(described, schema=SHINGLES.schema))
                     reader.leave_out(len(batch) - len(takes_part))
                 rows.end_part()
-        return reader.result(rows, bands=bands)
+        return reader.result(rows, **others)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -374,20 +425,25 @@ class FindCandidates:
 
     work: str
     memory: int
+    index: str = ""
 
     def __call__(self, spec: tuple[str, Partition]) -> TaskResult:
         name, partition = spec
-        bands = read_sorted(BANDS, self.work, partition, memory=self.memory // 2)
+        bands = SortedRecords(table=BANDS, work=self.work, folder=self.index, memory=self.memory // 2)(name, partition)
         with (
             RunWriter(LINKS, self.work, name, memory=self.memory // 4) as links,
             RunWriter(EDGES, self.work, name) as edges,
         ):
-            for shared, between in candidates(bands):
+            for shared, between in candidates(bands.read()):
                 links.add(shared)
                 edges.add(between)
         return TaskResult(
-            outputs=[*links.outputs, *edges.outputs],
-            payload={"links": msgspec.to_builtins(links.file), "edges": msgspec.to_builtins(edges.file)},
+            outputs=[*links.outputs, *edges.outputs, *bands.outputs],
+            payload={
+                "links": msgspec.to_builtins(links.file),
+                "edges": msgspec.to_builtins(edges.file),
+                "kept": msgspec.to_builtins(bands.file),
+            },
         )
 
 
@@ -509,52 +565,99 @@ def _bounds(places: Words, leaders: Ints, same: Ints) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Describe:
+    """Says what the last phases have to know of documents, beside their shingles."""
+
+    likeness: Likeness
+    keep: Keep
+    n_references: int
+
+    @property
+    def by_field(self) -> bool:
+        """Whether batches must hold records."""
+        return bool(self.keep.field)
+
+    def are_references(self, pieces: Numbered) -> bool:
+        """Whether these are references, as all pieces of a task are, or none."""
+        return pieces[0][0] < self.n_references
+
+    def __call__(self, batch: TextBatch, at: Ints, *, reference: bool) -> dict[str, pa.Array]:
+        """The columns `id`, `source`, `rank` and `tier` of the documents of these numbers."""
+        return {
+            "id": pa.array([batch.ids[i] for i in at.tolist()], pa.string()),
+            "source": pa.array([batch.sources[i] for i in at.tolist()], pa.string()),
+            "rank": pa.array(self.keep.ranks(batch)[at]),
+            "tier": pa.array(self.keep.tiers(batch, reference=reference)[at]),
+        }
+
+
+def encoded(found: Shingles) -> pa.LargeBinaryArray:
+    """The hashes of each document, as bytes."""
+    offsets = found.index * found.hashes.itemsize
+    return pa.LargeBinaryArray.from_buffers(
+        pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(found.hashes)]
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TakeShingles:
     """Reads the members of pieces again. Called with the pieces and their numbers, and their members."""
 
     work: str
-    likeness: Likeness
-    keep: Keep
+    describe: Describe
     reading: Reading
-    n_references: int
     memory: int
 
     def __call__(self, spec: tuple[Numbered, Partition]) -> TaskResult:
         pieces, partition = spec
         members = Cursor(MEMBERS, read_sorted(MEMBERS, self.work, partition, memory=self.memory // 4))
-        reader = PieceReader(self.reading, records=bool(self.keep.field))
-        reference = pieces[0][0] < self.n_references  # as all of a task are, or none
+        reader = PieceReader(self.reading, records=self.describe.by_field)
+        reference = self.describe.are_references(pieces)
         with RunWriter(SETS, self.work, f"{pieces[0][0]:06d}", memory=self.memory // 2) as sets:
             for place, batch in itertools.chain.from_iterable(itertools.starmap(reader.batches, pieces)):
                 found = members.before(place + len(batch))
                 if len(found):
                     at = (found["place"].to_numpy() - np.uint64(place)).astype(np.int64)
-                    sets.add(self._sets(batch, found, at, self.keep.tiers(batch, reference=reference)))
+                    sets.add(self._sets(batch, found, at, reference=reference))
         return TaskResult(outputs=sets.outputs, payload={"sets": msgspec.to_builtins(sets.file)})
 
-    def _sets(self, batch: TextBatch, members: pa.RecordBatch, at: Ints, tiers: Tiers) -> pa.RecordBatch:
-        is_first = members["same"].to_numpy() == members["place"].to_numpy()
-        texts = batch.taken(at[is_first])
-        found = self.likeness.shingles(texts).sets()
+    def _sets(self, batch: TextBatch, members: pa.RecordBatch, at: Ints, *, reference: bool) -> pa.RecordBatch:
+        is_first = is_first_with_text(members)
+        found = self.describe.likeness.shingles(batch.taken(at[is_first])).sets()
         counts = np.zeros(len(members), np.int64)
         counts[is_first] = np.diff(found.index)
-        offsets = np.concatenate([[0], np.cumsum(counts)]) * found.hashes.itemsize
-        encoded = pa.LargeBinaryArray.from_buffers(
-            pa.large_binary(), len(members), [None, pa.py_buffer(offsets), pa.py_buffer(found.hashes)]
-        )
-        return pa.RecordBatch.from_arrays(
-            [
-                members["component"],
-                members["place"],
-                members["same"],
-                pa.array([batch.ids[i] for i in at.tolist()], pa.string()),
-                pa.array([batch.sources[i] for i in at.tolist()], pa.string()),
-                pa.array(self.keep.ranks(batch)[at]),
-                pa.array(tiers[at]),
-                encoded,
-            ],
-            schema=SETS.schema,
-        )
+        hashes = Shingles(hashes=found.hashes, index=np.concatenate([[0], np.cumsum(counts)]))
+        columns = {name: members[name] for name in MEMBERS.schema.names}
+        columns |= self.describe(batch, at, reference=reference)
+        return pa.record_batch(columns | {"shingles": encoded(hashes)}, schema=SETS.schema)
+
+
+def is_first_with_text(members: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """Whether each of some `MEMBERS` is the first one of its text."""
+    return members["same"].to_numpy() == members["place"].to_numpy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeKept:
+    """Takes the members of documents whose shingles are kept. Called with (name, shingles, members)."""
+
+    work: str
+    memory: int
+
+    def __call__(self, spec: tuple[str, Partition, Partition]) -> TaskResult:
+        name, there, wanted = spec
+        members = Cursor(MEMBERS, read_sorted(MEMBERS, self.work, wanted, memory=self.memory // 4))
+        kept = read_sorted(SHINGLES, self.work, there, memory=self.memory // 4)
+        with RunWriter(SETS, self.work, name, memory=self.memory // 2) as sets:
+            for batch in kept:
+                places = batch["place"].to_numpy()
+                found = members.before(int(places[-1]) + 1)
+                rows = batch.take(pa.array(np.searchsorted(places, found["place"].to_numpy())))
+                columns = {column: rows[column] for column in rows.schema.names}
+                columns |= {column: found[column] for column in MEMBERS.schema.names}
+                columns["shingles"] = pc.if_else(pa.array(is_first_with_text(found)), rows["shingles"], b"")
+                sets.add(pa.record_batch(columns, schema=SETS.schema))
+        return TaskResult(outputs=sets.outputs, payload={"sets": msgspec.to_builtins(sets.file)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -562,7 +665,8 @@ class VerifyClusters:
     """Compares documents that share a band. Called with (name, sets, buckets).
 
     `threshold` is the least similarity; `verify` False: all that share a band are taken for alike. `link` "kept": only
-    what is like the kept document is its duplicate; `across_sources`: only what is of another source.
+    what is like the kept document is its duplicate; `across_sources`: only what is of another source. From the place
+    `first_new` on, documents are new.
     """
 
     work: str
@@ -572,6 +676,7 @@ class VerifyClusters:
     keep: Keep
     across_sources: bool
     memory: int
+    first_new: int = 0
 
     def __call__(self, spec: tuple[str, Partition, Partition]) -> TaskResult:
         name, sets, buckets = spec
@@ -597,6 +702,7 @@ class VerifyClusters:
         starts = np.flatnonzero(np.diff(leaders[members], prepend=-1))
         best = self.keep.best(group.ranks[members], group.tiers[members], starts) if len(starts) else starts
         size = np.diff(np.append(starts, len(members)))
+        last = np.maximum.reduceat(group.places[members], starts) if len(starts) else group.places[:0]
         kept = np.repeat(np.where(best < 0, -1, members[best]), size)
         is_other = (kept >= 0) & (kept != members)
         similarity = np.zeros(len(members))
@@ -621,7 +727,7 @@ class VerifyClusters:
                 group.ids.take(named),
                 group.sources.take(named),
                 pa.array(similarity, mask=~is_other),
-                pa.array(np.ones(len(members), bool)),
+                pa.array(np.repeat(last >= self.first_new, size)),
             ],
             schema=MARKS.schema,
         )

@@ -49,6 +49,14 @@ class Shingles:
     hashes: Words
     index: Int64
 
+    def taken(self, documents: Int64) -> Shingles:
+        """The shingles of the documents of these numbers, which rise."""
+        sizes = np.diff(self.index)
+        wanted = np.zeros(len(sizes), bool)
+        wanted[documents] = True
+        index = np.concatenate([[0], np.cumsum(sizes[wanted])])
+        return Shingles(hashes=self.hashes[np.repeat(wanted, sizes)], index=index)
+
     def sets(self) -> Shingles:
         """The different shingles of each document, in rising order."""
         found = np.empty(len(self.hashes), np.uint64)

@@ -30,7 +30,7 @@ from tests.e2e.every_phase import Killed, KillOnce, small
 
 Documents = Sequence[tuple[str, str]]
 SMALL = {"method": "minhash", "word_ngrams": 1, "bands": 6, "rows": 2, "threshold": 0.5}
-METHOD = pytest.mark.parametrize("method", [{}], ids=["exact"])
+METHOD = pytest.mark.parametrize("method", [{}, SMALL], ids=["exact", "minhash"])
 
 
 class Place:
@@ -137,10 +137,11 @@ def test_an_old_file_that_is_given_again_is_no_new_one(place: Place) -> None:
     assert [row["cluster"] for row in place.rows("a.jsonl")] == [3, 10, 10]
 
 
-def test_old_documents_may_be_gone(place: Place) -> None:
-    start(place)
+@METHOD
+def test_old_documents_may_be_gone(place: Place, method: dict[str, Any]) -> None:
+    start(place, **method)
     (place.home / "in" / "m1.jsonl").unlink()
-    place.dedupe("a.jsonl", since="out/dedupe")
+    place.dedupe("a.jsonl", since="out/dedupe", **method)
     assert [row["kept_id"] for row in place.rows("a.jsonl")] == ["m1.jsonl-0", None, "a.jsonl-1"]
     assert [row["cluster_size"] for row in place.rows("m1.jsonl")] == [2, 3, 1]
 
@@ -175,43 +176,46 @@ def test_in_another_folder_the_old_set_stays(place: Place) -> None:
     assert list(place.files("last")) == [f"{name}.jsonl.parquet" for name in ("a", "b", "m0", "m1", "m2", "z")]
 
 
-def test_workers_and_small_partitions_change_nothing(place: Place) -> None:
-    start(place, n=5)
+@METHOD
+def test_workers_and_small_partitions_change_nothing(place: Place, method: dict[str, Any]) -> None:
+    start(place, n=5, **method)
     places = {}
     for workers in (1, 2):
         for is_small in (False, True):
             out = f"out-{workers}-{is_small}"
             with small() if is_small else contextlib.nullcontext():
-                place.dedupe("*", since="out/dedupe", out=out, workers=workers)
+                place.dedupe("*", since="out/dedupe", out=out, workers=workers, **method)
             places[out] = place.files(out)
     first = places.popitem()[1]
     assert all(files == first for files in places.values())
     assert len(first) == 7
 
 
-def test_killed_in_each_phase_and_run_again(tmp_path: Path) -> None:
+@METHOD
+def test_killed_in_each_phase_and_run_again(tmp_path: Path, method: dict[str, Any]) -> None:
     def begin(name: str) -> Place:
         place = Place(tmp_path / name)
-        start(place)
+        start(place, **method)
         return place
 
     with small():
         whole = begin("whole")
         old = state(whole)
-        whole.dedupe("a.jsonl", "z.jsonl", since="out/dedupe")
+        whole.dedupe("a.jsonl", "z.jsonl", since="out/dedupe", **method)
         new, spared = state(whole), set[str]()
         while True:
             place = begin(f"place-{len(spared)}")
             with KillOnce(spared) as kill:
-                place.dedupe("a.jsonl", "z.jsonl", since="out/dedupe")
+                place.dedupe("a.jsonl", "z.jsonl", since="out/dedupe", **method)
             assert state(place) == (old if kill.at else new), kill.at
-            place.dedupe("a.jsonl", "z.jsonl", since="out/dedupe")
+            place.dedupe("a.jsonl", "z.jsonl", since="out/dedupe", **method)
             assert state(place) == new, kill.at
             assert left(place) == ["dedupe"]
             if not kill.at:
                 break
             spared.add(kill.at)
-    assert {"hash", "group", "rewrite", "write", "keep", "index", "the manifest"} <= spared
+    own = {"sign", "candidates", "components", "shingles", "verify"} if method else {"hash", "group"}
+    assert own | {"rewrite", "write", "keep", "index", "the manifest"} <= spared
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -322,16 +326,25 @@ def test_an_index_that_is_not_whole_is_an_error(place: Place, name: str, how: st
     assert left(place) == ["dedupe"]
 
 
-@pytest.mark.parametrize("name", ["_index/index.json", "_index/keys/000000", "_index/rows/000000"])
-def test_a_damaged_index_is_an_error(place: Place, name: str) -> None:
-    start(place)
-    path = place.folder() / name
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ({}, "index.json"),
+        ({}, "keys/000000"),
+        ({}, "rows/000000"),
+        (SMALL, "bands/000000"),
+        (SMALL, "shingles/000000"),
+    ],
+)
+def test_a_damaged_index_is_an_error(place: Place, method: dict[str, Any], name: str) -> None:
+    start(place, **method)
+    path = place.folder() / "_index" / name
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     before = state(place)
     with pytest.raises(DataError, match=r"is no index of this version|holds other bytes than were written"):
-        place.dedupe("a.jsonl", "z.jsonl", since="out/dedupe")
+        place.dedupe("a.jsonl", "z.jsonl", since="out/dedupe", **method)
     assert state(place) == before
 
 
@@ -395,6 +408,21 @@ def test_dolma_1_attributes_go_on_too(place: Place) -> None:
     assert read_attributes(str(place.folder() / "a.jsonl"))["cluster_size"].to_pylist() == [2, 2, 2]
 
 
+def test_a_new_document_joins_two_clusters(place: Place) -> None:
+    place.write("m.jsonl", [("web", "a b c d"), ("web", "a b c d")])
+    place.write("n.jsonl", [("web", "e f g h"), ("web", "e f g h i")])
+    place.write("o.jsonl", [("web", "p q r s"), ("web", "p q r s")])
+    config = SMALL | {"threshold": 0.4}
+    place.dedupe("*", **config)
+    before = place.files()
+    place.write("a.jsonl", [("web", "a b c d e f g h")])
+    report = place.dedupe("*", since="out/dedupe", **config)
+    assert [row["cluster"] for name in "mna" for row in place.rows(f"{name}.jsonl")] == [0] * 5
+    assert place.rows("a.jsonl")[0]["similarity"] == 0.5
+    assert report.details.growth.rewritten == ["m.jsonl.parquet", "n.jsonl.parquet"]
+    assert place.files()["o.jsonl.parquet"] == before["o.jsonl.parquet"]
+
+
 texts = st.lists(st.sampled_from("abcd"), max_size=3).map(" ".join)
 documents = st.lists(st.tuples(st.sampled_from(["web", "wiki"]), texts), max_size=5)
 BY = [
@@ -402,6 +430,9 @@ BY = [
     {"normalize": ["lower"]},
     {"by": "metadata.x"},
     {"by": "paragraphs"},
+    SMALL,
+    SMALL | {"link": "kept"},
+    SMALL | {"verify": False},
 ]
 
 
@@ -455,6 +486,6 @@ def test_the_answer_is_that_of_one_run_over_old_and_then_new_documents(
         assert [files[f"{name}.parquet"] for name in called] == expected
         ours, theirs = (read_manifest(str(folder)) for folder in (grown.folder(), whole.folder(f"out-{n}")))
         assert ours is not None and theirs is not None
-        same = ("documents", "duplicates", "without_key", "sources", "overlaps", "references")
+        same = ("documents", "duplicates", "without_key", "sources", "overlaps", "near", "references")
         assert {key: ours.notes[key] for key in same} == {key: theirs.notes[key] for key in same}
         assert ours.ledger == theirs.ledger

@@ -120,3 +120,9 @@ def test_the_bounds_of_words_are_in_code_points(text: str) -> None:
     bounds = shingles.word_bounds(utf8, len(hashes)).tolist()
     assert ["".join(map(reference.lower, text[start:end])) for start, end in bounds] == expected
     assert hashes.tolist() == [hashing.hash64(word.encode()) for word in expected]
+
+
+def test_those_of_some_documents_are_taken() -> None:
+    found = shingles.Shingles(hashes=np.array([1, 2, 3, 4, 5], np.uint64), index=np.array([0, 2, 2, 3, 5]))
+    taken = found.taken(np.array([0, 1, 3]))
+    assert (taken.hashes.tolist(), taken.index.tolist()) == ([1, 2, 4, 5], [0, 2, 2, 4])
