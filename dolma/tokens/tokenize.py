@@ -34,6 +34,8 @@ from dolma.data.tokens import (
     write_token_manifest,
 )
 from dolma.errors import ConfigError, DataError, RecordError
+from dolma.models.encoder import Encoder, encoder_of, slow_note
+from dolma.models.tokenizer_facts import TokenizerFacts, read_facts
 from dolma.models.tokenizers_library import read_tokenizer
 from dolma.printable import counted, printable
 from dolma.requirements import Finding
@@ -46,10 +48,8 @@ from dolma.runner.report import StageReport, Table, ledger_table
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
-from dolma.tokens.encoder import Encoder, encoder_of, slow_note
 from dolma.tokens.order import Counts, Places, corpus_places, shuffled_places
 from dolma.tokens.runs import PLACES, CutParts, EncodedPiece, Part, bounds_of, documents_of, parts_of, read_part
-from dolma.tokens.tokenizer import TokenizerFacts, read_facts
 
 SCRATCH = 0.1
 """Bytes of encoded documents for each byte of input, at the least."""

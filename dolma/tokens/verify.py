@@ -21,8 +21,8 @@ from dolma.data.tokens import (
     rows_path,
 )
 from dolma.errors import ConfigError, DataError
+from dolma.models.tokenizer_facts import read_facts
 from dolma.runner.ledger import Ledger
-from dolma.tokens.tokenizer import read_facts
 
 _TOGETHER = 1 << 24  # ids looked at together
 

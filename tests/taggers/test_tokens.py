@@ -9,9 +9,9 @@ import pytest
 from dolma.config import TokenizeConfig
 from dolma.data.batch import TextBatch
 from dolma.errors import ConfigError
+from dolma.models.encoder import Encoder
+from dolma.models.tokenizer_facts import read_facts
 from dolma.taggers.tokens import Tokens
-from dolma.tokens.encoder import Encoder
-from dolma.tokens.tokenizer import read_facts
 
 TOKENIZER = str(Path(__file__).parents[2] / "data" / "sample" / "tokenizer.json")
 TEXTS = ["To be, or not to be", "", "Ça va?\n\n", "a<|endoftext|>b", "漢字 🎉"]

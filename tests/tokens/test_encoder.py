@@ -12,10 +12,10 @@ import pytest
 
 from dolma.config import TokenizeConfig
 from dolma.errors import ConfigError, DataError, RecordError
+from dolma.models import encoder as encoders
+from dolma.models.encoder import Encoder
+from dolma.models.tokenizer_facts import read_facts
 from dolma.models.tokenizers_library import encode_texts
-from dolma.tokens import encoder as encoders
-from dolma.tokens.encoder import Encoder
-from dolma.tokens.tokenizer import read_facts
 
 Write = Callable[..., str]
 

@@ -17,14 +17,14 @@ from dolma.data.documents import Reading
 from dolma.data.manifest import read_manifest
 from dolma.data.tokens import TokenManifest, TokenShard, read_token_manifest
 from dolma.errors import ConfigError, DataError, OutputExistsError, RecordError
+from dolma.models.encoder import Encoder
+from dolma.models.tokenizer_facts import read_facts
 from dolma.runner.ledger import Tally
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
 from dolma.runner.task import TaskResult
 from dolma.tokens import tokenize as stage_module
-from dolma.tokens.encoder import Encoder
 from dolma.tokens.tokenize import EncodePiece, WritePart, plan, tokenize
-from dolma.tokens.tokenizer import read_facts
 from dolma.tokens.verify import verify_tokens
 
 Write = Callable[..., str]

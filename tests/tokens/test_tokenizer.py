@@ -13,8 +13,8 @@ import pytest
 from dolma.config import TokenizeConfig
 from dolma.errors import ConfigError, WriteError
 from dolma.models import tokenizers_library
-from dolma.tokens.encoder import Encoder
-from dolma.tokens.tokenizer import TokenizerFacts, read_facts
+from dolma.models.encoder import Encoder
+from dolma.models.tokenizer_facts import TokenizerFacts, read_facts
 
 Write = Callable[..., str]
 

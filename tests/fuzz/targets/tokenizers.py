@@ -11,11 +11,11 @@ from typing import Any
 
 from dolma.config import TokenizeConfig
 from dolma.errors import DolmaError
+from dolma.models.tokenizer_facts import read_facts
 from dolma.models.tokenizers_library import encode_texts, load_tokenizer
-from dolma.tokens.tokenizer import read_facts
 from tests.fuzz.choices import Choices
 
-CODE = ("dolma/tokens/tokenizer.py", "dolma/models/tokenizer_file.py", "dolma/models/tokenizers_library.py")
+CODE = ("dolma/models/tokenizer_facts.py", "dolma/models/tokenizer_file.py", "dolma/models/tokenizers_library.py")
 _PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
 _ALPHABET = [chr(byte) for byte in _PRINTED] + [chr(256 + i) for i in range(256 - len(_PRINTED))]
 _LETTERS = [*_ALPHABET, "ab", "abc", "<unk>"]

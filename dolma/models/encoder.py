@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from dolma.data.tokens import little_endian
 from dolma.errors import RecordError
+from dolma.models.tokenizer_facts import KEY, TokenizerFacts
 from dolma.models.tokenizer_file import read_tokenizer_file
 from dolma.models.tokenizers_library import count_dropped, encode_texts, load_tokenizer
-from dolma.tokens.tokenizer import KEY, TokenizerFacts
 
 SLOW_NOTE = "tokenizers {version} is installed; 1.0 encodes tens of times as fast\n  run `pip install 'dolma[fast]'`"
 
