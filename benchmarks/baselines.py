@@ -18,7 +18,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dolma.training.data.shards import open_shards
-from dolma.training.evaluate import bytes_of_ids
+from dolma.training.eval_inputs import bytes_of_ids
 
 Ids = np.ndarray
 

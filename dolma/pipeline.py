@@ -47,10 +47,10 @@ def run_node(node: Node, running: Running) -> Iterator[StageReport[Any]]:
             yield replace(report, name=name, remarks=[*report.remarks, *said])
 
 
-def plan_node(node: Node) -> list[dict[str, Any]]:
+def plan_node(node: Node, running: Running | None = None) -> list[dict[str, Any]]:
     """What the stage would do, as plain rows; reads no text and writes nothing."""
     with located(node):
-        return list(node.plan())
+        return list(node.plan(running))
 
 
 def chosen_of(graph: Graph, *, start: str | None = None, only: Sequence[str] = ()) -> Graph:
@@ -168,7 +168,7 @@ def made_otherwise(graph: Graph) -> Iterator[tuple[str, str]]:
     passed over.
     """
     for node in graph:
-        if node.stage.imports:
+        if node.stage.imports or node.stage.unlike:  # which says it itself
             continue
         try:
             found = node.again()

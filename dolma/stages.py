@@ -135,9 +135,12 @@ class Node:
         """Run it, part by part; a report for each."""
         return self._each(self.stage.run, running)
 
-    def plan(self) -> Iterator[dict[str, Any]]:
-        """Rows with `input`, `bytes`, `columns` and `output`; no document is read."""
-        return itertools.chain.from_iterable(self._each(self.stage.plan))
+    def plan(self, running: Running | None = None) -> Iterator[dict[str, Any]]:
+        """Rows with `input`, `bytes`, `columns` and `output`; no document is read.
+
+        With `running`, what it would refuse is refused as far as the stage can tell.
+        """
+        return itertools.chain.from_iterable(self._each(self.stage.plan, running))
 
     def preview(self, running: Running) -> StageReport[Any] | None:
         """What it would write; None where the stage cannot say it."""
@@ -226,7 +229,7 @@ class Node:
 VALUES = ("dataset", "output", "reading", "seed", "tokens", "reads", "home")
 """What functions of a stage may ask of its node, by the names of their parameters, besides the section as `config`."""
 RUNNING = ("options", "reporter", "on_step", "stop")
-"""The same of those that run it: `run` and `preview`."""
+"""The same of those that run it, or would: `run`, `plan` and `preview`."""
 
 
 def _needs(reference: str, name: str) -> bool:

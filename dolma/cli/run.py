@@ -78,7 +78,8 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     if ctx.params["dry_run"]:
         show_replaced(run.replaced)
         waiting = {node.name: waits_for(run.graph, node) for node in run.chosen}
-        plans = {node.name: None if waiting[node.name] else plan_node(node) for node in run.chosen}
+        replacing = running_of(ctx, recipe) if ctx.params["overwrite"] else None
+        plans = {node.name: None if waiting[node.name] else plan_node(node, replacing) for node in run.chosen}
         if as_json:
             show_json({"replaced": run.replaced, "waits_for": waiting, "plan": plans})
             return

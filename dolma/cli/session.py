@@ -96,7 +96,7 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
         say_left_out(node.dataset)
     if ctx.params.get("dry_run"):
         with beginning(node, running):
-            plan = plan_node(node)
+            plan = plan_node(node, running)
             preview = node.preview(running)
         if ctx.params.get("as_json"):
             show_json({"plan": plan} | ({"preview": preview} if preview is not None else {}))

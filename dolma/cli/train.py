@@ -47,7 +47,9 @@ def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: 
     if tokens is not None:
         trains[0] = with_tokens(trains[0], tokens)
     folders = [tokens] if tokens is not None else list(trains[0].tokens if trains[0].reads else ())
-    found = plan_training(trains[0].config, tokens=folders, devices=devices, peak_flops=peak_flops, mfu=mfu)
+    found = plan_training(
+        trains[0].config, tokens=folders, output=trains[0].output, devices=devices, peak_flops=peak_flops, mfu=mfu
+    )
     show_training_plan(found, as_json=as_json)
 
 

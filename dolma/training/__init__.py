@@ -96,6 +96,7 @@ STAGE = Stage(
     run="dolma.training:train",
     plan="dolma.training.recipe:plan",
     check="dolma.training.recipe:check",
+    again="dolma.training.recipe:again",
     unlike="dolma.training.verify:unlike",
     recomputed="dolma.training.verify:recomputed",
     needs="dolma.training.recipe:needs",

@@ -235,6 +235,8 @@ INCIDENTAL = (
     "wandb",
 )
 """Settings that say how a run is made, not what it makes."""
+OF_COMING_STEPS = ("steps", "duration_tokens", "epochs", "dtype")
+"""Settings that may differ between the steps done and those to come, as long as the steps done stay what they were."""
 
 Schedule = Literal["constant", "cosine", "half_cosine", "linear", "wsd"]
 

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import math
 import os
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -18,17 +17,15 @@ import torch.nn.functional as F
 
 from dolma.data import streams
 from dolma.data.answers import score
-from dolma.data.items import Choice, Question, read_items
+from dolma.data.items import Choice, Question
 from dolma.data.manifest import NAME as MANIFEST
-from dolma.data.tokens import read_token_manifest
 from dolma.errors import ConfigError, DataError
-from dolma.models.tokenizer_file import read_tokenizer_file
 from dolma.models.tokenizers_library import encode_texts, load_tokenizer
 from dolma.training import checkpoint as checkpointing
 from dolma.training.config import EvalConfig
 from dolma.training.data.contents import Contents
 from dolma.training.data.loader import IGNORED
-from dolma.training.data.shards import TokenShards, open_shards
+from dolma.training.eval_inputs import EvalInputs, HeldOutText
 from dolma.training.generate import generate, idle
 from dolma.training.initial import load_from_hf
 from dolma.training.interop import hf
@@ -82,111 +79,44 @@ class Accuracy(msgspec.Struct, frozen=True, kw_only=True):
     f1: float | None = None
 
 
-class HeldOutText:
-    """Token shards to evaluate on, with the bytes that each id stands for."""
+def evaluate_text(model: Transformer, text: HeldOutText, *, length: int, processes: Processes = ALONE) -> HeldOut:
+    """The loss of every token, documents kept apart, each begun after an end-of-text token.
 
-    def __init__(self, tokens: str | Sequence[str], *, max_windows: int | None = None) -> None:
-        self.tokens, self.max_windows = tokens, max_windows
-        self.shards = open_shards(tokens)
-        self._bytes = bytes_of_ids(tokens, self.shards)
-
-    def evaluate(self, model: Transformer, *, length: int, processes: Processes = ALONE) -> HeldOut:
-        """The loss of every token, documents kept apart, each begun after an end-of-text token.
-
-        `length` is the most of a document that the model sees at a time, in tokens. Each process takes its share.
-        """
-        windows = itertools.islice(self._windows(length), self.max_windows)
-        sums = []
-        for some in turns(batched(windows, _WINDOWS_PER_PASS), processes):
-            if some is None:
-                idle(model)
-            else:
-                sums.append(self._sums(model, some, length))
-        losses, tokens, n_bytes = zip(*itertools.chain(*exchanged(sums, processes)), (0.0, 0, 0), strict=True)
-        n_tokens, total = sum(tokens), math.fsum(losses)  # whatever the order: the same for any number of processes
-        if not n_tokens:
-            raise DataError("has no tokens to evaluate on\n  give shards of documents with text", file=str(self.tokens))
-        loss = total / n_tokens
-        return HeldOut(
-            loss=loss,
-            perplexity=math.exp(min(loss, 700.0)),
-            bits_per_byte=total / _LN2 / max(sum(n_bytes), 1),
-            tokens=n_tokens,
-            bytes=sum(n_bytes),
-        )
-
-    def _sums(self, model: Transformer, windows: Sequence[list[np.ndarray]], length: int) -> tuple[float, int, int]:
-        """The loss of all tokens of some windows, the tokens, and the bytes that they stand for."""
-        ids, documents = self._side_by_side(windows, length)
-        device = model.embeddings.weight.device
-        inputs = torch.from_numpy(ids).to(device)
-        labels = F.pad(inputs[:, 1:], (0, 1), value=IGNORED)
-        valid = (documents[:, 1:] >= 0) & (documents[:, 1:] == documents[:, :-1])
-        labels[:, :-1][torch.from_numpy(~valid).to(device)] = IGNORED
-        with torch.no_grad():
-            ce = model.losses(inputs, labels, documents=torch.from_numpy(documents).to(device)).ce
-        return float(ce.double().sum()), int(valid.sum()), int(self._bytes[ids[:, 1:][valid]].sum())
-
-    def _side_by_side(self, windows: Sequence[list[np.ndarray]], length: int) -> tuple[np.ndarray, np.ndarray]:
-        """Ids and documents, int64, `(windows, length)`; an end-of-text token begins each document, padding is -1."""
-        ids = np.full((len(windows), length), self.shards.eos_id or 0, dtype=np.int64)
-        documents = np.full((len(windows), length), -1, dtype=np.int64)
-        for row, window in enumerate(windows):
-            at = 0
-            for number, piece in enumerate(window):
-                ids[row, at + 1 : at + 1 + len(piece)] = piece
-                documents[row, at : at + 1 + len(piece)] = number
-                at += 1 + len(piece)
-        return ids, documents
-
-    def _windows(self, length: int) -> Iterator[list[np.ndarray]]:
-        """Documents, cut to `length - 1` tokens, as many in a row as fit with a token before each."""
-        window: list[np.ndarray] = []
-        room = length
-        for shard in self.shards.shards:
-            for begin, end in itertools.pairwise(shard.boundaries.tolist()):
-                for start in range(begin, end, length - 1):
-                    piece = np.asarray(shard.ids[start : min(start + length - 1, end)])
-                    if room < len(piece) + 1:
-                        yield window
-                        window, room = [], length
-                    window.append(piece)
-                    room -= len(piece) + 1
-        if window:
-            yield window
+    `length` is the most of a document that the model sees at a time, in tokens. Each process takes its share.
+    """
+    sums = []
+    for some in turns(batched(text.windows(length), _WINDOWS_PER_PASS), processes):
+        if some is None:
+            idle(model)
+        else:
+            sums.append(_sums(model, text, some, length))
+    losses, tokens, n_bytes = zip(*itertools.chain(*exchanged(sums, processes)), (0.0, 0, 0), strict=True)
+    n_tokens, total = sum(tokens), math.fsum(losses)  # whatever the order: the same for any number of processes
+    if not n_tokens:
+        raise DataError("has no tokens to evaluate on\n  give shards of documents with text", file=text.name)
+    loss = total / n_tokens
+    return HeldOut(
+        loss=loss,
+        perplexity=math.exp(min(loss, 700.0)),
+        bits_per_byte=total / _LN2 / max(sum(n_bytes), 1),
+        tokens=n_tokens,
+        bytes=sum(n_bytes),
+    )
 
 
-def bytes_of_ids(tokens: str | Sequence[str], shards: TokenShards) -> np.ndarray:
-    """How many bytes of text each id stands for; int64, `(vocabulary,)`; 0 for special tokens."""
-    folder = tokens if isinstance(tokens, str) else tokens[0]
-    path = streams.join(folder, read_token_manifest(folder).tokenizer)
-    if not streams.exists(path):
-        raise DataError(
-            "is missing: bits per byte need the tokenizer that made the shards"
-            "\n  copy tokenizer.json beside the shards",
-            file=path,
-        )
-    file = read_tokenizer_file(path)
-    sizes = np.zeros(max(shards.vocab_size, file.vocab_size), dtype=np.int64)
-    for token, id in file.ids.items():
-        sizes[id] = _n_bytes(token)
-    for added in file.added:
-        sizes[added.id] = 0 if added.special else len(added.content.encode())
-    return sizes[: shards.vocab_size]
-
-
-def _n_bytes(token: str) -> int:
-    """Bytes that a token stands for, in byte-level BPE, byte fallback (`<0x0A>`) or as text with "▁" for spaces."""
-    if re.fullmatch(r"<0x[0-9A-F]{2}>", token):
-        return 1
-    if all(character in _BYTE_CHARACTERS for character in token):
-        return len(token)
-    return len(token.replace("▁", " ").encode())
-
-
-# The characters that byte-level BPE writes the 256 bytes with: printable ones as themselves, others from U+0100 on.
-_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-_BYTE_CHARACTERS = frozenset([*map(chr, _PRINTABLE), *(chr(0x100 + i) for i in range(256 - len(_PRINTABLE)))])
+def _sums(
+    model: Transformer, text: HeldOutText, windows: Sequence[list[np.ndarray]], length: int
+) -> tuple[float, int, int]:
+    """The loss of all tokens of some windows, the tokens, and the bytes that they stand for."""
+    ids, documents = text.side_by_side(windows, length)
+    device = model.embeddings.weight.device
+    inputs = torch.from_numpy(ids).to(device)
+    labels = F.pad(inputs[:, 1:], (0, 1), value=IGNORED)
+    valid = (documents[:, 1:] >= 0) & (documents[:, 1:] == documents[:, :-1])
+    labels[:, :-1][torch.from_numpy(~valid).to(device)] = IGNORED
+    with torch.no_grad():
+        ce = model.losses(inputs, labels, documents=torch.from_numpy(documents).to(device)).ce
+    return float(ce.double().sum()), int(valid.sum()), int(text.bytes_of_ids[ids[:, 1:][valid]].sum())
 
 
 # --- benchmark items -------------------------------------------------------------------------------------------------
@@ -362,82 +292,46 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """A model after `step` steps: on each held-out source, and on each task."""
 
     step: int
+    length: int | None = None  # tokens of held-out text that the model saw at a time
     held_out: dict[str, HeldOut]
     tasks: dict[str, Accuracy]
     olmo_tasks: dict[str, dict[str, float]] = {}
 
 
 class Evaluator:
-    """Everything that a recipe evaluates on, opened once.
+    """Evaluates a model, again and again, on what was opened once."""
 
-    Raises:
-        ConfigError: tasks without a tokenizer to encode them with, or a length beyond the model's `context`.
-        DataError: shards, a tokenizer or items cannot be read, or the shards are of another tokenizer.
-    """
-
-    def __init__(
-        self, config: EvalConfig, *, length: int, context: int, tokenizer: str | None, tokenizer_sha256: str | None
-    ) -> None:
-        self.config, self.length = config, config.length or length
-        if self.length > context:
-            raise ConfigError(
-                f"is {self.length:,} tokens, but the model was made for at most {context:,}"
-                f"\n  give {context} or less: `length` of `evaluate`, or `--length`",
-                path="$.train.evaluate.length",
-            )
-        self.texts = {
-            name: HeldOutText(tokens, max_windows=config.max_windows) for name, tokens in config.sources.items()
-        }
-        for name, text in self.texts.items():
-            if tokenizer_sha256 is not None and text.shards.tokenizer_sha256 != tokenizer_sha256:
-                raise DataError(
-                    "is of another tokenizer than the model\n  tokenize the text with the model's tokenizer",
-                    file=str(config.sources[name]),
-                )
-        self.items = {name: read_items(path, limit=config.max_items) for name, path in config.tasks.items()}
-        if (self.items or config.olmo_tasks) and tokenizer is None:
-            raise ConfigError(
-                "tasks need the tokenizer: there is none beside the token shards of any source\n"
-                "  copy tokenizer.json beside them, or name it: `dolma eval --tokenizer FILE`",
-                path="$.train.evaluate",
-            )
-        self.tokenizer = tokenizer
-
-    def check(self, contents: Contents) -> None:
-        """Return when the shards are what their descriptions say.
-
-        Raises:
-            DataError: one is not.
-        """
-        contents.check(text.shards for text in self.texts.values())
+    def __init__(self, inputs: EvalInputs) -> None:
+        self.inputs, self.config = inputs, inputs.config
 
     def evaluate(
         self, model: Transformer, *, step: int, eos_id: int | None, processes: Processes = ALONE
     ) -> Evaluation:
         """The model as it is now; nothing of it is changed. Each process takes its share."""
-        tasks = {}
-        if self.items:
-            assert self.tokenizer is not None
+        tasks, given = {}, self.inputs
+        if given.items:
+            assert given.tokenizer is not None
             answerer = Answerer(
-                model, self.tokenizer, eos_id=eos_id, max_tokens=self.config.max_tokens, processes=processes
+                model, given.tokenizer, eos_id=eos_id, max_tokens=self.config.max_tokens, processes=processes
             )
-            tasks = {name: answerer.accuracy(items) for name, items in self.items.items()}
+            tasks = {name: answerer.accuracy(items) for name, items in given.items.items()}
         held_out = {
-            name: text.evaluate(model, length=self.length, processes=processes) for name, text in self.texts.items()
+            name: evaluate_text(model, text, length=given.length, processes=processes)
+            for name, text in given.texts.items()
         }
         olmo_tasks = self._olmo_tasks(model, eos_id, processes)
-        return Evaluation(step=step, held_out=held_out, tasks=tasks, olmo_tasks=olmo_tasks)
+        return Evaluation(step=step, length=given.length, held_out=held_out, tasks=tasks, olmo_tasks=olmo_tasks)
 
     def _olmo_tasks(self, model: Transformer, eos_id: int | None, processes: Processes) -> dict[str, dict[str, float]]:
         if not self.config.olmo_tasks:
             return {}
         from dolma.training.interop.olmo_eval import olmo_scores
 
-        assert self.tokenizer is not None
+        assert self.inputs.tokenizer is not None
         return olmo_scores(
             model,
             self.config.olmo_tasks,
-            tokenizer=self.tokenizer,
+            tokenizer=self.inputs.tokenizer,
             eos_id=eos_id,
             max_items=self.config.max_items,
             processes=processes,
@@ -453,7 +347,7 @@ def evaluate_model(
     model and takes its share of the work; all return the same, which does not depend on their number.
 
     Raises:
-        ConfigError, DataError: as `Evaluator`; or there is no model at `path`, or no such device.
+        ConfigError, DataError: as `EvalInputs`; or there is no model at `path`, or no such device.
     """
     with joined(device or ("cuda" if torch.cuda.is_available() else "cpu")) as processes:
         contents = Contents("", together=partial(by_shares, processes=processes))
@@ -472,7 +366,7 @@ def evaluate_model(
             tokenizer, sha256 = tokenizer or state.tokenizer(), state.tokenizer_sha256
             length, step, eos_id = state.config.sequence_length, state.step, state.eos_id
         context = model.config.context_length
-        evaluator = Evaluator(config, length=length, context=context, tokenizer=tokenizer, tokenizer_sha256=sha256)
-        evaluator.check(contents)
+        inputs = EvalInputs(config, length=length, context=context, tokenizer=tokenizer, tokenizer_sha256=sha256)
+        inputs.check(contents)
         with only_forward(model, processes):
-            return evaluator.evaluate(model.eval(), step=step, eos_id=eos_id, processes=processes)
+            return Evaluator(inputs).evaluate(model.eval(), step=step, eos_id=eos_id, processes=processes)

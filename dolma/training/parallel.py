@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from dolma.errors import ConfigError, DolmaError
+from dolma.training.launch import launched
 from dolma.training.model.transformer import Transformer
 
 T = TypeVar("T")
@@ -71,8 +72,7 @@ def joined(kind: str, *, replicas: int | None = None, path: str = "$.train.devic
     Raises:
         ConfigError: no such device, or a number of processes that the batch or the replicas do not go into.
     """
-    world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    rank, local_rank = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+    rank, local_rank, world_size = launched()
     if kind == "cuda" and not torch.cuda.is_available():
         raise ConfigError("`device` is cuda, and this torch sees no CUDA device\n  take `device: cpu`", path=path)
     device = torch.device(kind, local_rank) if kind == "cuda" else torch.device(kind)

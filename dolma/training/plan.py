@@ -10,7 +10,8 @@ from dolma.training.config import ModelConfig, TrainConfig, stage_settings
 from dolma.training.data.mixture import MixedSource
 from dolma.training.metrics import flops_per_token
 from dolma.training.presets import count_parameters, largest_parameter
-from dolma.training.stages import Stage, model_of_stage, resolve_stages
+from dolma.training.run_folder import foresee
+from dolma.training.stages import Stage, model_of_stage
 from dolma.training.state import doubtful_weights
 
 _CHECKPOINT_BYTES = 12  # per parameter: float32 weights and two moments
@@ -89,16 +90,17 @@ def plan_training(
     config: TrainConfig,
     *,
     tokens: str | Sequence[str] | None,
+    output: str | None = None,
     devices: int = 1,
     peak_flops: float = 989e12,
     mfu: float = 0.4,
 ) -> TrainPlan:
-    """The plan of a recipe on these shards, whose contents are not compared. Defaults: an H100's dense bfloat16 peak.
+    """The plan of a recipe on these shards, refused where the run would be. Defaults: an H100's dense bfloat16 peak.
 
     Raises:
-        ConfigError, DataError: as `resolve_stages`.
+        ConfigError, DataError: as `foresee`, if `output` is given also about what lies there.
     """
-    stages = resolve_stages(config, tokens)
+    stages, _ = foresee(config, tokens=tokens, output=output, overwrite=False)
     vocab_size = stages.tokenizer.vocab_size
     model = stages.stages[0].model
     parameters = count_parameters(model, vocab_size=vocab_size)

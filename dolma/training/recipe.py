@@ -9,29 +9,63 @@ from typing import Any
 import msgspec
 
 from dolma.data import streams
-from dolma.data.tokens import NAME, read_token_manifest
-from dolma.errors import ConfigError, did_you_mean
+from dolma.data.tokens import read_token_manifest
+from dolma.errors import ConfigError, DataError, did_you_mean
 from dolma.requirements import Finding, extra_finding
+from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
 from dolma.training import generate_text, require_torch
 from dolma.training.config import TrainConfig, listed, source_folders
+from dolma.training.data.contents import Contents
+from dolma.training.launch import launched
 from dolma.training.plan import memory_of
 from dolma.training.presets import resolve_model
+from dolma.training.run_folder import CONFIG, Claim, RunFolder, foresee
+from dolma.training.stages import resolve_stages
+from dolma.training.state import checkpoints
 
 
-def plan(config: TrainConfig, *, tokens: Sequence[str], output: str) -> Iterator[dict[str, Any]]:
-    """What would be trained on, where to, how many bytes each process needs, and all settings: one row.
+def plan(
+    config: TrainConfig, *, tokens: Sequence[str], output: str, options: RunOptions | None = None
+) -> Iterator[dict[str, Any]]:
+    """What would be trained on, where to, what lies there, what each process needs, and all settings: one row.
 
-    Bytes are known where the shards are there: the vocabulary is theirs.
+    Without options, a run of other settings may lie there.
+
+    Raises:
+        ConfigError, DataError: the run would be refused.
     """
-    row: dict[str, Any] = {"input": ", ".join(tokens), "output": output}
-    folders = [*tokens, *(folder for _, folder in source_folders(config))]
-    described = [folder for folder in folders if os.path.isfile(streams.join(folder, NAME))]
-    if described:
-        vocab_size = read_token_manifest(described[0]).vocab_size
-        memory = memory_of(config, vocab_size=vocab_size, devices=int(os.environ.get("WORLD_SIZE", "1")))
-        row |= {"memory_at_start_bytes": memory.at_start, "memory_bytes": memory.at_work}
-    yield {**row, **msgspec.to_builtins(config)}
+    overwrite = None if options is None else options.overwrite
+    stages, found = foresee(config, tokens=tokens, output=output, overwrite=overwrite)
+    memory = memory_of(config, vocab_size=stages.tokenizer.vocab_size, devices=launched().world_size)
+    yield {
+        "input": ", ".join([*tokens, *(folder for _, folder in source_folders(config))]),
+        "output": output,
+        "found": _FOUND[found].format(step=max(checkpoints(output), default=0)),
+        "memory_at_start_bytes": memory.at_start,
+        "memory_bytes": memory.at_work,
+        **msgspec.to_builtins(config),
+    }
+
+
+_FOUND: dict[Claim, str] = {
+    "new": "nothing",
+    "same": "this run, saved after step {step:,}",
+    "goes on": "this run, saved after step {step:,}, with settings that may change",
+    "afresh": "a run that is replaced",
+}
+
+
+def again(config: TrainConfig, *, tokens: Sequence[str], output: str) -> dict[str, str]:
+    """Why the run that lies there would be replaced; no shard is read."""
+    if not streams.exists(streams.join(output, CONFIG)):
+        return {}
+    stages = resolve_stages(config, tokens)
+    try:
+        why = RunFolder(config, stages, output, tokens=list(tokens), contents=Contents(output)).replaced()
+    except DataError:
+        return {}  # said when it runs; and what is damaged may be replaced
+    return {} if why is None else {"": why.partition("\n")[0]}
 
 
 def check(config: TrainConfig, *, home: str | None = None) -> None:

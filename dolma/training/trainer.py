@@ -23,34 +23,32 @@ import dolma
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME as MANIFEST
-from dolma.data.manifest import FileSet, file_there, fingerprint, manifest_of, read_manifest, write_manifest
-from dolma.errors import ConfigError, DataError, DolmaError, OutputExistsError
+from dolma.data.manifest import FileSet, file_there, manifest_of, write_manifest
+from dolma.errors import ConfigError, DolmaError
 from dolma.printable import printable
 from dolma.runner.lock import RunLock
 from dolma.training import checkpoint as checkpointing
-from dolma.training.config import HOW, INCIDENTAL, TrainConfig
+from dolma.training.config import HOW, TrainConfig
 from dolma.training.curve import write_curve
 from dolma.training.data.contents import Contents
 from dolma.training.data.shards import path_from_run
+from dolma.training.eval_inputs import eval_inputs
 from dolma.training.evaluate import Evaluation, Evaluator
 from dolma.training.metrics import MetricsLog, StepRecord, read_metrics
 from dolma.training.observers import Observer, observing, values_of_evaluation, values_of_step
-from dolma.training.parallel import ALONE, Processes, agree, by_first, by_shares, joined, only_forward
+from dolma.training.parallel import Processes, agree, by_first, by_shares, joined, only_forward
 from dolma.training.peak import peak_flops
 from dolma.training.presets import count_parameters, resolve_model
+from dolma.training.run_folder import CONFIG, LOG, RunFolder
 from dolma.training.saving import Saver
 from dolma.training.stages import Stage, Stages, resolve_stages
-from dolma.training.state import CheckpointState, check_weights, checkpoints, doubtful_weights, read_state
+from dolma.training.state import CheckpointState, check_weights, checkpoints, doubtful_weights
 from dolma.training.steps import Training
 
-LOG = "metrics.jsonl"
-CONFIG = "config.json"
 MIXTURE = "mixture.json"
 EVALUATIONS = "evaluations.jsonl"
 CURVE = "loss.html"
 _ENDS = 10  # steps averaged into the first and the last loss
-# What may differ between the steps done and those to come, as long as the steps done stay what they were.
-_OF_COMING_STEPS = ("steps", "duration_tokens", "epochs", "dtype")
 _NOTED = (*HOW, "dtype")  # changes of these are in the step log
 
 Progress = Callable[[StepRecord, int], None]
@@ -166,30 +164,10 @@ class _Run:
         contents: Contents,
     ) -> None:
         self.config, self.stages, self.output, self.processes = config, stages, output, processes
-        self.log, self.tokens, self.contents = streams.join(output, LOG), tokens, contents
+        self.tokens, self.contents = tokens, contents
         self.steps = stages.steps
         self.shards = stages.tokenizer
-        self.settings = self._settings()
-        self.identity = fingerprint(_deciding(self.settings))
-
-    def _settings(self) -> dict[str, Any]:
-        chosen = {k: v for k, v in msgspec.to_builtins(self.config).items() if k not in INCIDENTAL}
-        chosen["stages"] = [{k: v for k, v in stage.items() if k not in INCIDENTAL} for stage in chosen["stages"]]
-        stages = [
-            {"name": stage.name, "steps": stage.steps, "model": msgspec.to_builtins(stage.model)}
-            for stage in self.stages.stages
-        ]
-        settings = {
-            "config": chosen | {"steps": self.steps, "model": stages[0]["model"]},
-            "stages": stages,
-            "peak": self.stages.stages[0].peak,
-            "vocab_size": self.shards.vocab_size,
-            "tokenizer_sha256": self.shards.tokenizer_sha256,
-            "eos_id": self.shards.eos_id,
-            "shards": [[file.name, file.checksum] for file in self.stages.files()],
-            "beside": self.stages.beside(self.contents),
-        }
-        return msgspec.json.decode(msgspec.json.encode(settings))
+        self.folder = RunFolder(config, stages, output, tokens=tokens, contents=contents)
 
     # --- the folder -----------------------------------------------------------------------------------------------
 
@@ -198,94 +176,24 @@ class _Run:
 
         Raises:
             OutputExistsError: it is another's.
+            DataError: what it holds is damaged.
         """
-        path = streams.join(self.output, CONFIG)
-        if streams.exists(path):
-            found = self._settings_there(path, overwrite=overwrite)
-            if found == self.settings and not (overwrite and self._damaged()):
-                return
-            if overwrite or self._untrained(found):
-                self._clear()
-            else:
-                self._take_over(found)
-                streams.remove(streams.join(self.output, MANIFEST))  # what is finished has another length now
-        elif strangers := self._strangers():
-            raise OutputExistsError(
-                f"{printable(self.output)} holds files that no run of ours has written: {printable(strangers[0])}\n"
-                "  they are never overwritten: move them away, or give another output folder"
-            )
-        _write_json(path, self.settings)
+        found = self.folder.claim(overwrite=overwrite)
+        if found == "same":
+            return
+        if found == "afresh":
+            self._clear()
+        elif found == "goes on":
+            streams.remove(streams.join(self.output, MANIFEST))  # what is finished has another length now
+        _write_json(self.folder.config_path, self.folder.settings)
         shares = {stage.name: msgspec.to_builtins(stage.shares) for stage in self.stages.stages if stage.shares}
         if shares:
             _write_json(streams.join(self.output, MIXTURE), shares)
-
-    def _settings_there(self, path: str, *, overwrite: bool) -> dict[str, Any]:
-        """The settings of the run that the folder holds; none where they are damaged and the run is to be replaced.
-
-        Raises:
-            DataError: they are damaged, and it is not.
-        """
-        try:
-            found = decode_json(streams.read_bytes(path), dict[str, Any])
-            msgspec.convert(found, _Shape)
-        except msgspec.DecodeError as error:
-            if overwrite:
-                return {}
-            raise DataError(
-                f"does not hold the settings of a training run: {printable(error)}\n"
-                "  put the file back; or `--overwrite` removes the run and starts afresh",
-                file=path,
-            ) from error
-        return found
-
-    def _untrained(self, found: dict[str, Any]) -> bool:
-        """Whether the settings are of a run of ours that has left nothing to lose, such as one that was refused."""
-        ours = found.keys() == self.settings.keys()
-        return ours and not checkpoints(self.output) and read_manifest(self.output) is None
-
-    def _take_over(self, found: dict[str, Any]) -> None:
-        """Return when a run of other settings can be gone on with by these: they say the same of all steps done.
-
-        Raises:
-            OutputExistsError: they do not.
-        """
-        said = _difference(found, self.settings)
-        if _deciding(found) == _deciding(self.settings):
-            state, _, _ = self._restore_point()
-            if state is None:
-                return
-            before = resolve_stages(state.config, self.tokens)
-            reason = self._dtype_differs(state) or self.stages.differ(before, steps=state.step)
-            if not reason:
-                return
-            said += f": {reason}"
-        raise OutputExistsError(
-            f"{printable(self.output)} holds another run: {said}\n"
-            "  `--overwrite` starts afresh; or give another output folder"
-        )
-
-    def _dtype_differs(self, state: CheckpointState) -> str | None:
-        """Why the steps after a checkpoint may not be of another `dtype` than those before; None where they may."""
-        if state.config.dtype == self.config.dtype:
-            return None
-        if state.step == self.steps:
-            return "all steps are done"
-        if not self.config.allow_dtype_change:
-            return "the same steps would come out otherwise\n  `allow_dtype_change: true` goes on in the new one"
-        return None
 
     def tidy(self) -> None:
         """Remove what a killed run left half-written."""
         checkpointing.remove_unfinished(self.output)
         streams.remove_temporaries(streams.list_files(self.output))
-
-    def _strangers(self) -> list[str]:
-        if streams.is_url(self.output):
-            below = (path.removeprefix(f"{self.output.rstrip('/')}/") for path in streams.list_files(self.output))
-            names = sorted({name.partition("/")[0] for name in below})
-        else:
-            names = sorted(os.listdir(self.output)) if os.path.isdir(self.output) else []
-        return [name for name in names if not name.startswith(".") and name != "recipe.yaml"]
 
     def _clear(self) -> None:
         streams.remove(streams.join(self.output, MANIFEST))
@@ -295,46 +203,13 @@ class _Run:
         for name in (LOG, CONFIG, MIXTURE, EVALUATIONS, CURVE):
             streams.remove(streams.join(self.output, name))
 
-    def _damaged(self) -> bool:
-        try:
-            self._restore_point()
-        except DataError:
-            return True
-        return False
-
-    def _restore_point(
-        self, processes: Processes = ALONE
-    ) -> tuple[CheckpointState | None, str | None, list[StepRecord]]:
-        """The newest checkpoint's state and folder, and the log up to it; None and nothing when there is none.
-
-        Raises:
-            DataError: the checkpoint or the log is damaged.
-        """
-        found = checkpoints(self.output)
-        newest = max(found, default=0)
-        if not newest:
-            return None, None, []
-        state = read_state(found[newest], each=_sharing(processes))
-        if (state.step, state.identity) != (newest, self.identity):
-            raise DataError(
-                "is a checkpoint of another run\n  move it away, or train again with `--overwrite`", file=found[newest]
-            )
-        kept = [record for record in read_metrics(self.log) if record.step <= newest]
-        if [record.step for record in kept] != list(range(1, newest + 1)):
-            raise DataError(
-                f"does not hold the steps 1 to {newest:,} that the newest checkpoint has behind it\n"
-                "  put the log back, or train again with `--overwrite`",
-                file=self.log,
-            )
-        return state, found[newest], kept
-
     # --- the loop -------------------------------------------------------------------------------------------------
 
     def go(self, progress: Progress | None, stop: Callable[[], bool] | None) -> TrainResult:
         """Train what is left to train."""
-        state, folder, records = self._restore_point(self.processes)
+        state, folder, records = self.folder.restore_point(each=_sharing(self.processes))
         newest = state.step if state else 0
-        if folder is not None and newest == self.steps and read_manifest(self.output) is not None:
+        if folder is not None and newest == self.steps and self.folder.is_sealed():
             return self._result(records, folder, resumed_from=None, already_complete=True)
         if newest < self.steps:
             folder = self._train(records, state, folder, progress, stop)
@@ -450,7 +325,7 @@ class _Run:
             steps=self.steps,
             tokens_seen=stage.tokens_at(step),
             stage=stage.name,
-            identity=self.identity,
+            identity=self.folder.identity,
             code_version=dolma.__version__,
             config=self.config,
             model=stage.model,
@@ -469,18 +344,12 @@ class _Run:
         )
 
     def _evaluator(self) -> Evaluator | None:
-        if self.config.evaluate is None:
+        inputs = eval_inputs(self.config, self.stages)
+        if inputs is None:
             return None
-        evaluator = Evaluator(
-            self.config.evaluate,
-            length=self.stages.stages[-1].settings.sequence_length,
-            context=self.stages.stages[-1].model.context_length,
-            tokenizer=next((shards.tokenizer for shards in self.stages.shards.values() if shards.tokenizer), None),
-            tokenizer_sha256=self.shards.tokenizer_sha256,
-        )
-        evaluator.check(self.contents)
+        inputs.check(self.contents)
         by_first(self.contents.save, self.processes)
-        return evaluator
+        return Evaluator(inputs)
 
     def _evaluations(self) -> list[Evaluation]:
         path = streams.join(self.output, EVALUATIONS)
@@ -504,7 +373,7 @@ class _Run:
         if not self.processes.is_first:
             yield []
             return
-        with observing(self.config, self.output, self.settings) as observers:
+        with observing(self.config, self.output, self.folder.settings) as observers:
             yield observers
 
     def _rotate(self) -> None:
@@ -532,11 +401,11 @@ class _Run:
     # --- the record -----------------------------------------------------------------------------------------------
 
     def _seal(self, last: str) -> None:
-        write_curve(streams.join(self.output, CURVE), read_metrics(self.log), self._evaluations())
+        write_curve(streams.join(self.output, CURVE), read_metrics(self.folder.log), self._evaluations())
         written = (CONFIG, LOG, MIXTURE, EVALUATIONS, CURVE)
         outputs = [file_there(self.output, name) for name in written if streams.exists(streams.join(self.output, name))]
         inputs = self.stages.files()
-        made_by = FileSet(folder=self.output, stage="train", name="train", config=self.settings, inputs=inputs)
+        made_by = FileSet(folder=self.output, stage="train", name="train", config=self.folder.settings, inputs=inputs)
         loaders = {stage.name: stage.loader for stage in self.stages.stages}
         notes = {
             "checkpoint": os.path.basename(last),
@@ -565,7 +434,7 @@ class _Run:
             tokens=records[-1].tokens,
             parameters=self._parameters(),
             checkpoint=last,
-            log=self.log,
+            log=self.folder.log,
             warnings=(
                 *self.stages.warnings(),
                 *doubtful_weights(self.config.init_from, self.shards),
@@ -584,7 +453,7 @@ def _log(run: _Run, records: list[StepRecord]) -> Iterator[MetricsLog | None]:
     if not run.processes.is_first:
         yield None
         return
-    with MetricsLog(run.log, keep=records) as log:
+    with MetricsLog(run.folder.log, keep=records) as log:
         yield log
 
 
@@ -613,42 +482,3 @@ def _skipped(records: list[StepRecord]) -> list[str]:
             f"(first: step {masked[0]:,}); look at the label masks, and at `repetition_filter`"
         )
     return said
-
-
-class _ConfigShape(msgspec.Struct):
-    stages: list[dict[str, Any]] = []
-
-
-class _Shape(msgspec.Struct):
-    """What is taken for granted of the settings that a run left."""
-
-    config: _ConfigShape = msgspec.field(default_factory=_ConfigShape)
-    stages: list[dict[str, Any]] = []
-    beside: dict[str, Any] = {}
-
-
-def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings without those of the steps to come: lengths, as far as `differ` says so, and `dtype`."""
-    config = {k: v for k, v in settings.get("config", {}).items() if k not in _OF_COMING_STEPS}
-    config["stages"] = [
-        {k: v for k, v in stage.items() if k not in _OF_COMING_STEPS} for stage in config.get("stages", ())
-    ]
-    stages = [{k: v for k, v in stage.items() if k not in _OF_COMING_STEPS} for stage in settings.get("stages", ())]
-    return settings | {"config": config, "stages": stages}
-
-
-def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
-    before, after = found.get("config", {}), wanted["config"]
-    changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
-    if changed:
-        said = [f"`{key}` was {before.get(key)!r}, now {after.get(key)!r}" for key in changed[:3]]
-        return "; ".join(said) + (f"; and {len(changed) - 3} more" if len(changed) > 3 else "")
-    if found.get("peak") != wanted["peak"]:
-        return f"its first rate was {found.get('peak')}, now {wanted['peak']}"
-    if found.get("shards") != wanted["shards"]:
-        return "its token shards were others"
-    before, after = found.get("beside", {}), wanted["beside"]
-    changed = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
-    if changed:
-        return f"the {changed[0]} were others"
-    return "its tokenizer was another"

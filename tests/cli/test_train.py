@@ -89,7 +89,7 @@ def test_the_tokenizer_is_that_of_any_source(sources: list[str], dolma: Dolma, t
     assert (tmp_path / "hf" / "tokenizer.json").exists() == bool(sources)
     assert ("warning: no tokenizer.json was written" in exported.err) == (not sources)
     assert evaluated.status == (0 if sources else 2), evaluated.err
-    assert ("or name it: `dolma eval --tokenizer FILE`" in evaluated.err) == (not sources)
+    assert ("give `--tokenizer FILE`" in evaluated.err) == (not sources)
 
 
 def test_status_of_training_that_was_stopped_has_its_steps(dolma: Dolma, trained: Path, tmp_path: Path) -> None:
@@ -231,3 +231,22 @@ def test_weights_of_a_run_are_those_of_a_checkpoint(dolma: Dolma, trained: Path,
     )  # fmt: skip
     assert ended.status == 3
     assert f"is a training run, not one of its checkpoints\n  give one, such as {trained}/step2" in ended.err
+
+
+def test_a_dry_run_of_a_recipe_lists_the_training_that_is_replaced(dolma: Dolma, tokens: str, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    home = tmp_path / "home"
+    shutil.copytree(tokens, home / "tokens")
+    (home / "recipe.yaml").write_text("{}")
+    text = "output: {}\ntrain: {{model: olmo2_quickstart, steps: {}, batch_size: 1, sequence_length: 16}}\n"
+    recipe.write_text(text.format(home, 2))
+    assert dolma("run", recipe).status == 0
+    recipe.write_text(text.format(home, 1))
+    said = f"train, {home}/train: `steps` was 2, now 1"
+    assert f"replaced: {said}" in dolma("run", recipe, "--dry-run").err
+    ended = dolma("run", recipe)
+    assert (ended.status, said in ended.err) == (2, True)
+    ended = dolma("run", recipe, "--dry-run", "--overwrite")
+    assert (ended.status, "a run that is replaced" in ended.out) == (0, True)
+    assert dolma("run", recipe, "--overwrite").status == 0
+    assert (home / "train" / "step1").is_dir()

@@ -14,7 +14,8 @@ import torch
 from dolma.data.items import Choice, Question
 from dolma.errors import ConfigError, DataError
 from dolma.training.config import EvalConfig, ModelConfig
-from dolma.training.evaluate import Answerer, HeldOutText, bytes_of_ids, evaluate_model
+from dolma.training.eval_inputs import HeldOutText, bytes_of_ids
+from dolma.training.evaluate import Answerer, evaluate_model, evaluate_text
 from dolma.training.generate import generate
 from dolma.training.interop.export import export_checkpoint
 from dolma.training.model.init import initialise
@@ -55,7 +56,7 @@ def test_every_token_counts_once_after_an_end_of_text(tokens: str, model: Transf
         with torch.no_grad():
             log_probabilities = torch.log_softmax(model(given)[0, :-1].double(), dim=-1)
         total -= float(log_probabilities.gather(1, given[0, 1:, None]).sum())
-    found = text.evaluate(model, length=64)
+    found = evaluate_text(model, text, length=64)
     assert found.tokens == len(ids)
     assert found.loss == pytest.approx(total / len(ids), rel=1e-5)
     assert found.perplexity == pytest.approx(math.exp(total / len(ids)), rel=1e-4)

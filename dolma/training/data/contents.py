@@ -46,11 +46,11 @@ class Contents:
     """What shards and the label masks beside them hold.
 
     `home`: the folder of `.inputs.json`, "" where nothing is remembered; with `again` nothing in it counts. `together`
-    is `by_shares` of the processes that train together: `together(work, items, alike=...)`.
+    is `by_shares` of the processes that train together: `together(work, items, alike=...)`; without it there is one.
     """
 
-    def __init__(self, home: str, *, together: Together, again: bool = False) -> None:
-        self._memory, self._together = InputCache(home, Numbers), together
+    def __init__(self, home: str, *, together: Together | None = None, again: bool = False) -> None:
+        self._memory, self._together = InputCache(home, Numbers), together or _alone
         self._known = {} if again else self._memory.read()
         self._fresh: dict[str, Numbers] = {}
 
@@ -67,8 +67,13 @@ class Contents:
                 _check(file, shard, self._known[self._memory.key(shard.path)], vocab_size=some.vocab_size)
 
     def labels(self, shard: ShardTokens) -> str | None:
-        """xxh3-128 of the file that says which tokens of a checked shard are learnt; None where all are."""
-        return self._known[self._memory.key(mask_path(shard.path))].checksum if shard.masked else None
+        """xxh3-128 of the file that says which tokens of a shard are learnt; None where all are."""
+        if not shard.masked:
+            return None
+        path = mask_path(shard.path)
+        if self._memory.key(path) not in self._known:
+            self._read([_Look(path, "u1")])
+        return self._known[self._memory.key(path)].checksum
 
     def save(self) -> None:
         """Remember what was read.
@@ -94,6 +99,10 @@ class Contents:
     def _is_known(self, path: str, version: tuple[int, str] | None) -> bool:
         known = self._known.get(self._memory.key(path))
         return known is not None and version == (known.size, known.version)
+
+
+def _alone(work: Callable[[_Look], Numbers], items: Sequence[_Look], *, alike: Any) -> list[Numbers]:
+    return [work(item) for item in items]
 
 
 def _alike(path: str) -> Any:
