@@ -9,14 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import msgspec
+import pyarrow as pa
 
 from dolma.config import MixConfig
 from dolma.data import streams
 from dolma.data.attributes import attribute_schema
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Place, Shard, is_native
+from dolma.data.documents import Reading
 from dolma.data.manifest import read_manifest
 from dolma.errors import AlignmentError, ConfigError, DataError, did_you_mean
+from dolma.mixers.fields import Fields
 from dolma.printable import printable
 from dolma.runner.standing import is_unfinished
 
@@ -27,6 +30,12 @@ DOCUMENT_COLUMNS: dict[str, Output] = {
     "bytes": Output(kind="int", meaning="length of its text", unit="UTF-8 bytes", range=">= 0"),
 }
 Column = tuple[str, str]
+
+
+def is_field(column: Column) -> bool:
+    """Whether a column is a field of the records."""
+    return column[0] == DOCUMENT and column[1] not in DOCUMENT_COLUMNS
+
 
 # What `dolma dedupe` writes, and no tagger; so that advice names the right command.
 _OF_PARAGRAPHS = frozenset({"fraction", "n_paragraphs", "n_duplicates"})
@@ -45,6 +54,7 @@ class Catalogue:
     dataset: Dataset
     shards: Sequence[Shard]
     names: tuple[str, ...]
+    fields: Fields | None = None  # of the records; None where they are still to be made
     _known: dict[str, dict[str, Output]] = field(default_factory=dict)
     _found: dict[str, list[tuple[Place, str | None]]] = field(default_factory=dict)
 
@@ -55,6 +65,7 @@ class Catalogue:
         shards: Sequence[Shard],
         config: MixConfig,
         *,
+        reading: Reading,
         declared: Mapping[str, Mapping[str, Output]] | None = None,
     ) -> Catalogue:
         """The sets found on disk and those that are still to be made (`declared`), or what `config.attributes` allows.
@@ -77,7 +88,8 @@ class Catalogue:
                 "  give it another name, or list the sets that rules may name in `attributes`",
                 path="$.mix.attributes",
             )
-        return cls(dataset=dataset, shards=shards, names=tuple(names), _known=known)
+        fields = Fields(dataset=dataset, shards=shards, reading=reading) if shards else None
+        return cls(dataset=dataset, shards=shards, names=tuple(names), fields=fields, _known=known)
 
     def outputs(self, name: str) -> dict[str, Output]:
         """The outputs of a set."""
@@ -110,13 +122,16 @@ class Catalogue:
         return found
 
     def resolve(self, parts: Sequence[str]) -> Column:
-        """The column that `tagger.output` names.
+        """The column that `tagger.output` names, or `document.` and a field of the records.
 
         Raises:
             ConfigError: there is none, or the name could mean several; `path` is left to the caller.
         """
         if len(parts) == 1:
             raise self._unqualified(parts[0])
+        if parts[0].lower() == DOCUMENT and parts[1].lower() not in DOCUMENT_COLUMNS:
+            name = ".".join(parts[1:])
+            return DOCUMENT, name if self.fields is None else self.fields.find(name).name
         found = self.find(parts[0], parts[1])
         if len(found) == 1:
             return found[0]
@@ -126,6 +141,13 @@ class Catalogue:
                 f"{given!r} could be {' or '.join('.'.join(column) for column in found)}\n  write the one that you mean"
             )
         raise self._unknown(given)
+
+    def type_of(self, column: Column) -> pa.DataType | None:
+        """The type of a column; None of a field of records that are still to be made."""
+        name, output = column
+        if not is_field(column):
+            return self.outputs(name)[output].arrow_type
+        return None if self.fields is None else self.fields.find(output).arrow_type
 
     def files(self, name: str, outputs: Sequence[str]) -> dict[str, str]:
         """The attribute file of each shard, by the shard's name.
@@ -192,8 +214,7 @@ class Catalogue:
         name = (near or given).split(".")[0]
         hint = f"did you mean {near!r}?  " if near is not None else ""
         if name == DOCUMENT:
-            columns = ", ".join(f"{DOCUMENT}.{column}" for column in DOCUMENT_COLUMNS)
-            return ConfigError(f"no column {given!r}\n  {hint}a document has: {columns}")
+            return ConfigError(f"no attribute {given!r}\n  {hint}{self._listed()}")
         output = (near or given).partition(".")[2]
         return ConfigError(f"no attribute {given!r}\n  {hint}{self._listed()}\n  {self._remedy(name, output)}")
 

@@ -7,6 +7,7 @@ refused. Operands that are compared must be of one kind, which is known before a
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,15 +57,26 @@ _REFUSED = {
     "POSITIONAL_REFERENCE": "has a positional reference; name the output",
 }
 _CONSTANTS = frozenset({"INTEGER", "NUMERIC", "STRING", "BOOLEAN", "NULL_LITERAL"})
+_ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _ALIKE = frozenset({"nullif", "greatest", "least"})
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """An expression: each column as its dotted parts, in order of appearance, without repeats; and its syntax tree."""
+    """An expression: its syntax tree, and the nodes of it that name columns, in order of appearance."""
 
-    columns: tuple[tuple[str, ...], ...]
     tree: Tree
+    references: tuple[Tree, ...]
+
+    @property
+    def columns(self) -> tuple[tuple[str, ...], ...]:
+        """Each column as its dotted parts, without repeats."""
+        return tuple(dict.fromkeys(tuple(node["column_names"]) for node in self.references))
+
+    @property
+    def text(self) -> str:
+        """The expression as DuckDB writes it."""
+        return _written({**self.tree, "alias": ""})
 
 
 def parse(text: str) -> Expression:
@@ -89,12 +101,12 @@ def parse(text: str) -> Expression:
         )
     node = found["statements"][0]["node"]
     expressions, node["select_list"] = node.get("select_list", []), []
-    columns = tuple(dict.fromkeys(_columns(expressions, frozenset())))
+    references = tuple(_references(expressions, frozenset()))
     if _bare(found) != _bare(_statement([])) or len(expressions) != 2:
         raise ExpressionError(
             "more than one SQL expression; a rule is one\n  write each as a rule of its own, or join them by AND"
         )
-    return Expression(columns=columns, tree=expressions[0])
+    return Expression(references=references, tree=expressions[0])
 
 
 def _statement(expressions: Sequence[Tree]) -> Tree:
@@ -113,11 +125,11 @@ def _bare(tree: Any) -> Any:
 # --- what is allowed -------------------------------------------------------------------------------------------------
 
 
-def _columns(tree: Any, names: frozenset[str]) -> Iterator[tuple[str, ...]]:
-    """The columns below this node, all of it checked; `names` are the parameters of the lambdas around it."""
+def _references(tree: Any, names: frozenset[str]) -> Iterator[Tree]:
+    """The nodes below this one that name columns, all of it checked; `names` are parameters of the lambdas around."""
     if isinstance(tree, list):
         for item in tree:
-            yield from _columns(item, names)
+            yield from _references(item, names)
     if not isinstance(tree, dict):
         return
     kind = tree.get("class")
@@ -125,16 +137,20 @@ def _columns(tree: Any, names: frozenset[str]) -> Iterator[tuple[str, ...]]:
         _check_node(kind, tree)
     if kind == "COLUMN_REF":
         if tree["column_names"][0].lower() not in names:
-            yield tuple(tree["column_names"])
+            yield tree
         return
     if kind == "LAMBDA":
         parameters = _parameters(tree["lhs"])
         names |= parameters
-        yield from () if parameters else _columns(tree["lhs"], names)
-        yield from _columns(tree["expr"], names)
+        yield from () if parameters else _references(tree["lhs"], names)
+        yield from _references(tree["expr"], names)
+        return
+    if kind == "CAST" and _is_date(tree["type_expr"]):
+        _check_date(tree["child"])
+        yield from _references(tree["child"], names)
         return
     for value in tree.values():
-        yield from _columns(value, names)
+        yield from _references(value, names)
 
 
 def _check_node(kind: str, tree: Tree) -> None:
@@ -165,9 +181,18 @@ def _check_node(kind: str, tree: Tree) -> None:
 def _check_type(name: str) -> None:
     if name.lower() not in TYPES:
         raise ExpressionError(
-            f"converts to {name.upper()}; a rule may convert to truth values, numbers, text and lists of them\n"
-            "  dates are text to a rule: those written as 2024-05-01 compare as they should"
+            f"converts to {name.upper()}; a rule may convert to truth values, numbers, text, lists of them and DATE\n"
+            "  a time counts with its day: `document.created >= DATE '2024-05-01'`"
         )
+
+
+def _is_date(tree: Tree) -> bool:
+    return tree["type_name"].upper() == "DATE" and not tree["children"]
+
+
+def _check_date(child: Tree) -> None:
+    if _constant_kind_of(child) == "STRING" and not _ISO_DATE.fullmatch(said := child["literal"]["text"]):
+        raise ExpressionError(f"has the date {said!r}, expected year, month and day\n  write DATE '2024-05-01'")
 
 
 def _constant_kind(tree: Tree) -> str:
@@ -222,6 +247,8 @@ _LIST = "docs/mix.md lists what a rule may call"
 
 def check_operands(expression: Expression, schema: pa.Schema, *, text: str) -> None:
     """Return when everything that is compared is of one kind, over rows of this schema.
+
+    A text that is compared with a date is made one in the tree: the day that its beginning says.
 
     Raises:
         ExpressionError: a list, struct, text or number stands where another of them does; `text` is the whole rule.
@@ -292,6 +319,8 @@ def _family(kind: str) -> str:
         return "a struct"
     if kind in ("VARCHAR", "JSON"):
         return "text"
+    if kind == "DATE" or kind.startswith("TIMESTAMP"):
+        return "a date"
     return "a truth value" if kind == "BOOLEAN" else "a number"
 
 
@@ -311,6 +340,11 @@ def _check_conditions(operands: Sequence[Tree], types: Sequence[str]) -> None:
 
 def _check_alike(operands: Sequence[Tree], types: Sequence[str], text: str) -> None:
     families = ["a number" if (found := _family(kind)) == "a truth value" else found for kind in types]
+    if set(families) == {"text", "a date"}:
+        for operand, family in zip(operands, families, strict=True):
+            if family == "text":
+                _make_date(operand)
+        return
     for operand, kind, family in zip(operands[1:], types[1:], families[1:], strict=True):
         if family == families[0] or _says(operand, types[0]) or _says(operands[0], kind):
             continue
@@ -324,6 +358,14 @@ def _check_alike(operands: Sequence[Tree], types: Sequence[str], text: str) -> N
             the_text = ours if families[0] == "text" else theirs
             raise ExpressionError(f"{message}\n  a number in text is TRY_CAST({the_text} AS DOUBLE)")
         raise ExpressionError(f"{message}\n  compare values of one type")
+
+
+def _make_date(operand: Tree) -> None:
+    _check_date(operand)
+    cast = tree_of("SELECT CAST(true AS DATE)")["statements"][0]["node"]["select_list"][0]
+    child = dict(operand)
+    operand.clear()
+    operand.update({**cast, "child": child})
 
 
 def _says(operand: Tree, kind: str) -> bool:

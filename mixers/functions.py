@@ -5,7 +5,7 @@ same on every day and machine, in every session, locale and time zone, and needs
 the row and the rule. Everything else is refused, also what DuckDB adds later. Left out although they look harmless:
 
     hash, approx_*          another value in another version of DuckDB; md5_number_lower(text) is the same in all
-    dates and times         they depend on a time zone, and text such as 'now' or 'infinity' converts to them
+    dates and times         they depend on a time zone; a rule has days, of which no text means the present one
     list_distinct,          their order, or which of several equals they take, is nowhere promised
     list_mode, list_intersect
     repeat, range, lpad,    a value as large as a number says

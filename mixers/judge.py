@@ -76,6 +76,7 @@ class Judge:
         Raises:
             DataError: attributes do not fit the documents, or a rule has no answer for one.
         """
+        records = records or bool(self.rules.fields)
         batches = read_batches(spec.piece, self.reading, intake=count.intake, records=records)
         with JoinedRows(spec.piece, spec.files) as rows:
             for batch in batches:

@@ -107,10 +107,13 @@ def mix(
     return replace(done, warnings=done.details.warnings, reasons=done.details.rules)
 
 
-def check(dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping[str, Output]]) -> None:
+def check(
+    dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping[str, Output]], reading: Reading | None = None
+) -> None:
     """Return when rules, spans and shares fit the attributes that are there or `declared`: still to be made.
 
-    Reads no document and no attribute. A dataset without documents is one that is still to be made.
+    Reads no attribute, and no document but the first ones where a rule names a field of them. A dataset without
+    documents is one that is still to be made.
 
     Raises:
         ConfigError: they do not; carries the key's path.
@@ -118,7 +121,7 @@ def check(dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping
     shards = dataset.shards() if dataset.documents else []
     check_sources(config)
     check_names(config, shards)
-    compile_rules(config, Catalogue.of(dataset, shards, config, declared=declared))
+    compile_rules(config, Catalogue.of(dataset, shards, config, reading=reading or Reading(), declared=declared))
 
 
 def made_again(dataset: Dataset, config: MixConfig, *, output: str, reading: Reading, seed: int) -> dict[str, str]:

@@ -21,6 +21,7 @@ StructType(struct<word_count: int64>)
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, NoReturn
@@ -35,8 +36,9 @@ from dolma.config import MixConfig
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Output, as_declared
 from dolma.errors import ConfigError, DataError
-from dolma.mixers.catalogue import DOCUMENT, Catalogue, Column
-from dolma.mixers.expressions import check_operands, parse
+from dolma.mixers.catalogue import DOCUMENT, Catalogue, Column, is_field
+from dolma.mixers.expressions import Expression, check_operands, parse
+from dolma.mixers.fields import Field, values_of
 from dolma.mixers.sql import ExpressionError, bound_type, evaluate, first_lines, quoted
 from dolma.printable import printable
 
@@ -49,8 +51,9 @@ Arrays = Mapping[str, Mapping[str, pa.Array]]
 class Rule:
     """One condition: `kind` "keep" must hold, "drop" must not; "spans" asks that the list of a span edit is there.
 
-    `path` is its key in the recipe; `columns` are the (set, output) pairs that it reads. It may be of a `group`, have a
-    `name` there, and be about the documents of some `sources` alone: None is all.
+    `path` is its key in the recipe; `columns` are the (set, output) pairs that it reads. It may be of a `group`, have
+    a `name` there, and be about the documents of some `sources` alone: None is all. `evaluated` is what DuckDB is given
+    of `sql`.
     """
 
     path: str
@@ -60,6 +63,7 @@ class Rule:
     group: str = ""
     name: str = ""
     sources: tuple[str, ...] | None = None
+    evaluated: str = ""
 
     @property
     def label(self) -> str:
@@ -79,7 +83,7 @@ class Rule:
         if self.kind == "spans":
             name, output = self.columns[0]
             return f"CASE WHEN {quoted(name)}.{quoted(output)} IS NULL THEN NULL ELSE true END"
-        return self.sql if self.kind == "keep" else f"NOT (\n{self.sql}\n)"
+        return self.evaluated if self.kind == "keep" else f"NOT (\n{self.evaluated}\n)"
 
     def is_about(self, source: str) -> bool:
         """Whether documents of this source can be dropped by it."""
@@ -90,12 +94,14 @@ class Rule:
 class RuleSet:
     """All rules of a mix, in the order of the waterfall: keep, drop, groups, spans. Picklable; made by `compile_rules`.
 
-    `outputs` has the declared type of each column that any rule or span edit reads, by set; of `document` too.
+    `outputs` has the declared type of each column that any rule or span edit reads, by set; of `document` too, but for
+    `fields` of the records.
     """
 
     rules: tuple[Rule, ...]
     missing: Missing
     outputs: dict[str, dict[str, Output]]
+    fields: tuple[Field, ...] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -114,16 +120,17 @@ class RuleSet:
     def holds(self, batch: TextBatch, arrays: Arrays) -> npt.NDArray[np.bool_]:
         """Whether each rule leaves each document in; bool, shape `(n_rules, n_docs)`.
 
-        `arrays` has the batch's rows of every column of `outputs` but `document`'s.
+        `arrays` has the batch's rows of every column of `outputs` but `document`'s. Where there are `fields`, the batch
+        has its records.
 
         Raises:
             DataError: a rule is NULL for a document and `missing` is "error", or cannot be evaluated on it.
         """
         if not self.rules:
             return np.ones((0, len(batch)), dtype=bool)
-        wanted = self.outputs.get(DOCUMENT, {})
-        own = {name: array for name, array in _document_arrays(batch, wanted).items() if name in wanted}
-        rows = relation({**arrays, **({DOCUMENT: own} if own else {})}, len(batch))
+        own = _document_arrays(batch, self.outputs.get(DOCUMENT, {})) | self._values(batch)
+        arrays = {**arrays, **({DOCUMENT: own} if own else {})}
+        rows = relation(arrays, len(batch))
         holds = np.ones((len(self.rules), len(batch)), dtype=bool)
         for sources in dict.fromkeys(rule.sources for rule in self.rules):
             of = [i for i, rule in enumerate(self.rules) if rule.sources == sources]
@@ -138,6 +145,21 @@ class RuleSet:
                 holds[i, documents] = true | nulls if self.missing == "keep" else true
         return holds
 
+    def _values(self, batch: TextBatch) -> dict[str, pa.Array]:
+        if not self.fields:
+            return {}
+        assert batch.records is not None
+        try:
+            return values_of(batch.records, self.fields)
+        except duckdb.Error as error:
+            names = ", ".join(field.name for field in self.fields)
+            raise DataError(
+                f"the fields {printable(names)} cannot be read for rules: {printable(first_lines(error))}"
+                "\n  leave long records out: `--max-line-bytes`",
+                file=batch.path,
+                line=int(batch.lines[0]),
+            ) from error
+
 
 def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
     """The rules and span edits of a mix, checked; nothing but attribute schemas is read.
@@ -150,11 +172,13 @@ def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
     for i, edit in enumerate(config.spans):
         rule = _span_rule(edit.attribute, f"$.mix.spans[{i}].attribute", catalogue)
         rules += [] if any(rule.sql == other.sql and other.kind == "spans" for other in rules) else [rule]
-    columns = dict.fromkeys(column for rule in rules for column in rule.columns)
+    columns = sorted({column for rule in rules for column in rule.columns})
     outputs: dict[str, dict[str, Output]] = {}
-    for name, output in sorted(columns):
+    for name, output in itertools.filterfalse(is_field, columns):
         outputs.setdefault(name, {})[output] = catalogue.outputs(name)[output]
-    return RuleSet(rules=tuple(rules), missing=config.missing, outputs=outputs)
+    known = catalogue.fields
+    fields = tuple(known.find(name) for _, name in filter(is_field, columns)) if known is not None else ()
+    return RuleSet(rules=tuple(rules), missing=config.missing, outputs=outputs, fields=fields)
 
 
 def _written(config: MixConfig) -> Iterator[Rule]:
@@ -186,15 +210,20 @@ def _compiled(rule: Rule, catalogue: Catalogue) -> Rule:
     try:
         expression = parse(sql)
         columns = tuple(dict.fromkeys(_resolve(names, path, catalogue) for names in expression.columns))
+        _name_fields(expression, columns, path)
         if not columns:
             raise ExpressionError(
                 "names no attribute, so it says the same of every document"
                 "\n  name one: `length.words > 50`; `dolma mix --dry-run` shows which there are"
             )
         schema = _schema(columns, catalogue)
+        if schema is None:
+            return replace(rule, columns=columns)
+        written = expression.text
         check_operands(expression, schema, text=" ".join(sql.split()))
-        kind_of_value = bound_type(sql, schema)
-        rule = replace(rule, columns=columns)
+        as_it_is = expression.text == written and not any(map(is_field, columns))
+        rule = replace(rule, columns=columns, evaluated=sql if as_it_is else expression.text)
+        kind_of_value = bound_type(rule.evaluated, schema)
         bound_type(rule.holds, schema)
     except ExpressionError as error:
         raise ConfigError(f"`{printable(sql)}`: {error}", path=path) from error
@@ -203,6 +232,22 @@ def _compiled(rule: Rule, catalogue: Catalogue) -> Rule:
         hint = "join conditions by AND or OR" if several else f"compare it, such as `{printable(sql)} > 0`"
         raise ConfigError(f"`{printable(sql)}` is {kind_of_value}, expected BOOLEAN\n  {hint}", path=path)
     return rule
+
+
+def _name_fields(expression: Expression, columns: Sequence[Column], path: str) -> None:
+    """Give each field of the records, in the expression, the one name that it has as a column."""
+    names = [name for of, name in columns if of == DOCUMENT]
+    for name in names:
+        if alike := next((other for other in names if other != name and other.lower() == name.lower()), None):
+            raise ConfigError(
+                f"names {name!r} and {alike!r}, which SQL takes for one\n"
+                f"  take one by `->>`: `document.metadata->>'$.url'`",
+                path=path,
+            )
+    for node in expression.references:
+        parts = node["column_names"]
+        if parts[0].lower() == DOCUMENT and (name := ".".join(parts[1:])) in names:
+            node["column_names"] = [DOCUMENT, name]
 
 
 def _resolve(parts: Sequence[str], path: str, catalogue: Catalogue) -> Column:
@@ -214,7 +259,7 @@ def _resolve(parts: Sequence[str], path: str, catalogue: Catalogue) -> Column:
 
 def _span_rule(attribute: str, path: str, catalogue: Catalogue) -> Rule:
     column = _resolve(attribute.split("."), path, catalogue)
-    kind = catalogue.outputs(column[0])[column[1]].kind
+    kind = "a field of the records" if is_field(column) else catalogue.outputs(column[0])[column[1]].kind
     if kind != "spans":
         spans = [
             f"{name}.{output}"
@@ -238,10 +283,13 @@ def _refuse_twice(rules: Iterable[Rule]) -> None:
             )
 
 
-def _schema(columns: Iterable[Column], catalogue: Catalogue) -> pa.Schema:
+def _schema(columns: Iterable[Column], catalogue: Catalogue) -> pa.Schema | None:
+    """The columns by their sets; None where the type of one is not known yet."""
     fields: dict[str, list[pa.Field]] = {}
     for name, output in columns:
-        fields.setdefault(name, []).append(pa.field(output, catalogue.outputs(name)[output].arrow_type))
+        if (kind := catalogue.type_of((name, output))) is None:
+            return None
+        fields.setdefault(name, []).append(pa.field(output, kind))
     return pa.schema([pa.field(name, pa.struct(outputs)) for name, outputs in fields.items()])
 
 

@@ -182,6 +182,27 @@ def first_lines(error: Exception) -> str:
     return text.partition(": ")[2] or text
 
 
+def text_constant(text: str) -> str:
+    """The text as an SQL constant.
+
+    >>> text_constant("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
+def columns_of(texts: Sequence[str], rows: pa.Table, *, first: str) -> list[pa.Array]:
+    """The values of each expression over what `first` makes of the rows.
+
+    Raises:
+        duckdb.Error: an expression cannot be evaluated on some row, or takes more than `MAX_BYTES`.
+    """
+    select = ", ".join(f"{text} AS c{i}" for i, text in enumerate(texts))
+    with _over(rows) as con:
+        found = con.sql(f"SELECT {select} FROM (SELECT {first} FROM {quoted(ROWS)})").to_arrow_table()
+    return [column.combine_chunks() for column in found.columns]
+
+
 def evaluate(texts: Sequence[str], rows: pa.Table) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
     """For each expression its truth (False where NULL) and where it is NULL; bool, shape `(len(rows),)` each.
 

@@ -49,6 +49,8 @@ class Subject:
 def subject_of(dataset: Dataset, config: MixConfig, reading: Reading) -> Subject:
     """What this recipe mixes, with rules compiled and attribute files found; nothing but their schemas is read.
 
+    Where a rule names a field of the records, the first ones are read too.
+
     Raises:
         ConfigError: rules, shares, format or names cannot be used as they are.
         AlignmentError: a shard has no attributes that a rule reads.
@@ -58,7 +60,7 @@ def subject_of(dataset: Dataset, config: MixConfig, reading: Reading) -> Subject
         raise ConfigError(f"is {config.min_length}, expected 0 or more", path="$.mix.min_length")
     shards = dataset.shards()
     check_names(config, shards)
-    catalogue = Catalogue.of(dataset, shards, config)
+    catalogue = Catalogue.of(dataset, shards, config, reading=reading)
     rules = compile_rules(config, catalogue)
     found = {name: catalogue.files(name, rules.columns_of(name)) for name in rules.sets}
     files = {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from itertools import islice
 
 import msgspec
@@ -27,23 +28,42 @@ def check_named_fields(dataset: Dataset, reading: Reading) -> None:
         ConfigError: no document has one; carries the key's path.
     """
     asked = dict(_named(reading))
-    there: set[str] = set()
-    looked_at = 0
-    for records in _beginnings(dataset, reading) if asked else ():
-        looked_at += 1
-        there.update(field_names(records[:_LISTED]))
-        asked = {key: name for key, name in asked.items() if not _has(records, name)}
-        if not asked:
-            return
-    for key, name in asked.items() if there else ():
-        near = nearest(name, there)
-        meant = f"did you mean {near!r}? " if near is not None else ""
-        raise ConfigError(
-            f"no document at the beginnings of files ({looked_at:,} looked at) has a value in {name!r}; "
-            f"they have: {', '.join(map(printable, sorted(there)))}"
-            f"\n  {meant}`--{key}-field ''` takes {_INSTEAD[key]} instead of a field",
-            path=f"$.fields.{key}",
+    found = look_for(list(asked.values()), dataset, reading)
+    for key, name in asked.items():
+        if name in found.absent and found.there:
+            near = nearest(name, found.there)
+            meant = f"did you mean {near!r}? " if near is not None else ""
+            instead = f"`--{key}-field ''` takes {_INSTEAD[key]} instead of a field"
+            raise found.error(name, hint=f"{meant}{instead}", path=f"$.fields.{key}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Which of some fields no document at the beginnings of files has a value in, and which fields are there."""
+
+    absent: frozenset[str]
+    there: frozenset[str]
+    files: int
+
+    def error(self, name: str, *, hint: str, path: str = "") -> ConfigError:
+        """That this one is absent, and what the documents have."""
+        return ConfigError(
+            f"no document at the beginnings of files ({self.files:,} looked at) has a value in {name!r}; "
+            f"they have: {', '.join(map(printable, sorted(self.there)))}\n  {hint}",
+            path=path,
         )
+
+
+def look_for(names: Collection[str], dataset: Dataset, reading: Reading) -> Found:
+    """Look for values in these fields, in the first records of at most 16 files, until all are found."""
+    absent, there, files = set(names), set[str](), 0
+    for records in _beginnings(dataset, reading) if absent else ():
+        files += 1
+        there.update(field_names(records[:_LISTED]))
+        absent = {name for name in absent if not _has(records, name)}
+        if not absent:
+            break
+    return Found(absent=frozenset(absent), there=frozenset(there), files=files)
 
 
 def _named(reading: Reading) -> Iterator[tuple[str, str]]:

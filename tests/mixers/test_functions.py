@@ -145,6 +145,12 @@ def test_no_word_converts_to_the_day(word: str, kind: str) -> None:
     assert value in (None, word, float("inf"))
 
 
+@pytest.mark.parametrize("word", ["now", "today", "tomorrow", "yesterday", "current_date"])
+def test_no_word_is_the_date_of_the_day(word: str) -> None:
+    parse("TRY_CAST(a.s AS DATE) IS NULL")
+    assert connection().execute("SELECT TRY_CAST(? AS DATE)", [word]).fetchall() == [(None,)]
+
+
 @pytest.mark.parametrize("name", COLLATIONS)
 def test_allowed_collations_are_there(name: str) -> None:
     assert parse(f"a.s COLLATE {name} = 'x'").columns == (("a", "s"),)

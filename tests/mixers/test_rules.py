@@ -13,6 +13,7 @@ import pytest
 from dolma.config import MixConfig, convert
 from dolma.data.batch import TextBatch
 from dolma.data.columns import DocFloat, DocInt
+from dolma.data.documents import Reading
 from dolma.dedupers.minhash import OUTPUTS as DOCUMENT_OUTPUTS
 from dolma.dedupers.windows import PARAGRAPH_OUTPUTS
 from dolma.errors import ConfigError, DataError
@@ -24,7 +25,7 @@ def compiled(corpus: Any, **config: Any) -> RuleSet:
     """The rules of a mix over the corpus."""
     made = convert(config, MixConfig, path="$.mix")
     dataset = corpus.dataset()
-    return compile_rules(made, Catalogue.of(dataset, dataset.shards(), made))
+    return compile_rules(made, Catalogue.of(dataset, dataset.shards(), made, reading=Reading()))
 
 
 @pytest.fixture
@@ -163,7 +164,12 @@ def test_no_attributes_at_all_is_said(corpus: Any) -> None:
         ("lable = 'a'", r"did you mean 'my.label'\?"),
         ("my > 1", "is an attribute set, expected one of its outputs\n  my.n, my.x, my.flag, my.label, my.spans"),
         ('my.label = "a"', r"no attribute 'a': a name is `tagger.output` \(a string takes single quotes\)"),
-        ("document.words > 1", "no column 'document.words'\n  .*a document has: document.id, document.source"),
+        (
+            "document.words > 1",
+            r"has a value in 'words'; they have: id, source, text\n  the document itself has",
+        ),
+        ("document.txt = 'a'", r"has a value in 'txt'; they have: id, source, text\n  did you mean 'document.text'\?"),
+        ("documnt.bytes > 1", "no attribute 'documnt.bytes'\n  did you mean 'document.bytes'"),
         ("source = 'web'", r"did you mean 'document.source'\?"),
     ],
 )

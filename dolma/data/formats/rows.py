@@ -47,7 +47,7 @@ class Rows:
         uuids: Collection[str] = (),
     ) -> None:
         self._path, self._row, self._reading = piece.shard.path, piece.first_line, reading
-        self._ours = (schema.metadata or {}).get(NOTE) is not None
+        self._ours = is_ours(schema)
         text = text_column(reading, schema.names, self._path, ours=self._ours)
         wanted = columns_needed(reading, schema.names, metadata=metadata, ours=self._ours)
         self.names = schema.names if records else wanted
@@ -70,6 +70,11 @@ class Rows:
                 block = b"\n".join(some)
                 yield self._block_of(block, ends=self._block_of.line_ends(block), line=self._row, offset=None)
                 self._row += len(some)
+
+
+def is_ours(schema: pa.Schema) -> bool:
+    """Whether a file of this schema was written by us, so that its columns are parts of JSON records."""
+    return (schema.metadata or {}).get(NOTE) is not None
 
 
 def text_column(reading: Reading, names: Sequence[str], path: str, *, ours: bool = False) -> str:
