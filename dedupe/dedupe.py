@@ -48,7 +48,7 @@ from dolma.runner.progress import Reporter
 from dolma.runner.report import BESIDE, StageReport
 from dolma.runner.stage import StageRun, check_settings, merged_of, open_stage
 from dolma.runner.standing import finished, why_again
-from dolma.runner.task import Task, TaskResult, grouped
+from dolma.runner.task import Task, TaskResult
 
 
 def _exact(config: DedupeConfig) -> Method:
@@ -147,16 +147,15 @@ def _run(
         tables=found.tables,
     )
     old, new = _write_tasks(stage, corpus, job, config, found)
-    rewritten = stage.run("rewrite", old, RewriteShards(writing=writing, work=stage.work_folder, table=found.table))
-    written = stage.run("write", new, writing)
+    rewriting = RewriteShard(writing=writing, work=stage.work_folder, table=found.table)
+    rewritten = stage.run_together("rewrite", old, rewriting)
+    written = stage.run_together("write", new, writing)
     reported = _report(stage, found, new, config.attributes_format)
     ledger, compared = merged_of(found.counted), merged_of(found.references)
     if held is not None:
         ledger, compared = merged([held.index.ledger, ledger]), merged([held.index.references, compared])
-    copies = [payload for result in (*rewritten, *written) for payload in result.payload["copies"]]
-    kept = growth.keep(
-        stage, job, found, (ledger, compared), copies, [path for task in new for _, path, *_ in task.spec]
-    )
+    copies = [result.payload["copies"] for result in (*rewritten, *written)]
+    kept = growth.keep(stage, job, found, (ledger, compared), copies, [path for _, path, *_ in _specs(new)])
     sources, overlaps = by_source(copies)
     notes = DedupeNotes(
         unit=found.unit or _unit_of(method.outputs),
@@ -236,7 +235,7 @@ _ToWrite = tuple[str, str, dict[int, RunFile], Partition]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteShard:
-    """Writes the attribute files of some shards. Called with (folder of the file set, path in it, rows, marks) of each.
+    """Writes the attribute file of a shard. Called with (folder of the file set, path in it, rows, marks).
 
     `rows` are the files of its pieces by their numbers, in order; `tables` makes of them, and of the marks, tables with
     the columns `id`, `source`, `characters` and those of `outputs`.
@@ -249,14 +248,8 @@ class WriteShard:
     version: int
     tables: Tables
 
-    def __call__(self, shards: Sequence[_ToWrite]) -> TaskResult:
-        outputs, copies = zip(*itertools.starmap(self.write, shards), strict=True)
-        return TaskResult(outputs=list(outputs), payload={"copies": list(copies)})
-
-    def write(
-        self, folder: str, path: str, rows: dict[int, RunFile], marks: Partition
-    ) -> tuple[OutputFile, dict[str, Any]]:
-        """The attribute file of a shard, and what `Copies` counts of it."""
+    def __call__(self, shard: _ToWrite) -> TaskResult:
+        folder, path, rows, marks = shard
         copies = Copies()
         with AttributeWriter(
             streams.join(folder, path),
@@ -270,32 +263,29 @@ class WriteShard:
                 columns = {name: table[name].combine_chunks() for name in self.outputs}
                 writer.write(table["id"].to_pylist(), columns, characters=table["characters"].to_pylist())
                 count_copies(table, copies)
-        return output_file(folder, writer.written, rows=writer.rows), copies.payload()
+        written = output_file(folder, writer.written, rows=writer.rows)
+        return TaskResult(outputs=[written], payload={"copies": copies.payload()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RewriteShards:
-    """Writes the attribute files of old shards again where rows of theirs change, and links the others.
+class RewriteShard:
+    """Writes the attribute file of an old shard again where rows of it change, and else links it.
 
-    Called with what is to be written of each, its file in the old set, and what was counted of it.
+    Called with what is to be written, the file in the old set, and what was counted of it. The payload says by `again`
+    whether it was written.
     """
 
     writing: WriteShard
     work: str
     table: Table
 
-    def __call__(self, shards: Sequence[tuple[_ToWrite, OutputFile, dict[str, Any]]]) -> TaskResult:
-        outputs, payloads, rewritten = [], [], []
-        for to_write, out, copies in shards:
-            folder, path, _, marks = to_write
-            if self._grow(marks):
-                out, copies = self.writing.write(*to_write)
-                rewritten.append(path)
-            else:
-                out = linked(out, folder)
-            outputs.append(out)
-            payloads.append(copies)
-        return TaskResult(outputs=outputs, payload={"copies": payloads, "rewritten": rewritten})
+    def __call__(self, spec: tuple[_ToWrite, OutputFile, dict[str, Any]]) -> TaskResult:
+        to_write, out, copies = spec
+        folder, _, _, marks = to_write
+        if self._grow(marks):
+            written = self.writing(to_write)
+            return msgspec.structs.replace(written, payload={**written.payload, "again": True})
+        return TaskResult(outputs=[linked(out, folder)], payload={"copies": copies, "again": False})
 
     def _grow(self, marks: Partition) -> bool:
         if "grown" not in self.table.schema.names:
@@ -317,20 +307,18 @@ def count_copies(table: pa.Table, copies: Copies) -> None:
             copies.duplicates[source] += duplicates
         return
     alone = pc.is_null(table["cluster"]) if "cluster" in table.column_names else pc.invert(table["duplicate"])
-    table = table.append_column("seen", pa.array(np.ones(len(table), np.int64)))
-    for source, n, n_bytes in _sums(table, ["source"], ["seen", "bytes"]):
+    table = table.append_column("alone", alone).append_column("seen", pa.array(np.ones(len(table), np.int64)))
+    by = ["source", "duplicate", "alone", *(["kept_source"] if "kept_source" in table.column_names else [])]
+    for source, duplicate, is_alone, *kept, n, n_bytes in _sums(table, by, ["seen", "bytes"]):
         copies.seen[source] += n
         copies.bytes[source] += n_bytes
-    for source, n in _sums(table.filter(alone), ["source"], ["seen"]):
-        copies.unique[source] += n
-    duplicates = table.filter(table["duplicate"])
-    for source, n, n_bytes in _sums(duplicates, ["source"], ["seen", "bytes"]):
-        copies.duplicates[source] += n
-        copies.duplicate_bytes[source] += n_bytes
-    if "kept_source" in table.column_names:
-        kept = duplicates.filter(pc.is_valid(duplicates["kept_source"]))
-        for source, kept_source, n in _sums(kept, ["source", "kept_source"], ["seen"]):
-            copies.overlaps[source, kept_source] += n
+        if is_alone:
+            copies.unique[source] += n
+        if duplicate:
+            copies.duplicates[source] += n
+            copies.duplicate_bytes[source] += n_bytes
+            if kept and kept[0] is not None:
+                copies.overlaps[source, kept[0]] += n
 
 
 def _sums(table: pa.Table, by: list[str], columns: list[str]) -> Iterable[tuple[Any, ...]]:
@@ -354,7 +342,7 @@ def _even(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 def _report(stage: StageRun, found: Found, written: Sequence[Task], format: AttributesFormat) -> list[TaskResult]:
     if found.report is None:
         return []
-    shards = [(folder, document_of(path, format), marks) for task in written for folder, path, _, marks in task.spec]
+    shards = [(folder, document_of(path, format), marks) for folder, path, _, marks in _specs(written)]
     key = fingerprint([marks.fingerprint for _, _, marks in shards])
     size = sum(marks.n_bytes for _, _, marks in shards)
     return stage.run("report", [Task(key=key, size=size, spec=shards)], found.report)
@@ -372,22 +360,19 @@ def _write_tasks(
     first_pieces = [held.first_pieces[i] for i, *_ in old] if held is not None else []
     first_pieces += [min(files[shard.name]) for shard in shards] + [job.first + len(job.parts)]
     marked = partitioned(stage, found.table, found.marks, list(map(first_place, first_pieces)), memory=job.memory)
-    folder, again = stage.sets[0].folder, []
+    folder, of_old, of_new = stage.sets[0].folder, [], []
     for (i, held_file, out), part in zip(old, marked, strict=False):
         assert held is not None
-        again.append(((folder, out.path, held.rows(i), part), out, held_file.copies))
-    to_write: list[_ToWrite] = []
+        spec = (folder, out.path, held.rows(i), part), out, held_file.copies
+        of_old.append(Task(key=out.path, size=out.bytes, spec=spec, file=streams.join(folder, out.path)))
     for shard, place, part in zip(shards, corpus.places, marked[len(old) :], strict=True):
-        to_write.append((place.folder, place.below(config.attributes_format), files[shard.name], part))
-    of_old, of_new = [], []
-    for group in grouped([out.bytes for _, _, out in old]):
-        outs = [again[i][1] for i in group]
-        key, size = outs[0].path, sum(out.bytes for out in outs)
-        of_old.append(Task(key=key, size=size, spec=[again[i] for i in group], file=streams.join(folder, key)))
-    for group in grouped([shard.size for shard in shards]):
-        first, size = shards[group[0]], sum(shards[i].size for i in group)
-        of_new.append(Task(key=first.name, size=size, spec=[to_write[i] for i in group], file=first.path))
+        to_write: _ToWrite = place.folder, place.below(config.attributes_format), files[shard.name], part
+        of_new.append(Task(key=shard.name, size=shard.size, spec=to_write, file=shard.path))
     return of_old, of_new
+
+
+def _specs(tasks: Iterable[Task]) -> Iterator[_ToWrite]:
+    return (task.spec for task in tasks)
 
 
 # --- what the stage is -----------------------------------------------------------------------------------------------

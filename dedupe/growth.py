@@ -13,7 +13,7 @@ from dolma.data.manifest import FileSet, InputFile, OutputFile, read_manifest
 from dolma.data.places import name_below, names_of, note_of, root_of
 from dolma.data.storage.local import finish_swap, swap_folders
 from dolma.dedupers.config import DedupeConfig
-from dolma.dedupers.index import FOLDER, FORMAT_VERSION, Held, HeldFile, Index, KeepFiles, WriteIndex, open_index
+from dolma.dedupers.index import FOLDER, FORMAT_VERSION, Held, HeldFile, Index, KeepFile, WriteIndex, open_index
 from dolma.dedupers.method import Found, Job
 from dolma.dedupers.notes import DedupeNotes, GrowthNotes
 from dolma.errors import ConfigError
@@ -22,7 +22,7 @@ from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
 from dolma.runner.stage import StageRun, open_stage
-from dolma.runner.task import Task, TaskResult, grouped
+from dolma.runner.task import Task, TaskResult
 
 Copies = dict[str, Any]
 """What `Copies.payload` says of a file."""
@@ -124,7 +124,7 @@ class Growth:
         """What is said of the old documents; the results are those of writing their files again."""
         if self.held is None:
             return None
-        again = [path for result in rewritten for path in result.payload["rewritten"]]
+        again = [out.path for result in rewritten if result.payload["again"] for out in result.outputs]
         return GrowthNotes(
             documents=self.held.index.ledger.total().out.documents,
             rewritten=again,
@@ -152,11 +152,8 @@ class Growth:
         folder = stage.sets[0].folder
         rows: list[RunFile] = list(found.rows) if found.rewrites else []
         taken = [*self._carried({out.path.partition("/")[0] for out in found.added}), *found.added]
-        tasks = [
-            Task(key=taken[group[0]].path, size=sum(taken[i].bytes for i in group), spec=[taken[i] for i in group])
-            for group in grouped([out.bytes for out in taken])
-        ]
-        kept = stage.run("keep", tasks, KeepFiles(folder=folder))
+        tasks = [Task(key=out.path, size=out.bytes, spec=out) for out in taken]
+        kept = stage.run_together("keep", tasks, KeepFile(folder=folder))
         index = Index(
             format_version=FORMAT_VERSION,
             settings=self.settings,

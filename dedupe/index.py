@@ -12,7 +12,7 @@ exchanged when all is done (`swap_folders`). So a kill leaves the old set with t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -212,14 +212,13 @@ def linked(out: OutputFile, folder: str, path: str = "") -> OutputFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeepFiles:
-    """Takes files into the index of the set in `folder`. Called with files of an older one, or of the work folder."""
+class KeepFile:
+    """Takes a file into the index of the set in `folder`. Called with one of an older index, or of the work folder."""
 
     folder: str
 
-    def __call__(self, files: Sequence[OutputFile]) -> TaskResult:
-        paths = [f"{FOLDER}/{out.path.removeprefix(f'{FOLDER}/')}" for out in files]
-        return TaskResult(outputs=[linked(out, self.folder, path) for out, path in zip(files, paths, strict=True)])
+    def __call__(self, file: OutputFile) -> TaskResult:
+        return TaskResult(outputs=[linked(file, self.folder, f"{FOLDER}/{file.path.removeprefix(f'{FOLDER}/')}")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

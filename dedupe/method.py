@@ -21,9 +21,10 @@ from dolma.dedupers.index import Held, keep_sorted
 from dolma.dedupers.notes import BloomNotes, NearNotes
 from dolma.runner.ledger import Ledger
 from dolma.runner.merging import partitioned
-from dolma.runner.progress import advance
+from dolma.runner.progress import advance, begin
 from dolma.runner.stage import StageRun
-from dolma.runner.task import Task, TaskResult, Work, grouped
+from dolma.runner.task import Task, TaskResult, Work
+from dolma.runner.together import together
 
 
 class Tables(Protocol):
@@ -74,20 +75,20 @@ class Job:
 
         Those of references have tasks of their own, which come first.
         """
-        tasks = []
-        for group in (*self._groups(0, self.n_references), *self._groups(self.n_references, len(self.parts))):
-            numbered = tuple((self.first + i, self.parts[i]) for i in group)
-            first, size = numbered[0][1], sum(piece.size for _, piece in numbered)
-            tasks.append(Task(key=first.key, size=size, spec=numbered, file=first.shard.path, part=first.words))
-        return tasks
+        return [*self._tasks(0, self.n_references), *self._tasks(self.n_references, len(self.parts))]
 
     def apart(self, results: Sequence[TaskResult]) -> tuple[Sequence[TaskResult], Sequence[TaskResult]]:
         """The results of these tasks: those of references, and all others."""
-        n = len(self._groups(0, self.n_references))
+        n = len(self._tasks(0, self.n_references))
         return results[:n], results[n:]
 
-    def _groups(self, first: int, end: int) -> list[list[int]]:
-        return [[first + i for i in group] for group in grouped([piece.size for piece in self.parts[first:end]])]
+    def _tasks(self, first: int, end: int) -> list[Task]:
+        return together(
+            [
+                Task(key=piece.key, size=piece.size, spec=(i, piece), file=piece.shard.path, part=piece.words)
+                for i, piece in enumerate(self.parts[first:end], self.first + first)
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +159,7 @@ class PieceReader:
 
     def batches(self, number: int, piece: Piece) -> Iterator[tuple[int, TextBatch]]:
         """The documents of a piece, and the place of the first one of each batch."""
+        begin(piece.shard.path, piece.words)
         intake, n = Intake(), 0
         for batch in read_batches(piece, self._reading, intake=intake, records=self._records):
             yield first_place(number) + n, batch

@@ -73,7 +73,8 @@ from dolma.kernels.shingles import Shingles
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
 from dolma.runner.stage import StageRun
-from dolma.runner.task import Task, TaskResult, grouped
+from dolma.runner.task import Task, TaskResult
+from dolma.runner.together import grouped
 
 T = TypeVar("T")
 

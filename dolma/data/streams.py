@@ -31,6 +31,7 @@ from isal import igzip, igzip_lib
 from dolma.data.identity import CheckedFile, Content, content_of
 from dolma.data.signatures import LENGTH as SIGNATURE_BYTES
 from dolma.data.signatures import mistaken
+from dolma.data.storage.local import flushed_together as flushed_together
 from dolma.data.storage.local import local_path as local_path
 from dolma.data.storage.local import remove_leftover
 from dolma.data.storage.storage import Entry as Entry

@@ -25,7 +25,7 @@ from dolma.printable import printable
 from dolma.runner.standing import HEADER, JOURNAL
 from dolma.runner.task import TaskResult
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 RELEASED = "released.json"
 REMOTE_READERS = 16  # records read at once where each costs a round trip
 

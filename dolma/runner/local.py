@@ -30,8 +30,8 @@ from dolma.errors import ConfigError, DolmaError, WorkerError
 from dolma.printable import printable
 from dolma.runner.allocators import give_back
 from dolma.runner.options import RunOptions, worker_count
-from dolma.runner.progress import listening
-from dolma.runner.task import OnProgress, OnResult, Task, Work
+from dolma.runner.progress import OnBegin, listening
+from dolma.runner.task import OnProgress, OnResult, Task, TaskResult, Work
 from dolma.runner.turns import Turns
 
 STOP_SECONDS = 1.0
@@ -129,10 +129,10 @@ class LocalExecutor:
         now, after = time.monotonic(), self._options.stall_seconds
         for worker in self._workers:
             if after and worker.may_stall and now - worker.since >= after:
-                assert worker.task is not None
                 worker.stalled = True
-                place = phase.tasks[worker.task].place(worker.documents)
-                self._note(f"no progress for {after / 60:,.3g} minutes: {place}; the stack of its worker follows")
+                self._note(
+                    f"no progress for {after / 60:,.3g} minutes: {worker.place}; the stack of its worker follows"
+                )
                 assert worker.process.pid is not None
                 os.kill(worker.process.pid, STACK_SIGNAL)
 
@@ -145,6 +145,9 @@ class LocalExecutor:
         assert worker.task is not None
         if kind == "ready":
             worker.ready, worker.since = True, time.monotonic()
+        elif kind == "begun":
+            worker.at = phase.tasks[worker.task].at(*value)
+            worker.documents, worker.since = 0, time.monotonic()
         elif kind == "progress":
             worker.documents += value[0]
             worker.since = time.monotonic()
@@ -152,7 +155,7 @@ class LocalExecutor:
         elif kind == "retried":
             retries.add(value)
         elif kind == "failed":
-            raise_remote(value, phase.tasks[worker.task])
+            raise_remote(value, worker.at)
         else:
             index, worker.task = worker.task, None
             phase.left -= 1
@@ -186,14 +189,14 @@ class LocalExecutor:
             )
         index = worker.task
         assert index is not None
-        place = phase.tasks[index].place(worker.documents)
         if not phase.turns.lost(index):
             raise WorkerError(
-                f"{place}: a worker process {_fate(status)} here twice, the second time with no other task beside it\n"
+                f"{worker.place}: a worker process {_fate(status)} here twice, "
+                "the second time with no other task beside it\n"
                 "  SIGKILL mostly means that memory ran out: look at these lines, or use a machine with more; "
                 "then run the command again: finished files are kept"
             )
-        self._note(f"a worker process {_fate(status)}: {place}; trying it again at the end, alone")
+        self._note(f"a worker process {_fate(status)}: {worker.place}; trying it again at the end, alone")
 
     def close(self) -> None:
         """End the workers: asked first, then killed."""
@@ -209,20 +212,27 @@ class LocalExecutor:
 
 
 @contextlib.contextmanager
-def watched(seconds: float, on_progress: OnProgress) -> Iterator[None]:
-    """While entered, `advance` goes to `on_progress`; after so long without it, this process prints its stacks once."""
+def watched(seconds: float, on_progress: OnProgress, on_begin: OnBegin) -> Iterator[None]:
+    """While entered, `advance` goes to `on_progress` and `begin` to `on_begin`.
 
-    def begin() -> None:
+    After so long without either, this process prints its stacks once.
+    """
+
+    def wait() -> None:
         if seconds and sys.__stderr__ is not None:
             faulthandler.dump_traceback_later(seconds, file=sys.__stderr__)
 
     def go_on(documents: int, n_bytes: int) -> None:
-        begin()
+        wait()
         on_progress(documents, n_bytes)
 
-    begin()
+    def begin(file: str, part: str) -> None:
+        wait()
+        on_begin(file, part)
+
+    wait()
     try:
-        with listening(go_on):
+        with listening(go_on, begin):
             yield
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -234,17 +244,26 @@ def run_here(
     """Do all tasks in this process, in order."""
     give_back()
     for index, task in enumerate(tasks):
-        with watched(stall_after, on_progress):
-            try:
-                result = work(task.spec)
-            except DolmaError as error:
-                _name_subject(error, task)
-                raise
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # the border where a defect of a work becomes an error of its file
-                raise WorkerError(f"{printable(task.subject)}: {_said(error)}") from error
-        on_result(index, result)
+        on_result(index, _done_here(work, task, stall_after, on_progress))
+
+
+def _done_here(work: Work, task: Task, stall_after: float, on_progress: OnProgress) -> TaskResult:
+    at = task
+
+    def begin(file: str, part: str) -> None:
+        nonlocal at
+        at = task.at(file, part)
+
+    with watched(stall_after, on_progress, begin):
+        try:
+            return work(task.spec)
+        except DolmaError as error:
+            _name_subject(error, at)
+            raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the border where a defect of a work becomes an error of its file
+            raise WorkerError(f"{printable(at.subject)}: {_said(error)}") from error
 
 
 class _Phase:
@@ -258,14 +277,17 @@ class _Phase:
         self.left = len(tasks)
 
 
+_NO_TASK = Task(key="", size=0, spec=None)
+
+
 class _Worker:
     """The parent's side of one process: `task` is the number of the task it has; `ready` once it has started up.
 
-    `work` is what it was sent last, to be done with each task. Of its task, `documents` are done, `since` is when it
-    last came further, by the monotonic clock, and `stalled` says that its stack was asked for.
+    `work` is what it was sent last, to be done with each task. Its task is `at` a file, of which `documents` are done;
+    `since` is when it last came further, by the monotonic clock, and `stalled` says that its stack was asked for.
     """
 
-    __slots__ = ("documents", "pipe", "process", "ready", "since", "stalled", "task", "work")
+    __slots__ = ("at", "documents", "pipe", "process", "ready", "since", "stalled", "task", "work")
 
     def __init__(self, number: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -276,6 +298,7 @@ class _Worker:
             self.process.start()
         far_end.close()
         self.task: int | None = None
+        self.at = _NO_TASK
         self.ready, self.work = False, b""
         self.documents, self.since, self.stalled = 0, time.monotonic(), False
 
@@ -283,6 +306,11 @@ class _Worker:
     def may_stall(self) -> bool:
         """Whether it is at a task, has started up, so that it takes signals, and was not asked for its stack."""
         return self.task is not None and self.ready and not self.stalled
+
+    @property
+    def place(self) -> str:
+        """Where its task is, in words."""
+        return self.at.place(self.documents)
 
     def prepare(self, prepare: bytes) -> None:
         """Send what to call before the first task; a worker that is dead will be noticed with that."""
@@ -292,7 +320,7 @@ class _Worker:
     def give(self, index: int, phase: _Phase) -> bool:
         """Send a task, and the phase's work first if this worker does not have it; False when it is dead."""
         self.task, self.documents, self.since, self.stalled = index, 0, time.monotonic(), False
-        task = phase.tasks[index]
+        task = self.at = phase.tasks[index]
         spec = pickled(task.spec, f"the spec of {task.key}")
         message = pickle.dumps((phase.work if self.work != phase.work else None, spec))
         self.work = phase.work
@@ -389,7 +417,7 @@ def _do_tasks(pipe: connection.Connection) -> NoReturn:
                 give_back()
                 work = pickle.loads(new_work)
             assert work is not None
-            with listening(lambda documents, n_bytes: pipe.send(("progress", (documents, n_bytes)))):
+            with listening(lambda *done: pipe.send(("progress", done)), lambda *at: pipe.send(("begun", at))):
                 result = work(pickle.loads(spec))
             reply = pickle.dumps(("done", result))
         except BaseException as error:  # noqa: BLE001 - all of them go to the parent, which raises them

@@ -1,7 +1,8 @@
 """Progress: workers count, the parent reports.
 
 Inside a work, `advance(documents=, bytes=)` after each batch. It adds two integers and looks at a monotonic clock;
-at most four messages a second leave a worker. Nothing here reaches an output.
+within a file at most four messages a second leave a worker. A work that has several files says by `begin` which one it
+turns to, for errors and for what is said of a worker that dies. Nothing here reaches an output.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ MESSAGE_SECONDS = 0.25
 
 Listener = Callable[[int, int], None]
 """Called with the documents and bytes since the last call."""
+
+OnBegin = Callable[[str, str], None]
+"""Called with the file of a task that is begun, and which part of it."""
 
 
 class Reporter(Protocol):
@@ -91,10 +95,10 @@ class Meter:
 class _Throttle:
     """Collects what `advance` is told and passes it on to one listener, a few times a second."""
 
-    __slots__ = ("bytes", "documents", "listener", "next_message")
+    __slots__ = ("bytes", "documents", "listener", "next_message", "on_begin")
 
-    def __init__(self, listener: Listener) -> None:
-        self.listener = listener
+    def __init__(self, listener: Listener, on_begin: OnBegin) -> None:
+        self.listener, self.on_begin = listener, on_begin
         self.documents = self.bytes = 0
         self.next_message = time.monotonic() + MESSAGE_SECONDS
 
@@ -119,13 +123,20 @@ def advance(*, documents: int = 0, bytes: int = 0) -> None:
         throttle.flush()
 
 
+def begin(file: str, part: str = "") -> None:
+    """Say which file of its task this process turns to, and which part of it; does nothing when nobody listens."""
+    if _throttle is not None:
+        _throttle.flush()  # what is told from now on is of this file
+        _throttle.on_begin(file, part)
+
+
 class listening:
-    """While entered, `advance` in this process goes to `listener`; what is left is passed on at the end."""
+    """While entered, `advance` in this process goes to `listener`, what is left at the end; `begin` to `on_begin`."""
 
     __slots__ = ("_before", "_throttle")
 
-    def __init__(self, listener: Listener) -> None:
-        self._throttle = _Throttle(listener)
+    def __init__(self, listener: Listener, on_begin: OnBegin = lambda file, part: None) -> None:
+        self._throttle = _Throttle(listener, on_begin)
         self._before: _Throttle | None = None
 
     def __enter__(self) -> None:

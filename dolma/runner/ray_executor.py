@@ -93,11 +93,11 @@ class RayExecutor:
                 f"{_first_line(error)}\n"
                 "  mostly memory that ran out or a node that left; run the command again: finished files are kept"
             ) from error
-        kind, value, documents, n_bytes, counts = pickle.loads(answer)
+        kind, value, documents, n_bytes, counts, at = pickle.loads(answer)
         retries.add(counts)
         on_progress(documents, n_bytes)
         if kind == "failed":
-            raise_remote(value, task)
+            raise_remote(value, task.at(*at) if at else task)
         on_result(index, value)
 
     def close(self) -> None:
@@ -133,19 +133,27 @@ class RayExecutor:
 
 
 def do_task(work: bytes, spec: bytes, stall_after: float) -> bytes:
-    """One task in a Ray worker: pickled `("done", TaskResult) | ("failed", what)`, documents, bytes done, retries."""
+    """One task in a Ray worker, pickled: `("done", TaskResult) | ("failed", what)`, documents, bytes done, retries, at.
+
+    `at` is the file that it began last, and which part of it; () if it has not said.
+    """
     done = [0, 0]
+    at: tuple[str, ...] = ()
 
     def count(documents: int, n_bytes: int) -> None:
         done[0] += documents
         done[1] += n_bytes
 
+    def begin(file: str, part: str) -> None:
+        nonlocal at
+        at = file, part
+
     try:
-        with watched(stall_after, count):
+        with watched(stall_after, count, begin):
             result = pickle.loads(work)(pickle.loads(spec))
-        return pickle.dumps(("done", result, *done, retries.taken()))
+        return pickle.dumps(("done", result, *done, retries.taken(), at))
     except Exception as error:  # noqa: BLE001 - all of them go to the parent, which raises them
-        return pickle.dumps(("failed", sendable(error), *done, retries.taken()))
+        return pickle.dumps(("failed", sendable(error), *done, retries.taken(), at))
 
 
 def _check_reachable(address: str | None) -> None:

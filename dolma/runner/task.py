@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -33,6 +33,10 @@ class Task:
         """What an error message calls this task: its input file, else its key."""
         return self.file or self.key
 
+    def at(self, file: str, part: str) -> Task:
+        """This task where it is at a file of several that it has."""
+        return replace(self, file=file, part=part)
+
     def place(self, documents: int) -> str:
         """The task in words: its input, which part of that, and that so many documents of it were done."""
         done = f"after {documents:,} documents" if documents else ""
@@ -49,30 +53,6 @@ class TaskResult(msgspec.Struct, kw_only=True):
     outputs: list[OutputFile] = []
     ledger: Ledger = msgspec.field(default_factory=Ledger)
     payload: dict[str, Any] = {}
-
-
-GROUP_BYTES = 4 << 20
-_FEWEST_GROUPS = 32
-
-
-def grouped(sizes: Sequence[int]) -> list[list[int]]:
-    """What has these sizes in bytes, by number, in groups of neighbours for a task each: small ones go together.
-
-    Of few each has a task of its own, so that there is work for many processes.
-
-    >>> grouped([1, 1, 1])
-    [[0], [1], [2]]
-    """
-    most = -(-len(sizes) // _FEWEST_GROUPS)
-    groups: list[list[int]] = []
-    n_bytes = 0
-    for i, size in enumerate(sizes):
-        if not groups or len(groups[-1]) == most or n_bytes + size > GROUP_BYTES:
-            groups.append([])
-            n_bytes = 0
-        groups[-1].append(i)
-        n_bytes += size
-    return groups
 
 
 class Work(Protocol):

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dolma.dedupers import dedupe as stage_module
-from dolma.dedupers import method
+from dolma.runner import together as runner_module
 
 if TYPE_CHECKING:
     from .conftest import Corpus
@@ -35,8 +34,7 @@ def test_small_files_that_share_tasks_have_the_attributes_of_files_that_do_not(
         corpus.write_texts(f"{i:02d}.jsonl", texts)
     together = corpus.dedupe(**config)
     made = [path.read_bytes() for path in corpus.files()]
-    for module in (method, stage_module):
-        monkeypatch.setattr(module, "grouped", one_by_one)
+    monkeypatch.setattr(runner_module, "grouped", one_by_one)
     alone = corpus.dedupe(**config, overwrite=True)
     assert made == [path.read_bytes() for path in corpus.files()]
     assert len(made) == N_FILES

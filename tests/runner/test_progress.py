@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dolma.runner import progress
-from dolma.runner.progress import Meter, advance, listening
+from dolma.runner.progress import Meter, advance, begin, listening
 
 
 class Clock:
@@ -35,6 +35,16 @@ def test_at_most_four_messages_a_second(clock: Clock) -> None:
             clock.now += 0.001
     assert len(heard) <= 5
     assert (sum(documents for documents, _ in heard), sum(n_bytes for _, n_bytes in heard)) == (1000, 10_000)
+
+
+def test_what_was_done_before_a_file_is_told_before_the_file_is(clock: Clock) -> None:
+    heard: list[tuple[object, ...]] = []
+    with listening(lambda *done: heard.append(done), lambda *at: heard.append(at)):
+        begin("a.jsonl")
+        advance(documents=3, bytes=30)
+        begin("b.jsonl", "part 1 of 2")
+        advance(documents=1, bytes=10)
+    assert heard == [("a.jsonl", ""), (3, 30), ("b.jsonl", "part 1 of 2"), (1, 10)]
 
 
 def test_the_rest_is_passed_on_when_the_work_raises(clock: Clock) -> None:
