@@ -80,12 +80,17 @@ class TagConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Replace spans of the text; `{}` in `replace` stands for the original slice."""
+    """Replace or delete spans of the text, or keep them alone; `{}` in `replace` stands for the original slice."""
 
     attribute: Annotated[str, about("Which spans, such as `pii.email`.")]
     replace: Annotated[str, about("Replacement of a span; `{}` stands for the original text.")] = ""
-    min_score: Annotated[float | None, about("Lowest score of a span that is replaced.")] = None
-    max_score: Annotated[float | None, about("Score from which on spans stay.")] = None
+    replace_field: Annotated[
+        str | None, about("Field of the document whose value replaces a span, such as `metadata.mask`.")
+    ] = None
+    keep_only: Annotated[bool, about("The text becomes what the spans cover.")] = False
+    lines: Annotated[bool, about("Spans stand for the whole lines that they touch, with their newline.")] = False
+    min_score: Annotated[float | None, about("Lowest score of a span that is taken.")] = None
+    max_score: Annotated[float | None, about("Score from which on spans are left aside.")] = None
 
     def __post_init__(self) -> None:
         if self.attribute.count(".") != 1:
@@ -93,6 +98,15 @@ class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for key in ("min_score", "max_score"):
             if math.isnan(getattr(self, key) or 0):
                 raise ValueError(f"`{key}` is nan, expected a number")
+        if self.replace_field is not None:
+            check_as("replace_field", self.replace_field, check_field)
+        ways = [key for key in ("replace", "replace_field", "keep_only") if getattr(self, key)]
+        ways += ["lines"] if self.lines and not self.keep_only else []
+        if len(ways) > 1:
+            raise ValueError(
+                f"gives {' and '.join(f'`{way}`' for way in ways)}, which exclude each other"
+                "\n  write two edits, or one of them"
+            )
 
 
 class SourceShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

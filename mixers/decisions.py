@@ -7,7 +7,7 @@ attribute file. Columns:
     bytes              UTF-8 bytes of its text as read
     kept               whether all rules leave it in
     rules              the rules that drop it, as the ledger calls them, in the order of the recipe; empty if it is kept
-    edits              spans without those of length 0 that edits take; of a document that rules drop before, 0
+    edits              spans that are replaced, and stretches that `keep_only` deletes; of a document that rules drop, 0
     edited_bytes       UTF-8 bytes of its text after edits
     draw               its key in the order in which its source is sampled, uint64; null where nothing is sampled
     copies             how often it is written: 0 where it is dropped or sampled out

@@ -76,7 +76,7 @@ class Judge:
         Raises:
             DataError: attributes do not fit the documents, or a rule has no answer for one.
         """
-        records = records or bool(self.rules.fields)
+        records = records or bool(self.rules.fields) or self.edits.need_records
         batches = read_batches(spec.piece, self.reading, intake=count.intake, records=records)
         with JoinedRows(spec.piece, spec.files) as rows:
             for batch in batches:

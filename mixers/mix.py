@@ -373,8 +373,8 @@ def _notes(subject: Subject, made: _Made) -> MixNotes:
         waterfall=rows,
         shares=shares,
         spans=[
-            SpanRow(attribute=edit.attribute, spans=n, without_length=empty)
-            for edit, n, empty in zip(edits, counts.spans, counts.without_length, strict=True)
+            SpanRow(attribute=edit.attribute, spans=n, merged=merged, without_length=empty)
+            for edit, n, merged, empty in zip(edits, counts.spans, counts.merged, counts.without_length, strict=True)
         ],
         edited_documents=counts.documents,
         warnings=[*_warnings(subject, rows, ledger), *share_warnings(shares)],

@@ -25,10 +25,11 @@ class ShareRow(msgspec.Struct, kw_only=True):
 
 
 class SpanRow(msgspec.Struct, kw_only=True):
-    """One span edit: spans replaced, and spans without length, which replace nothing."""
+    """One span edit: spans replaced (of `keep_only`: stretches deleted), merged with others, and without length."""
 
     attribute: str
     spans: int
+    merged: int
     without_length: int
 
 
@@ -77,12 +78,14 @@ def share_warnings(rows: list[ShareRow]) -> list[str]:
 
 
 def tables(ledger: Ledger, details: MixNotes) -> Iterator[Table]:
-    """The ledger; what each rule drops first, in all and alone, in their order; then what sampled sources came to."""
+    """The ledger; what each rule drops first, in all and alone, in their order; edits; what sources came to."""
     yield ledger_table(ledger, rules=details.rules)
     keys = ("rule", "source", "documents", "bytes", "total", "alone", "samples")
     rows = [[row[key] for key in keys] for row in plain_rows(details.waterfall)]
     if rows:
         headers = ["rule", "source", "drops first", "bytes", "drops in all", "alone", "for example"]
         yield Table(title="rules", headers=headers, rows=rows)
+    if details.spans:
+        yield Table.of("edits", [msgspec.structs.asdict(row) for row in details.spans])
     if details.shares:
         yield Table.of("sources", [msgspec.structs.asdict(row) for row in details.shares])

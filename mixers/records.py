@@ -6,9 +6,12 @@ Fields are named as in `dolma.data.fields`: a key as it stands comes before a wa
 from __future__ import annotations
 
 import codecs
+import json
 from typing import Any
 
 import msgspec
+
+from dolma.data.batch import clean_text
 
 _DECODED_BYTES = 1 << 17
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -56,6 +59,20 @@ def lacks(record: bytes, path: str) -> bool:
     if raw in (b"null", b'""'):
         return True
     return bool(rest) and raw.startswith(b"{") and lacks(raw, rest)
+
+
+def text_at(record: bytes, path: str) -> str | None:
+    """The text at the dotted path, a number or a truth value as it is written; None where there is another thing.
+
+    >>> text_at(b'{"a": {"b": 1.50}, "c": "x"}', "a.b"), text_at(b'{"a": null}', "a")
+    ('1.50', None)
+    """
+    fields = _object.decode(record)
+    key, _, rest = (path, "", "") if path in fields else path.partition(".")
+    raw = bytes(fields.get(key, b"null")).strip()
+    if rest or raw.startswith((b"{", b"[", b"null")):
+        return text_at(raw, rest) if rest and raw.startswith(b"{") else None
+    return clean_text(json.loads(raw))[0] if raw.startswith(b'"') else raw.decode()
 
 
 def with_default(record: bytes, path: str, value: str) -> bytes:

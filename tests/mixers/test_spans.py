@@ -13,15 +13,17 @@ from hypothesis import strategies as st
 from dolma.config import SpanEdit
 from dolma.data.batch import TextBatch
 from dolma.data.columns import SPANS, spans_of
-from dolma.errors import AlignmentError
+from dolma.errors import AlignmentError, DataError
 from dolma.mixers import spans as span_edits
-from dolma.mixers.spans import Edits, SpanCounts, clusters
+from dolma.mixers.spans import Edits, Replacement, SpanCounts, clusters, in_bytes
 
 Span = tuple[int, int, int]
+A, B = Replacement.of("a"), Replacement.of("b")
 
 
 def replace_spans(text: str, spans: list[Span], replacements: list[str]) -> str:
-    return span_edits.replace_spans(np.frombuffer(text.encode(), np.uint8), spans, replacements).decode()
+    utf8, made = np.frombuffer(text.encode(), np.uint8), [Replacement.of(template) for template in replacements]
+    return span_edits.replace_spans(utf8, clusters(in_bytes(utf8, spans), made), made).decode()
 
 
 def twin(text: str, spans: list[Span], replacements: list[str]) -> str:
@@ -86,11 +88,11 @@ def test_the_order_in_which_spans_are_listed_does_not_matter(given_spans: tuple[
 
 
 def test_spans_that_touch_stay_apart() -> None:
-    assert clusters([(0, 2, 0), (2, 4, 1)], ["a", "b"]) == [(0, 2, "a"), (2, 4, "b")]
+    assert clusters([(0, 2, 0), (2, 4, 1)], [A, B]) == [(0, 2, 0), (2, 4, 1)]
 
 
 def test_a_chain_of_overlaps_is_one_cluster() -> None:
-    assert clusters([(0, 3, 0), (5, 9, 1), (2, 6, 1)], ["a", "b"]) == [(0, 9, "a")]
+    assert clusters([(0, 3, 0), (5, 9, 1), (2, 6, 1)], [A, B]) == [(0, 9, 0)]
 
 
 def test_a_quoting_edit_cannot_bring_back_what_another_masks() -> None:
@@ -105,16 +107,19 @@ def test_a_replacement_may_hold_braces_and_quote_twice() -> None:
 
 
 def edited(
-    texts: list[str], *edits: tuple[SpanEdit, Any], chosen: list[bool] | None = None
+    texts: list[str],
+    *edits: tuple[SpanEdit, Any],
+    chosen: list[bool] | None = None,
+    records: list[bytes] | None = None,
 ) -> tuple[dict[int, bytes], SpanCounts]:
-    batch = TextBatch.of(texts, path="a.jsonl")
+    batch = TextBatch.of(texts, path="a.jsonl", records=records)
     columns = tuple(("pii", f"s{i}") for i in range(len(edits)))
     arrays = {"pii": {f"s{i}": array for i, (_, array) in enumerate(edits)}}
     counts = SpanCounts.of(len(edits))
     mask = np.array([True] * len(texts) if chosen is None else chosen)
     made = Edits(tuple(edit for edit, _ in edits), columns)
     texts_after, n_spans = made.apply(batch, arrays, chosen=mask, counts=counts)
-    assert set(np.flatnonzero(n_spans)) == set(texts_after)
+    assert set(np.flatnonzero(n_spans)) >= set(texts_after)
     assert n_spans.sum() == sum(counts.spans)
     return texts_after, counts
 
@@ -166,6 +171,150 @@ def test_scores_are_bounded_below_inclusively_and_above_exclusively(
 def test_a_span_without_a_score_is_replaced() -> None:
     column = pa.array([[{"start": 0, "end": 1, "score": None}, {"start": 2, "end": 3, "score": float("nan")}]], SPANS)
     assert edited(["abc"], (SpanEdit(attribute="pii.a", min_score=0.5), column))[0] == {0: b"b"}
+
+
+def test_a_text_that_is_replaced_by_itself_is_not_edited() -> None:
+    found, counts = edited(["abc"], (SpanEdit(attribute="pii.a", replace="{}"), spans_of([[(0, 2, 1.0)]])))
+    assert (found, counts.spans, counts.documents) == ({}, [1], 0)
+
+
+def test_spans_inside_others_are_counted_as_merged() -> None:
+    first = (SpanEdit(attribute="pii.a", replace="x"), spans_of([[(0, 4, 1.0), (1, 2, 1.0), (4, 5, 1.0)]]))
+    second = (SpanEdit(attribute="pii.b", replace="y"), spans_of([[(3, 5, 1.0), (5, 6, 1.0)]]))
+    found, counts = edited(["abcdef"], first, second)
+    assert (found[0], counts.spans, counts.merged) == (b"xy", [3, 2], [2, 1])
+
+
+# --- values of fields ------------------------------------------------------------------------------------------------
+
+MASK = SpanEdit(attribute="pii.a", replace_field="meta.mask")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(b'"<{}>"', "<{}>é"), (b"1.50", "1.50é"), (b"true", "trueé"), (b'""', "é")]
+)
+def test_a_span_may_become_the_value_of_a_field(value: bytes, expected: str) -> None:
+    records = [b'{"text": "ab\xc3\xa9", "meta": {"mask": %b}}' % value]
+    assert edited(["abé"], (MASK, spans_of([[(0, 2, 1.0)]])), records=records)[0] == {0: expected.encode()}
+
+
+def test_each_document_has_a_value_of_its_own_beside_edits_with_a_literal() -> None:
+    records = [b'{"meta": {"mask": "x"}}', b"{}", b'{"meta.mask": "y"}']
+    first = (MASK, spans_of([[(0, 1, 1.0)], [], [(0, 1, 1.0)]]))
+    second = (SpanEdit(attribute="pii.b", replace="-{}-"), spans_of([[(1, 2, 1.0)]] * 3))
+    assert edited(["ab"] * 3, first, second, records=records)[0] == {0: b"x-b-", 1: b"a-b-", 2: b"y-b-"}
+
+
+@pytest.mark.parametrize("record", [b"{}", b'{"meta": null}', b'{"meta": {"mask": null}}', b'{"meta": {"mask": []}}'])
+def test_a_field_without_a_value_stops_and_names_the_document(record: bytes) -> None:
+    with pytest.raises(DataError) as found:
+        edited(["ab"], (MASK, spans_of([[(0, 1, 1.0)]])), records=[record])
+    assert str(found.value) == (
+        "a.jsonl:1: document '0' has no text, number or truth value in the field 'meta.mask', which replaces its spans "
+        "of pii.a\n  give them a literal with `replace`, or leave such documents out by a rule"
+    )
+
+
+# --- keeping only spans, and whole lines -----------------------------------------------------------------------------
+
+
+def test_the_text_becomes_what_the_spans_cover() -> None:
+    only = SpanEdit(attribute="pii.a", keep_only=True)
+    found, counts = edited(["abécdef", "abc", "abc"], (only, spans_of([[(2, 4, 1.0), (3, 5, 1.0)], [], [(0, 3, 1.0)]])))
+    assert found == {0: "écd".encode(), 1: b""}
+    assert (counts.spans, counts.documents) == ([3], 2)
+
+
+def test_of_several_edits_that_keep_what_all_cover_is_left() -> None:
+    only = SpanEdit(attribute="pii.a", keep_only=True)
+    assert edited(["abcdef"], (only, spans_of([[(0, 4, 1.0)]])), (only, spans_of([[(2, 6, 1.0)]])))[0] == {0: b"cd"}
+
+
+def test_only_spans_of_these_scores_are_kept() -> None:
+    only = SpanEdit(attribute="pii.a", keep_only=True, min_score=0.5)
+    assert edited(["abcd"], (only, spans_of([[(0, 1, 0.4), (1, 3, 0.5)]])))[0] == {0: b"bc"}
+
+
+def test_a_list_that_is_null_keeps_the_whole_text() -> None:
+    only = SpanEdit(attribute="pii.a", keep_only=True)
+    column = pa.array([None, []], spans_of([[]]).type)
+    assert edited(["abc", "abc"], (only, column))[0] == {1: b""}
+
+
+def test_spans_may_be_masked_in_what_is_kept() -> None:
+    kept = (SpanEdit(attribute="pii.a", keep_only=True), spans_of([[(0, 4, 1.0)]]))
+    masked = (SpanEdit(attribute="pii.b", replace="*"), spans_of([[(1, 3, 1.0), (4, 5, 1.0)]]))
+    assert edited(["abcdef"], kept, masked)[0] == {0: b"a*d"}
+
+
+@pytest.mark.parametrize(
+    ("text", "span", "removed", "kept"),
+    [
+        ("a\nb\nc", (2, 3), "a\nc", "b\n"),
+        ("a\nb\nc", (2, 4), "a\nc", "b\n"),
+        ("a\nb\nc", (1, 3), "c", "a\nb\n"),
+        ("a\nb\nc", (4, 5), "a\nb", "c"),
+        ("a\nb\nc", (2, 5), "a", "b\nc"),
+        ("a\nb\nc", (0, 5), "", None),
+        ("a\nb\n", (2, 3), "a\n", "b\n"),
+        ("é\n\nb\n", (2, 3), "é\nb\n", "\n"),
+        ("abc", (1, 2), "", None),
+        ("a\r\nb", (0, 1), "b", "a\r\n"),
+    ],
+)
+def test_whole_lines_go_or_stay_with_their_newline(
+    text: str, span: tuple[int, int], removed: str, kept: str | None
+) -> None:
+    column = spans_of([[(*span, 1.0)]])
+    assert edited([text], (SpanEdit(attribute="pii.a", lines=True), column))[0] == {0: removed.encode()}
+    found = edited([text], (SpanEdit(attribute="pii.a", lines=True, keep_only=True), column))[0]
+    assert found == ({} if kept is None else {0: (kept if text.endswith("\n") else kept.rstrip("\n")).encode()})
+
+
+def test_lines_that_different_edits_delete_go_as_if_one_did() -> None:
+    lines = SpanEdit(attribute="pii.a", lines=True)
+    found, counts = edited(["a\nb\nc"], (lines, spans_of([[(2, 3, 1.0)]])), (lines, spans_of([[(4, 5, 1.0)]])))
+    assert (found, counts.spans) == ({0: b"a"}, [1, 1])
+
+
+def joined_lines(text: str, kept: list[bool]) -> str:
+    """The readable twin: lines without their newlines, those that stay joined again; a text that ended still does."""
+    lines = text.removesuffix("\n").split("\n")
+    left = [line for line, stays in zip(lines, kept, strict=True) if stays]
+    return "\n".join(left) + "\n" * (text.endswith("\n") and bool(left))
+
+
+@pytest.mark.property
+@settings(deadline=None, max_examples=200)
+@given(st.text("aé\n", min_size=1, max_size=20), st.data())
+def test_lines_do_as_the_readable_twin_does(text: str, data: st.DataObject) -> None:
+    bounds = st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))
+    spans = [
+        [(min(a, b), max(a, b), 1.0) for a, b in data.draw(st.lists(bounds, max_size=4)) if a != b] for _ in range(3)
+    ]
+    numbers = [text[:i].count("\n") for i in range(len(text))]  # the line of each character
+    touched = [{numbers[i] for start, end, _ in some for i in range(start, end)} for some in spans]
+    n_lines = len(text.removesuffix("\n").split("\n"))
+    kept = [i not in touched[0] | touched[1] and i in touched[2] for i in range(n_lines)]
+    removing, keeping = (SpanEdit(attribute="pii.a", lines=True, keep_only=only) for only in (False, True))
+    edits = zip((removing, removing, keeping), [spans_of([some]) for some in spans], strict=True)
+    after = edited([text], *edits)[0].get(0, text.encode()).decode()
+    assert after == joined_lines(text, kept)
+
+
+@pytest.mark.property
+@settings(deadline=None, max_examples=200)
+@given(texts_with_spans())
+def test_what_is_kept_and_what_is_deleted_is_the_text(given_spans: tuple[str, list[Span]]) -> None:
+    text, spans = given_spans
+    letters = "".join(chr(0x10000 + i) for i in range(len(text)))  # every character occurs once
+    column = spans_of([[(start, end, 1.0) for start, end, _ in spans]])
+    kept, deleted = (
+        edited([letters], (SpanEdit(attribute="pii.a", keep_only=only), column))[0].get(0, letters.encode()).decode()
+        for only in (True, False)
+    )
+    assert sorted(kept + deleted) == list(letters)
+    assert not set(kept) & set(deleted)
 
 
 def test_several_edits_apply_to_the_original_at_once() -> None:
