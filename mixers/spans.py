@@ -228,7 +228,7 @@ class Edits:
                 continue
             replacements = self._replacements(batch, document, taken)
             after = replace_spans(text, clusters(taken, replacements, merged=counts.merged), replacements)
-            if len(after) != len(text) or after != text.tobytes():
+            if not _equal(after, text):
                 texts[document] = after
                 counts.documents += 1
         return texts, n_spans
@@ -299,6 +299,12 @@ class Edits:
                 )
             found[index] = Replacement((value.encode(),))
         return found
+
+
+def _equal(after: bytes, text: npt.NDArray[np.uint8]) -> bool:
+    """Whether they are the same; a copy of a part is made at a time."""
+    parts = (slice(at, at + _COUNTED_BYTES) for at in range(0, len(after), _COUNTED_BYTES))
+    return len(after) == len(text) and all(after[part] == text[part].tobytes() for part in parts)
 
 
 def _keep_unmeasured(
