@@ -272,6 +272,7 @@ class Bloom:
             job.tasks(),
             HashItems(work=work, items=self.items, reading=job.reading, memory=memory),
             scratch=SCRATCH,
+            reads=True,
         )
         references, own = job.apart(hashed)
         items = files_of(hashed, "items")

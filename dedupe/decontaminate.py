@@ -188,7 +188,7 @@ class Decontaminate:
         items = self._items(stage, memory)
         compile_by_calling(stage.reporter, functools.partial(_warm_up, load_items(work, items)))
         search = SearchPieces(work=work, items=items, reading=job.reading, memory=memory)
-        searched = stage.run("search", job.tasks(), search, scratch=SCRATCH)
+        searched = stage.run("search", job.tasks(), search, scratch=SCRATCH, reads=True)
         n_documents = sum(sum(result.payload["documents"]) for result in searched)
         frequencies = self._frequencies(stage, searched, memory)
         hits = files_of(searched, "hits")

@@ -114,7 +114,7 @@ class Exact:
         hashing = HashDocuments(
             work=work, key=self.key, keep=self.keep, reading=job.reading, memory=memory, n_references=job.n_references
         )
-        hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH)
+        hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH, reads=True)
         references, counted = job.apart(hashed)
         self._check_field(job, counted)
         parts = by_range(stage, job, KEYS, files_of(hashed, "keys"))

@@ -279,7 +279,7 @@ class MinHash:
             memory=memory,
             kept=describe if job.index else None,
         )
-        signed = stage.run("sign", job.tasks(), sign, scratch=SCRATCH)
+        signed = stage.run("sign", job.tasks(), sign, scratch=SCRATCH, reads=True)
         found, members, buckets, bounds = self._components(stage, job, signed)
         described = files_of(signed, SHINGLES.name) if job.index else []
         if job.index:

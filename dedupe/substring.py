@@ -233,7 +233,7 @@ class Substring:
         compile_by_calling(stage.reporter, functools.partial(_warm_up, self.windows))
         work, memory, windows = stage.work_folder, job.memory, self.windows
         seeding = SeedPieces(work=work, windows=windows, reading=job.reading, memory=memory)
-        seeded = stage.run("seeds", job.tasks(), seeding, scratch=SCRATCH)
+        seeded = stage.run("seeds", job.tasks(), seeding, scratch=SCRATCH, reads=True)
         taken = stage.run(
             "windows",
             self._tasks(stage, job, files_of(seeded, "seeds")),

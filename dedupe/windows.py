@@ -180,7 +180,7 @@ class Windows:
         compile_by_calling(stage.reporter, self.windows)
         work, memory = stage.work_folder, job.memory
         hashing = HashWindows(work=work, windows=self.windows, reading=job.reading, memory=memory)
-        hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH)
+        hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH, reads=True)
         references, counted = job.apart(hashed)
         parts = by_range(stage, job, chunks.KEYS, files_of(hashed, "keys"))
         grouping = GroupWindows(work=work, min_documents=self.min_documents, index=job.index, memory=memory)

@@ -285,7 +285,7 @@ def _memory(stage: StageRun) -> int:
 
 def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[PieceSpec], seed: int) -> _Decided:
     work = DecidePiece(judge=subject.judge, layout=layout, seed=seed, memory=_memory(stage))
-    judged = stage.run("decide", _tasks(specs), work)
+    judged = stage.run("decide", _tasks(specs), work, reads=True)
     _check_rows(specs, judged)
     kept = _sums(judged)
     supplies = {source: Supply(documents=documents, bytes=n_bytes) for source, (documents, n_bytes) in kept.items()}

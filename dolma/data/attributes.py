@@ -125,11 +125,13 @@ def attribute_schema(path: str, *, content: Content | None = None) -> dict[str, 
     """The outputs that an attribute file holds, in its own order. Reads only the footer (1.x: the whole file).
 
     Raises:
-        DataError: the file is missing or corrupt, or a column has another type than it is declared, or none of ours.
+        DataError: the file is missing or corrupt, has no ids, or a column has another type than it is declared, or none
+            of ours.
     """
     if not is_native(path):
         return dolma1.outputs_of(path)
     with open_parquet(path, what="attribute", content=content) as file:
+        _names([], file.schema_arrow, path)
         return {field.name: _output_of(field, path) for field in file.schema_arrow if field.name != "id"}
 
 
@@ -202,9 +204,19 @@ def _sound(rows: _Rows, path: str) -> _Rows:
 
 def _names(columns: Sequence[str] | None, schema: pa.Schema, path: str) -> list[str]:
     names = schema.names if columns is None else ["id", *columns]
-    missing = next((name for name in ["id", *names] if name not in schema.names), None)
+    if "id" not in schema.names:
+        raise DataError(
+            "no column 'id', which tells whose row each is\n"
+            "  write the file again with it: a row per document, in the same order, with the id that the document has",
+            file=path,
+        )
+    missing = next((name for name in names if name not in schema.names), None)
     if missing is not None:
-        raise DataError(f"no column {missing!r}; {did_you_mean(missing, schema.names)}", file=path)
+        raise DataError(
+            f"no column {missing!r}; {did_you_mean(missing, schema.names)}"
+            "\n  measure again with one version of the tagger: `dolma tag --overwrite`",
+            file=path,
+        )
     return names
 
 

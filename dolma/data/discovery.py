@@ -245,9 +245,10 @@ class _Selection:
         name, path = names[-1], self.path(names)
         if name == "attributes" and name not in self._explicit:
             return ATTRIBUTES
-        if self._holds(path, f"{_JOURNAL}/run.json"):
+        finished = any(self._holds(path, name) for name in NAMES)
+        if self._holds(path, f"{_JOURNAL}/run.json") and not finished:
             return OUTPUT
-        made_by = stage_of(path) if any(self._holds(path, name) for name in NAMES) else None
+        made_by = stage_of(path) if finished else None
         asked = name in self._explicit or (kind_written(made_by or "") == "documents" and "documents" in self._explicit)
         return None if made_by is None or asked else OUTPUT
 

@@ -108,6 +108,7 @@ class StageRun:
         self._executor = executor
         self._ran: dict[str, list[tuple[str, list[OutputFile]]]] = {}  # by phase, each task's key and outputs
         self._finished = False
+        self._replaced: list[tuple[FileSet, Standing]] = []  # what is there and goes before outputs are written
         self._inputs: Inputs | None = None
         self.complete = self._settle_complete() or self._begin()
 
@@ -220,15 +221,10 @@ class StageRun:
         others = [header not in (None, self._header) for header in headers]
         if any(others + [state.must_go for state in found]) and not (self._share.finishes or self._lock.guards):
             return False
+        self._replaced = [(one, state) for one, state in zip(self.sets, found, strict=True) if state.must_go]
+        if self.options.shard is not None or not self._lock.guards:
+            self._replace()  # others may write outputs from now on
         for file_set, state, header in zip(self.sets, found, headers, strict=True):
-            if state.must_go:
-                assert state.manifest is not None
-                self.reporter.note(f"{self.name}: replacing {file_set.folder}: {state.because}")
-                _remove_outputs(file_set.folder, state.stale)
-                if len(state.stale) < len(state.manifest.outputs):
-                    manifests.write_manifest(file_set.folder, without(state.manifest, file_set, state.stale))
-                else:
-                    manifests.remove_manifest(file_set.folder)
             if header is not None and header != self._header:
                 if state.kind in ("bare", "growing"):
                     _remove_outputs(file_set.folder, state.strays)
@@ -240,6 +236,18 @@ class StageRun:
         if headers[0] == self._header:
             self.reporter.note(f"{self.name}: going on with the unfinished run in {self.sets[0].folder}")
         return True
+
+    def _replace(self) -> None:
+        """Remove what has finished here and is to be made again."""
+        for file_set, state in self._replaced:
+            assert state.manifest is not None
+            self.reporter.note(f"{self.name}: replacing {file_set.folder}: {state.because}")
+            _remove_outputs(file_set.folder, state.stale)
+            if len(state.stale) < len(state.manifest.outputs):
+                manifests.write_manifest(file_set.folder, without(state.manifest, file_set, state.stale))
+            else:
+                manifests.remove_manifest(file_set.folder)
+        self._replaced = []
 
     def _join(self) -> bool:
         """Whether other shards have made the folders those of this run; False when one has just finished there."""
@@ -268,9 +276,20 @@ class StageRun:
     # --- running --------------------------------------------------------------------------------------------------
 
     def run(
-        self, phase: str, tasks: Sequence[Task], work: Work, *, scratch: float = 0.0, uses_up: Sequence[str] = ()
+        self,
+        phase: str,
+        tasks: Sequence[Task],
+        work: Work,
+        *,
+        scratch: float = 0.0,
+        uses_up: Sequence[str] = (),
+        reads: bool = False,
     ) -> list[TaskResult]:
         """The results of these tasks, in their order; what an earlier run has finished is not done again.
+
+        Finished outputs that the stage replaces are removed after the first phases that only `reads` inputs, and writes
+        into the work folder, so that they stay where an input turns out to be bad. That is not so of several shards,
+        and without locks, where others may be writing outputs already.
 
         `scratch` is the least that the work folder takes for each byte of input, if that is known. `uses_up` names
         folders below the work folder: what earlier phases have left there is freed at the end of this one, as no later
@@ -282,6 +301,8 @@ class StageRun:
             Unfinished: this is one shard of several that is not to wait, and others have not finished this phase.
             DolmaError: what the work raised; other exceptions come as `WorkerError`.
         """
+        if not reads:
+            self._replace()
         return self._phase(phase, tasks, work, self._share.mine(len(tasks)), scratch=scratch, uses_up=uses_up)
 
     def run_together(self, phase: str, tasks: Sequence[Task], work: Work) -> list[TaskResult]:
@@ -291,7 +312,7 @@ class StageRun:
         return list(apart(self.run(phase, together(members), Together(work=work))))
 
     def plan(self, phase: str, task: Task, work: Work, *, uses_up: Sequence[str] = ()) -> TaskResult:
-        """The result of a phase of one task, which every shard needs for its next tasks.
+        """The result of a phase of one task, which every shard needs for its next tasks; it writes no outputs.
 
         A shard that does not wait does the task itself where no other has finished it, as each plan would cost all of
         them one more round.
@@ -455,6 +476,7 @@ class StageRun:
         """
         while not self._share.finishes:
             self._wait("all tasks are done", f"shard 1/{self._share.of}, which ends the stage")
+        self._replace()
         ledger = merged_of(results)
         ledger.check(self.name)
         outputs = [out for result in results for out in result.outputs if out.set != self.work_folder]

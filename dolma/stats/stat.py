@@ -219,9 +219,8 @@ class WriteStatistics:
 def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
     parts = [piece for shard in subject.shards for piece in pieces(shard)]
     compile_by_calling(stage.reporter, lambda batch: SourceCounts().add(batch))
-    counted = stage.run(
-        "count", _count_tasks(parts, subject), CountPiece(work=stage.work_folder, reading=subject.reading)
-    )
+    count = CountPiece(work=stage.work_folder, reading=subject.reading)
+    counted = stage.run("count", _count_tasks(parts, subject), count, reads=True)
     check_contiguous(parts, [result.payload for result in counted])
     sources = sorted({source for result in counted for source in result.payload["sources"]})
     rows = _rows(subject, parts, counted, sources, stage.work_folder)

@@ -114,7 +114,7 @@ def tokenize(
             memory=stage.options.max_memory or MEMORY,
         )
         names = [shard.name for shard in shards]
-        encoded = stage.run("encode", _encode_tasks(parts, names), encode, scratch=SCRATCH)
+        encoded = stage.run("encode", _encode_tasks(parts, names), encode, scratch=SCRATCH, reads=True)
         written = _write(stage, encoded, config, facts, output=output, names=names)
         described = _described(stage, config, facts, written, output=output, seed=seed)
         dropped = sum(result.payload["dropped"] for result in encoded) if facts.drops_characters else None

@@ -186,6 +186,13 @@ def test_a_column_that_is_not_there(tmp_path: Path, read: Any, format: str, name
 
 
 @pytest.mark.parametrize("read", [read_attributes, AttributeReader, attribute_schema])
+def test_a_file_without_ids_says_what_is_missing(tmp_path: Path, read: Any) -> None:
+    pq.write_table(pa.table({"n": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: no column 'id', which tells whose row each is\n  write the file"):
+        read(str(tmp_path / "a.parquet"))
+
+
+@pytest.mark.parametrize("read", [read_attributes, AttributeReader, attribute_schema])
 def test_damaged_files_are_named(tmp_path: Path, read: Any) -> None:
     path = Path(write(tmp_path / "a.parquet", 3))
     with pytest.raises(DataError, match=r"b\.parquet: no such file"):

@@ -291,6 +291,32 @@ def test_another_rule_does_not_overwrite_unasked(three: Any) -> None:
     assert len(three.ids()) == 30
 
 
+def test_a_mix_stays_where_attributes_of_another_have_no_ids(three: Any) -> None:
+    three.mix(keep=["my.n >= 10"])
+    path = three.folder / "web" / "attributes" / "my" / "a.jsonl.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("id"), path)
+    with pytest.raises(DataError, match="no column 'id'"):
+        three.mix(keep=["my.n >= 20"], overwrite=True)
+    assert len(three.ids()) == 60
+
+
+@pytest.mark.parametrize(("total", "line"), [(99_000_000, None), (None, b"no json")])
+def test_a_mix_stays_where_one_with_shares_cannot_be_made(
+    corpus: Any, total: int | None, line: bytes | None
+) -> None:
+    corpus.write_texts("web", ["one", "two"])
+    corpus.mix(keep=["document.bytes > 0"])
+    before = {path: path.read_bytes() for path in sorted(corpus.out.rglob("*")) if path.is_file()}
+    if line is not None:
+        corpus.write("web", [{"id": "web-0", "text": "x"}, line])
+    with pytest.raises(RecordError if line else ConfigError, match=r"not valid JSON|of 99,000,000 bytes"):
+        corpus.mix(sources={"web": {"share": 1.0}}, total=total, overwrite=True)
+    assert {path: path.read_bytes() for path in before} == before
+    corpus.write_texts("web", ["one", "two", "three"])
+    corpus.mix(sources={"web": {"repeat": 2}}, overwrite=True)
+    assert len(corpus.ids()) == 6
+
+
 def test_attributes_that_changed_make_another_mix(three: Any) -> None:
     three.mix(keep=["my.n >= 10"])
     three.tag("web", n=list(range(30, 60)), flag=[True] * 30)
