@@ -89,9 +89,12 @@ def make(home: Path) -> None:
         run(home, name, RunOptions(workers=1))
 
 
-def run(home: Path, name: str, options: RunOptions) -> None:
+def run(home: Path, name: str, options: RunOptions, **other: object) -> None:
+    """Run a stage, with these settings instead of its own."""
+    (stage,) = [key for key in STAGES[name] if key != "documents"]
+    stages = {**STAGES, name: {**STAGES[name], stage: {**STAGES[name][stage], **other}}}
     documents = [str(home / source / "documents" / "*.jsonl") for source in ("one", "two")]
-    node = graph_of(make_recipe({"documents": documents, "output": str(home / "out"), "stages": STAGES}))[name]
+    node = graph_of(make_recipe({"documents": documents, "output": str(home / "out"), "stages": stages}))[name]
     node = replace(node, dataset=replace(node.dataset, piece_bytes=PIECE_BYTES))
     list(run_node(node, Running(options=options)))
 

@@ -301,9 +301,7 @@ def test_a_mix_stays_where_attributes_of_another_have_no_ids(three: Any) -> None
 
 
 @pytest.mark.parametrize(("total", "line"), [(99_000_000, None), (None, b"no json")])
-def test_a_mix_stays_where_one_with_shares_cannot_be_made(
-    corpus: Any, total: int | None, line: bytes | None
-) -> None:
+def test_a_mix_stays_where_one_with_shares_cannot_be_made(corpus: Any, total: int | None, line: bytes | None) -> None:
     corpus.write_texts("web", ["one", "two"])
     corpus.mix(keep=["document.bytes > 0"])
     before = {path: path.read_bytes() for path in sorted(corpus.out.rglob("*")) if path.is_file()}
