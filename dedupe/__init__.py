@@ -44,7 +44,7 @@ STAGE = Stage(
         options=OPTIONS,
         needed=("--by", "--documents"),
         below=("inspect",),
-        explain="Print what the bands and rows find at each similarity, and stop.",
+        explain="Print what the settings come to, such as what bands and rows find, and stop.",
     ),
     checks={
         "dedupe": Checks(

@@ -66,6 +66,7 @@ from dolma.kernels.views import code_points
 from dolma.printable import counted, printable
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
+from dolma.runner.report import Table as Shown
 from dolma.runner.stage import StageRun
 from dolma.runner.task import Task, TaskResult
 
@@ -260,6 +261,21 @@ class Bloom:
                     f"here it is {wanted.get(key)!r}\n  give the settings that it was made with, or another filter"
                 )
         return file
+
+    @property
+    def explained(self) -> Shown:
+        """The sizes and errors of filters, by the number of items that differ."""
+        items, file = self.items, self._filter
+        what = "texts" if items.by == "text" else "paragraphs"
+        if items.word_ngrams:
+            what += f" with {self.threshold:.0%} or more of their runs of {items.word_ngrams} words known"
+        title = f"{what}{' and texts' if items.by == 'both' else ''} that came before; left out: {items.gate.described}"
+        for_items, rows = file.header.n_items if file else self.filter_items, []
+        for n in [for_items, 2 * for_items, 10 * for_items] if for_items else [10**power for power in range(6, 12)]:
+            shape = file.header.shape if file else self._shape(n)
+            size = f"{shape.n_bytes:,}" + (" (too large)" if shape.n_bytes > MOST_BYTES else "")
+            rows.append((f"{n:,}", size, f"{shape.n_hashes}", f"{shape.error(n):.2g}"))
+        return Shown(title=title, headers=["different items", "bytes", "bits of an item", "error"], rows=rows)
 
     def find(self, stage: StageRun, job: Job) -> Found:
         self._check_asked(stage)

@@ -51,13 +51,24 @@ from dolma.dedupers.clusters import ROWS, first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.item_search import Hits, Scores, Search
 from dolma.dedupers.items import Benchmarks, Item
-from dolma.dedupers.method import PARTITION_BYTES, Found, Job, Numbered, PieceReader, files_of, rows_of_pieces, tasks_of
+from dolma.dedupers.method import (
+    PARTITION_BYTES,
+    Found,
+    Job,
+    Numbered,
+    PieceReader,
+    files_of,
+    rows_of_pieces,
+    settings,
+    tasks_of,
+)
 from dolma.dedupers.notes import BenchmarkHits, Contamination, Recall
 from dolma.dedupers.planting import recall_of
 from dolma.errors import ConfigError
 from dolma.printable import printable
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
+from dolma.runner.report import Table as Shown
 from dolma.runner.stage import StageRun
 from dolma.runner.task import Task, TaskResult
 
@@ -182,6 +193,16 @@ class Decontaminate:
             "report_items": self.report_items,
             "self_check": self.self_check,
         }
+
+    @property
+    def explained(self) -> Shown:
+        rows = {
+            "score": "the share of an item's runs of words that the document has, where rare ones weigh more",
+            "a hit": f"a score of {self.threshold} or more",
+            "kept": "all: an item in a document is no copy of it",
+            **{f"benchmark {file.benchmark}": file.path for file in self.files},
+        }
+        return settings("documents that hold items of benchmarks", rows)
 
     def find(self, stage: StageRun, job: Job) -> Found:
         work, memory = stage.work_folder, job.memory

@@ -30,6 +30,8 @@ from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keep import Keep
 from dolma.dedupers.keys import Gate, KeyOf, key_of, words_of
 from dolma.dedupers.method import (
+    OF_HASHES,
+    SCOPES,
     Found,
     Job,
     Numbered,
@@ -39,11 +41,13 @@ from dolma.dedupers.method import (
     files_of,
     outputs_of,
     rows_of_pieces,
+    settings,
     starts_of_pieces,
     tasks_of,
 )
 from dolma.errors import DataError
 from dolma.runner.compiling import compile_by_calling
+from dolma.runner.report import Table as Shown
 from dolma.runner.stage import StageRun
 from dolma.runner.task import TaskResult
 
@@ -107,6 +111,18 @@ class Exact:
     @property
     def reads(self) -> Sequence[str]:
         return [".".join(field) for field in (self.key.field, self.keep.field) if field]
+
+    @property
+    def explained(self) -> Shown:
+        of = f"field `{'.'.join(self.key.field)}`" if self.key.field else "text"
+        rows = {
+            "normalized by": ", ".join(self.key.normalize) or "nothing",
+            "left out": self.key.gate.described,
+            "scope": SCOPES[self.scope],
+            "kept": self.keep.described,
+            "equal": OF_HASHES,
+        }
+        return settings(f"documents whose {of} is equal", rows)
 
     def find(self, stage: StageRun, job: Job) -> Found:
         compile_by_calling(stage.reporter, self.key)

@@ -56,6 +56,18 @@ class Keep:
         """The field that is compared; empty for rules without one. Where there is one, batches must hold records."""
         return tuple(self.name[4:].split(".")) if self.name.startswith(KEEP_BY_FIELD) else ()
 
+    @property
+    def described(self) -> str:
+        """Which of several is kept."""
+        if self.name == "none":
+            return "none: each copy is a duplicate"
+        rule = {"first": "the first in corpus order", "last": "the last in corpus order"}.get(self.name, "")
+        if not rule:
+            most = "greatest" if self.name.startswith("max:") else "least"
+            which = f"one with the {most} `{self.name[4:]}`" if self.field else self.name
+            rule = f"the {which}, of equal ones the first in corpus order"
+        return f"{rule}; sources come in this order: {', '.join(self.priority)}" if self.priority else rule
+
     def ranks(self, batch: TextBatch) -> Floats:
         """The rank of each document; float64, shape `(n_docs,)`, -inf for a document without a value.
 

@@ -19,6 +19,7 @@ from dolma.dedupers.paragraphs import takes_part
 from dolma.errors import ConfigError
 from dolma.kernels.hashing import hash128_spans
 from dolma.kernels.normalize import WORDS, normalized
+from dolma.printable import counted
 
 Ints = npt.NDArray[np.int64]
 Mode = Literal["text", "field"]
@@ -39,6 +40,14 @@ class Gate:
     def of(cls, config: DedupeConfig) -> Gate:
         """The gate of these settings."""
         return cls(skip_empty=config.skip_empty, min_length=config.min_length, min_words=config.min_words)
+
+    @property
+    def described(self) -> str:
+        """What takes no part."""
+        found = ["blank ones"] if self.skip_empty else []
+        found += [f"those of fewer than {counted(self.min_words, 'word')}"] if self.min_words else []
+        found += [f"those of fewer than {counted(self.min_length, 'character')}"] if self.min_length else []
+        return ", ".join(found) or "none"
 
     def __call__(
         self, utf8: npt.NDArray[np.uint8], starts: Ints, ends: Ints, *, window: int = 1

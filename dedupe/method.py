@@ -22,6 +22,7 @@ from dolma.dedupers.notes import BloomNotes, NearNotes
 from dolma.runner.ledger import Ledger
 from dolma.runner.merging import partitioned
 from dolma.runner.progress import advance, begin
+from dolma.runner.report import Table as Shown
 from dolma.runner.stage import StageRun
 from dolma.runner.task import Task, TaskResult, Work
 from dolma.runner.together import together
@@ -139,6 +140,11 @@ class Method(Protocol):
     @property
     def version(self) -> int: ...
 
+    @property
+    def explained(self) -> Shown:
+        """What the settings come to: the title says what is found."""
+        ...
+
     def find(self, stage: StageRun, job: Job) -> Found:
         """Run the phases of the method."""
         ...
@@ -201,6 +207,19 @@ def documents_of_pieces(job: Job, results: Iterable[TaskResult]) -> list[int]:
     """The number of documents of each piece, of those that an index holds first."""
     before = job.held.documents if job.held is not None else []
     return [*before, *(n for result in results for n in result.payload["documents"])]
+
+
+def settings(title: str, rows: Mapping[str, str]) -> Shown:
+    """A table of what is said of settings."""
+    return Shown(title=title, headers=["setting", "what it comes to"], rows=list(rows.items()))
+
+
+SCOPES = {
+    "all": "copies of all documents count",
+    "within-source": "copies of documents of one source count",
+    "across-sources": "a document is a duplicate if the kept one is of another source",
+}
+OF_HASHES = "what has one hash of 128 bits: two of 10^10 unequal ones do with a probability of 1.5e-19"
 
 
 # --- phases ----------------------------------------------------------------------------------------------------------

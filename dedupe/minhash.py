@@ -72,6 +72,7 @@ from dolma.kernels.normalize import normalized
 from dolma.kernels.shingles import Shingles
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
+from dolma.runner.report import Table as Shown
 from dolma.runner.stage import StageRun
 from dolma.runner.task import Task, TaskResult
 from dolma.runner.together import grouped
@@ -265,6 +266,16 @@ class MinHash:
             unit += f", after {', '.join(self.likeness.normalize)}"
         then = "a pair is verified before it counts" if self.verify else "a pair that is found counts, alike or not"
         return f"{unit}; {then}"
+
+    @property
+    def explained(self) -> Shown:
+        bands = self.likeness.bands
+        title = (
+            f"{bands.n} bands of {bands.rows} rows find {bands.found(self.threshold):.1%} of pairs at "
+            f"the threshold {self.threshold}; {self.described}"
+        )
+        rows = [(f"{similarity:.2f}", f"{found:.2%}") for similarity, found in bands.curve()]
+        return Shown(title=title, headers=["similarity", "found"], rows=rows)
 
     def find(self, stage: StageRun, job: Job) -> Found:
         compile_by_calling(stage.reporter, self._warm_up)

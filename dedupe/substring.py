@@ -33,6 +33,8 @@ from dolma.dedupers import clusters
 from dolma.dedupers.clusters import ROWS, first_place
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.method import (
+    OF_HASHES,
+    SCOPES,
     Found,
     Job,
     Numbered,
@@ -40,6 +42,7 @@ from dolma.dedupers.method import (
     files_of,
     ranges_of,
     rows_of_pieces,
+    settings,
     tasks_of,
 )
 from dolma.kernels import substrings
@@ -48,6 +51,7 @@ from dolma.kernels.positions import positions_of
 from dolma.kernels.substrings import Seeds, Tokens
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
+from dolma.runner.report import Table as Shown
 from dolma.runner.stage import StageRun
 from dolma.runner.task import TaskResult
 
@@ -228,6 +232,20 @@ class Substring:
             "within_documents": self.windows.within_documents,
             "scope": "within-source" if self.windows.within_source else "all",
         }
+
+    @property
+    def explained(self) -> Shown:
+        windows = self.windows
+        others = "" if windows.within_documents else " of another document"
+        rows = {
+            "found": f"each stretch of at least {windows.size:,} {windows.unit}, exactly, and no shorter one",
+            "spans": f"hold whole {windows.snap or 'characters'}",
+            "scope": SCOPES["within-source" if windows.within_source else "all"],
+            "marked": f"each occurrence{'' if self.keep == 'none' else ' but the first'}; it has an equal one{others}",
+            "equal": OF_HASHES,
+            "disk": f"about 64 bytes for each {windows.size:,} {windows.unit}, and up to 64 for each that is repeated",
+        }
+        return settings(f"text of at least {windows.size:,} {windows.unit} that is repeated", rows)
 
     def find(self, stage: StageRun, job: Job) -> Found:
         compile_by_calling(stage.reporter, functools.partial(_warm_up, self.windows))

@@ -40,6 +40,8 @@ from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.keep import Keep
 from dolma.dedupers.keys import Gate, evened, words_of
 from dolma.dedupers.method import (
+    OF_HASHES,
+    SCOPES,
     Found,
     Job,
     Numbered,
@@ -48,11 +50,13 @@ from dolma.dedupers.method import (
     by_range,
     files_of,
     rows_of_pieces,
+    settings,
     tasks_of,
 )
 from dolma.dedupers.paragraphs import Units, split_paragraphs, split_sentences, unit_columns
 from dolma.kernels.hashing import hash128_spans
 from dolma.runner.compiling import compile_by_calling
+from dolma.runner.report import Table as Shown
 from dolma.runner.stage import StageRun
 from dolma.runner.task import TaskResult
 
@@ -175,6 +179,22 @@ class Windows:
     @property
     def reads(self) -> Sequence[str]:
         return []
+
+    @property
+    def explained(self) -> Shown:
+        windows, unit = self.windows, self.windows.by
+        what = unit if windows.window == 1 else f"runs of {windows.window} {unit}"
+        if unit == "paragraphs" and windows.separator != "\n":
+            what += f", each up to {windows.separator!r},"
+        rows = {
+            "normalized by": ", ".join(windows.normalize) or "nothing",
+            "left out": windows.gate.described,
+            "scope": SCOPES["within-source" if windows.within_source else "all"],
+            "counts": f"what occurs twice and is in documents: {self.min_documents:,} or more",
+            "marked": "each occurrence but the first" if self.keep.name == "first" else "each occurrence",
+            "equal": OF_HASHES,
+        }
+        return settings(f"{what} that are repeated", rows)
 
     def find(self, stage: StageRun, job: Job) -> Found:
         compile_by_calling(stage.reporter, self.windows)

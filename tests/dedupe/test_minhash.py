@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dolma.cli.main import dolma
 from dolma.config import DedupeConfig
 from dolma.data import exchange
 from dolma.data.dataset import Piece, Shard, pieces
@@ -308,14 +306,6 @@ def test_real_text_with_words_changed(corpus: Corpus) -> None:
     found = columns(corpus)
     assert sum(found["duplicate"][len(originals) :]) >= 0.95 * len(copies)
     assert all(kept in (None, f"a.jsonl-{i}") for i, kept in enumerate(found["kept_id"][len(originals) :]))
-
-
-def test_the_curve_is_printed() -> None:
-    ran = CliRunner().invoke(dolma, ["dedupe", "--method", "minhash", "--bands", "14", "--rows", "8", "--explain"])
-    assert ran.output.startswith(
-        "dedupe: 14 bands of 8 rows find 92.4% of pairs at the threshold 0.8; shingles are of 5"
-    )
-    assert "0.80   92.35%" in ran.output
 
 
 def test_parts_of_a_run_add_up_to_the_whole(corpora: Any) -> None:
