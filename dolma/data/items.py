@@ -7,8 +7,9 @@ Of a choice, the answer is its index from 0 (a number), its text, its letter, or
 single choice is a passage, and the answer whether what is asked of it is true.
 
 Of a question, the answer is a text or a number, or a list of them, any of which is right. How it is compared is said by
-`metric`, else it follows from the answer: `number` if that is one, or has one after `####` (GSM8K); `math` if it has a
-`\boxed{}` (MATH); else `squad`. With `drop`, an answer in the list may be a list of spans. See `dolma.data.answers`.
+`metric`, else it follows from the answer: `number` if that is one or a list of them, or has one after `####` (GSM8K);
+`math` if it has a `\boxed{}` (MATH); else `squad`. With `drop`, an answer in the list may be a list of spans. See
+`dolma.data.answers`.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ def _question(id: str, text: str, answer: Any, metric: Any) -> Question:
 
 def _metric_of(answers: tuple[Spans, ...], answer: Any) -> str:
     if isinstance(answer, list):
-        return "squad"
+        return "number" if all(map(_is_number, answer)) else "squad"
     text = answers[0][0]
     if number_of(text.rpartition("####")[2]) is not None:
         return "number"
@@ -202,6 +203,10 @@ def _text_of(value: str | int | float) -> str:
     if isinstance(value, float):
         return format(Decimal(str(value)), "f")  # as numbers are written: 0.00001, not 1e-05
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_plain(value: Any) -> bool:

@@ -33,6 +33,8 @@ from dolma.training.unpickle import Name, Record, load
 METADATA = ".metadata"
 _MAX_METADATA = 1 << 26  # bytes; 7 B parameters on 64 processes have 6 MB
 
+_PASSED_ON = (OSError, MemoryError, KeyboardInterrupt, SystemExit)  # what is the machine's or the user's doing
+
 _TORCH = "torch.distributed.checkpoint.metadata"
 _FILES = "torch.distributed.checkpoint.filesystem"
 _SIZE = Name("torch", "Size")
@@ -252,10 +254,8 @@ def write(folder: str, entries: Mapping[str, Any], *, group: ProcessGroup | None
         try:
             save(dict(entries), storage_writer=writer, process_group=group, no_dist=not _distributed())
         except CheckpointException as error:
-            causes = [cause for cause, _ in error.failures.values() if isinstance(cause, OSError)]
-            if not causes:
-                raise
-            raise causes[0] from error
+            causes = [cause for cause, _ in error.failures.values()]
+            raise next((cause for cause in causes if isinstance(cause, _PASSED_ON)), error) from error
 
 
 @torch.no_grad()

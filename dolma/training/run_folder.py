@@ -11,6 +11,7 @@ import msgspec
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
+from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import fingerprint, read_manifest
 from dolma.errors import DataError, OutputExistsError
 from dolma.printable import printable
@@ -19,7 +20,7 @@ from dolma.training.data.contents import Contents
 from dolma.training.eval_inputs import eval_inputs
 from dolma.training.metrics import StepRecord, read_metrics
 from dolma.training.stages import Stages, resolve_stages
-from dolma.training.state import CheckpointState, Each, checkpoints, read_state
+from dolma.training.state import STATE, WEIGHTS, CheckpointState, Each, checkpoints, read_state
 
 LOG = "metrics.jsonl"
 CONFIG = "config.json"
@@ -46,7 +47,10 @@ class RunFolder:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What decides the weights, in plain values."""
-        return _settings(self.config, self.stages, self._contents)
+        settings = _settings(self.config, self.stages, self._contents)
+        if self.config.init_from is not None and not settings["weights"] and streams.exists(self.config_path):
+            settings["weights"] = self._settings_there(overwrite=True).get("weights", "")  # not needed any more
+        return settings
 
     @cached_property
     def identity(self) -> str:
@@ -219,14 +223,43 @@ def foresee(
     return stages, folder.claim(overwrite=folder.replaced() is not None if overwrite is None else overwrite)
 
 
+def chosen(config: TrainConfig) -> dict[str, Any]:
+    """The settings that decide the weights, in plain values, without paths: what lies there decides."""
+    found = msgspec.to_builtins(config)
+    found["stages"] = [_chosen(stage) for stage in found["stages"]]
+    return _chosen(found)
+
+
+def _chosen(settings: dict[str, Any]) -> dict[str, Any]:
+    found = {k: v for k, v in settings.items() if k not in INCIDENTAL and k != "init_from"}
+    sources = {name: {k: v for k, v in one.items() if k != "tokens"} for name, one in (found["sources"] or {}).items()}
+    return found | {"sources": sources}
+
+
+def initial_weights(folder: str | None, contents: Contents) -> str:
+    """A checksum of the weights that a run begins with; "" of none, or where there are none any more."""
+    if folder is None:
+        return ""
+    base = streams.join(folder, "")
+    below = {path.removeprefix(base): path for path in streams.list_files(folder)}
+    if STATE in below:
+        return streams.checksum(below[MANIFEST]) if MANIFEST in below else ""
+    paths = [path for name, path in below.items() if _is_of_model(name)]
+    return fingerprint(contents.whole(paths)) if paths else ""
+
+
+def _is_of_model(path: str) -> bool:
+    """Whether a file of a folder, by its path in it, decides what a model of OLMo-core or transformers computes."""
+    folder, _, name = path.rpartition("/")
+    return folder == WEIGHTS or (not folder and (name == "config.json" or name.endswith(".safetensors")))
+
+
 def _settings(config: TrainConfig, stages: Stages, contents: Contents) -> dict[str, Any]:
-    chosen = {k: v for k, v in msgspec.to_builtins(config).items() if k not in INCIDENTAL}
-    chosen["stages"] = [{k: v for k, v in stage.items() if k not in INCIDENTAL} for stage in chosen["stages"]]
     resolved = [
         {"name": stage.name, "steps": stage.steps, "model": msgspec.to_builtins(stage.model)} for stage in stages.stages
     ]
     settings = {
-        "config": chosen | {"steps": stages.steps, "model": resolved[0]["model"]},
+        "config": chosen(config) | {"steps": stages.steps, "model": resolved[0]["model"]},
         "stages": resolved,
         "peak": stages.stages[0].peak,
         "vocab_size": stages.tokenizer.vocab_size,
@@ -234,8 +267,9 @@ def _settings(config: TrainConfig, stages: Stages, contents: Contents) -> dict[s
         "eos_id": stages.tokenizer.eos_id,
         "shards": [[file.name, file.checksum] for file in stages.files()],
         "beside": stages.beside(contents),
+        "weights": initial_weights(config.init_from, contents),
     }
-    return msgspec.json.decode(msgspec.json.encode(settings))
+    return decode_json(msgspec.json.encode(settings), dict[str, Any])
 
 
 class _ConfigShape(msgspec.Struct):
@@ -269,6 +303,8 @@ def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:
     if found.get("shards") != wanted["shards"]:
         return "its token shards were others"
     before, after = found.get("beside", {}), wanted["beside"]
+    if found.get("weights") != wanted["weights"]:
+        return "the weights in `init_from` were others"
     others = [name for name in sorted(before.keys() | after.keys()) if before.get(name) != after.get(name)]
     if others:
         return f"the {others[0]} were others"

@@ -27,6 +27,8 @@ def soup(checkpoints: Sequence[str], output: str) -> str:
     """
     if len(checkpoints) < 2:
         raise ConfigError("give at least two checkpoints\n  `dolma train soup runs/a/step4 runs/b/step4 -o soup`")
+    if os.path.isdir(output):
+        checkpointing.remove_unfinished(output)
     checkpointing.check_new_folder(output)
     model, first = checkpointing.load_model(checkpoints[0])
     sums = {name: parameter.double() for name, parameter in model.named_parameters()}

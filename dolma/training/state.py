@@ -24,6 +24,7 @@ from dolma.training.data.shards import TokenShards, path_of_run, tokenizer_besid
 
 WEIGHTS = "model_and_optim"
 STATE = "state.json"
+SUMS = "SHA256SUMS"
 NAME = re.compile(r"step(\d+)\Z")
 Each = Callable[[Callable[[Any], None], list[Any]], Iterable[None]]
 
@@ -190,9 +191,11 @@ def check_weights(folder: str, *, each: Each = map) -> None:
 
 def _check_download(file: tuple[str, str]) -> None:
     path, expected = file
-    if _sha256(path) != expected:
+    if sha256_of(path) != expected:
         raise DataError(
-            f"is not the file that was downloaded: its SHA-256 is not {expected}\n  download it again", file=path
+            f"is not the file that was written or downloaded: its SHA-256 is not {expected}\n"
+            "  export or download it again",
+            file=path,
         )
 
 
@@ -210,10 +213,20 @@ def doubtful_weights(folder: str | None, shards: TokenShards) -> Iterator[str]:
 
 
 def _checksums(folder: str) -> dict[str, str]:
-    """The safetensors of a folder of transformers, each with the SHA-256 that huggingface_hub has left, or nothing."""
+    """The safetensors of a folder of transformers, each with its SHA-256, or nothing.
+
+    An export of ours has them in `SHA256SUMS`, as `sha256sum` writes them; huggingface_hub leaves its own.
+    """
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) and not is_ours(folder) else []
     paths = [streams.join(folder, name) for name in names if name.endswith(".safetensors")]
-    return {path: _downloaded(path) for path in paths}
+    said = _sums(streams.join(folder, SUMS))
+    return {path: said.get(os.path.basename(path)) or _downloaded(path) for path in paths}
+
+
+def _sums(path: str) -> dict[str, str]:
+    lines = streams.read_bytes(path).decode(errors="replace").splitlines() if os.path.isfile(path) else []
+    pairs = (line.split(maxsplit=1) for line in lines)
+    return {pair[1].removeprefix("*"): pair[0] for pair in pairs if len(pair) == 2 and _SHA256.fullmatch(pair[0])}
 
 
 def _downloaded(path: str) -> str:
@@ -230,6 +243,7 @@ def _downloaded(path: str) -> str:
     return etag if _SHA256.fullmatch(etag) else ""
 
 
-def _sha256(path: str) -> str:
+def sha256_of(path: str) -> str:
+    """The SHA-256 of a local file, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

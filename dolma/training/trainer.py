@@ -168,6 +168,7 @@ class _Run:
         self.steps = stages.steps
         self.shards = stages.tokenizer
         self.folder = RunFolder(config, stages, output, tokens=tokens, contents=contents)
+        self.identity = self.folder.identity  # read by all processes together, before the first one is alone
 
     # --- the folder -----------------------------------------------------------------------------------------------
 
@@ -301,7 +302,7 @@ class _Run:
         Raises:
             DolmaError: so it is; says why they were.
         """
-        in_a_row = next((n for n, record in enumerate(reversed(records)) if not record.skipped), len(records))
+        in_a_row = _in_a_row(records)
         if in_a_row < min(self.config.max_skipped_steps, self.steps):
             return
         why = "\n  ".join(_skipped(records[len(records) - in_a_row :]))
@@ -325,7 +326,7 @@ class _Run:
             steps=self.steps,
             tokens_seen=stage.tokens_at(step),
             stage=stage.name,
-            identity=self.folder.identity,
+            identity=self.identity,
             code_version=dolma.__version__,
             config=self.config,
             model=stage.model,
@@ -466,15 +467,23 @@ def _mean(losses: list[float]) -> float:
     return sum(finite) / len(finite) if finite else math.nan
 
 
+def _in_a_row(records: list[StepRecord]) -> int:
+    """How many of the last steps were skipped, without one between them that was not."""
+    return next((n for n, record in enumerate(reversed(records)) if not record.skipped), len(records))
+
+
 def _skipped(records: list[StepRecord]) -> list[str]:
     """What is said at the end of a run about steps that were skipped."""
     masked = [record.step for record in records if record.skipped and not record.labels]
     others = [record.step for record in records if record.skipped and record.labels]
     said = []
     if others:
+        last = _in_a_row(records)
+        since = f"; of them the last {last:,}, so the model is that of step {len(records) - last:,}" if last else ""
         said.append(
             f"{len(others):,} of {len(records):,} steps were skipped, because loss or gradient were not finite or far "
-            f"above those before (first: step {others[0]:,}); a lower `learning_rate` or a longer warm-up may help"
+            f"above those before (first: step {others[0]:,}){since}; a lower `learning_rate` or a longer warm-up may "
+            "help"
         )
     if masked:
         said.append(

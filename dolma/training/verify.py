@@ -11,10 +11,11 @@ from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME, RECIPE, Manifest, differences, unlike_recipe
 from dolma.runner.ledger import Ledger
-from dolma.training.config import INCIDENTAL, TrainConfig
+from dolma.training.config import TrainConfig
 from dolma.training.data.loader import batch_hash
 from dolma.training.metrics import read_metrics
 from dolma.training.presets import resolve_model
+from dolma.training.run_folder import chosen
 from dolma.training.stages import ONLY, resolve_stages
 from dolma.training.state import STATE, read_state
 
@@ -48,7 +49,7 @@ def of_run(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
 
 def unlike(config: TrainConfig, manifest: Manifest) -> Iterator[str]:
     """Where a run was made by other settings than those of the recipe's stage."""
-    wanted = {key: value for key, value in msgspec.to_builtins(config).items() if key not in INCIDENTAL}
+    wanted = chosen(config)
     del wanted["stages"]
     wanted["model"] = msgspec.to_builtins(resolve_model(config.model))
     if wanted["steps"] is None:

@@ -121,3 +121,9 @@ def test_what_is_no_item_is_named_with_its_line(tmp_path: Path, item: dict[str, 
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="has no items"):
         read(tmp_path)
+
+
+def test_a_list_of_numbers_is_compared_as_numbers(tmp_path):
+    path = tmp_path / "items.jsonl"
+    path.write_text('{"text": "?", "answer": [18, 20]}\n{"text": "?", "answer": ["18", 20]}\n')
+    assert [item.metric for item in read_items(str(path))] == ["number", "squad"]

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 
-from dolma.errors import DataError
+from dolma.errors import DataError, WriteError
 from dolma.training import checkpoint, dcp
 from dolma.training.config import EvalConfig
 from dolma.training.evaluate import evaluate_model
@@ -342,3 +342,13 @@ def test_a_key_or_shape_of_another_model_is_named(model: Transformer, tmp_path: 
         dcp.read_into(str(tmp_path), {"model.other": torch.zeros(2)})
     with pytest.raises(DataError, match=r"'model\.embeddings\.weight' has the shape \[128, 16\], expected \[2\]"):
         dcp.read_into(str(tmp_path), {"model.embeddings.weight": torch.zeros(2)})
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, MemoryError])
+def test_what_interrupts_writing_is_raised_as_it_is(error, tmp_path, monkeypatch):
+    def write_data(self, plan, planner):
+        raise error
+
+    monkeypatch.setattr(dcp._Writer, "write_data", write_data)
+    with pytest.raises(WriteError if error is OSError else error):
+        dcp.write(str(tmp_path / "weights"), {"model.a": torch.zeros(2)})

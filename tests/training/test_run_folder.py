@@ -119,15 +119,13 @@ def test_a_source_that_is_new_is_named(tokens, config, tmp_path):
     shutil.copytree(tokens, tmp_path / "other")
     for path in (tmp_path / "other").glob("part-*.npy"):
         path.chmod(0o644)
-    one = {"a": SourceConfig(tokens=tokens, target_ratio=1.0)}
+    one = {"a": SourceConfig(tokens=tokens, share=1.0)}
     two = {
-        "a": SourceConfig(tokens=tokens, target_ratio=0.5),
-        "b": SourceConfig(tokens=str(tmp_path / "other"), target_ratio=0.5),
+        "a": SourceConfig(tokens=tokens, share=0.5),
+        "b": SourceConfig(tokens=str(tmp_path / "other"), share=0.5),
     }
     train(replaced(config, steps=2, sources=one), output=str(tmp_path / "run"))
-    with pytest.raises(
-        OutputExistsError, match=r"`sources.a.target_ratio` was 1.0, now 0.5; `sources.b` was none, now"
-    ):
+    with pytest.raises(OutputExistsError, match=r"`sources.a.share` was 1.0, now 0.5; `sources.b` was none, now"):
         train(replaced(config, steps=2, sources=two), output=str(tmp_path / "run"))
 
 
@@ -140,3 +138,30 @@ def test_a_damaged_manifest_of_a_run_is_written_again_once_it_is_removed(run, to
     manifest.unlink()
     train(config, tokens=tokens, output=run)
     assert manifest.read_bytes() == whole
+
+
+def _moved(tokens: str, tmp_path: Path) -> str:
+    shutil.copytree(tokens, tmp_path / "elsewhere" / "tokens")
+    return str(tmp_path / "elsewhere" / "tokens")
+
+
+def test_a_run_of_sources_that_have_moved_is_the_same_run(tokens, config, tmp_path):
+    mixture = [{"a": SourceConfig(tokens=at, share=1.0)} for at in (tokens, _moved(tokens, tmp_path))]
+    for name, sources in zip(("one", "two"), mixture, strict=True):
+        train(replaced(config, steps=2, sources=sources), output=str(tmp_path / name))
+    assert train(replaced(config, steps=2, sources=mixture[1]), output=str(tmp_path / "one")).already_complete
+    assert (tmp_path / "one" / "config.json").read_bytes() == (tmp_path / "two" / "config.json").read_bytes()
+
+
+def test_other_weights_to_begin_with_are_another_run(tokens, config, tmp_path):
+    for seed in (1, 2):
+        train(replaced(config, seed=seed, steps=1), tokens=tokens, output=str(tmp_path / f"seed{seed}"))
+    shutil.copytree(tmp_path / "seed1" / "step1", tmp_path / "first")
+    config = replaced(config, steps=2, init_from=str(tmp_path / "first"))
+    run = str(tmp_path / "run")
+    train(config, tokens=tokens, output=run)
+    shutil.rmtree(tmp_path / "first")
+    assert train(config, tokens=tokens, output=run).already_complete  # they are not needed any more
+    shutil.copytree(tmp_path / "seed2" / "step1", tmp_path / "first")
+    with pytest.raises(OutputExistsError, match="the weights in `init_from` were others"):
+        train(config, tokens=tokens, output=run)

@@ -355,3 +355,12 @@ def test_a_run_that_was_refused_before_its_first_step_leaves_its_folder_to_other
     assert train(replaced(config, batch_size=2, evaluate=None), tokens=tokens, output=run).steps == config.steps
     with pytest.raises(OutputExistsError, match="holds another run: `batch_size` was 2, now 4"):
         train(config, tokens=tokens, output=run)
+
+
+def test_steps_that_were_skipped_at_the_end_are_told(tokens, config, tmp_path):
+    result = train(
+        replaced(config, steps=4, learning_rate=1e30, warmup_steps=0), tokens=tokens, output=str(tmp_path / "run")
+    )
+    (warning,) = result.warnings
+    assert "of 4 steps were skipped" in warning
+    assert "of them the last" in warning

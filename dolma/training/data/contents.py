@@ -75,6 +75,11 @@ class Contents:
             self._read([_Look(path, "u1")])
         return self._known[self._memory.key(path)].checksum
 
+    def whole(self, paths: Sequence[str]) -> list[str]:
+        """xxh3-128 of files, read where that is not known."""
+        self._read([_Look(path, "u1") for path in paths])
+        return [self._known[self._memory.key(path)].checksum for path in paths]
+
     def save(self) -> None:
         """Remember what was read.
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -23,6 +26,7 @@ from dolma.training.config import ModelConfig
 from dolma.training.interop.hf_config import hf_config, model_of
 from dolma.training.model.transformer import Transformer
 from dolma.training.presets import padded_vocabulary
+from dolma.training.state import SUMS, sha256_of
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -219,7 +223,6 @@ def write_folder(
     rows = vocab_size if trim_vocabulary else padded_vocabulary(vocab_size, multiple=model.vocabulary_multiple)
     type_name = str(dtype).removeprefix("torch.")
     fields = hf_config(model, vocab_size=rows, eos_id=eos_id, pad_id=pad_id, dtype=type_name)
-    os.makedirs(folder, exist_ok=True)
     files: list[Weights] = [{}]
     size = 0
     for name, weight in to_hf(weights, model, rows=rows):
@@ -229,12 +232,33 @@ def write_folder(
             size = 0
         files[-1][name] = converted
         size += converted.nbytes
-    _write_weights(folder, files)
-    _write_json(streams.join(folder, CONFIG), fields)
-    generation = {"_from_model_config": True, "eos_token_id": eos_id, "pad_token_id": pad_id}
-    _write_json(streams.join(folder, "generation_config.json"), generation)
-    if tokenizer is not None:
-        _write_tokenizer(folder, tokenizer, model, eos_id=eos_id, pad_id=pad_id)
+    with _whole(folder) as unfinished:
+        _write_weights(unfinished, files)
+        _write_json(streams.join(unfinished, CONFIG), fields)
+        generation = {"_from_model_config": True, "eos_token_id": eos_id, "pad_token_id": pad_id}
+        _write_json(streams.join(unfinished, "generation_config.json"), generation)
+        if tokenizer is not None:
+            _write_tokenizer(unfinished, tokenizer, model, eos_id=eos_id, pad_id=pad_id)
+
+
+@contextmanager
+def _whole(folder: str) -> Iterator[str]:
+    """A hidden folder to write to, which gets its name when the block ends well; what a killed export left is removed.
+
+    Raises:
+        WriteError: nobody may write there.
+    """
+    parent, name = os.path.split(os.path.abspath(folder))
+    unfinished = os.path.join(parent, f".{name}.unfinished-export")
+    with streams.writing(folder):
+        shutil.rmtree(unfinished, ignore_errors=True)
+        os.makedirs(unfinished)
+    try:
+        yield unfinished
+        with streams.writing(folder):
+            os.rename(unfinished, folder)  # onto an empty folder too
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _write_tokenizer(
@@ -255,16 +279,37 @@ def _write_tokenizer(
 
 
 def _write_weights(folder: str, files: list[Weights]) -> None:
-    if len(files) == 1:
-        save_file(files[0], streams.join(folder, WEIGHTS), metadata={"format": "pt"})
-        return
+    several = [f"model-{number:05d}-of-{len(files):05d}.safetensors" for number in range(1, len(files) + 1)]
+    names = several if len(files) > 1 else [WEIGHTS]
     weight_map: dict[str, str] = {}
-    for number, weights in enumerate(files, start=1):
-        name = f"model-{number:05d}-of-{len(files):05d}.safetensors"
-        save_file(weights, streams.join(folder, name), metadata={"format": "pt"})
+    sums = ""
+    for name, weights in zip(names, files, strict=True):
+        path = streams.join(folder, name)
+        _save(weights, path)
         weight_map |= dict.fromkeys(weights, name)
+        sums += f"{sha256_of(path)}  {name}\n"
+    streams.write_bytes(streams.join(folder, SUMS), sums.encode())
+    if len(files) == 1:
+        return
     total = sum(weight.nbytes for weights in files for weight in weights.values())
     _write_json(streams.join(folder, INDEX), {"metadata": {"total_size": total}, "weight_map": weight_map})
+
+
+def _save(weights: Weights, path: str) -> None:
+    """Write a file of safetensors that others may read as they may read any: the library makes it its user's alone.
+
+    Raises:
+        WriteError: the disk is full, or nobody may write there.
+    """
+    with streams.writing(path):
+        with open(path, "wb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+        try:
+            save_file(weights, path, metadata={"format": "pt"})
+        except SafetensorError as error:
+            code = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
+        os.chmod(path, stat.S_IMODE(mode))
 
 
 def _write_json(path: str, value: Any) -> None:

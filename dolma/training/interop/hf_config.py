@@ -320,6 +320,13 @@ def _rope_of(fields: _Fields, family: str, *, windowed: bool) -> tuple[float, Ya
             raise ValueError(f"`rope_parameters` is {full}: expected an entry for {_FULL} and one for {_WINDOWED}")
         entries = msgspec.convert(full, dict[str, dict[str, Any] | None])
         full, sliding = entries.get(_FULL), entries.get(_WINDOWED)
+    if family == "olmo3" and any(
+        given and given.keys() & {"rope_type", "type"} == {"type"} for given in (fields.rope_scaling, full, sliding)
+    ):
+        raise ValueError(
+            "the kind of scaling is given as `type`, which versions of transformers read differently: expected "
+            "`rope_type`"
+        )
     found = set()
     if full:
         found.add(_rope(full, fields.rope_theta))

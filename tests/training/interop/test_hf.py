@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from dolma.errors import ConfigError, DataError, OutputExistsError
+from dolma.errors import ConfigError, DataError, OutputExistsError, WriteError
 from dolma.training.config import ModelConfig, TrainConfig
 from dolma.training.initial import fill
 from dolma.training.interop import hf
@@ -308,3 +309,41 @@ def test_an_export_of_an_odd_model_says_why_it_cannot_be(tokens: str, tmp_path: 
     result = train(replaced(CONFIG, model=odd), tokens=tokens, output=str(tmp_path / "run"))
     with pytest.raises(ConfigError, match="cannot be exported: no model class of transformers has"):
         export_checkpoint(result.checkpoint, str(tmp_path / "hf"))
+
+
+def test_an_export_is_as_readable_as_any_file_and_has_checksums(tokens: str, tmp_path: Path) -> None:
+    result = train(CONFIG, tokens=tokens, output=str(tmp_path / "run"))
+    export_checkpoint(result.checkpoint, str(tmp_path / "hf"))
+    (tmp_path / "any").write_text("")
+    modes = {path.name: path.stat().st_mode for path in [*(tmp_path / "hf").iterdir(), tmp_path / "any"]}
+    assert set(modes.values()) == {modes["any"]}, modes
+    second = train(replaced(CONFIG, init_from=str(tmp_path / "hf")), tokens=tokens, output=str(tmp_path / "second"))
+    assert second.warnings == ()
+
+
+def test_a_damaged_export_is_noticed(tokens: str, tmp_path: Path) -> None:
+    result = train(CONFIG, tokens=tokens, output=str(tmp_path / "run"))
+    export_checkpoint(result.checkpoint, str(tmp_path / "hf"))
+    weights = tmp_path / "hf" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\x01\x02\x03\x04")
+    with pytest.raises(DataError, match="is not the file that was written or downloaded"):
+        train(replaced(CONFIG, init_from=str(tmp_path / "hf")), tokens=tokens, output=str(tmp_path / "second"))
+
+
+def test_an_export_that_fails_leaves_nothing_and_one_that_was_killed_is_no_obstacle(
+    tokens: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = train(CONFIG, tokens=tokens, output=str(tmp_path / "run"))
+
+    def full(*_: Any, **__: Any) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hf, "save_file", full)
+        with pytest.raises(WriteError, match="make room"):
+            export_checkpoint(result.checkpoint, str(tmp_path / "hf"))
+    assert [path.name for path in tmp_path.iterdir() if "hf" in path.name] == []
+    (tmp_path / ".hf.unfinished-export").mkdir()
+    (tmp_path / ".hf.unfinished-export" / "model.safetensors").write_text("half")
+    export_checkpoint(result.checkpoint, str(tmp_path / "hf"))
+    assert [path.name for path in tmp_path.iterdir() if "hf" in path.name] == ["hf"]

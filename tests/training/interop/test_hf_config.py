@@ -230,3 +230,12 @@ def test_what_changes_nothing_is_let_through(preset: str, changes: dict[str, Any
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_preset_has_a_class_and_comes_back(name: str) -> None:
     assert model_of(fields_of(PRESETS[name])) == PRESETS[name]
+
+
+def test_scaling_whose_kind_is_given_by_the_older_key_is_refused_where_versions_differ() -> None:
+    fields = fields_of(
+        msgspec.structs.replace(VARIANTS["olmo3"], rope_scaling=YarnConfig(factor=4.0, original_length=16))
+    )
+    old = {("type" if key == "rope_type" else key): value for key, value in fields["rope_scaling"].items()}
+    with pytest.raises(ValueError, match="given as `type`"):
+        model_of(fields | {"rope_scaling": old})
