@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -10,6 +11,8 @@ from dolma.mixers.sampling import Quota
 from dolma.mixers.waterfall import WaterfallRow, plain_rows
 from dolma.runner.ledger import Ledger
 from dolma.runner.report import Table, ledger_table
+
+_MOST_PAIRS = 10
 
 
 class ShareRow(msgspec.Struct, kw_only=True):
@@ -85,7 +88,21 @@ def tables(ledger: Ledger, details: MixNotes) -> Iterator[Table]:
     if rows:
         headers = ["rule", "source", "drops first", "bytes", "drops in all", "alone", "for example"]
         yield Table(title="rules", headers=headers, rows=rows)
+    if pairs := _pairs(details.waterfall):
+        yield Table(title="rules that drop the same documents", headers=["rule", "other rule", "both drop"], rows=pairs)
     if details.spans:
         yield Table.of("edits", [msgspec.structs.asdict(row) for row in details.spans])
     if details.shares:
         yield Table.of("sources", [msgspec.structs.asdict(row) for row in details.shares])
+
+
+def _pairs(waterfall: list[WaterfallRow]) -> list[list[Any]]:
+    """The rules that drop most documents together, and how many."""
+    both: dict[tuple[str, str], int] = {}
+    for row in waterfall:
+        for other, documents in row.overlaps.items():
+            both[row.rule, other] = both.get((row.rule, other), 0) + documents
+    order = {rule: i for i, rule in enumerate(dict.fromkeys(row.rule for row in waterfall))}
+    pairs = [(n, rule, other) for (rule, other), n in both.items() if order[rule] < order[other]]
+    pairs.sort(key=lambda pair: (-pair[0], order[pair[1]], order[pair[2]]))
+    return [[rule, other, n] for n, rule, other in pairs[:_MOST_PAIRS]]

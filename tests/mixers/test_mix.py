@@ -24,6 +24,7 @@ from dolma.data.manifest import read_manifest
 from dolma.dedupers.dedupe import dedupe
 from dolma.errors import AlignmentError, ConfigError, DataError, OutputExistsError, RecordError, Unfinished
 from dolma.mixers.mix import mix, plan
+from dolma.mixers.notes import tables
 from dolma.mixers.waterfall import plain_rows
 from dolma.runner.ledger import Tally
 from dolma.runner.options import RunOptions
@@ -74,6 +75,7 @@ def test_one_file_per_shard_under_the_shards_name(three: Any) -> None:
         "rows/code/a.parquet",
         "rows/web/a.parquet",
         "rows/web/deeper/b.parquet",
+        "waterfall.parquet",
     ]
 
 
@@ -273,6 +275,22 @@ def test_the_waterfall_is_in_report_and_manifest(three: Any) -> None:
     manifest = read_manifest(str(three.out))
     assert manifest is not None
     assert len(manifest.notes["waterfall"]) == 6
+    table = pq.read_table(three.out / "waterfall.parquet").to_pylist()
+    assert [(row["rule"], row["source"], row["total"]) for row in table] == [
+        (row.rule, row.source, row.total) for row in report.details.waterfall
+    ]
+    assert table[2]["overlaps"] == [{"rule": "drop: my.flag", "documents": 5}]
+    assert table[2]["samples"] == ["web-0", "web-1", "web-2"]
+
+
+def test_the_report_shows_the_rules_that_drop_most_together(three: Any) -> None:
+    report = three.mix(keep=["my.n >= 10", "my.n >= 12"], drop=["my.flag"])
+    shown = next(table for table in tables(report.ledger, report.details) if "same" in table.title)
+    assert shown.rows == [
+        ["keep: my.n >= 10", "keep: my.n >= 12", 30],
+        ["keep: my.n >= 12", "drop: my.flag", 18],
+        ["keep: my.n >= 10", "drop: my.flag", 15],
+    ]
 
 
 def test_a_second_run_has_nothing_to_do_and_tells_the_same(three: Any) -> None:

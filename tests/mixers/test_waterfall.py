@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma.mixers.waterfall import Waterfall, WaterfallRow, by_source, plain_rows, warnings_of
+from dolma.mixers.waterfall import Waterfall, WaterfallRow, by_source, overlaps_of, plain_rows, warnings_of
 from dolma.runner.ledger import Ledger
 
 
@@ -30,6 +30,7 @@ def test_first_and_alone_are_told_apart() -> None:
         (2, 1010, 1, 10, 2, ["id1", "id3"]),
         (1, 100, 1, 100, 2, ["id2"]),
     ]
+    assert [(row.total_bytes, row.overlaps) for row in found] == [(1010, {"rule 1": 1}), (1100, {"rule 0": 1})]
 
 
 def test_sources_are_counted_apart_and_rows_complete() -> None:
@@ -75,6 +76,14 @@ def test_batches_add_up_to_the_whole(documents: list[tuple[bool, bool, bool, str
     assert sum(row.documents for row in whole.rows.values()) == len(dropped)
 
 
+@pytest.mark.property
+@given(st.lists(st.tuples(*[st.booleans()] * 4), max_size=20))
+def test_overlaps_are_the_documents_that_two_rules_share(documents: list[tuple[bool, ...]]) -> None:
+    fired = np.array(documents, dtype=bool).reshape(-1, 4).T
+    expected = [[sum(doc[a] and doc[b] for doc in documents) for b in range(4)] for a in range(4)]
+    assert overlaps_of(fired).tolist() == expected
+
+
 def test_what_is_dropped_goes_into_the_ledger_once() -> None:
     ledger = Ledger()
     ledger.take("a", documents=4, bytes=1111)
@@ -105,6 +114,8 @@ def test_rows_can_be_printed() -> None:
         "alone": 0,
         "alone_bytes": 0,
         "total": 0,
+        "total_bytes": 0,
+        "overlaps": {},
         "samples": "x, y",
     }
 
