@@ -158,6 +158,20 @@ class RuleGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError(f"has two rules called {twice!r}\n  give one of them another name")
 
 
+class FieldChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Fields of the documents that are written otherwise than they were read; dots stand between keys."""
+
+    drop: Annotated[list[str], about("Fields that are left out.", metavar="FIELD")] = []
+    rename: Annotated[dict[str, str], about("Fields with another name, such as `metadata.url: url`.")] = {}
+
+    def __post_init__(self) -> None:
+        for name in (*self.drop, *self.rename, *self.rename.values()):
+            check_as("fields", name, check_field)
+        names = [*self.drop, *self.rename, *self.rename.values()]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise ValueError(f"names the field {twice!r} twice\n  leave it out, or rename it; not both, and once each")
+
+
 class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Decide what stays, as what, and how often."""
 
@@ -166,6 +180,10 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     rules: Annotated[dict[str, RuleGroup], about("Groups of further rules, by name.")] = {}
     missing: Annotated[Literal["error", "keep", "drop"], about("Meaning of a condition that is NULL.")] = "error"
     spans: Annotated[list[SpanEdit], about("Edits of the text.")] = []
+    fields: Annotated[FieldChanges, about("Fields that are left out or renamed.")] = FieldChanges()
+    metadata: Annotated[
+        dict[str, str], about("Attributes that are copied into `metadata`, by the name there: `lang: language.best`.")
+    ] = {}
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
     unit: Annotated[Literal["bytes", "documents"], about("What `total` and all shares count.")] = "bytes"
     total: Annotated[
@@ -185,6 +203,10 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         for key in ("min_length",):
             if getattr(self, key) < 0:
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected 0 or more")
+        for name, attribute in self.metadata.items():
+            check_as("metadata", name, check_field)
+            if attribute.count(".") != 1:
+                raise ValueError(f"`metadata` takes {attribute!r}, expected `tagger.output`, such as `length.words`")
         if self.total is not None:
             count_of(self.total, key="total")
         if "/" in self.format or not self.format.startswith("."):

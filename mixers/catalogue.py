@@ -73,7 +73,7 @@ class Catalogue:
         Raises:
             ConfigError: one that is allowed is not there.
         """
-        if not (config.keep or config.drop or config.rules or config.spans):
+        if not (config.keep or config.drop or config.rules or config.spans or config.metadata):
             return cls(dataset=dataset, shards=shards, names=())
         known = {name: dict(outputs) for name, outputs in (declared or {}).items()}
         found = sorted({*dataset.attribute_names(list(shards)), *known})

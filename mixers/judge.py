@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from dolma.config import MixConfig
 from dolma.data.batch import TextBatch
@@ -16,6 +17,7 @@ from dolma.data.dataset import Piece
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.mixers.decisions import Decision
 from dolma.mixers.join import AttributeFile, JoinedRows
+from dolma.mixers.reshape import Reshape
 from dolma.mixers.rules import RuleSet
 from dolma.mixers.spans import Edits, SpanCounts
 from dolma.mixers.waterfall import EDITED_AWAY, MIN_LENGTH, Waterfall, WaterfallRow, by_source
@@ -34,11 +36,13 @@ class PieceSpec:
 
 @dataclass(slots=True, kw_only=True)
 class Judged:
-    """A batch and what was decided on it; `edited` has the new text of each kept document whose text changed."""
+    """A batch and what was decided on it; `edited` has the new text of each kept document whose text
+    changed, `copied` the attributes that go into the metadata."""
 
     batch: TextBatch
     decision: Decision
     edited: dict[int, bytes]
+    copied: list[pa.Array]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +53,7 @@ class Judge:
     edits: Edits
     min_length: int
     reading: Reading
+    reshape: Reshape
 
     @classmethod
     def of(cls, config: MixConfig, rules: RuleSet, reading: Reading) -> Judge:
@@ -59,6 +64,7 @@ class Judge:
             edits=Edits(tuple(config.spans), tuple(_column_of(edit.attribute, columns) for edit in config.spans)),
             min_length=config.min_length,
             reading=reading,
+            reshape=Reshape.of(config, rules.copied),
         )
 
     @property
@@ -102,7 +108,8 @@ class Judge:
         count.waterfall.add(holds, sources=batch.sources, n_bytes=batch.n_bytes, ids=batch.ids)
         for source, mine in by_source(batch.sources):
             count.take(source, mine, kept=kept, n_bytes=batch.n_bytes, n_bytes_after=n_bytes)
-        return Judged(batch=batch, decision=Decision(fired=~holds, edits=n_spans, n_bytes=n_bytes), edited=edited)
+        decision = Decision(fired=~holds, edits=n_spans, n_bytes=n_bytes)
+        return Judged(batch=batch, decision=decision, edited=edited, copied=self.reshape.values(arrays))
 
 
 def _column_of(attribute: str, columns: dict[str, tuple[str, str]]) -> tuple[str, str]:

@@ -29,8 +29,7 @@ def with_field(record: bytes, path: str, value: Any) -> bytes:
         inner = bytes(fields.get(key, b"{}")).strip()
         value = msgspec.Raw(with_field(inner if inner.startswith(b"{") else b"{}", rest, value))
     fields[key] = b"".join(value) if isinstance(value, list) else msgspec.json.encode(value)
-    members = [part for key, raw in fields.items() for part in (b",", msgspec.json.encode(key), b":", raw)]
-    return b"".join((b"{", *members[1:], b"}"))
+    return _record_of(fields)
 
 
 def json_string(text: bytes) -> list[bytes]:
@@ -50,8 +49,7 @@ def lacks(record: bytes, path: str) -> bool:
     >>> lacks(b'{"id": null}', "id"), lacks(b'{"id": 0}', "id")
     (True, False)
     """
-    first = path.partition(".")[0]
-    if b"\\u" not in record and not any(f'"{key}"'.encode() in record for key in (path, first)):
+    if _cannot_have(record, path):
         return True
     fields = _object.decode(record)
     key, _, rest = (path, "", "") if path in fields else path.partition(".")
@@ -73,6 +71,38 @@ def text_at(record: bytes, path: str) -> str | None:
     if rest or raw.startswith((b"{", b"[", b"null")):
         return text_at(raw, rest) if rest and raw.startswith(b"{") else None
     return clean_text(json.loads(raw))[0] if raw.startswith(b'"') else raw.decode()
+
+
+def taken_out(record: bytes, path: str) -> tuple[bytes, msgspec.Raw | None]:
+    """The record without the field at the dotted path, and its value; as it is, and None, where there is no such field.
+
+    >>> taken_out(b'{"a": {"b": 1.50, "c": 2}}', "a.b")
+    (b'{"a":{"c":2}}', <msgspec.Raw ...>)
+    """
+    fields: dict[str, Any] = {} if _cannot_have(record, path) else dict(_object.decode(record))
+    key, _, rest = (path, "", "") if path in fields else path.partition(".")
+    if key not in fields:
+        return record, None
+    if not rest:
+        value = fields.pop(key)
+        return _record_of(fields), value
+    raw = bytes(fields[key]).strip()
+    inner, value = taken_out(raw, rest) if raw.startswith(b"{") else (raw, None)
+    if value is None:
+        return record, None
+    fields[key] = inner
+    return _record_of(fields), value
+
+
+def _record_of(fields: dict[str, Any]) -> bytes:
+    members = [part for key, raw in fields.items() for part in (b",", msgspec.json.encode(key), b":", raw)]
+    return b"".join((b"{", *members[1:], b"}"))
+
+
+def _cannot_have(record: bytes, path: str) -> bool:
+    """Whether the record has no key at all with which the path begins; cheaper than to decode it."""
+    first = path.partition(".")[0]
+    return b"\\u" not in record and not any(f'"{key}"'.encode() in record for key in (path, first))
 
 
 def with_default(record: bytes, path: str, value: str) -> bytes:

@@ -95,13 +95,14 @@ class RuleSet:
     """All rules of a mix, in the order of the waterfall: keep, drop, groups, spans. Picklable; made by `compile_rules`.
 
     `outputs` has the declared type of each column that any rule or span edit reads, by set; of `document` too, but for
-    `fields` of the records.
+    `fields` of the records. `copied` has the columns that go into the metadata of documents, by their keys there.
     """
 
     rules: tuple[Rule, ...]
     missing: Missing
     outputs: dict[str, dict[str, Output]]
     fields: tuple[Field, ...] = ()
+    copied: tuple[tuple[str, Column], ...] = ()
 
     @property
     def labels(self) -> list[str]:
@@ -172,13 +173,14 @@ def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
     for i, edit in enumerate(config.spans):
         rule = _span_rule(edit.attribute, f"$.mix.spans[{i}].attribute", catalogue)
         rules += [] if any(rule.sql == other.sql and other.kind == "spans" for other in rules) else [rule]
-    columns = sorted({column for rule in rules for column in rule.columns})
+    copied = tuple((key, _copied(name, f"$.mix.metadata.{key}", catalogue)) for key, name in config.metadata.items())
+    columns = sorted({column for rule in rules for column in rule.columns} | {column for _, column in copied})
     outputs: dict[str, dict[str, Output]] = {}
     for name, output in itertools.filterfalse(is_field, columns):
         outputs.setdefault(name, {})[output] = catalogue.outputs(name)[output]
     known = catalogue.fields
     fields = tuple(known.find(name) for _, name in filter(is_field, columns)) if known is not None else ()
-    return RuleSet(rules=tuple(rules), missing=config.missing, outputs=outputs, fields=fields)
+    return RuleSet(rules=tuple(rules), missing=config.missing, outputs=outputs, fields=fields, copied=copied)
 
 
 def _written(config: MixConfig) -> Iterator[Rule]:
@@ -271,6 +273,18 @@ def _span_rule(attribute: str, path: str, catalogue: Catalogue) -> Rule:
             f"{attribute!r} is {kind}, expected spans\n  spans are: {', '.join(spans) or 'nowhere'}", path=path
         )
     return Rule(path=path, kind="spans", sql=".".join(column), columns=(column,))
+
+
+def _copied(attribute: str, path: str, catalogue: Catalogue) -> Column:
+    column = _resolve(attribute.split("."), path, catalogue)
+    kind = "of the document itself" if column[0] == DOCUMENT else catalogue.outputs(column[0])[column[1]].kind
+    if kind in ("spans", "of the document itself"):
+        raise ConfigError(
+            f"{attribute!r} is {kind}, expected a number, a text or a truth value of an attribute set"
+            "\n  name one, such as `length.words`",
+            path=path,
+        )
+    return column
 
 
 def _refuse_twice(rules: Iterable[Rule]) -> None:

@@ -19,6 +19,7 @@ from dolma.errors import ConfigError, DataError, did_you_mean
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile
 from dolma.mixers.judge import Judge, PieceSpec
+from dolma.mixers.reshape import check_written_fields
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import check_seen, check_shared, check_sources
 from dolma.printable import printable
@@ -69,6 +70,7 @@ def subject_of(dataset: Dataset, config: MixConfig, reading: Reading) -> Subject
         )
         for shard in shards
     }
+    check_written_fields(config, dataset, reading)
     for name in rules.sets[:1]:
         measured = _sources_measured(dataset, shards, name, reading)
         check_seen(config, measured or config.named_sources.values(), limit=reading.limit)

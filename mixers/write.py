@@ -2,7 +2,8 @@
 
 A record goes through byte for byte unless there is a reason to touch it: its text was edited, it is a further copy
 (which gets the id `<id>#2`, `<id>#3`, ...), or it names no id or source: then the id and source that it was judged
-under are put in, since the mixed file lies elsewhere and would give it others. Rows files are parquet with the columns
+under are put in, since the mixed file lies elsewhere and would give it others. What the recipe changes in fields comes
+last (`dolma.mixers.reshape`). Rows files are parquet with the columns
 `id`, `shard` (name of the input file), `line` (1-based; parquet: row) and `copy` (0 for the first), one row per written
 document, in the same order.
 """
@@ -28,8 +29,8 @@ from dolma.data.documents import DocumentWriter, Intake, concatenate_documents, 
 from dolma.data.exchange import Cursor, RunWriter
 from dolma.data.formats.table import strip_suffixes
 from dolma.data.manifest import OutputFile, output_file
-from dolma.mixers.decisions import DECIDED, DECISIONS, DECISIONS_SCHEMA, DecidedPiece, Decision
-from dolma.mixers.join import JoinedRows
+from dolma.mixers.decisions import DECIDED, DECISIONS, DECISIONS_SCHEMA, DecidedPiece
+from dolma.mixers.join import AttributeFile, JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
 from dolma.mixers.records import json_string, with_default, with_field
 from dolma.mixers.sampling import Candidates, Cut, document_keys
@@ -94,7 +95,7 @@ class MixWriter:
 
     def __init__(self, layout: Layout, piece: Piece, judge: Judge) -> None:
         place = layout.place(piece)
-        self.home, self.shard, self.reading, self.labels = place.home, piece.shard, judge.reading, judge.labels
+        self.home, self.shard, self.judge = place.home, piece.shard, judge
         self._documents = DocumentWriter(streams.join(self.home, place.documents))
         self._rows = RowsWriter(streams.join(self.home, place.rows), ROWS_SCHEMA)
         self._decisions = RowsWriter(streams.join(self.home, place.decisions), DECISIONS_SCHEMA)
@@ -112,33 +113,34 @@ class MixWriter:
     ) -> None:
         self._open.__exit__(kind, value, trace)
 
-    def write(
-        self, batch: TextBatch, decision: Decision, times: npt.NDArray[np.int64], edited: dict[int, bytes]
-    ) -> None:
+    def write(self, judged: Judged, times: npt.NDArray[np.int64]) -> None:
         """Write each document of the batch as often as `times` says, and what was decided; int64, `(n_docs,)`."""
+        batch = judged.batch
         written = np.repeat(np.arange(len(batch)), times)
         copies = _counted(written)
         ids = [_copy_id(batch.ids[i], copy) for i, copy in zip(written.tolist(), copies.tolist(), strict=True)]
-        self._decisions.write(decision.rows(batch, times, self.labels))
-        self._documents.write(self._records(batch, times, edited))
+        self._decisions.write(judged.decision.rows(batch, times, self.judge.labels))
+        self._documents.write(self._records(judged, times))
         self._rows.write(_rows(ids, self.shard.name, batch.lines[written], copies))
 
-    def _records(self, batch: TextBatch, times: npt.NDArray[np.int64], edited: dict[int, bytes]) -> Iterator[bytes]:
+    def _records(self, judged: Judged, times: npt.NDArray[np.int64]) -> Iterator[bytes]:
+        batch, reshape = judged.batch, self.judge.reshape
         records = batch.drain()
         for i in np.flatnonzero(times).tolist():
-            record = self._record(batch, records, i, edited)
-            yield record
+            record = self._record(batch, records, i, judged.edited)
+            yield reshape.applied(record, judged.copied, batch, i)
             for copy in range(1, int(times[i])):
-                yield with_field(record, self.reading.id, _copy_id(batch.ids[i], copy))
+                named = with_field(record, self.judge.reading.id, _copy_id(batch.ids[i], copy))
+                yield reshape.applied(named, judged.copied, batch, i)
 
     def _record(self, batch: TextBatch, records: list[bytes], i: int, edited: dict[int, bytes]) -> bytes:
         record, records[i] = records[i], b""
         if i in edited:
-            record = with_field(record, self.reading.text, json_string(edited.pop(i)))
+            record = with_field(record, self.judge.reading.text, json_string(edited.pop(i)))
         if batch.sources[i] == self.shard.source:
-            record = with_default(record, self.reading.source, batch.sources[i])
+            record = with_default(record, self.judge.reading.source, batch.sources[i])
         if batch.ids[i] == f"{self.shard.name}:{batch.lines[i]}":
-            record = with_default(record, self.reading.id, batch.ids[i])
+            record = with_default(record, self.judge.reading.id, batch.ids[i])
         return record
 
     @property
@@ -224,7 +226,7 @@ class MixPiece:
         count = Count.of(self.judge)
         with MixWriter(self.layout, spec.piece, self.judge) as writer:
             for judged in self.judge.judge(spec, count, records=True):
-                writer.write(judged.batch, judged.decision, judged.decision.kept.astype(np.int64), judged.edited)
+                writer.write(judged, judged.decision.kept.astype(np.int64))
                 del judged
         ledger = count.ledger(spec.piece, keep=True)
         return TaskResult(outputs=writer.outputs, ledger=ledger, payload=count.payload())
@@ -302,7 +304,7 @@ class WritePiece:
         reading = msgspec.structs.replace(self.judge.reading, on_error=policy, quarantine=None)
         counts = SpanCounts.of(len(self.judge.edits.edits))
         cursor = Cursor(DECIDED, decided.read(self.layout.work, memory=self.memory // 2))
-        with JoinedRows(spec.piece, _span_files(spec, self.judge)) as rows:
+        with JoinedRows(spec.piece, _files_to_write(spec, self.judge)) as rows:
             for batch in read_batches(spec.piece, reading, intake=Intake(), records=True):
                 records = cursor.before(int(batch.lines[-1]) + 1)
                 found = decided.candidates(records)
@@ -310,14 +312,22 @@ class WritePiece:
                 count_sampled(ledger, found, times, self.sources)
                 of_batch = np.zeros(len(batch), dtype=np.int64)
                 of_batch[np.searchsorted(batch.lines, found.lines)] = times
-                edited, _ = self.judge.edits.apply(batch, rows.take(batch), chosen=of_batch > 0, counts=counts)
+                arrays = rows.take(batch)
+                edited, _ = self.judge.edits.apply(batch, arrays, chosen=of_batch > 0, counts=counts)
                 advance(documents=len(batch), bytes=len(batch.utf8))
-                writer.write(batch, decided.decision(records), of_batch, edited)
-                del batch, edited
+                judged = Judged(
+                    batch=batch,
+                    decision=decided.decision(records),
+                    edited=edited,
+                    copied=self.judge.reshape.values(arrays),
+                )
+                del batch, edited, arrays
+                writer.write(judged, of_batch)
+                del judged
 
 
-def _span_files(spec: PieceSpec, judge: Judge) -> list[Any]:
-    sets = {name for name, _ in judge.edits.columns}
+def _files_to_write(spec: PieceSpec, judge: Judge) -> list[AttributeFile]:
+    sets = {name for name, _ in judge.edits.columns} | judge.reshape.sets
     return [file for file in spec.files if file.set in sets]
 
 

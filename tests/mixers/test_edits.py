@@ -59,11 +59,11 @@ def test_a_field_replaces_spans_whatever_the_format(corpus: Any, sources: Any, n
 
 
 def test_a_field_without_a_value_ends_the_mix_before_anything_is_there(corpus: Any) -> None:
-    path = corpus.write_texts("web", ["ab"])
-    corpus.tag("web", spans=[[(0, 1, 1.0)]])
+    path = corpus.write("web", [{"id": "a", "text": "ab", "metadata": {"mask": "*"}}, {"id": "b", "text": "ab"}])
+    corpus.tag("web", ids=["a", "b"], spans=[[(0, 1, 1.0)]] * 2)
     with pytest.raises(DataError, match=r"has no text, number or truth value in the field 'metadata\.mask'") as found:
         corpus.mix(spans=[{"attribute": "my.spans", "replace_field": "metadata.mask"}])
-    assert str(found.value).startswith(f"{path}:1: ")
+    assert str(found.value).startswith(f"{path}:2: ")
     assert not list(corpus.out.rglob("*.zst"))
 
 
