@@ -185,11 +185,22 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         dict[str, str], about("Attributes that are copied into `metadata`, by the name there: `lang: language.best`.")
     ] = {}
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
-    unit: Annotated[Literal["bytes", "documents"], about("What `total` and all shares count.")] = "bytes"
+    unit: Annotated[Literal["bytes", "documents", "tokens"], about("What `total` and all shares count.")] = "bytes"
     total: Annotated[
         Amount | None,
         about("Size of a mix with shares, such as 500k, 30M, 1.5B or 1e9.", absent="the largest that there is"),
     ] = None
+    tokenizer: Annotated[
+        str | None,
+        about("A tokenizer.json by which tokens are counted.", metavar="FILE", absent="that of `tokenize`"),
+    ] = None
+    token_count: Annotated[
+        str | None,
+        about("Attribute with the tokens of a text, such as tokens.tokens, taken where nothing is edited."),
+    ] = None
+    count_share: Annotated[
+        float, about("Share of the documents whose tokens are counted; those of others are estimated by their bytes.")
+    ] = 1.0
     min_length: Annotated[int, about("Code points that must be left after span edits.")] = 0
     attributes: Annotated[
         list[str] | None, about("Attribute sets that rules may name.", absent="all found", names=True)
@@ -209,12 +220,24 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ValueError(f"`metadata` takes {attribute!r}, expected `tagger.output`, such as `length.words`")
         if self.total is not None:
             count_of(self.total, key="total")
+        if not 0 < self.count_share <= 1:
+            raise ValueError(f"`count_share` is {self.count_share}, expected above 0, at most 1")
+        for key in ("tokenizer", "token_count"):
+            if getattr(self, key) is not None and self.unit != "tokens":
+                raise ValueError(
+                    f"`{key}` says how tokens are counted, and `unit` is {self.unit}\n  add `unit: tokens`"
+                )
         if "/" in self.format or not self.format.startswith("."):
             raise ValueError(f"`format` is {self.format!r}, expected a suffix such as .jsonl.zst or .parquet")
         for name in self.rules:
             check_as("rules", name, check_name)
             if name in _KINDS_OF_RULES:
                 raise ValueError(f"`rules` has a group {name!r}, which reports call other rules; give another name")
+
+    @property
+    def reads_attributes(self) -> bool:
+        """Whether anything of it names an attribute."""
+        return bool(self.keep or self.drop or self.rules or self.spans or self.metadata or self.token_count)
 
     @property
     def named_sources(self) -> dict[str, str]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from dolma.config import NamedStage, Recipe
+from dolma.config import NamedStage, Recipe, TokenizeConfig
 from dolma.data import streams
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
@@ -370,8 +370,18 @@ def _node(stage: _Wanted, linked: Mapping[str, _Wanted], recipe: Recipe) -> Node
         home=recipe.output,
         reading=reading,
         seed=recipe.seed,
+        tokenize=_encoding(stage, linked, recipe) if stage.stage.writes == "documents" else None,
     )
     return _writable(node)
+
+
+def _encoding(stage: _Wanted, linked: Mapping[str, _Wanted], recipe: Recipe) -> TokenizeConfig | None:
+    """The settings by which documents of a stage are encoded; None where no stage does so, or several in other ways."""
+    if not recipe.stages:
+        return recipe.tokenize
+    readers = [other for other in linked.values() if stage.name in (other.documents or ())]
+    found = [other.config for other in readers if isinstance(other.config, TokenizeConfig)]
+    return found[0] if found and all(config == found[0] for config in found) else None
 
 
 def _writable(node: Node) -> Node:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from dolma.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dolma.config import TokenizeConfig
     from dolma.data.columns import Output
     from dolma.data.dataset import Dataset
     from dolma.data.documents import Reading
@@ -98,7 +99,8 @@ class Node:
     """One stage of a recipe: its settings, what it reads, and where it writes; and what the stage does with these.
 
     `path` is the key below which its section stands; `reads` names the nodes whose outputs it reads; `tokens` are
-    folders of token shards; `output` is its folder, None where the recipe has no `home` for it.
+    folders of token shards; `output` is its folder, None where the recipe has no `home` for it; `tokenize` are the
+    settings by which the documents that it writes are encoded, where one stage of the recipe does so.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Node:
     home: str | None
     reading: Reading
     seed: int
+    tokenize: TokenizeConfig | None = None
 
     @property
     def label(self) -> str:
@@ -226,7 +229,7 @@ class Node:
             yield call(reference, values | {"config": config})
 
 
-VALUES = ("dataset", "output", "reading", "seed", "tokens", "reads", "home")
+VALUES = ("dataset", "output", "reading", "seed", "tokens", "reads", "home", "tokenize")
 """What functions of a stage may ask of its node, by the names of their parameters, besides the section as `config`."""
 RUNNING = ("options", "reporter", "on_step", "stop")
 """The same of those that run it, or would: `run`, `plan` and `preview`."""

@@ -73,7 +73,7 @@ class Catalogue:
         Raises:
             ConfigError: one that is allowed is not there.
         """
-        if not (config.keep or config.drop or config.rules or config.spans or config.metadata):
+        if not config.reads_attributes:
             return cls(dataset=dataset, shards=shards, names=())
         known = {name: dict(outputs) for name, outputs in (declared or {}).items()}
         found = sorted({*dataset.attribute_names(list(shards)), *known})
@@ -148,6 +148,30 @@ class Catalogue:
         if not is_field(column):
             return self.outputs(name)[output].arrow_type
         return None if self.fields is None else self.fields.find(output).arrow_type
+
+    def column(self, given: str, *, path: str, kinds: Sequence[str]) -> Column:
+        """The column that a key of the recipe names, which is of one of these kinds.
+
+        Raises:
+            ConfigError: there is none, or it is of another kind; `path` is the key's.
+        """
+        try:
+            name, output = self.resolve(given.split("."))
+        except ConfigError as error:
+            raise ConfigError(error.message, path=path) from error
+        kind = "of the document itself" if name == DOCUMENT else self.outputs(name)[output].kind
+        if kind not in kinds:
+            fit = [
+                f"{other}.{one}"
+                for other in self.names
+                for one, what in self.outputs(other).items()
+                if what.kind in kinds
+            ]
+            wanted = " or ".join(kinds)
+            raise ConfigError(
+                f"{given!r} is {kind}, expected {wanted}\n  these are: {', '.join(fit) or 'nowhere'}", path=path
+            )
+        return name, output
 
     def files(self, name: str, outputs: Sequence[str]) -> dict[str, str]:
         """The attribute file of each shard, by the shard's name.

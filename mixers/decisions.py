@@ -9,6 +9,7 @@ attribute file. Columns:
     rules              the rules that drop it, as the ledger calls them, in the order of the recipe; empty if it is kept
     edits              spans that are replaced, and stretches that `keep_only` deletes; of a document that rules drop, 0
     edited_bytes       UTF-8 bytes of its text after edits
+    tokens             that `dolma tokenize` makes of that; null where they are not counted
     draw               its key in the order in which its source is sampled, uint64; null where nothing is sampled
     copies             how often it is written: 0 where it is dropped or sampled out
 
@@ -27,6 +28,7 @@ import pyarrow as pa
 from dolma.data.batch import TextBatch
 from dolma.data.exchange import RunFile, Table, read_sorted, whole_runs
 from dolma.mixers.sampling import Candidates
+from dolma.mixers.token_counts import NOT_COUNTED
 
 DECISIONS = "decisions"
 DECISIONS_SCHEMA = pa.schema(
@@ -39,6 +41,7 @@ DECISIONS_SCHEMA = pa.schema(
         ("rules", pa.list_(pa.dictionary(pa.int32(), pa.string()))),
         ("edits", pa.int32()),
         ("edited_bytes", pa.int64()),
+        ("tokens", pa.int64()),
         ("draw", pa.uint64()),
         ("copies", pa.int32()),
     ]
@@ -50,6 +53,7 @@ DECIDED = Table(
             ("line", pa.uint64()),
             ("source", pa.int32()),
             ("bytes", pa.int64()),
+            ("tokens", pa.int64()),  # NOT_COUNTED where they are not
             ("draw", pa.uint64()),
             ("edits", pa.int32()),
             ("rules", pa.binary()),  # one bit for each rule that drops the document
@@ -63,13 +67,15 @@ DECIDED = Table(
 class Decision:
     """What was decided on some documents; arrays of shape `(n_docs,)`, `fired` of shape `(n_rules, n_docs)`.
 
-    `fired` is True where a rule drops the document. `edits` counts spans and `n_bytes` the UTF-8 after edits.
+    `fired` is True where a rule drops the document. `edits` counts spans and `n_bytes` the UTF-8 after edits;
+    `n_tokens` has `NOT_COUNTED` where tokens are not counted.
     """
 
     fired: npt.NDArray[np.bool_]
     edits: npt.NDArray[np.int32]
     n_bytes: npt.NDArray[np.int64]
     draws: npt.NDArray[np.uint64] | None = None
+    n_tokens: npt.NDArray[np.int64] | None = None
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
@@ -91,6 +97,9 @@ class Decision:
             pa.ListArray.from_arrays(pa.array(bounds), fired),
             pa.array(self.edits, pa.int32()),
             pa.array(self.n_bytes, pa.int64()),
+            pa.nulls(len(batch), pa.int64())
+            if self.n_tokens is None
+            else pa.array(self.n_tokens, mask=self.n_tokens == NOT_COUNTED),
             pa.nulls(len(batch), pa.uint64()) if self.draws is None else pa.array(self.draws, pa.uint64()),
             pa.array(times, pa.int32()),
         ]
@@ -104,7 +113,7 @@ class Decision:
         packed = pa.Array.from_buffers(
             pa.binary(), len(lines), [None, pa.py_buffer(bounds), pa.py_buffer(np.ascontiguousarray(bits))]
         )
-        columns = [lines.astype(np.uint64), codes, self.n_bytes, self.draws, self.edits]
+        columns = [lines.astype(np.uint64), codes, self.n_bytes, self.n_tokens, self.draws, self.edits]
         return pa.RecordBatch.from_arrays([*map(pa.array, columns), packed], schema=DECIDED.schema)
 
     @classmethod
@@ -116,17 +125,23 @@ class Decision:
             fired=np.unpackbits(bits, axis=0, count=n_rules).astype(bool),
             edits=records["edits"].to_numpy(),
             n_bytes=records["bytes"].to_numpy(),
+            n_tokens=records["tokens"].to_numpy(),
             draws=records["draw"].to_numpy(),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecidedPiece:
-    """Where the decisions on a piece lie, by how many rules; `codes[i]` is the number that its `i`-th source has."""
+    """Where the decisions on a piece lie, by how many rules.
+
+    `codes[i]` is the number that its `i`-th source has, `rates[i]` the tokens to a byte of its documents that are not
+    counted.
+    """
 
     shard: str
     file: RunFile
     codes: tuple[int, ...]
+    rates: tuple[float, ...]
     n_rules: int
 
     def read(self, work: str, *, memory: int) -> Iterator[pa.RecordBatch]:
@@ -140,10 +155,13 @@ class DecidedPiece:
     def candidates(self, records: pa.RecordBatch) -> Candidates:
         """The documents that the rules leave in, of those that some records are about."""
         kept = self.decision(records).kept
+        sources, n_bytes, n_tokens = (records[name].to_numpy()[kept] for name in ("source", "bytes", "tokens"))
+        estimated = np.rint(np.array([*self.rates, 0.0])[sources] * n_bytes).astype(np.int64)
         return Candidates(
             shard=self.shard,
             lines=records["line"].to_numpy().astype(np.int64)[kept],
-            sources=np.array([*self.codes, 0], dtype=np.int32)[records["source"].to_numpy()[kept]],
-            n_bytes=records["bytes"].to_numpy()[kept],
+            sources=np.array([*self.codes, 0], dtype=np.int32)[sources],
+            n_bytes=n_bytes,
+            n_tokens=np.where(n_tokens == NOT_COUNTED, estimated, n_tokens),
             keys=records["draw"].to_numpy()[kept],
         )

@@ -36,13 +36,16 @@ class PieceSpec:
 
 @dataclass(slots=True, kw_only=True)
 class Judged:
-    """A batch and what was decided on it; `edited` has the new text of each kept document whose text
-    changed, `copied` the attributes that go into the metadata."""
+    """A batch and what was decided on it; `edited` has the new text of each kept document whose text changed.
+
+    `arrays` are its attribute rows, `copied` those of them that go into the metadata.
+    """
 
     batch: TextBatch
     decision: Decision
     edited: dict[int, bytes]
     copied: list[pa.Array]
+    arrays: dict[str, dict[str, pa.Array]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +112,8 @@ class Judge:
         for source, mine in by_source(batch.sources):
             count.take(source, mine, kept=kept, n_bytes=batch.n_bytes, n_bytes_after=n_bytes)
         decision = Decision(fired=~holds, edits=n_spans, n_bytes=n_bytes)
-        return Judged(batch=batch, decision=decision, edited=edited, copied=self.reshape.values(arrays))
+        copied = self.reshape.values(arrays)
+        return Judged(batch=batch, decision=decision, edited=edited, copied=copied, arrays=arrays)
 
 
 def _column_of(attribute: str, columns: dict[str, tuple[str, str]]) -> tuple[str, str]:

@@ -18,13 +18,14 @@ alone, which sampling adds, 0.6 times.
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from dolma.config import MixConfig
+from dolma.config import MixConfig, TokenizeConfig
 from dolma.data import streams
 from dolma.data.aligned import check_contiguous
 from dolma.data.columns import Output
@@ -35,7 +36,8 @@ from dolma.data.manifest import FileSet, fingerprint
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.decisions import DECIDED, DecidedPiece
 from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
-from dolma.mixers.notes import MixNotes, SpanRow, share_rows, share_warnings
+from dolma.mixers.mixture import MIXTURE, Mixture, mixture_of
+from dolma.mixers.notes import MixNotes, SpanRow, mixture_warnings
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, check_seen, check_sources, find_cuts, quotas
 from dolma.mixers.subject import (
@@ -47,12 +49,14 @@ from dolma.mixers.subject import (
     settings_of,
     subject_of,
 )
+from dolma.mixers.token_counts import Calibrating, Calibration, calibrated, counting_of
 from dolma.mixers.waterfall import WriteWaterfall, warnings_of
 from dolma.mixers.write import (
     DecidePiece,
     JoinParts,
     Layout,
     MixPiece,
+    WriteMixture,
     WritePiece,
     count_sampled,
     times_of,
@@ -76,6 +80,7 @@ def mix(
     options: RunOptions | None = None,
     seed: int = 0,
     reporter: Reporter | None = None,
+    tokenize: TokenizeConfig | None = None,
 ) -> StageReport[MixNotes]:
     """Write the documents that the rules keep, edited and sampled as the recipe says.
 
@@ -85,16 +90,17 @@ def mix(
     """
     reading = reading or Reading()
     inputs = Inputs(output, options=options, reporter=reporter)
-    file_set = FileSet(folder=output, stage="mix", name="mix", config=settings_of(config, reading, seed), inputs=[])
+    settings = settings_of(config, reading, seed, tokenize)
+    file_set = FileSet(folder=output, stage="mix", name="mix", config=settings, inputs=[])
     check_settings([file_set], options)
     if (finished := finished_inputs(dataset, file_set, inputs)) is not None:
         subject, file_set = None, msgspec.structs.replace(file_set, inputs=finished)
     else:
-        subject = identified_subject(subject_of(dataset, config, reading), inputs)
+        subject = identified_subject(subject_of(dataset, config, reading, tokenize), inputs)
         file_set = msgspec.structs.replace(file_set, inputs=inputs_of(subject))
     with open_stage([file_set], options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
-        subject = subject or identified_subject(subject_of(dataset, config, reading), inputs)
+        subject = subject or identified_subject(subject_of(dataset, config, reading, tokenize), inputs)
         layout = Layout(output=output, work=stage.work_folder, format=config.format)
         specs = subject.specs()
         made = _sampled(subject, stage, layout, specs, seed) if config.sources else _kept(stage, layout, specs, subject)
@@ -104,14 +110,22 @@ def mix(
         rows = tuple(notes.waterfall)
         task = Task(key=fingerprint(msgspec.to_builtins(rows)), size=0, spec=rows)
         waterfall = stage.plan("waterfall", task, WriteWaterfall(output=output))
-        report = stage.finish([*made.judged, *made.written, *joined, waterfall], notes=msgspec.to_builtins(notes))
+        mixture = [] if notes.mixture is None else [Task(key=MIXTURE, size=1, spec=notes.mixture)]
+        described = stage.run("describe", mixture, WriteMixture(output=output)) if mixture else []
+        results = [*made.judged, *made.written, *joined, waterfall, *described]
+        report = stage.finish(results, notes=msgspec.to_builtins(notes))
         return report.detailed(notes, warnings=notes.warnings, reasons=notes.rules)
     done = stage.noted(MixNotes)
     return replace(done, warnings=done.details.warnings, reasons=done.details.rules)
 
 
 def check(
-    dataset: Dataset, config: MixConfig, *, declared: Mapping[str, Mapping[str, Output]], reading: Reading | None = None
+    dataset: Dataset,
+    config: MixConfig,
+    *,
+    declared: Mapping[str, Mapping[str, Output]],
+    reading: Reading | None = None,
+    tokenize: TokenizeConfig | None = None,
 ) -> None:
     """Return when rules, spans and shares fit the attributes that are there or `declared`: still to be made.
 
@@ -124,22 +138,38 @@ def check(
     shards = dataset.shards() if dataset.documents else []
     check_sources(config)
     check_names(config, shards)
-    compile_rules(config, Catalogue.of(dataset, shards, config, reading=reading or Reading(), declared=declared))
+    catalogue = Catalogue.of(dataset, shards, config, reading=reading or Reading(), declared=declared)
+    compile_rules(config, catalogue)
+    counting_of(config, tokenize, catalogue)
 
 
-def made_again(dataset: Dataset, config: MixConfig, *, output: str, reading: Reading, seed: int) -> dict[str, str]:
+def made_again(
+    dataset: Dataset,
+    config: MixConfig,
+    *,
+    output: str,
+    reading: Reading,
+    seed: int,
+    tokenize: TokenizeConfig | None = None,
+) -> dict[str, str]:
     """Why this stage would replace what it has finished, attributes left aside; empty where it would not."""
-    settings = settings_of(config, reading, seed)
+    settings = settings_of(config, reading, seed, tokenize)
     made = FileSet(folder=output, stage="mix", name="mix", config=settings, inputs=[])
     why = why_again(made, sizes={shard.name: shard.size for shard in dataset.shards()})
     return {"": why} if why else {}
 
 
 def plan(
-    dataset: Dataset, config: MixConfig, *, output: str, reading: Reading | None = None, seed: int = 0
+    dataset: Dataset,
+    config: MixConfig,
+    *,
+    output: str,
+    reading: Reading | None = None,
+    seed: int = 0,
+    tokenize: TokenizeConfig | None = None,
 ) -> Iterator[dict[str, Any]]:
     """What `mix` would read and write, one row per document file; rules are checked, no document is read."""
-    subject = subject_of(dataset, config, reading or Reading())
+    subject = subject_of(dataset, config, reading or Reading(), tokenize)
     layout = Layout(output=output, work="", format=config.format)
     fields = subject.judge.reading
     for shard in subject.shards:
@@ -160,6 +190,7 @@ def preview(
     options: RunOptions | None = None,
     seed: int = 0,
     reporter: Reporter | None = None,
+    tokenize: TokenizeConfig | None = None,
 ) -> StageReport[MixNotes]:
     """What `mix` would drop and keep, by rule and source. Reads documents and attributes; writes no document.
 
@@ -167,7 +198,7 @@ def preview(
         ConfigError: rules or shares cannot be used as they are.
         DataError: a file cannot be read, attributes do not fit their documents, or a rule has no answer.
     """
-    subject = subject_of(dataset, config, reading or Reading())
+    subject = subject_of(dataset, config, reading or Reading(), tokenize)
     options = (options or RunOptions()).whole()
     with tempfile.TemporaryDirectory(prefix="dolma-mix-") as folder:
         file_set = FileSet(folder=folder, stage="mix", name="preview", config={}, inputs=[])
@@ -203,6 +234,7 @@ class _Made(msgspec.Struct, kw_only=True):
     judged: list[TaskResult]
     written: list[TaskResult] = []
     wanted: list[Quota] = []
+    errors: dict[str, float | None] = {}
 
 
 def _tasks(specs: Sequence[PieceSpec]) -> list[Task]:
@@ -231,19 +263,27 @@ class _Decided:
     pieces: list[DecidedPiece]
     wanted: list[Quota]
     cuts: list[Cut]
+    errors: dict[str, float | None]
 
     @property
     def sources(self) -> list[str]:
         return [quota.source for quota in self.wanted]
 
     def as_made(self) -> _Made:
-        return _Made(judged=self.judged, wanted=self.wanted)
+        return _Made(judged=self.judged, wanted=self.wanted, errors=self.errors)
 
 
-def _decided_piece(spec: PieceSpec, result: TaskResult, sources: Sequence[str], n_rules: int) -> DecidedPiece:
-    codes = tuple(sources.index(source) for source in result.payload["sources"])
-    file = msgspec.convert(result.payload["decided"], RunFile)
-    return DecidedPiece(shard=spec.piece.shard.name, file=file, codes=codes, n_rules=n_rules)
+def _decided_piece(
+    spec: PieceSpec, result: TaskResult, sources: Sequence[str], rates: Mapping[str, float], n_rules: int
+) -> DecidedPiece:
+    names = result.payload["sources"]
+    return DecidedPiece(
+        shard=spec.piece.shard.name,
+        file=msgspec.convert(result.payload["decided"], RunFile),
+        codes=tuple(sources.index(name) for name in names),
+        rates=tuple(rates.get(name, 0.0) for name in names),
+        n_rules=n_rules,
+    )
 
 
 def _candidates(decisions: Sequence[DecidedPiece], work: str, *, memory: int) -> Iterator[Candidates]:
@@ -276,10 +316,10 @@ class CountSampled:
     memory: int
 
     def __call__(self, decisions: Sequence[DecidedPiece]) -> TaskResult:
-        ledger = Ledger()
+        ledger, tokens = Ledger(), Counter[str]()
         for found in _candidates(decisions, self.work, memory=self.memory):
-            count_sampled(ledger, found, times_of(found, self.cuts), self.sources)
-        return TaskResult(ledger=ledger)
+            count_sampled(ledger, tokens, found, times_of(found, self.cuts), self.sources)
+        return TaskResult(ledger=ledger, payload={"tokens": dict(tokens)})
 
 
 def _memory(stage: StageRun) -> int:
@@ -287,19 +327,29 @@ def _memory(stage: StageRun) -> int:
 
 
 def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[PieceSpec], seed: int) -> _Decided:
-    work = DecidePiece(judge=subject.judge, layout=layout, seed=seed, memory=_memory(stage))
+    work = DecidePiece(judge=subject.judge, layout=layout, seed=seed, memory=_memory(stage), counting=subject.counting)
     judged = stage.run("decide", _tasks(specs), work, reads=True)
     _check_rows(specs, judged)
-    kept = _sums(judged)
-    supplies = {source: Supply(documents=documents, bytes=n_bytes) for source, (documents, n_bytes) in kept.items()}
+    sums = Calibrating.merged(result.payload["tokens"] for result in judged)
+    rates = calibrated(sums)
+    supplies = {
+        source: Supply(documents=documents, bytes=n_bytes, tokens=_all_tokens(sums, rates, source))
+        for source, (documents, n_bytes) in _sums(judged).items()
+    }
     wanted = list(quotas(subject.config, supplies, seen=_seen(judged), limit=_limit(subject)).values())
     sources = [quota.source for quota in wanted]
     n_rules = len(subject.judge.labels)
-    pieces = [_decided_piece(spec, result, sources, n_rules) for spec, result in zip(specs, judged, strict=True)]
+    pieces = [_decided_piece(spec, result, sources, rates, n_rules) for spec, result in zip(specs, judged, strict=True)]
     finding = FindCuts(wanted=tuple(wanted), work=stage.work_folder, memory=_memory(stage))
     found = stage.plan("cut", _all_decisions(pieces), finding)
     cuts = msgspec.convert(found.payload["cuts"], list[Cut])
-    return _Decided(judged=judged, pieces=pieces, wanted=wanted, cuts=cuts)
+    errors = {source: of.error(rates[source]) for source, of in sums.items()}
+    return _Decided(judged=judged, pieces=pieces, wanted=wanted, cuts=cuts, errors=errors)
+
+
+def _all_tokens(sums: Mapping[str, Calibration], rates: Mapping[str, float], source: str) -> int:
+    of = sums.get(source)
+    return 0 if of is None else of.tokens + round(of.other_bytes * rates[source])
 
 
 def _seen(judged: Sequence[TaskResult]) -> set[str]:
@@ -366,22 +416,29 @@ def _parts_tasks(specs: Sequence[PieceSpec]) -> list[Task]:
 
 def _notes(subject: Subject, made: _Made) -> MixNotes:
     ledger = merged_of([*made.judged, *made.written])
-    wanted = made.wanted if subject.config.sources else []
     payloads = [result.payload for result in made.judged]
     rows = waterfall_of(subject.judge.labels, payloads).complete(ledger.accounts, is_about=subject.judge.is_about)
     edits = subject.judge.edits.edits
     counts = spans_of(len(edits), payloads)
-    shares = share_rows(wanted, ledger)
+    mixture = _mixture(subject, made, ledger) if subject.config.sources else None
     return MixNotes(
         waterfall=rows,
-        shares=shares,
+        mixture=mixture,
         spans=[
             SpanRow(attribute=edit.attribute, spans=n, merged=merged, without_length=empty)
             for edit, n, merged, empty in zip(edits, counts.spans, counts.merged, counts.without_length, strict=True)
         ],
         edited_documents=counts.documents,
-        warnings=[*_warnings(subject, rows, ledger), *share_warnings(shares)],
+        warnings=[*_warnings(subject, rows, ledger), *(mixture_warnings(mixture) if mixture is not None else ())],
     )
+
+
+def _mixture(subject: Subject, made: _Made, ledger: Ledger) -> Mixture:
+    tokens: Counter[str] = Counter()
+    for result in made.written:
+        tokens.update(result.payload["tokens"])
+    counted = "" if subject.counting is None else subject.counting.words
+    return mixture_of(made.wanted, ledger, unit=subject.config.unit, tokens=tokens, errors=made.errors, counted=counted)
 
 
 def _warnings(subject: Subject, rows: list[Any], ledger: Ledger) -> list[str]:

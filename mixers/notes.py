@@ -7,24 +7,12 @@ from typing import Any
 
 import msgspec
 
-from dolma.mixers.sampling import Quota
+from dolma.mixers.mixture import Mixture, SourceRow
 from dolma.mixers.waterfall import WaterfallRow, plain_rows
 from dolma.runner.ledger import Ledger
 from dolma.runner.report import Table, ledger_table
 
 _MOST_PAIRS = 10
-
-
-class ShareRow(msgspec.Struct, kw_only=True):
-    """One source of a sampled mix: what the rules left of it, what was asked in `unit`, and what was written."""
-
-    source: str
-    left_documents: int
-    left_bytes: int
-    unit: str
-    asked: float
-    documents: int
-    bytes: int
 
 
 class SpanRow(msgspec.Struct, kw_only=True):
@@ -40,7 +28,7 @@ class MixNotes(msgspec.Struct, kw_only=True):
     """What the manifest of a mix says beside its ledger: the details of its report."""
 
     waterfall: list[WaterfallRow] = []
-    shares: list[ShareRow] = []
+    mixture: Mixture | None = None
     spans: list[SpanRow] = []
     edited_documents: int = 0
     warnings: list[str] = []
@@ -51,33 +39,19 @@ class MixNotes(msgspec.Struct, kw_only=True):
         return list(dict.fromkeys(row.rule for row in self.waterfall))
 
 
-def share_rows(wanted: list[Quota], ledger: Ledger) -> list[ShareRow]:
-    """What each source was asked and gave."""
-    rows = []
-    for quota in wanted:
-        written = ledger.account(quota.source).written
-        rows.append(
-            ShareRow(
-                source=quota.source,
-                left_documents=quota.supply.documents,
-                left_bytes=quota.supply.bytes,
-                unit=quota.unit,
-                asked=quota.asked,
-                documents=written.documents,
-                bytes=written.bytes,
-            )
-        )
-    return rows
-
-
-def share_warnings(rows: list[ShareRow]) -> list[str]:
-    """Sources that were asked for and of which nothing was written."""
-    return [
-        f"source {row.source!r}: nothing of it is in the mix, because {row.asked:,.0f} {row.unit} were asked for, "
+def mixture_warnings(mixture: Mixture) -> list[str]:
+    """Sources that were asked for and of which nothing was written, and tokens whose number is not certain."""
+    found = [
+        f"source {row.source!r}: nothing of it is in the mix, because {row.asked:,} {row.unit} were asked for, "
         f"less than half of one of its {row.left_documents:,} documents"
-        for row in rows
-        if row.asked > 0 and not row.documents and row.left_documents
+        for row in mixture.sources
+        if row.asked_share > 0 and not row.documents and row.left_documents
     ]
+    unsure = [row for row in mixture.sources if row.left_tokens and row.error != 0]
+    for row in unsure:
+        error = "of an unknown error" if row.error is None else f"to within {row.error:.2%} (standard error)"
+        found.append(f"source {row.source!r}: its {row.left_tokens:,} tokens are an estimate, {error}")
+    return found
 
 
 def tables(ledger: Ledger, details: MixNotes) -> Iterator[Table]:
@@ -92,8 +66,10 @@ def tables(ledger: Ledger, details: MixNotes) -> Iterator[Table]:
         yield Table(title="rules that drop the same documents", headers=["rule", "other rule", "both drop"], rows=pairs)
     if details.spans:
         yield Table.of("edits", [msgspec.structs.asdict(row) for row in details.spans])
-    if details.shares:
-        yield Table.of("sources", [msgspec.structs.asdict(row) for row in details.shares])
+    if details.mixture is not None:
+        sources = [msgspec.structs.asdict(row) for row in details.mixture.sources]
+        counted = [key for key in SourceRow.__struct_fields__ if any(row[key] is not None for row in sources)]
+        yield Table(title="sources", headers=counted, rows=[[row[key] for key in counted] for row in sources])
 
 
 def _pairs(waterfall: list[WaterfallRow]) -> list[list[Any]]:

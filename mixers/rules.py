@@ -94,8 +94,8 @@ class Rule:
 class RuleSet:
     """All rules of a mix, in the order of the waterfall: keep, drop, groups, spans. Picklable; made by `compile_rules`.
 
-    `outputs` has the declared type of each column that any rule or span edit reads, by set; of `document` too, but for
-    `fields` of the records. `copied` has the columns that go into the metadata of documents, by their keys there.
+    `outputs` has the declared type of each column that the mix reads, by set; of `document` too, but for `fields` of
+    records. `copied` has the columns that go into the metadata of documents, by their keys there.
     """
 
     rules: tuple[Rule, ...]
@@ -162,7 +162,7 @@ class RuleSet:
             ) from error
 
 
-def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
+def compile_rules(config: MixConfig, catalogue: Catalogue, *, further: Iterable[Column] = ()) -> RuleSet:
     """The rules and span edits of a mix, checked; nothing but attribute schemas is read.
 
     Raises:
@@ -174,7 +174,9 @@ def compile_rules(config: MixConfig, catalogue: Catalogue) -> RuleSet:
         rule = _span_rule(edit.attribute, f"$.mix.spans[{i}].attribute", catalogue)
         rules += [] if any(rule.sql == other.sql and other.kind == "spans" for other in rules) else [rule]
     copied = tuple((key, _copied(name, f"$.mix.metadata.{key}", catalogue)) for key, name in config.metadata.items())
-    columns = sorted({column for rule in rules for column in rule.columns} | {column for _, column in copied})
+    columns = sorted(
+        {column for rule in rules for column in rule.columns} | {column for _, column in copied} | set(further)
+    )
     outputs: dict[str, dict[str, Output]] = {}
     for name, output in itertools.filterfalse(is_field, columns):
         outputs.setdefault(name, {})[output] = catalogue.outputs(name)[output]
@@ -260,18 +262,7 @@ def _resolve(parts: Sequence[str], path: str, catalogue: Catalogue) -> Column:
 
 
 def _span_rule(attribute: str, path: str, catalogue: Catalogue) -> Rule:
-    column = _resolve(attribute.split("."), path, catalogue)
-    kind = "a field of the records" if is_field(column) else catalogue.outputs(column[0])[column[1]].kind
-    if kind != "spans":
-        spans = [
-            f"{name}.{output}"
-            for name in catalogue.names
-            for output, what in catalogue.outputs(name).items()
-            if what.kind == "spans"
-        ]
-        raise ConfigError(
-            f"{attribute!r} is {kind}, expected spans\n  spans are: {', '.join(spans) or 'nowhere'}", path=path
-        )
+    column = catalogue.column(attribute, path=path, kinds=("spans",))
     return Rule(path=path, kind="spans", sql=".".join(column), columns=(column,))
 
 

@@ -4,9 +4,11 @@
 fractions are of documents, rounded to the nearest whole number, halves up.
 
 `share: 0.2` asks that 20 % of the mix comes from the source. Shares add up to 1, and where one source has a share all
-have. The size of the mix is `total` in bytes (UTF-8, as written) or documents, by default the largest that no source
-has to be repeated for beyond its `repeat`; what is asked of a source beyond that is an error, never a silent second
-epoch. Each source comes out within half a document of what was asked (the document at the border of the sample).
+have. The size of the mix is `total` in `unit`: bytes (UTF-8) or tokens, both of the text as written, or documents. By
+default it is the largest for which no document has to appear more often than the `max_repeat` of its source. It is
+divided into whole numbers by the largest remainder; what is asked of a source beyond what it has is an error, never a
+silent second epoch. Each source comes out within half a document of what was asked (the document at the border of the
+sample).
 
 Which documents: those with the smallest keys, a hash of seed, source, id, shard name and line. So the sample depends
 on the corpus and the seed only, and a larger sample holds every smaller one.
@@ -36,7 +38,7 @@ _BIN_BITS = 16
 _ALL_SHARES = 1e-9
 _MILLION = 1_000_000
 
-Unit = Literal["bytes", "documents"]
+Unit = Literal["bytes", "documents", "tokens"]
 
 
 def document_keys(
@@ -58,21 +60,23 @@ class Supply:
 
     documents: int
     bytes: int
+    tokens: int = 0
 
     def amount(self, unit: Unit) -> int:
-        """In documents or in bytes."""
-        return self.documents if unit == "documents" else self.bytes
+        """In this unit."""
+        return {"documents": self.documents, "bytes": self.bytes, "tokens": self.tokens}[unit]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """What is asked of one source: `copies` of every document and a sample of `rest`, in `unit`."""
+    """What is asked of one source: `copies` of every document and a sample of `rest`, in `unit`; and its share."""
 
     source: str
     supply: Supply
     unit: Unit
     copies: int
     rest: int
+    share: float | None = None
 
     @property
     def asked(self) -> int:
@@ -150,7 +154,7 @@ def check_corpus(config: MixConfig, ledger: Ledger, reading: Reading) -> None:
     if not config.named_sources:
         return
     taken = {source: account for source, account in ledger.accounts.items() if account.taken.documents}
-    if config.spans:  # whose replacements may be longer than what they replace
+    if config.spans or config.unit == "tokens":  # what they leave, and what tokens are, is not known yet
         check_seen(config, taken, limit=reading.limit)
         return
     supplies = {
@@ -202,11 +206,14 @@ def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> d
     for source, share, has in zip(sources, shares, most, strict=True):
         if share and (not has or (total is not None and share * total > has)):
             raise _too_little(config, source, supplies[source], when, shares=shares, most=most)
-    for source, asked in zip(sources, share_out(total or _attainable(shares, most), shares), strict=True):
+    parts = share_out(total or _attainable(shares, most), shares)
+    for source, share, asked in zip(sources, shares, parts, strict=True):
         amount = supplies[source].amount(unit)
         copies = asked // amount if amount else 0
         rest = asked - copies * amount
-        found[source] = Quota(source=source, supply=supplies[source], unit=unit, copies=copies, rest=rest)
+        found[source] = Quota(
+            source=source, supply=supplies[source], unit=unit, copies=copies, rest=rest, share=float(share)
+        )
     return found
 
 
@@ -283,14 +290,21 @@ def nearest_mixture(
 class Candidates:
     """Some kept documents of a shard; arrays of shape `(n_docs,)`.
 
-    `sources` index into the names of `find_cuts`; `n_bytes` are of the text as it would be written.
+    `sources` index into the names of `find_cuts`; `n_bytes` and `n_tokens` are of the text as it would be written.
     """
 
     shard: str
     lines: npt.NDArray[np.int64]
     sources: npt.NDArray[np.int32]
     n_bytes: npt.NDArray[np.int64]
+    n_tokens: npt.NDArray[np.int64]
     keys: npt.NDArray[np.uint64]
+
+    def amounts(self, unit: Unit) -> npt.NDArray[np.int64]:
+        """What each document counts in this unit."""
+        if unit == "documents":
+            return np.ones_like(self.n_bytes)
+        return self.n_bytes if unit == "bytes" else self.n_tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -355,10 +369,7 @@ class _Bins:
         bins = (piece.keys >> self.shift).astype(np.int64)
         for i, amounts in self.amounts.items():
             mine = piece.sources == i
-            np.add.at(amounts, bins[mine], self._weights(piece, i)[mine])
-
-    def _weights(self, piece: Candidates, i: int) -> npt.NDArray[np.int64]:
-        return piece.n_bytes if self.wanted[i].unit == "bytes" else np.ones_like(piece.n_bytes)
+            np.add.at(amounts, bins[mine], piece.amounts(self.wanted[i].unit)[mine])
 
     def border(self, i: int) -> _Border | None:
         """Where the sample of a quota ends; None when it has none."""
@@ -371,7 +382,7 @@ class _Bins:
     def documents_in(self, piece: Candidates, i: int, border: _Border) -> list[tuple[int, str, int, int]]:
         """`(key, shard, line, amount)` of the documents of a source in a bin."""
         mine = np.flatnonzero((piece.sources == i) & ((piece.keys >> self.shift) == np.uint64(border.bin)))
-        amounts = self._weights(piece, i)
+        amounts = piece.amounts(self.wanted[i].unit)
         return [
             (key, piece.shard, line, amount)
             for key, line, amount in zip(

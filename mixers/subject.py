@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from dolma.config import MixConfig
+from dolma.amounts import count_of
+from dolma.config import MixConfig, TokenizeConfig
 from dolma.data.dataset import Dataset, Shard, pieces
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.formats.table import EXPECTED, format_of, is_document, strip_suffixes
@@ -22,11 +23,12 @@ from dolma.mixers.judge import Judge, PieceSpec
 from dolma.mixers.reshape import check_written_fields
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import check_seen, check_shared, check_sources
+from dolma.mixers.token_counts import TokenCounting, counting_of
 from dolma.printable import printable
 from dolma.runner.inputs import Inputs
 from dolma.runner.separate import same_settings
 
-VERSION = 3
+VERSION = 4
 _SAMPLED_SHARDS = 16
 _EMPTY_BYTES = 128  # a compressed file without any text is smaller
 
@@ -40,6 +42,7 @@ class Subject:
     shards: list[Shard]
     judge: Judge
     files: dict[str, tuple[AttributeFile, ...]]
+    counting: TokenCounting | None = None
 
     def specs(self) -> list[PieceSpec]:
         """The pieces of all shards, in corpus order."""
@@ -47,7 +50,9 @@ class Subject:
         return [PieceSpec(index=i, piece=piece, files=self.files[piece.shard.name]) for i, piece in enumerate(parts)]
 
 
-def subject_of(dataset: Dataset, config: MixConfig, reading: Reading) -> Subject:
+def subject_of(
+    dataset: Dataset, config: MixConfig, reading: Reading, tokenize: TokenizeConfig | None = None
+) -> Subject:
     """What this recipe mixes, with rules compiled and attribute files found; nothing but their schemas is read.
 
     Where a rule names a field of the records, the first ones are read too.
@@ -62,7 +67,9 @@ def subject_of(dataset: Dataset, config: MixConfig, reading: Reading) -> Subject
     shards = dataset.shards()
     check_names(config, shards)
     catalogue = Catalogue.of(dataset, shards, config, reading=reading)
-    rules = compile_rules(config, catalogue)
+    counting = counting_of(config, tokenize, catalogue)
+    further = [] if counting is None or counting.column is None else [counting.column]
+    rules = compile_rules(config, catalogue, further=further)
     found = {name: catalogue.files(name, rules.columns_of(name)) for name in rules.sets}
     files = {
         shard.name: tuple(
@@ -74,7 +81,8 @@ def subject_of(dataset: Dataset, config: MixConfig, reading: Reading) -> Subject
     for name in rules.sets[:1]:
         measured = _sources_measured(dataset, shards, name, reading)
         check_seen(config, measured or config.named_sources.values(), limit=reading.limit)
-    return Subject(dataset=dataset, config=config, shards=shards, judge=Judge.of(config, rules, reading), files=files)
+    judge = Judge.of(config, rules, reading)
+    return Subject(dataset=dataset, config=config, shards=shards, judge=judge, files=files, counting=counting)
 
 
 def _sources_measured(dataset: Dataset, shards: Sequence[Shard], name: str, reading: Reading) -> set[str]:
@@ -140,15 +148,20 @@ def check_names(config: MixConfig, shards: Sequence[Shard]) -> None:
             )
 
 
-def settings_of(config: MixConfig, reading: Reading, seed: int) -> dict[str, Any]:
+def settings_of(
+    config: MixConfig, reading: Reading, seed: int, tokenize: TokenizeConfig | None = None
+) -> dict[str, Any]:
     """Everything that decides the bytes of a mix, besides its inputs."""
     settings = msgspec.to_builtins(config)
-    for key in ("attributes", "allow_duplicate_inputs"):
+    for key in ("attributes", "allow_duplicate_inputs", "tokenizer"):
         settings.pop(key)
+    if config.total is not None:
+        settings["total"] = count_of(config.total, key="total")
     return {
         **settings,
         "version": VERSION,
         "seed": seed if config.sources else None,
+        "tokens": None if (counting := counting_of(config, tokenize)) is None else counting.identity,
         **reading.identity,
     }
 

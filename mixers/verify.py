@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from dolma.data.formats.table import format_of
 from dolma.data.manifest import Manifest, OutputFile, differences
-from dolma.runner.attribute_sets import count_rows as count_provenance
 from dolma.runner.ledger import Ledger
 
 
 def count_rows(out: OutputFile, path: str) -> int:
     """The documents of a file, or its rows."""
-    return format_of(path).count(path) if out.path.startswith("documents/") else count_provenance(out, path)
+    return format_of(path).count(path)
 
 
 def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:

@@ -10,6 +10,7 @@ document, in the same order.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -28,13 +29,15 @@ from dolma.data.dataset import Piece, Shard
 from dolma.data.documents import DocumentWriter, Intake, concatenate_documents, read_batches
 from dolma.data.exchange import Cursor, RunWriter
 from dolma.data.formats.table import strip_suffixes
-from dolma.data.manifest import OutputFile, output_file
+from dolma.data.manifest import OutputFile, file_there, output_file
 from dolma.mixers.decisions import DECIDED, DECISIONS, DECISIONS_SCHEMA, DecidedPiece
 from dolma.mixers.join import AttributeFile, JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
+from dolma.mixers.mixture import MIXTURE, Mixture
 from dolma.mixers.records import json_string, with_default, with_field
 from dolma.mixers.sampling import Candidates, Cut, document_keys
 from dolma.mixers.spans import SpanCounts
+from dolma.mixers.token_counts import NOT_COUNTED, Calibrating, TokenCounting
 from dolma.mixers.waterfall import SAMPLED_OUT
 from dolma.runner.ledger import Ledger
 from dolma.runner.progress import advance
@@ -240,22 +243,37 @@ class DecidePiece:
     layout: Layout
     seed: int
     memory: int
+    counting: TokenCounting | None
 
     def __call__(self, spec: PieceSpec) -> TaskResult:
-        count = Count.of(self.judge)
+        count, calibrating = Count.of(self.judge), Calibrating()
         sources: dict[str, int] = {}
         with RunWriter(DECIDED, self.layout.work, f"{spec.index:06d}", memory=self.memory // 2) as out:
             for judged in self.judge.judge(spec, count, records=False):
-                out.add(self._decided(judged, spec.piece, sources))
+                out.add(self._decided(judged, spec.piece, sources, calibrating))
                 del judged
-        payload = {**count.payload(), "sources": list(sources), "decided": msgspec.to_builtins(out.file)}
+        payload = {
+            **count.payload(),
+            "sources": list(sources),
+            "tokens": msgspec.to_builtins(calibrating.sums),
+            "decided": msgspec.to_builtins(out.file),
+        }
         return TaskResult(outputs=out.outputs, ledger=count.ledger(spec.piece, keep=False), payload=payload)
 
-    def _decided(self, judged: Judged, piece: Piece, sources: dict[str, int]) -> pa.RecordBatch:
-        batch = judged.batch
+    def _decided(
+        self, judged: Judged, piece: Piece, sources: dict[str, int], calibrating: Calibrating
+    ) -> pa.RecordBatch:
+        batch, decision = judged.batch, judged.decision
         draws = document_keys(batch.ids, batch.sources, batch.lines.tolist(), shard=piece.shard.name, seed=self.seed)
         codes = np.array([sources.setdefault(name, len(sources)) for name in batch.sources], dtype=np.int32)
-        return replace(judged.decision, draws=draws).records(batch.lines, codes)
+        n_tokens = np.full(len(batch), NOT_COUNTED, dtype=np.int64)
+        if self.counting is not None:
+            kept, reading = decision.kept, self.judge.reading
+            n_tokens = self.counting.count(
+                batch, judged.edited, kept=kept, arrays=judged.arrays, draws=draws, reading=reading
+            )
+            calibrating.add(batch, kept, decision.n_bytes, n_tokens)
+        return replace(decision, draws=draws, n_tokens=n_tokens).records(batch.lines, codes)
 
 
 def times_of(found: Candidates, cuts: Sequence[Cut]) -> npt.NDArray[np.int64]:
@@ -267,11 +285,14 @@ def times_of(found: Candidates, cuts: Sequence[Cut]) -> npt.NDArray[np.int64]:
     return times
 
 
-def count_sampled(ledger: Ledger, found: Candidates, times: npt.NDArray[np.int64], names: Sequence[str]) -> None:
-    """Enter kept documents as written, repeated or sampled out."""
+def count_sampled(
+    ledger: Ledger, tokens: Counter[str], found: Candidates, times: npt.NDArray[np.int64], names: Sequence[str]
+) -> None:
+    """Enter kept documents as written, repeated or sampled out; `tokens` counts those written, by source."""
     for i in np.unique(found.sources).tolist():
         mine, name = found.sources == i, names[i]
         chosen, n_bytes = mine & (times > 0), found.n_bytes
+        tokens[name] += int((times * found.n_tokens)[chosen].sum())
         out = mine & (times == 0)
         ledger.keep(name, documents=int(chosen.sum()), bytes=int(n_bytes[chosen].sum()))
         more = times[chosen] - 1
@@ -293,12 +314,14 @@ class WritePiece:
 
     def __call__(self, spec: tuple[PieceSpec, DecidedPiece]) -> TaskResult:
         piece_spec, decided = spec
-        ledger = Ledger()
+        ledger, tokens = Ledger(), Counter[str]()
         with MixWriter(self.layout, piece_spec.piece, self.judge) as writer:
-            self._write(piece_spec, decided, ledger, writer)
-        return TaskResult(outputs=writer.outputs, ledger=ledger)
+            self._write(piece_spec, decided, ledger, tokens, writer)
+        return TaskResult(outputs=writer.outputs, ledger=ledger, payload={"tokens": dict(tokens)})
 
-    def _write(self, spec: PieceSpec, decided: DecidedPiece, ledger: Ledger, writer: MixWriter) -> None:
+    def _write(
+        self, spec: PieceSpec, decided: DecidedPiece, ledger: Ledger, tokens: Counter[str], writer: MixWriter
+    ) -> None:
         # Bad records were counted, and put into quarantine, in the first pass.
         policy = "fail" if self.judge.reading.on_error == "fail" else "skip"
         reading = msgspec.structs.replace(self.judge.reading, on_error=policy, quarantine=None)
@@ -309,7 +332,7 @@ class WritePiece:
                 records = cursor.before(int(batch.lines[-1]) + 1)
                 found = decided.candidates(records)
                 times = times_of(found, self.cuts)
-                count_sampled(ledger, found, times, self.sources)
+                count_sampled(ledger, tokens, found, times, self.sources)
                 of_batch = np.zeros(len(batch), dtype=np.int64)
                 of_batch[np.searchsorted(batch.lines, found.lines)] = times
                 arrays = rows.take(batch)
@@ -320,6 +343,7 @@ class WritePiece:
                     decision=decided.decision(records),
                     edited=edited,
                     copied=self.judge.reshape.values(arrays),
+                    arrays=arrays,
                 )
                 del batch, edited, arrays
                 writer.write(judged, of_batch)
@@ -329,6 +353,18 @@ class WritePiece:
 def _files_to_write(spec: PieceSpec, judge: Judge) -> list[AttributeFile]:
     sets = {name for name, _ in judge.edits.columns} | judge.reshape.sets
     return [file for file in spec.files if file.set in sets]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteMixture:
+    """Writes what was asked of each source and what it gave, beside the documents. Called with the mixture."""
+
+    output: str
+
+    def __call__(self, mixture: Mixture) -> TaskResult:
+        content = msgspec.json.format(msgspec.json.encode(mixture)) + b"\n"
+        streams.write_bytes(streams.join(self.output, MIXTURE), content)
+        return TaskResult(outputs=[file_there(self.output, MIXTURE)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

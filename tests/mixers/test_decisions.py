@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as numbers
 
 from dolma.mixers.decisions import DecidedPiece, Decision
 from dolma.mixers.sampling import document_keys
+from dolma.mixers.token_counts import NOT_COUNTED
 
 RULES: dict[str, Any] = {"keep": ["my.n >= 2", "my.n < 9"], "drop": ["my.flag"]}
 SAMPLED: dict[str, Any] = {"sources": {"web": {"repeat": 1.5}}}
@@ -110,12 +111,18 @@ def test_duckdb_reads_the_rules_as_a_list_of_strings(web: Any) -> None:
 def test_records_and_back(data: st.DataObject, n_rules: int, n_docs: int) -> None:
     fired = data.draw(numbers.arrays(bool, (n_rules, n_docs)))
     wide = np.arange(n_docs, dtype=np.int64)
-    made = Decision(fired=fired, edits=wide.astype(np.int32), n_bytes=wide * 7, draws=wide.astype(np.uint64) * 3)
+    made = Decision(
+        fired=fired,
+        edits=wide.astype(np.int32),
+        n_bytes=wide * 7,
+        draws=wide.astype(np.uint64) * 3,
+        n_tokens=wide - 1,
+    )
     records = made.records(wide + 1, np.zeros(n_docs, dtype=np.int32))
     found = Decision.of_records(records, n_rules=n_rules)
     np.testing.assert_array_equal(found.fired, fired)
     np.testing.assert_array_equal(found.kept, [not any(rule[i] for rule in fired) for i in range(n_docs)])
-    for name in ("edits", "n_bytes", "draws"):
+    for name in ("edits", "n_bytes", "draws", "n_tokens"):
         np.testing.assert_array_equal(getattr(found, name), getattr(made, name))
 
 
@@ -126,10 +133,12 @@ def test_candidates_are_the_documents_that_the_rules_leave(web: Any) -> None:
         edits=np.zeros(3, np.int32),
         n_bytes=np.array([7, 8, 9]),
         draws=np.array([1, 2, 3], dtype=np.uint64),
+        n_tokens=np.array([NOT_COUNTED, 4, 5]),
     )
     records = made.records(np.array([4, 5, 6]), np.array([1, 0, 1], dtype=np.int32))
-    piece = DecidedPiece(shard="web/a.jsonl", file=None, codes=(3, 2), n_rules=2)  # type: ignore[arg-type]
+    piece = DecidedPiece(shard="web/a.jsonl", file=None, codes=(3, 2), rates=(0.0, 0.3), n_rules=2)  # type: ignore[arg-type]
     found = piece.candidates(records)
+    assert found.n_tokens.tolist() == [2]  # three tenths of seven bytes
     assert (found.lines.tolist(), found.sources.tolist(), found.n_bytes.tolist(), found.keys.tolist()) == (
         [4],
         [2],

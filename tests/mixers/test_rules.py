@@ -209,7 +209,7 @@ def test_the_same_rule_twice_is_refused(tagged: Any) -> None:
 
 
 def test_a_span_edit_needs_spans(tagged: Any) -> None:
-    with pytest.raises(ConfigError, match=r"'my.n' is int, expected spans\n  spans are: my.spans") as found:
+    with pytest.raises(ConfigError, match=r"'my.n' is int, expected spans\n  these are: my.spans") as found:
         compiled(tagged, spans=[{"attribute": "my.n"}])
     assert found.value.path == "$.mix.spans[0].attribute"
 

@@ -19,6 +19,7 @@ from dolma.mixers.sampling import (
     Cut,
     Quota,
     Supply,
+    Unit,
     check_sources,
     document_keys,
     find_cuts,
@@ -32,7 +33,7 @@ def config(**values: Any) -> MixConfig:
 
 
 def supply(documents: int, n_bytes: int) -> Supply:
-    return Supply(documents=documents, bytes=n_bytes)
+    return Supply(documents=documents, bytes=n_bytes, tokens=n_bytes // 3)
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -197,6 +198,7 @@ def candidates(sizes: list[list[int]], *, pieces: int = 1, bits: int = 64) -> li
                 lines=np.array(lines, np.int64),
                 sources=np.array([i for i, _, _ in rows], np.int32),
                 n_bytes=np.array([size for _, _, size in rows], np.int64),
+                n_tokens=np.array([size // 3 for _, _, size in rows], np.int64),
                 keys=keys >> np.uint64(64 - bits) << np.uint64(64 - bits),
             )
         )
@@ -210,7 +212,7 @@ def achieved(wanted: list[Quota], found: list[Candidates], cuts: list[Cut]) -> l
         for piece in found:
             mine = piece.sources == i
             times = cut.times(piece.keys[mine], piece.lines[mine], shard=piece.shard)
-            total += int((times * (piece.n_bytes[mine] if quota.unit == "bytes" else 1)).sum())
+            total += int((times * piece.amounts(quota.unit)[mine]).sum())
         totals.append(total)
     return totals
 
@@ -220,24 +222,26 @@ def achieved(wanted: list[Quota], found: list[Candidates], cuts: list[Cut]) -> l
 @given(
     st.lists(st.lists(st.integers(0, 1000), min_size=1, max_size=40), min_size=1, max_size=3),
     st.fractions(0, 3),
-    st.sampled_from(["documents", "bytes"]),
+    st.sampled_from(["documents", "bytes", "tokens"]),
     st.sampled_from([2, 8, 64]),
     st.integers(1, 3),
 )
 def test_each_source_comes_out_within_half_a_document(
-    sizes: list[list[int]], factor: Fraction, unit: Any, bits: int, pieces: int
+    sizes: list[list[int]], factor: Fraction, unit: Unit, bits: int, pieces: int
 ) -> None:
-    wanted = []
+    counted = {"bytes": lambda size: size, "tokens": lambda size: size // 3, "documents": lambda size: 1}[unit]
+    wanted, slacks = [], []
     for i, of in enumerate(sizes):
-        amount = sum(of) if unit == "bytes" else len(of)
-        copies = factor // 1 if amount else 0
-        rest = int((factor - copies) * amount)
-        wanted.append(Quota(source=str(i), supply=supply(len(of), sum(of)), unit=unit, copies=int(copies), rest=rest))
+        amounts = [counted(size) for size in of]
+        supply = Supply(documents=len(of), bytes=sum(of), tokens=sum(size // 3 for size in of))
+        copies = int(factor) if sum(amounts) else 0
+        rest = int((factor - copies) * sum(amounts))
+        wanted.append(Quota(source=str(i), supply=supply, unit=unit, copies=copies, rest=rest))
+        slacks.append(0 if unit == "documents" else max(amounts) / 2)
     found = candidates(sizes, pieces=pieces, bits=bits)
     cuts = find_cuts(wanted, lambda: iter(found), bin_bits=4)
-    for quota, of, total in zip(wanted, sizes, achieved(wanted, found, cuts), strict=True):
-        slack = max(of) / 2 if unit == "bytes" else 0
-        assert abs(total - quota.asked) <= slack + 1e-6
+    for quota, slack, total in zip(wanted, slacks, achieved(wanted, found, cuts), strict=True):
+        assert abs(total - quota.asked) <= slack
 
 
 @pytest.mark.property
@@ -253,6 +257,7 @@ def test_how_documents_are_spread_over_pieces_does_not_matter(sizes: list[int], 
             lines=whole.lines[part],
             sources=whole.sources[part],
             n_bytes=whole.n_bytes[part],
+            n_tokens=whole.n_tokens[part],
             keys=whole.keys[part],
         )
         for part in (slice(len(sizes) // 2, None), slice(0, len(sizes) // 2))
@@ -306,6 +311,7 @@ def test_pieces_without_documents_are_fine() -> None:
             lines=np.zeros(0, np.int64),
             sources=np.zeros(0, np.int32),
             n_bytes=np.zeros(0, np.int64),
+            n_tokens=np.zeros(0, np.int64),
             keys=np.zeros(0, np.uint64),
         )
 
