@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dolma.api.corpus import Corpus
     from dolma.api.frame import Frame
     from dolma.api.stages import dedupe, mix, run, stat, tag, tokenize, train, verify
+    from dolma.api.training import eval, export, plan, soup
     from dolma.data.batch import TextBatch
     from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Spans
     from dolma.errors import ConfigError, DataError, DolmaError
@@ -30,6 +31,10 @@ PUBLIC = {
     "stat": "dolma.api.stages",
     "run": "dolma.api.stages",
     "verify": "dolma.api.stages",
+    "plan": "dolma.api.training",
+    "export": "dolma.api.training",
+    "soup": "dolma.api.training",
+    "eval": "dolma.api.training",
     "StageReport": "dolma.runner.report",
     "Corpus": "dolma.api.corpus",
     "Frame": "dolma.api.frame",
@@ -61,8 +66,12 @@ __all__ = [
     "TextBatch",
     "dedupe",
     "document_tagger",
+    "eval",
+    "export",
     "mix",
+    "plan",
     "run",
+    "soup",
     "stat",
     "tag",
     "tokenize",

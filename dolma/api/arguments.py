@@ -13,7 +13,7 @@ from dolma.errors import DolmaError
 from dolma.runner.options import RunOptions
 
 _OPTION = re.compile(r"`--([a-z][a-z-]*)(?: ([^`]*))?`")
-_SAME = (*Recipe.__struct_fields__, *RunOptions.__struct_fields__, "taggers", "eos")
+_SAME = (*Recipe.__struct_fields__, *RunOptions.__struct_fields__, "taggers", "eos", "tokens", "tokenizer", "length")
 _NAMES = {name.replace("_", "-"): name for name in _SAME} | {f"{name}-field": name for name in Fields.__struct_fields__}
 
 

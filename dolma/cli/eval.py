@@ -53,30 +53,23 @@ def command(
     Every token of the held-out shards counts, each document by itself. On several devices: torchrun --nproc-per-node N
     -m dolma eval ... Needs the extra: pip install 'dolma[train]'.
     """
+    from dolma.api.training import evaluation
     from dolma.cli.terminal import show_evaluation
-    from dolma.training import require_torch
-    from dolma.training.config import EvalConfig
+    from dolma.training.launch import launched
 
-    require_torch()
-    from dolma.training.evaluate import evaluate_model
-    from dolma.training.parallel import is_first
-
-    if not (tokens or task or olmo_task):
-        raise ConfigError("nothing says what to evaluate on\n  give --tokens NAME=DIR or --task NAME=FILE")
     sources, tasks = _by_name(tokens, "--tokens"), _by_name(task, "--task")
-    try:
-        config = EvalConfig(
-            sources={name: [folder] for name, folder in sources.items()},
-            tasks=tasks,
-            olmo_tasks=list(olmo_task),
-            length=length,
-            max_windows=max_windows,
-            max_items=max_items,
-        )
-    except ValueError as error:
-        raise ConfigError(f"{error}\n  give another number, or leave the option out") from None
-    found = evaluate_model(model, config, tokenizer=tokenizer, device=device)
-    if is_first():
+    found = evaluation(
+        model,
+        tokens={name: [folder] for name, folder in sources.items()},
+        tasks=tasks,
+        olmo_tasks=olmo_task,
+        tokenizer=tokenizer,
+        length=length,
+        max_windows=max_windows,
+        max_items=max_items,
+        device=device,
+    )
+    if launched().rank == 0:
         show_evaluation(found, as_json=as_json)
 
 

@@ -478,6 +478,25 @@ def show_training_plan(plan: TrainPlan, *, as_json: bool) -> None:
     say_warnings(plan.warnings)
 
 
+_PRESET_VOCABULARY = 100_278  # of OLMo 2 and 3
+
+
+def show_presets(*, as_json: bool) -> None:
+    """Models by name."""
+    from dolma.training.presets import PRESETS, count_parameters
+
+    if as_json:
+        _show_struct(PRESETS)
+        return
+    rows = []
+    for name, model in PRESETS.items():
+        parameters = count_parameters(model, vocab_size=_PRESET_VOCABULARY)
+        sizes = (model.d_model, model.layers, model.heads, model.kv_heads or model.heads, model.mlp_hidden)
+        rows.append((name, parameters, *sizes, model.context_length, model.sliding_window or "-"))
+    headers = ["model", "parameters", "d_model", "layers", "heads", "kv heads", "mlp_hidden", "context", "window"]
+    print_table(headers, rows, title=f"parameters with a vocabulary of {_PRESET_VOCABULARY:,}")
+
+
 def _gigabytes(*sizes: int) -> str:
     return ", ".join(f"{size / 1e9:.2f}" for size in sizes) + " GB"
 
@@ -499,7 +518,9 @@ def show_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
     ]
     if held_out:
         print_table(
-            ["source", "tokens", "bytes", "loss", "perplexity", "bits per byte"], held_out, title="held-out text"
+            ["source", "tokens", "bytes", "loss", "perplexity", "bits per byte"],
+            held_out,
+            title=f"held-out text, at most {evaluation.length:,} tokens at a time",
         )
     kinds = ("raw", "per_token", "per_byte", "gold_bits_per_byte", "exact_match", "f1")
     tasks = [

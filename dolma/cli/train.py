@@ -7,8 +7,6 @@ import click
 from dolma.cli.options import FiniteRange, ManualCommand, ManualGroup, option
 from dolma.cli.printing import say_warnings
 from dolma.cli.stage_command import stage_command
-from dolma.errors import ConfigError
-from dolma.printable import printable
 
 command = stage_command("train", cls=ManualGroup, invoke_without_command=True)
 
@@ -33,24 +31,25 @@ dolma train plan configs/quickstart.yaml --devices 8 --mfu 0.35
 @option("--mfu", section="Machine", default=0.4, type=FiniteRange(1e-6, 1), help="Share reached.")
 def plan(recipe: str, tokens: str | None, devices: int, peak_flops: float, mfu: float, *, as_json: bool) -> None:
     """Print what a recipe would train on, for how long, at which rates, and what that needs. Works without torch."""
+    from dolma.api.training import plan_of_recipe
     from dolma.cli.terminal import show_training_plan
     from dolma.config import read_recipe
-    from dolma.graph import graph_of, with_tokens
-    from dolma.training.plan import plan_training
 
-    trains = [node for node in graph_of(read_recipe(recipe, {})) if node.stage.writes == "checkpoints"]
-    if not trains:
-        raise ConfigError(
-            f"{printable(recipe)} has no `train:`"
-            "\n  add a section `train`, or give another recipe: `dolma train -c configs/quickstart.yaml`"
-        )
-    if tokens is not None:
-        trains[0] = with_tokens(trains[0], tokens)
-    folders = [tokens] if tokens is not None else list(trains[0].tokens if trains[0].reads else ())
-    found = plan_training(
-        trains[0].config, tokens=folders, output=trains[0].output, devices=devices, peak_flops=peak_flops, mfu=mfu
-    )
+    found = plan_of_recipe(read_recipe(recipe, {}), tokens=tokens, devices=devices, peak_flops=peak_flops, mfu=mfu)
     show_training_plan(found, as_json=as_json)
+
+
+PRESETS_EXAMPLE = """
+dolma train presets
+"""
+
+
+@command.command("presets", cls=ManualCommand, example=PRESETS_EXAMPLE)
+def presets(*, as_json: bool) -> None:
+    """List the models that `--model` and `model:` know by name, with their sizes."""
+    from dolma.cli.terminal import show_presets
+
+    show_presets(as_json=as_json)
 
 
 EXPORT_EXAMPLE = """

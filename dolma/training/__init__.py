@@ -12,6 +12,7 @@ from dolma.training.config import ModelConfig, TrainConfig
 
 if TYPE_CHECKING:
     from dolma.runner.options import RunOptions
+    from dolma.runner.progress import Reporter
     from dolma.runner.report import StageReport
     from dolma.training.trainer import TrainResult
 
@@ -26,6 +27,7 @@ def train(
     options: RunOptions | None = None,
     on_step: Callable[..., None] | None = None,
     stop: Callable[[], bool] | None = None,
+    reporter: Reporter | None = None,
 ) -> StageReport[TrainResult]:
     """`dolma.training.trainer.train`, once torch is known to be there.
 
@@ -49,6 +51,7 @@ def train(
         overwrite=asked.overwrite,
         progress=on_step,
         stop=stop,
+        note=reporter.note if reporter is not None else None,
         check_inputs=asked.check_inputs,
     )
     return StageReport(
@@ -116,7 +119,7 @@ STAGE = Stage(
         },
         needed=("--model", "--tokens", "--output"),
         output="Folder of checkpoints and step log.",
-        below=("plan", "export", "soup"),
+        below=("plan", "presets", "export", "soup"),
     ),
     checks={
         "train": Checks(

@@ -21,6 +21,7 @@ from dolma.data.items import Choice, Question
 from dolma.data.manifest import NAME as MANIFEST
 from dolma.errors import ConfigError, DataError
 from dolma.models.tokenizers_library import encode_texts, load_tokenizer
+from dolma.printable import printable
 from dolma.training import checkpoint as checkpointing
 from dolma.training.config import EvalConfig
 from dolma.training.data.contents import Contents
@@ -296,6 +297,19 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     held_out: dict[str, HeldOut]
     tasks: dict[str, Accuracy]
     olmo_tasks: dict[str, dict[str, float]] = {}
+
+    def __str__(self) -> str:
+        """The figures in a line."""
+        said = [
+            f"{printable(name)}: loss {found.loss:.3f}, {found.bits_per_byte:.3f} bits per byte"
+            for name, found in self.held_out.items()
+        ]
+        for name, accuracy in self.tasks.items():
+            right = accuracy.exact_match if accuracy.raw is None else accuracy.raw
+            said.append(f"{printable(name)}: {right:.1%} of {accuracy.items:,} items")
+        for name, scores in self.olmo_tasks.items():
+            said.append(f"{printable(name)}: " + ", ".join(f"{kind} {value:.3f}" for kind, value in scores.items()))
+        return "evaluation: " + "; ".join(said)
 
 
 class Evaluator:

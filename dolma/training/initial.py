@@ -17,6 +17,7 @@ from dolma.training.local import assign_rows
 from dolma.training.model.init import initialise
 from dolma.training.model.transformer import Transformer, outline
 from dolma.training.parallel import ALONE, Processes, spread
+from dolma.training.presets import in_words
 from dolma.training.state import WEIGHTS, checkpoints, is_ours, read_state
 from dolma.training.torch_file import read_value
 
@@ -89,12 +90,24 @@ def _has_weights(source: str) -> bool:
 
 def _check_same(found: ModelConfig, wanted: ModelConfig, source: str) -> None:
     """Refuse what computes something else with weights of the same shapes, as far as no stage changes it on purpose."""
-    for name in ("heads", "kv_heads", "norm", "norm_eps", "norm_position", "qk_norm", "clip_qkv", "tied_embeddings"):
+    for name in (
+        "d_model",
+        "layers",
+        "mlp_hidden",
+        "heads",
+        "kv_heads",
+        "norm",
+        "norm_eps",
+        "norm_position",
+        "qk_norm",
+        "clip_qkv",
+        "tied_embeddings",
+    ):
         there, here = getattr(found, name), getattr(wanted, name)
         if there != here:
             raise DataError(
-                f"is another model than the recipe's: `{name}` is {there} there and {here} in the recipe"
-                "\n  change the recipe's model, or `init_from`",
+                f"is another model than the recipe's: `{name}` is {there} there and {here} in the recipe\n"
+                f"  write `model: {in_words(found)}` in the recipe, under `train`",
                 file=source,
             )
 

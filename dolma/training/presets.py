@@ -7,6 +7,8 @@ table 1), OLMo 3 (2025: OLMo 2 with sliding windows), OLMoE (arXiv:2409.02060, t
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from dolma.errors import ConfigError, did_you_mean
@@ -89,6 +91,31 @@ PRESETS: dict[str, ModelConfig] = {
 }
 
 
+def in_words(model: ModelConfig) -> str:
+    """A model as a recipe names it: a preset, or the sizes that are not the defaults.
+
+    >>> in_words(PRESETS["olmo2_1b"])
+    'olmo2_1b'
+    >>> in_words(ModelConfig(d_model=8, layers=1, heads=2, mlp_hidden=16, qk_norm=False))
+    '{d_model: 8, layers: 1, heads: 2, mlp_hidden: 16, qk_norm: false}'
+    """
+    name = next((name for name, preset in PRESETS.items() if preset == model), None)
+    return name if name is not None else _flow(msgspec.structs.asdict(model), type(model))
+
+
+def _flow(fields: dict[str, Any], kind: type[msgspec.Struct]) -> str:
+    """The fields of a section that are not the defaults, as YAML in a line."""
+    defaults = {field.name: field.default for field in msgspec.structs.fields(kind)}
+    said = {
+        name: _flow(msgspec.structs.asdict(value), type(value))
+        if isinstance(value, msgspec.Struct)
+        else msgspec.json.encode(value).decode().strip('"')
+        for name, value in fields.items()
+        if value != defaults[name]
+    }
+    return "{" + ", ".join(f"{name}: {value}" for name, value in said.items()) + "}"
+
+
 def resolve_model(model: str | ModelConfig) -> ModelConfig:
     """The sizes that a recipe names.
 
@@ -98,7 +125,10 @@ def resolve_model(model: str | ModelConfig) -> ModelConfig:
     if isinstance(model, ModelConfig):
         return model
     if model not in PRESETS:
-        raise ConfigError(f"no model {model!r}; {did_you_mean(model, PRESETS)}", path="$.train.model")
+        raise ConfigError(
+            f"no model {model!r}; {did_you_mean(model, PRESETS)}\n  `dolma train presets` lists them",
+            path="$.train.model",
+        )
     return PRESETS[model]
 
 

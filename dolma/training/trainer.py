@@ -83,13 +83,14 @@ def train(
     overwrite: bool = False,
     progress: Progress | None = None,
     stop: Callable[[], bool] | None = None,
+    note: Callable[[str], None] | None = None,
     check_inputs: bool = False,
 ) -> TrainResult:
     """Train on the shards in `tokens` and write checkpoints and log to `output`, going on where a run was stopped.
 
     Shards are read once; with `check_inputs` also those that have the size and time of then.
-    `stop` is asked after every step; once it says so, a checkpoint is saved and the result is `stopped`. Started by
-    torchrun, every process calls this with the same arguments.
+    `note` is told of each evaluation, in a line. `stop` is asked after every step; once it says so, a checkpoint is
+    saved and the result is `stopped`. Started by torchrun, every process calls this with the same arguments.
 
     Raises:
         ConfigError: no such model or device, a mixture that asks for too much; or another run is at work in `output`.
@@ -119,7 +120,7 @@ def train(
                 contents.save()
 
             by_first(begin, processes)  # none looks into the folder before the first has put it in order
-            return run.go(progress, stop)
+            return run.go(progress, stop, note)
 
 
 @contextmanager
@@ -206,14 +207,16 @@ class _Run:
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
-    def go(self, progress: Progress | None, stop: Callable[[], bool] | None) -> TrainResult:
+    def go(
+        self, progress: Progress | None, stop: Callable[[], bool] | None, note: Callable[[str], None] | None
+    ) -> TrainResult:
         """Train what is left to train."""
         state, folder, records = self.folder.restore_point(each=_sharing(self.processes))
         newest = state.step if state else 0
         if folder is not None and newest == self.steps and self.folder.is_sealed():
             return self._result(records, folder, resumed_from=None, already_complete=True)
         if newest < self.steps:
-            folder = self._train(records, state, folder, progress, stop)
+            folder = self._train(records, state, folder, progress, stop, note)
         assert folder is not None
         self._rotate()
         if self.processes.is_first and len(records) == self.steps:
@@ -227,6 +230,7 @@ class _Run:
         folder: str | None,
         progress: Progress | None,
         stop: Callable[[], bool] | None,
+        note: Callable[[str], None] | None,
     ) -> str:
         """Go on from the checkpoint in `folder`, to the end or until told to stop; the last checkpoint's folder.
 
@@ -281,6 +285,8 @@ class _Run:
                     for observer in observers:
                         observer.log(values_of_evaluation(evaluations[-1]), step=step)
                     self._write_evaluations(evaluations)
+                    if note is not None and self.processes.is_first:
+                        note(f"step {step:,}/{self.steps:,}  {evaluations[-1]}")
                 wanted = saver.failed or (stop is not None and stop())
                 stopping = step == self.steps or agree(wanted, self.processes)
                 if stopping or step == stage.last or step % self.config.checkpoint_every == 0:

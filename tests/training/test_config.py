@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 
-from dolma.training.config import EvalConfig, ModelConfig, TrainConfig
+from dolma.training.config import INCIDENTAL, EvalConfig, ModelConfig, TrainConfig
 
 
 @pytest.mark.parametrize(
@@ -59,3 +60,9 @@ def test_settings_of_an_evaluation(settings, message):
 def test_model_sizes(sizes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         ModelConfig(**{"d_model": 32, "layers": 2, "heads": 4, "mlp_hidden": 64, **sizes})
+
+
+def test_the_page_has_all_settings_that_may_change_where_a_run_is_gone_on_with() -> None:
+    page = " ".join((Path(__file__).parents[2] / "docs" / "train.md").read_text().split())
+    keys = ", ".join(f"`{key}`" for key in INCIDENTAL)
+    assert f"may continue with other values of {keys}, and with another number of processes" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 
 from dolma.data.items import Choice, Question
 from dolma.errors import ConfigError, DataError
-from dolma.training.config import EvalConfig, ModelConfig
+from dolma.training.config import EvalConfig, ModelConfig, TrainConfig
 from dolma.training.eval_inputs import HeldOutText, bytes_of_ids
 from dolma.training.evaluate import Answerer, evaluate_model, evaluate_text
 from dolma.training.generate import generate
@@ -231,3 +232,18 @@ def test_held_out_text_of_another_tokenizer_is_refused(tokens: str, tmp_path: Pa
 def test_a_folder_that_is_no_model_is_said_to_be_none(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no manifest: this is no finished checkpoint"):
         evaluate_model(str(tmp_path), EvalConfig())
+
+
+def test_an_evaluation_is_a_line_for_whoever_watches_the_run(tokens: str, tmp_path: Path) -> None:
+    said: list[str] = []
+    config = TrainConfig(
+        model=MODEL,
+        steps=2,
+        batch_size=1,
+        sequence_length=16,
+        threads=1,
+        evaluate=EvalConfig(every=1, sources={"held": tokens}),
+    )
+    train(config, tokens=tokens, output=str(tmp_path / "run"), note=said.append)
+    assert len(said) == 2
+    assert re.fullmatch(r"step 2/2  evaluation: held: loss \d\.\d{3}, \d\.\d{3} bits per byte", said[1])
