@@ -23,7 +23,7 @@ from dolma.keys import about, keys_of
 from dolma.names import check_as, check_field, check_key, check_name
 from dolma.printable import printable
 from dolma.recipe_file import Position, read_file
-from dolma.training.config import TrainConfig
+from dolma.training.config import TrainConfig, check_seed
 
 MOST_COPIES = 1_000_000  # of a document, each of which is written
 _KINDS_OF_RULES = ("keep", "drop", "spans")
@@ -440,6 +440,7 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
         for key, least in (("max_errors", 0), ("max_line_bytes", 1)):
             if getattr(self, key) < least:
                 raise ValueError(f"`{key}` is {getattr(self, key)}, expected at least {least}")
+        check_seed(self.seed)
         self.check_dedupes()
         if self.stages and self.given:
             raise ValueError(

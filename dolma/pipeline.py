@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dolma.config import Recipe, dump_recipe
 from dolma.data import streams
 from dolma.data.manifest import RECIPE, read_manifest, recipe_beside
-from dolma.data.named_fields import check_named_fields
+from dolma.data.named_fields import check_named_fields, names_fields
 from dolma.errors import ConfigError, DolmaError, OutputExistsError
 from dolma.graph import Graph, graph_of
 from dolma.stages import PACKAGES, Node, Running
@@ -37,8 +37,11 @@ def run_node(node: Node, running: Running) -> Iterator[StageReport[Any]]:
     from dolma.runner.local import refuse_while_starting_up
 
     refuse_while_starting_up()
-    if "documents" in node.stage.reads and node.dataset.documents:
-        check_named_fields(node.dataset, node.reading)
+    if "documents" in node.stage.reads and node.dataset.documents and names_fields(node.reading):
+        with located(node):
+            is_made = bool(node.stage.again) and _has_outputs(node) and not node.again()
+        if not is_made:
+            check_named_fields(node.dataset, node.reading)
     with located(node):
         for report in node.run(running):
             limit = node.reading.limit if "documents" in node.stage.reads else None
@@ -140,8 +143,12 @@ def waits_for(graph: Graph, node: Node, *, of: str = "") -> list[str]:
 
 def _is_there(graph: Graph, node: Node) -> bool:
     """Whether a stage has been run: with which settings is not looked at."""
+    return (node.stage.writes != "attributes" or not waits_for(graph, node)) and _has_outputs(node)
+
+
+def _has_outputs(node: Node) -> bool:
     if node.stage.writes == "attributes":
-        return not waits_for(graph, node) and all(streams.exists(row["output"]) for row in plan_node(node))
+        return all(streams.exists(row["output"]) for row in plan_node(node))
     return read_manifest(node.folder) is not None
 
 

@@ -163,6 +163,7 @@ def test_a_flag_with_an_unknown_key() -> None:
     ("values", "message"),
     [
         ({"seed": "x"}, '$.seed: expected a whole number, got the text "x"\n  write a whole number, such as 10'),
+        ({"seed": -1}, "$: `seed` is -1, expected 0 to 9223372036854775807"),
         ({"mix": {"keep": "a > 1"}}, '$.mix.keep: expected a list, got the text "a > 1"\n  write a list: ["a > 1"]'),
         ({"stat": {"quantiles": 0.5}}, "$.stat.quantiles: expected a list, got the number 0.5\n  write a list: [0.5]"),
         ({"documents": "data/*"}, '$.documents: expected a list, got the text "data/*"\n  write a list: ["data/*"]'),

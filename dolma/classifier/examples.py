@@ -24,6 +24,7 @@ import numpy.typing as npt
 import xxhash
 
 from dolma.classifier.labelled import NO_CLASS, Classes, Labelled
+from dolma.data import streams
 from dolma.errors import ConfigError, DataError
 from dolma.runner.seeds import draws
 
@@ -199,7 +200,7 @@ def _spooled(labelled: Labelled, spool: Path, chosen: Flags, digests: Int64, *, 
     """Write the chosen lines to `spool`; their lengths in bytes, and their `side_key`s."""
     lengths, keys, seen = array("q"), array("Q"), array("Q")
     flags = iter(chosen.tolist())
-    with open(spool, "wb") as out:
+    with streams.open_output(str(spool)) as out:
         for _, line in _lines(labelled, lower=lower):
             if line and next(flags, True):
                 out.write(line)

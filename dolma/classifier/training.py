@@ -25,8 +25,9 @@ from dolma.classifier.judging import judge
 from dolma.classifier.labelled import Labelled
 from dolma.classifier.model_card import ClassCount, ModelCard, Settings, card_path
 from dolma.data import streams
-from dolma.errors import ConfigError, OutputExistsError
-from dolma.kernels.fasttext import Classifier
+from dolma.data.storage.writing import writing
+from dolma.errors import ConfigError, OutputExistsError, WriteError
+from dolma.kernels.fasttext import Classifier, Model
 from dolma.models.fasttext import read_model
 from dolma.printable import printable
 from dolma.taggers.fasttext import output_name
@@ -40,6 +41,7 @@ def train(labelled: Labelled, settings: Settings, *, output: str, overwrite: boo
     Raises:
         ConfigError: a setting is out of range, classes are too few or too small, or fastText cannot train on them.
         OutputExistsError: `output` or its report is there and `overwrite` is false.
+        WriteError: there is no room for the model, or for the lines that it is trained on.
     """
     check_settings(settings)
     check_labels(labelled.labels)
@@ -48,8 +50,9 @@ def train(labelled: Labelled, settings: Settings, *, output: str, overwrite: boo
         _check_sides(examples)
         with streams.atomic_path(card_path(output)) as report_file, streams.atomic_path(output) as model:
             _train(examples, settings, model=model)
-            report = _report(examples, settings, model=model)
-            Path(report_file).write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+            report = _report(examples, settings, _read(model, output=output), checksum=streams.checksum(model))
+            with writing(card_path(output)):
+                Path(report_file).write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     return report
 
 
@@ -119,7 +122,7 @@ def _check_sides(examples: Examples) -> None:
 def _train(examples: Examples, settings: Settings, *, model: str) -> None:
     with TemporaryDirectory(prefix="dolma-classifier-") as folder:
         path = Path(folder) / "shuffled"
-        with open(path, "wb") as out:
+        with streams.open_output(str(path)) as out:
             for index, line in examples.lines(examples.trained):
                 out.write(b"__label__%b %b\n" % (examples.labels[index].encode(), line))
         options = {
@@ -143,8 +146,18 @@ def _train(examples: Examples, settings: Settings, *, model: str) -> None:
             )
 
 
-def _report(examples: Examples, settings: Settings, *, model: str) -> ModelCard:
-    found = read_model(model)
+def _read(model: str, *, output: str) -> Model:
+    try:
+        return read_model(model)
+    except ConfigError as error:  # fastText looks at nothing that the file system says
+        raise WriteError(
+            "is not whole after fastText wrote it: its disk may be full"
+            "\n  make room, or give another --output; then run the same command again",
+            file=output,
+        ) from error
+
+
+def _report(examples: Examples, settings: Settings, found: Model, *, checksum: str) -> ModelCard:
     if not found.n_words:
         raise ConfigError(
             f"no word occurs {settings.min_count:,} times, expected some that do\n  give a lower --min-count"
@@ -155,7 +168,7 @@ def _report(examples: Examples, settings: Settings, *, model: str) -> ModelCard:
     return ModelCard(
         dolma=__version__,
         fasttext=version("fasttext-community"),
-        checksum=streams.checksum(model),
+        checksum=checksum,
         settings=settings,
         classes=[
             ClassCount(label=label, found=n, trained=t, held_out=h)

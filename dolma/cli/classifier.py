@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from dolma.classifier.labelled import Labelled
 
 
+_MOST = 2**31 - 1
+"""The greatest number that fastText takes."""
+
 EXAMPLE = """
 dolma classifier train --rule 'long=length.words > 200' --rule 'short=length.words <= 200' \\
     --documents 'data/sample/*/documents/*' --attributes runs/quickstart/attributes \\
@@ -128,15 +131,17 @@ dolma classifier train --positive 'data/sample/books/documents/*' --negative 'da
 @option(
     "--lower", section="Documents", is_flag=True, show_default=False, help="Lower case only; taggers must do so too."
 )
-@option("--seed", section="Documents", default=0, type=click.IntRange(0, 2**31 - 1), help="Of choices and weights.")
+@option("--seed", section="Documents", default=0, type=click.IntRange(0, _MOST), help="Of choices and weights.")
 @option("--ngrams", section="Model", default=2, type=click.IntRange(1, 5), help="Longest sequence of words.")
-@option("--buckets", section="Model", default=2_000_000, type=click.IntRange(min=1), help="Rows that n-grams share.")
-@option("--dim", section="Model", default=100, type=click.IntRange(min=1), help="Numbers per row.")
-@option("--epochs", section="Model", default=5, type=click.IntRange(min=1), help="Times to go over the documents.")
+@option("--buckets", section="Model", default=2_000_000, type=click.IntRange(1, _MOST), help="Rows that n-grams share.")
+@option("--dim", section="Model", default=100, type=click.IntRange(1, _MOST), help="Numbers per row.")
+@option("--epochs", section="Model", default=5, type=click.IntRange(1, _MOST), help="Times to go over the documents.")
 @option("--learning-rate", section="Model", default=0.1, type=FiniteRange(0, min_open=True), help="At the start.")
-@option("--min-count", section="Model", default=1, type=click.IntRange(min=1), help="A rarer word has no row.")
-@option("--min-characters", section="Model", default=0, type=click.IntRange(min=0), help="Shortest part of a word.")
-@option("--max-characters", section="Model", default=0, type=click.IntRange(min=0), help="Longest part; 0: no parts.")
+@option("--min-count", section="Model", default=1, type=click.IntRange(1, _MOST), help="A rarer word has no row.")
+@option("--min-characters", section="Model", default=0, type=click.IntRange(0, _MOST), help="Shortest part of a word.")
+@option(
+    "--max-characters", section="Model", default=0, type=click.IntRange(0, _MOST), help="Longest part; 0: no parts."
+)
 def train(
     classes: tuple[str, ...],
     positive: tuple[str, ...],

@@ -19,6 +19,11 @@ _LISTED = 20  # documents, whose fields are listed
 _INSTEAD = {"id": "file and line", "source": "the folder"}
 
 
+def names_fields(reading: Reading) -> bool:
+    """Whether it names fields of ids or sources that are not the usual ones."""
+    return any(_named(reading))
+
+
 def check_named_fields(dataset: Dataset, reading: Reading) -> None:
     """Return when some document at the beginnings of the files has a value in each field of ids and sources.
 

@@ -276,6 +276,12 @@ class StageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     seed: Annotated[int | None, about("`seed` of this stage.")] = None
 
 
+def check_seed(seed: int) -> None:
+    """Return when all that draws numbers takes this seed; ValueError otherwise."""
+    if not 0 <= seed < 1 << 63:
+        raise ValueError(f"`seed` is {seed}, expected 0 to {(1 << 63) - 1}")
+
+
 class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Train a model on token shards, in one stage or several.
 
@@ -454,8 +460,7 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             raise ValueError("`start` of `sequence_length_warmup` is 1, expected at least 2: a token and its successor")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"`betas` is {list(self.betas)}, expected two numbers from 0 to below 1")
-        if not 0 <= self.seed < 1 << 63:
-            raise ValueError(f"`seed` is {self.seed}, expected 0 to {(1 << 63) - 1}")
+        check_seed(self.seed)
         if self.batch_size % (self.micro_batch_size or self.batch_size):
             raise ValueError(
                 f"`batch_size` {self.batch_size} must be a multiple of `micro_batch_size` {self.micro_batch_size}"

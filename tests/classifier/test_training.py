@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from dolma.classifier.model_card import Settings, read_card
 from dolma.classifier.training import check_labels, check_settings, train
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
-from dolma.errors import ConfigError, OutputExistsError
+from dolma.errors import ConfigError, OutputExistsError, WriteError
 from dolma.models.fasttext import read_model
 
 
@@ -217,6 +218,29 @@ def test_words_that_are_all_too_rare(good_and_bad, tiny, output):
 def test_weights_that_are_no_numbers(good_and_bad, tiny, output):
     with pytest.raises(ConfigError, match=r"Encountered NaN.*\n  a lower --learning-rate"):
         train(good_and_bad, changed(tiny, learning_rate=1e30), output=output)
+    assert files(output) == {}
+
+
+def test_a_model_that_the_disk_has_no_room_for(good_and_bad, tiny, output, monkeypatch):
+    def cut_short(options: dict[str, object], *, model: str) -> str:
+        said = fit(options, model=model)
+        os.truncate(model, 200)  # as fastText does on a full disk, without a word
+        return said
+
+    monkeypatch.setattr(training, "fit", cut_short)
+    with pytest.raises(WriteError, match=r"model\.bin: is not whole after fastText wrote it: its disk may be full\n"):
+        train(good_and_bad, tiny, output=output)
+    assert files(output) == {}
+
+
+def test_lines_that_the_disk_has_no_room_for(good_and_bad, tiny, output):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(WriteError, match=r"dolma-classifier-.*: cannot be written: File too large\n  make room"):
+            train(good_and_bad, tiny, output=output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert files(output) == {}
 
 

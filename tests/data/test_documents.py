@@ -93,7 +93,21 @@ def test_lines_of_any_end_are_decoded_a_block_at_a_time(
     (batch,) = read(shard_at(Path(shard.path)))
     assert (batch.records, batch.texts()) == (lines, ["a\r\nb", "b", "c"][: len(lines)])
     assert (batch.lines.tolist(), batch.ids[:2]) == ([1, 2, 3][: len(lines)], ["a", "a.jsonl:2"])
-    assert by_line == ([1, 2] if last == b"\r" else [])  # a line without a record
+    assert not by_line
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_empty_lines_do_not_slow_a_block_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: bytes) -> None:
+    monkeypatch.setattr(decoding.RecordBlocks, "_line_by_line", None)
+    lines = [b"", b'{"text":"a"}', b"", b"", b'{"text":"b","x":NaN}', b""]
+    (batch,) = read(put(tmp_path, *lines, end=end))
+    assert (batch.texts(), batch.lines.tolist()) == (["a", "b"], [2, 5])
+    assert batch.records == [b'{"text":"a"}', b'{"text":"b","x":null}']
+
+
+def test_a_file_of_empty_lines_holds_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding.RecordBlocks, "_line_by_line", None)
+    assert list(read(put(tmp_path, b"", b"", b""))) == []
 
 
 def test_windows_line_ends_are_not_in_records(tmp_path: Path) -> None:

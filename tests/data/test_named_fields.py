@@ -11,6 +11,7 @@ import pytest
 
 import dolma
 from dolma.cli.main import run
+from dolma.data import named_fields
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.named_fields import check_named_fields
@@ -74,6 +75,20 @@ def test_a_command_says_so_before_it_writes(
     assert run([*command, "--documents", documents, "--id-field", "uidd"]) == 2
     assert "did you mean 'uid'?" in capsys.readouterr().err
     assert not (tmp_path / "web" / "attributes").exists() and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [["tag", "--taggers", "length"], ["dedupe"], ["mix", "--keep", "document.bytes > 0"]]
+)
+def test_a_run_with_nothing_to_do_looks_for_no_field(
+    tmp_path: Path, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (documents,) = corpus(tmp_path, RECORD).documents
+    output = ["--output", str(tmp_path / "out")] if command[0] == "mix" else []
+    again = [*command, *output, "--documents", documents, "--id-field", "uid"]
+    assert run(again) == 0
+    monkeypatch.setattr(named_fields, "look_for", None)
+    assert run(again) == 0
 
 
 def test_a_corpus_of_python_says_so(tmp_path: Path) -> None:

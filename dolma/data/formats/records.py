@@ -191,14 +191,15 @@ class RecordBlocks:
         """The documents of a block. `line` is that of the first record, or those of all."""
         lines = line if isinstance(line, np.ndarray) else np.arange(line, line + len(ends), dtype=np.int64)
         if not _any_longer(ends, self.faults.reading.max_line_bytes):
+            filled, ends, used = _without_empty_lines(block, ends, lines)
             try:
-                return self._whole(block, ends=ends, lines=lines)
+                return self._whole(filled, ends=ends, lines=used)
             except _UNREADABLE:
                 pass
-            finite, n_replaced = _without_not_finite(block)
+            finite, n_replaced = _without_not_finite(filled)
             if n_replaced:
                 try:
-                    batch = self._whole(finite, ends=self.line_ends(finite), lines=lines)
+                    batch = self._whole(finite, ends=self.line_ends(finite), lines=used)
                     self.faults.intake.repair(NOT_FINITE, n_replaced)
                     return batch
                 except _UNREADABLE:
@@ -210,7 +211,7 @@ class RecordBlocks:
         if self.quick is None and len(block) >= _WORTH_A_KERNEL and self.distinct:
             self.quick = _decoder(self.faults.reading, text=msgspec.Raw, metadata=self.metadata)
         decoder, columns = self.quick or (self.decoder, self.columns)
-        docs = decoder.decode_lines(block)
+        docs = decoder.decode_lines(block) if len(ends) else []
         if len(docs) != len(ends) or not _one_a_line(block, ends):
             raise msgspec.DecodeError("not one document a line")
         found = columns(docs)
@@ -306,6 +307,19 @@ def _any_longer(ends: npt.NDArray[np.int64], n_bytes: int) -> bool:
     return bool(np.any(np.diff(ends, prepend=-1) > n_bytes + 1))
 
 
+def _without_empty_lines(
+    block: bytes, ends: npt.NDArray[np.int64], lines: npt.NDArray[np.int64]
+) -> tuple[bytes, npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The block, the ends of its lines and their numbers without lines that have no byte before `\\r\\n` or `\\n`."""
+    sizes = np.diff(ends, prepend=-1)
+    if not len(ends) or sizes.min() > 2:
+        return block, ends, lines
+    data = np.frombuffer(block, dtype=np.uint8)
+    filled, one = sizes > 2, sizes == 2
+    filled[one] = data[ends[one] - 1] != ord("\r")
+    return data[np.repeat(filled, sizes)[: len(data)]].tobytes(), np.cumsum(sizes[filled]) - 1, lines[filled]
+
+
 def _worth_a_kernel(reading: Reading, piece: Piece) -> bool:
     """Whether texts are unescaped by a kernel, which takes some time to be loaded unless others have been."""
     return _distinct(reading) and (in_use() or piece.size >= _WORTH_A_KERNEL)
@@ -343,7 +357,7 @@ def _no_string() -> msgspec.DecodeError:
 def _one_a_line(block: bytes, ends: npt.NDArray[np.int64]) -> bool:
     """Whether every line begins with `{` and ends with `}`, so that as many documents as lines is one each."""
     found = np.frombuffer(block, dtype=np.uint8)
-    starts, last = np.concatenate([[0], ends[:-1] + 1]), ends - 1
+    starts, last = np.concatenate([[0], ends + 1])[:-1], ends - 1
     if np.any(last < starts):
         return False
     last = last - (found[last] == ord("\r"))  # of a line that is nothing else, the one of the line before
