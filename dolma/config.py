@@ -109,31 +109,31 @@ class SpanEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             )
 
 
+def _check_max_repeat(max_repeat: float | None) -> None:
+    if max_repeat is not None and not 1 <= max_repeat <= MOST_COPIES:
+        raise ValueError(f"`max_repeat` is {max_repeat:g}, expected 1 to {MOST_COPIES:,}")
+
+
 class SourceShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How much of one source goes in: a `share` of the mix, or each document `repeat` times."""
 
     share: Annotated[float | None, about("Share of the mix, 0 to 1, in its `unit`.")] = None
-    max_repeat: Annotated[float, about("How often a document may appear at most, to fill the share of its source.")] = (
-        1.0
-    )
+    max_repeat: Annotated[
+        float | None,
+        about("How often a document may appear at most, to fill the share of its source.", absent="that of `mix`"),
+    ] = None
     repeat: Annotated[float, about("How many times each kept document appears; the fraction is sampled.")] = 1.0
 
     def __post_init__(self) -> None:
         if self.share is not None and not 0 <= self.share <= 1:
             raise ValueError(f"`share` is {self.share}, expected 0 to 1")
-        if not 1 <= self.max_repeat <= MOST_COPIES:
-            raise ValueError(f"`max_repeat` is {self.max_repeat:g}, expected 1 to {MOST_COPIES:,}")
+        _check_max_repeat(self.max_repeat)
         if not 0 <= self.repeat <= MOST_COPIES:
             raise ValueError(f"`repeat` is {self.repeat:g}, expected 0 to {MOST_COPIES:,}")
         if self.share is not None and self.repeat != 1:
             raise ValueError(
                 "`share` and `repeat` both say how much goes in\n"
                 "  give one of them; `max_repeat` is how often a document may appear to fill a share"
-            )
-        if self.share is None and self.max_repeat != 1:
-            raise ValueError(
-                "`max_repeat` bounds what fills a share, and there is no `share`\n"
-                "  give `share` too, or `repeat`: how often each document appears"
             )
 
 
@@ -185,6 +185,18 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         dict[str, str], about("Attributes that are copied into `metadata`, by the name there: `lang: language.best`.")
     ] = {}
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
+    weights: Annotated[
+        str | None,
+        about(
+            "JSON of weights by source, as a mixture optimiser writes it; shares are in their proportions.",
+            metavar="FILE",
+        ),
+    ] = None
+    alpha: Annotated[
+        float | None,
+        about("Shares of sources without one are in the proportions of size^alpha: 1 as they are, 0 equal parts."),
+    ] = None
+    max_repeat: Annotated[float, about("`max_repeat` of sources that give none.")] = 1.0
     unit: Annotated[Literal["bytes", "documents", "tokens"], about("What `total` and all shares count.")] = "bytes"
     total: Annotated[
         Amount | None,
@@ -220,6 +232,9 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ValueError(f"`metadata` takes {attribute!r}, expected `tagger.output`, such as `length.words`")
         if self.total is not None:
             count_of(self.total, key="total")
+        _check_max_repeat(self.max_repeat)
+        if self.alpha is not None and not 0 <= self.alpha <= 10:
+            raise ValueError(f"`alpha` is {self.alpha:g}, expected 0 to 10")
         if not 0 < self.count_share <= 1:
             raise ValueError(f"`count_share` is {self.count_share}, expected above 0, at most 1")
         for key in ("tokenizer", "token_count"):
@@ -233,6 +248,17 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             check_as("rules", name, check_name)
             if name in _KINDS_OF_RULES:
                 raise ValueError(f"`rules` has a group {name!r}, which reports call other rules; give another name")
+
+    @property
+    def has_shares(self) -> bool:
+        """Whether sources have shares of the mix."""
+        given = any(of.share is not None for of in self.sources.values())
+        return given or self.alpha is not None or self.weights is not None
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether documents are drawn."""
+        return bool(self.sources) or self.has_shares
 
     @property
     def reads_attributes(self) -> bool:

@@ -39,7 +39,17 @@ from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
 from dolma.mixers.mixture import MIXTURE, Mixture, mixture_of
 from dolma.mixers.notes import MixNotes, SpanRow, mixture_warnings
 from dolma.mixers.rules import compile_rules
-from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, check_seen, check_sources, find_cuts, quotas
+from dolma.mixers.sampling import (
+    Candidates,
+    Cut,
+    Quota,
+    Supply,
+    check_seen,
+    check_sources,
+    find_cuts,
+    quotas,
+    with_weights,
+)
 from dolma.mixers.subject import (
     Subject,
     check_names,
@@ -90,6 +100,7 @@ def mix(
     """
     reading = reading or Reading()
     inputs = Inputs(output, options=options, reporter=reporter)
+    config = with_weights(config)
     settings = settings_of(config, reading, seed, tokenize)
     file_set = FileSet(folder=output, stage="mix", name="mix", config=settings, inputs=[])
     check_settings([file_set], options)
@@ -103,7 +114,9 @@ def mix(
         subject = subject or identified_subject(subject_of(dataset, config, reading, tokenize), inputs)
         layout = Layout(output=output, work=stage.work_folder, format=config.format)
         specs = subject.specs()
-        made = _sampled(subject, stage, layout, specs, seed) if config.sources else _kept(stage, layout, specs, subject)
+        made = (
+            _sampled(subject, stage, layout, specs, seed) if config.is_sampled else _kept(stage, layout, specs, subject)
+        )
         parts = _parts_tasks(specs)
         joined = stage.run("join", parts, JoinParts(layout=layout)) if parts else []
         notes = _notes(subject, made)
@@ -136,6 +149,7 @@ def check(
         ConfigError: they do not; carries the key's path.
     """
     shards = dataset.shards() if dataset.documents else []
+    config = with_weights(config)
     check_sources(config)
     check_names(config, shards)
     catalogue = Catalogue.of(dataset, shards, config, reading=reading or Reading(), declared=declared)
@@ -153,7 +167,7 @@ def made_again(
     tokenize: TokenizeConfig | None = None,
 ) -> dict[str, str]:
     """Why this stage would replace what it has finished, attributes left aside; empty where it would not."""
-    settings = settings_of(config, reading, seed, tokenize)
+    settings = settings_of(with_weights(config), reading, seed, tokenize)
     made = FileSet(folder=output, stage="mix", name="mix", config=settings, inputs=[])
     why = why_again(made, sizes={shard.name: shard.size for shard in dataset.shards()})
     return {"": why} if why else {}
@@ -169,7 +183,7 @@ def plan(
     tokenize: TokenizeConfig | None = None,
 ) -> Iterator[dict[str, Any]]:
     """What `mix` would read and write, one row per document file; rules are checked, no document is read."""
-    subject = subject_of(dataset, config, reading or Reading(), tokenize)
+    subject = subject_of(dataset, with_weights(config), reading or Reading(), tokenize)
     layout = Layout(output=output, work="", format=config.format)
     fields = subject.judge.reading
     for shard in subject.shards:
@@ -198,7 +212,7 @@ def preview(
         ConfigError: rules or shares cannot be used as they are.
         DataError: a file cannot be read, attributes do not fit their documents, or a rule has no answer.
     """
-    subject = subject_of(dataset, config, reading or Reading(), tokenize)
+    subject = subject_of(dataset, with_weights(config), reading or Reading(), tokenize)
     options = (options or RunOptions()).whole()
     with tempfile.TemporaryDirectory(prefix="dolma-mix-") as folder:
         file_set = FileSet(folder=folder, stage="mix", name="preview", config={}, inputs=[])
@@ -420,7 +434,7 @@ def _notes(subject: Subject, made: _Made) -> MixNotes:
     rows = waterfall_of(subject.judge.labels, payloads).complete(ledger.accounts, is_about=subject.judge.is_about)
     edits = subject.judge.edits.edits
     counts = spans_of(len(edits), payloads)
-    mixture = _mixture(subject, made, ledger) if subject.config.sources else None
+    mixture = _mixture(subject, made, ledger) if subject.config.is_sampled else None
     return MixNotes(
         waterfall=rows,
         mixture=mixture,

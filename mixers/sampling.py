@@ -10,6 +10,10 @@ divided into whole numbers by the largest remainder; what is asked of a source b
 silent second epoch. Each source comes out within half a document of what was asked (the document at the border of the
 sample).
 
+Weights in a file, as optimisers of mixtures write them, are shares when divided by their sum. With `alpha` the shares
+of sources that have none are in the proportions of size^alpha, size in `unit` after the rules: the sampling by
+temperature of multilingual models, whose temperature is 1 / alpha (Arivazhagan et al. 2019, arXiv:1907.05019).
+
 Which documents: those with the smallest keys, a hash of seed, source, id, shard name and line. So the sample depends
 on the corpus and the seed only, and a larger sample holds every smaller one.
 """
@@ -22,14 +26,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import xxhash
 
 from dolma.amounts import count_of, exact, share_out
 from dolma.config import MixConfig, SourceShare
+from dolma.data import streams
 from dolma.data.documents import Reading
-from dolma.errors import ConfigError, did_you_mean
+from dolma.data.json_text import decode_json
+from dolma.errors import ConfigError, DataError, did_you_mean
 from dolma.printable import printable
 from dolma.runner.ledger import Ledger
 from dolma.runner.seeds import derive_seed
@@ -37,6 +44,7 @@ from dolma.runner.seeds import derive_seed
 _BIN_BITS = 16
 _ALL_SHARES = 1e-9
 _MILLION = 1_000_000
+_MOST_WEIGHTS = 64 << 20  # bytes of JSON
 
 Unit = Literal["bytes", "documents", "tokens"]
 
@@ -90,23 +98,73 @@ def check_sources(config: MixConfig) -> None:
     Raises:
         ConfigError: they do not.
     """
-    shares = {source: given.share for source, given in config.sources.items() if given.share is not None}
-    if config.total is not None and not shares:
-        raise ConfigError(
-            "is the size of a mix with shares, but no source has one\n  give `share` to a source, or leave `total` out",
-            path="$.mix.total",
-        )
-    if not shares:
+    if not config.has_shares:
+        if config.total is not None:
+            raise ConfigError(
+                "is the size of a mix with shares, but no source has one\n"
+                "  give `share` to a source, or `alpha` or `weights`; or leave `total` out",
+                path="$.mix.total",
+            )
+        for source, given in config.sources.items():
+            if given.max_repeat is not None:
+                raise ConfigError(
+                    "`max_repeat` bounds what fills a share, and there is no `share`\n"
+                    "  give `share` too, or `repeat`: how often each document appears",
+                    path=f"$.mix.sources.{source}",
+                )
         return
     for source, given in config.sources.items():
-        if given.share is None:
+        if given.repeat != 1:
+            raise ConfigError(
+                "`share` and `repeat` both say how much goes in\n"
+                "  give one of them; `max_repeat` is how often a document may appear to fill a share",
+                path=f"$.mix.sources.{source}",
+            )
+        if given.share is None and config.alpha is None:
             raise ConfigError(
                 "has no share, but other sources have\n  give it one, so that all add up to 1",
                 path=f"$.mix.sources.{source}",
             )
-    total = math.fsum(shares.values())
-    if abs(total - 1) > _ALL_SHARES:
-        raise ConfigError(f"the shares add up to {total:.10g}, expected 1", path="$.mix.sources")
+    total = math.fsum(given.share or 0.0 for given in config.sources.values())
+    if total > 1 + _ALL_SHARES or (config.alpha is None and abs(total - 1) > _ALL_SHARES):
+        expected = "at most 1" if config.alpha is not None else "1"
+        raise ConfigError(f"the shares add up to {total:.10g}, expected {expected}", path="$.mix.sources")
+
+
+def with_weights(config: MixConfig) -> MixConfig:
+    """The mix with shares in place of the file of weights that it may name.
+
+    Raises:
+        ConfigError: there is no such file, it is no JSON object of numbers from 0 on, or sources have shares too.
+    """
+    if config.weights is None:
+        return config
+    if config.alpha is not None:
+        raise ConfigError("says the shares, as `weights` does\n  give one of them", path="$.mix.alpha")
+    path, shown = "$.mix.weights", printable(config.weights)
+    try:
+        given = decode_json(streams.read_bytes(config.weights, limit=_MOST_WEIGHTS), dict[str, float])
+    except FileNotFoundError as error:
+        raise ConfigError(f"no such file: {shown}\n  give the JSON that the optimiser wrote", path=path) from error
+    except (msgspec.DecodeError, DataError) as error:
+        raise ConfigError(
+            f'{shown} has no weights: {printable(error)}\n  expected one JSON object: {{"web": 0.7, "code": 0.3}}',
+            path=path,
+        ) from error
+    total = math.fsum(given.values())
+    if not 0 < total < math.inf or any(not weight >= 0 for weight in given.values()):
+        raise ConfigError(
+            f"the weights in {shown} add up to {total:g}, expected numbers from 0 on, not all 0", path=path
+        )
+    for source, of in config.sources.items():
+        if of.share is not None or source not in given:
+            which = "has a share, and a weight too" if of.share is not None else f"has no weight in {shown}"
+            raise ConfigError(f"{which}\n  say it at one place: here or in `weights`", path=f"$.mix.sources.{source}")
+    sources = {
+        source: SourceShare(share=weight / total, max_repeat=config.sources.get(source, SourceShare()).max_repeat)
+        for source, weight in given.items()
+    }
+    return msgspec.structs.replace(config, sources=sources, weights=None)
 
 
 def check_seen(config: MixConfig, seen: Iterable[str], *, limit: int | None = None) -> None:
@@ -134,7 +192,7 @@ def check_shared(config: MixConfig, seen: Iterable[str]) -> None:
     Raises:
         ConfigError: one has none.
     """
-    if all(given.share is None for given in config.sources.values()):
+    if not config.has_shares or config.alpha is not None:
         return
     for source in seen:
         if source not in config.sources:
@@ -151,6 +209,7 @@ def check_corpus(config: MixConfig, ledger: Ledger, reading: Reading) -> None:
     Raises:
         ConfigError: a source is not there, has no share where others have, or is too small.
     """
+    config = with_weights(config)
     if not config.named_sources:
         return
     taken = {source: account for source, account in ledger.accounts.items() if account.taken.documents}
@@ -183,7 +242,7 @@ def quotas(
     seen = sorted(seen)
     check_seen(config, seen, limit=limit)
     left = {source: supplies.get(source, Supply(documents=0, bytes=0)) for source in seen}
-    if any(given.share is not None for given in config.sources.values()):
+    if config.has_shares:
         return _by_share(config, left, when)
     return {source: _by_repeat(source, supply, config.sources.get(source)) for source, supply in left.items()}
 
@@ -197,15 +256,18 @@ def _by_repeat(source: str, supply: Supply, given: SourceShare | None) -> Quota:
 
 def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> dict[str, Quota]:
     check_shared(config, supplies)
-    sources, unit = sorted(config.sources), config.unit
-    shares = [exact(config.sources[source].share or 0.0) for source in sources]
-    shares = [share / sum(shares) for share in shares]
-    most = [math.floor(supplies[source].amount(unit) * exact(config.sources[source].max_repeat)) for source in sources]
+    sources, unit = sorted(config.sources if config.alpha is None else supplies), config.unit
+    shares = _shares(config, {source: supplies[source].amount(unit) for source in sources})
+    most = [math.floor(supplies[source].amount(unit) * exact(max_repeat_of(config, source))) for source in sources]
     total = None if config.total is None else count_of(config.total, key="total")
     found = {}
     for source, share, has in zip(sources, shares, most, strict=True):
         if share and (not has or (total is not None and share * total > has)):
-            raise _too_little(config, source, supplies[source], when, shares=shares, most=most)
+            raise _too_little(config, sources, source, supplies[source], when, shares=shares, most=most)
+    if not any(shares):
+        raise ConfigError(
+            f"nothing of any source is left {when}\n  see what drops it: `--dry-run`", path="$.mix.sources"
+        )
     parts = share_out(total or _attainable(shares, most), shares)
     for source, share, asked in zip(sources, shares, parts, strict=True):
         amount = supplies[source].amount(unit)
@@ -217,30 +279,57 @@ def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> d
     return found
 
 
+def _shares(config: MixConfig, sizes: Mapping[str, int]) -> list[Fraction]:
+    """The shares of these sources, which add up to 1: those given, and the rest in the proportions of size^alpha."""
+    given = {source: config.sources[source].share for source in sizes if source in config.sources}
+    found = {source: exact(share) for source, share in given.items() if share is not None}
+    rest = max(1 - sum(found.values()), Fraction(0)) if config.alpha is not None else Fraction(0)
+    weights = {
+        source: exact(float(size) ** config.alpha) if size else Fraction(0)
+        for source, size in sizes.items()
+        if source not in found and config.alpha is not None
+    }
+    whole = sum(weights.values(), Fraction(0))
+    shares = [found[source] if source in found else weights[source] * rest / (whole or 1) for source in sizes]
+    return [share / (sum(shares) or 1) for share in shares]
+
+
+def max_repeat_of(config: MixConfig, source: str) -> float:
+    """How often a document of a source may appear at most."""
+    given = config.sources.get(source)
+    return config.max_repeat if given is None or given.max_repeat is None else given.max_repeat
+
+
 def _attainable(shares: Sequence[Fraction], most: Sequence[int]) -> int:
     """The size of the largest mixture in which no source gives more than it has."""
     return min(math.floor(has / share) for share, has in zip(shares, most, strict=True) if share)
 
 
 def _too_little(
-    config: MixConfig, source: str, supply: Supply, when: str, *, shares: Sequence[Fraction], most: Sequence[int]
+    config: MixConfig,
+    sources: Sequence[str],
+    source: str,
+    supply: Supply,
+    when: str,
+    *,
+    shares: Sequence[Fraction],
+    most: Sequence[int],
 ) -> ConfigError:
-    given, unit = config.sources[source], config.unit
+    unit, share = config.unit, shares[sources.index(source)]
+    max_repeat = max_repeat_of(config, source)
     path = f"$.mix.sources.{source}.share"
     has = f"{source!r} has {supply.documents:,} documents of {supply.bytes:,} bytes {when}"
     total = None if config.total is None else count_of(config.total, key="total")
     nearest, size = nearest_mixture(shares, most, total=total)
-    said = ", ".join(
-        f"{printable(name)} {float(share):g}" for name, share in zip(sorted(config.sources), nearest, strict=True)
-    )
+    said = ", ".join(f"{printable(name)} {float(part):g}" for name, part in zip(sources, nearest, strict=True))
     there = f"\n  the nearest mixture that there is: {size:,} {unit}, with shares {said}" if size else ""
     amount = supply.amount(unit)
     if total is None or not amount:
-        return ConfigError(f"is {given.share}, but {has}\n  set the share to 0{there}", path=path)
-    asked = math.ceil(exact(given.share or 0.0) * total)
+        return ConfigError(f"is {float(share):g}, but {has}\n  set the share to 0{there}", path=path)
+    asked = math.ceil(share * total)
     return ConfigError(
-        f"{given.share} of {total:,} {unit} is {asked:,} {unit}, but {has}, "
-        f"{math.floor(amount * exact(given.max_repeat)):,} {unit} at `max_repeat: {given.max_repeat:g}`\n"
+        f"{float(share):g} of {total:,} {unit} is {asked:,} {unit}, but {has}, "
+        f"{math.floor(amount * exact(max_repeat)):,} {unit} at `max_repeat: {max_repeat:g}`\n"
         f"  lower `total` to {_attainable(shares, most):,}, lower the share, "
         f"or allow repetition: `max_repeat: {math.ceil(asked / amount * 100) / 100:g}`{there}",
         path=path,

@@ -22,7 +22,7 @@ from dolma.mixers.join import AttributeFile
 from dolma.mixers.judge import Judge, PieceSpec
 from dolma.mixers.reshape import check_written_fields
 from dolma.mixers.rules import compile_rules
-from dolma.mixers.sampling import check_seen, check_shared, check_sources
+from dolma.mixers.sampling import check_seen, check_shared, check_sources, with_weights
 from dolma.mixers.token_counts import TokenCounting, counting_of
 from dolma.printable import printable
 from dolma.runner.inputs import Inputs
@@ -104,11 +104,10 @@ def doubtful_sources(dataset: Dataset, config: MixConfig, reading: Reading) -> l
         ConfigError: the files end where their beginnings do, so that the source is not there; or others have shares,
             and one at the beginning of a file has none.
     """
+    config = with_weights(config)
     shards = dataset.shards()
     folders = {shard.source for shard in shards}
-    if folders.issuperset(config.named_sources.values()) and all(
-        given.share is None for given in config.sources.values()
-    ):
+    if folders.issuperset(config.named_sources.values()) and not config.has_shares:
         return []
     skipping = msgspec.structs.replace(reading, on_error="skip", quarantine=None)
     first = list({shard.source: shard for shard in reversed(shards)}.values())[:_SAMPLED_SHARDS]
@@ -160,7 +159,7 @@ def settings_of(
     return {
         **settings,
         "version": VERSION,
-        "seed": seed if config.sources else None,
+        "seed": seed if config.is_sampled else None,
         "tokens": None if (counting := counting_of(config, tokenize)) is None else counting.identity,
         **reading.identity,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from dolma.mixers.sampling import (
     find_cuts,
     nearest_mixture,
     quotas,
+    with_weights,
 )
 
 
@@ -180,6 +182,69 @@ def test_a_source_of_the_corpus_without_a_share_is_refused() -> None:
         quotas(config(sources={"a": {"share": 1}}), {"a": supply(1, 1), "b": supply(1, 1)}, seen="ab")
 
 
+# --- shares that follow from sizes, or stand in a file ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("alpha", "asked"),
+    [(1, {"de": 900, "is": 100, "la": 0}), (0.5, {"de": 75, "is": 25, "la": 0}), (0, {"de": 50, "is": 50, "la": 0})],
+)
+def test_shares_are_in_the_proportions_of_a_power_of_the_sizes(alpha: float, asked: dict[str, int]) -> None:
+    made = config(alpha=alpha, total=sum(asked.values()))
+    supplies = {"de": supply(9, 900), "is": supply(1, 100), "la": supply(0, 0)}
+    assert {source: quota.asked for source, quota in quotas(made, supplies, seen=supplies).items()} == asked
+
+
+def test_a_given_share_stays_and_the_others_divide_the_rest() -> None:
+    made = config(alpha=0.5, sources={"en": {"share": 0.6}, "xx": {"share": 0}}, total=1000)
+    supplies = {source: supply(9, n) for source, n in {"en": 9000, "de": 9000, "is": 1000, "xx": 5}.items()}
+    found = quotas(made, supplies, seen=supplies)
+    assert {source: quota.asked for source, quota in found.items()} == {"de": 300, "en": 600, "is": 100, "xx": 0}
+
+
+def test_a_repeat_of_the_mix_is_that_of_sources_without_their_own() -> None:
+    made = config(alpha=0, max_repeat=3, sources={"is": {"max_repeat": 2}})
+    supplies = {"de": supply(9, 900), "is": supply(1, 100), "la": supply(1, 100)}
+    assert [quota.asked for quota in quotas(made, supplies, seen=supplies).values()] == [200, 200, 200]
+
+
+def weights(tmp_path: Path, content: str, **values: Any) -> MixConfig:
+    path = tmp_path / "weights.json"
+    path.write_text(content)
+    return with_weights(config(weights=str(path), **values))
+
+
+def test_the_weights_of_an_optimiser_are_shares(tmp_path: Path) -> None:
+    made = weights(tmp_path, '{"web": 3, "code": 1.0}', sources={"code": {"max_repeat": 4}})
+    assert made.sources["web"].share == 0.75
+    assert (made.sources["code"].share, made.sources["code"].max_repeat) == (0.25, 4)
+    check_sources(made)
+
+
+@pytest.mark.parametrize(
+    ("content", "values", "message"),
+    [
+        ("[1]", {}, r"\$.mix.weights: .*weights.json has no weights: .*\n  expected one JSON object"),
+        ('{"a": "x"}', {}, r"has no weights"),
+        ('{"a": -1, "b": 2}', {}, r"expected numbers from 0 on, not all 0"),
+        ("{}", {}, r"expected numbers from 0 on, not all 0"),
+        ('{"a": 1}', {"sources": {"a": {"share": 1}}}, r"\$.mix.sources.a: has a share, and a weight too"),
+        ('{"a": 1}', {"sources": {"b": {}}}, r"\$.mix.sources.b: has no weight in .*\n  say it at one place"),
+        ('{"a": 1}', {"alpha": 1}, r"\$.mix.alpha: says the shares, as `weights` does"),
+    ],
+)
+def test_weights_that_make_no_sense_are_refused(
+    tmp_path: Path, content: str, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        weights(tmp_path, content, **values)
+
+
+def test_a_file_of_weights_that_is_not_there_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"\$.mix.weights: no such file: none.json\n  give the JSON"):
+        with_weights(config(weights="none.json"))
+
+
 # --- which documents -------------------------------------------------------------------------------------------------
 
 
@@ -242,6 +307,59 @@ def test_each_source_comes_out_within_half_a_document(
     cuts = find_cuts(wanted, lambda: iter(found), bin_bits=4)
     for quota, slack, total in zip(wanted, slacks, achieved(wanted, found, cuts), strict=True):
         assert abs(total - quota.asked) <= slack
+
+
+def taken_one_by_one(quota: Quota, found: list[Candidates]) -> dict[tuple[str, int], int]:
+    """The readable twin of `find_cuts` for one source: documents that count, by key, as long as that comes nearer."""
+    documents = sorted(
+        (key, piece.shard, line, amount)
+        for piece in found
+        for key, line, amount in zip(
+            piece.keys.tolist(), piece.lines.tolist(), piece.amounts(quota.unit).tolist(), strict=True
+        )
+        if amount
+    )
+    times = {(shard, line): quota.copies for _, shard, line, _ in documents}
+    total = 0
+    for _, shard, line, amount in documents if quota.rest else ():
+        if abs(total + amount - quota.rest) >= abs(total - quota.rest):
+            break
+        times[shard, line] += 1
+        total += amount
+    return times
+
+
+@pytest.mark.property
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.integers(0, 100), min_size=1, max_size=30),
+    st.lists(st.fractions(0, 3), min_size=2, max_size=2).map(sorted),
+    st.sampled_from(["documents", "bytes", "tokens"]),
+    st.sampled_from([2, 8, 64]),
+    st.integers(1, 3),
+)
+def test_a_larger_amount_keeps_every_copy_and_the_twin_agrees(
+    sizes: list[int], factors: list[Fraction], unit: Unit, bits: int, pieces: int
+) -> None:
+    found = candidates([sizes], pieces=pieces, bits=bits)
+    amount = sum(int(piece.amounts(unit).sum()) for piece in found)
+    of = Supply(documents=len(sizes), bytes=sum(sizes), tokens=sum(size // 3 for size in sizes))
+    had: dict[tuple[str, int], int] = {}
+    for factor in factors:
+        copies = int(factor) if amount else 0
+        quota = Quota(source="0", supply=of, unit=unit, copies=copies, rest=int((factor - copies) * amount))
+        (cut,) = find_cuts([quota], lambda: iter(found), bin_bits=4)
+        times = {
+            (piece.shard, line): n
+            for piece in found
+            for line, n in zip(
+                piece.lines.tolist(), cut.times(piece.keys, piece.lines, shard=piece.shard).tolist(), strict=True
+            )
+        }
+        twin = taken_one_by_one(quota, found)
+        assert {key: times[key] for key in twin} == twin
+        assert all(times[key] >= n for key, n in had.items())
+        had = times
 
 
 @pytest.mark.property
