@@ -6,7 +6,7 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from dolma.config import make_recipe
 from dolma.data import dataset, exchange
 from dolma.data import manifest as manifests
 from dolma.dedupers import method
+from dolma.errors import Unfinished
 from dolma.graph import graph_of
 from dolma.pipeline import run_node
 from dolma.runner.journal import Journal
@@ -54,6 +55,7 @@ PHASES = {
 }
 """What is among the phases of each."""
 PIECE_BYTES = 3_000
+_ROUNDS = 20  # more than any stage has phases
 
 
 class Killed(BaseException):
@@ -112,6 +114,47 @@ def tree(home: Path, name: str) -> dict[str, bytes]:
     root = home / "out" / name
     files = [path for path in sorted(root.rglob("*")) if path.is_file() and path.name != ".inputs.json"]
     return {str(path.relative_to(root)): path.read_bytes() for path in files}
+
+
+def shards_killed(
+    begin: Callable[[str], Path],
+    run: Callable[[Path, RunOptions], object],
+    written: Callable[[Path], dict[str, bytes]],
+    expected: dict[str, bytes],
+) -> set[str]:
+    """Kill the first of two shards once in each phase, and start it again; the phases.
+
+    `begin` makes a place of this name, `run` runs a shard there, and what is `written` in the end has to be as
+    expected.
+    """
+
+    def attempt(home: Path, options: RunOptions) -> bool:
+        try:
+            run(home, options)
+        except Unfinished:
+            return False
+        return True
+
+    first, second = (RunOptions(workers=1, shard=(i, 2), wait=False) for i in (1, 2))
+    spared: set[str] = set()
+    while True:
+        home = begin(str(len(spared)))
+        ended, killed = {1: False, 2: False}, ""
+        for _ in range(_ROUNDS):
+            ended[2] = attempt(home, second)
+            with KillOnce(spared) as kill:
+                ended[1] = attempt(home, first)
+            killed = kill.at or killed
+            if kill.at or all(ended.values()):
+                break
+        for _ in range(_ROUNDS):
+            if all(ended.values()):
+                break
+            ended = {i: attempt(home, options) for i, options in ((1, first), (2, second))}
+        assert written(home) == expected, killed
+        if not killed:
+            return spared
+        spared.add(killed)
 
 
 class KillOnce:
