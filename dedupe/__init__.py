@@ -10,11 +10,7 @@ STAGE = Stage(
     writes="attributes",
     beginning="looking at the documents",
     bare=True,
-    kernels=[
-        {"name": "copies"},
-        {"name": "paragraphs", "by": "paragraphs"},
-        {"name": "windows", "method": "windows", "by": "sentences"},
-    ],
+    kernels="dolma.dedupers.dedupe:all_kernels",
     run="dolma.dedupers.dedupe:dedupe",
     plan="dolma.dedupers.dedupe:plan",
     declares="dolma.dedupers.dedupe:declares",

@@ -64,6 +64,15 @@ METHODS: dict[str, Callable[[DedupeConfig], Method]] = {
     "substring": Substring.of,
     "decontaminate": Decontaminate.of,
 }
+_KERNELS: Mapping[str, Sequence[dict[str, Any]]] = {
+    "exact": [{"normalize": ["lower", "spaces", "punctuation", "digits", "accents"]}, {"by": "paragraphs"}],
+    "bloom": [{"by": "both", "word_ngrams": 2}],
+    "minhash": [{"threshold": 0.05}, {"threshold": 0.05, "character_ngrams": 5}],
+    "windows": [{"by": "sentences"}],
+    "substring": [{}, {"min_bytes": 40}],
+    "decontaminate": [{"items": ["items.jsonl"]}],
+}
+"""Settings by which a method calls all of its kernels, where those without any do not."""
 _ROWS_PER_WRITE = 1 << 16
 
 
@@ -74,6 +83,15 @@ def method_of(config: DedupeConfig) -> Method:
         ConfigError: it cannot be run like this.
     """
     return METHODS[config.method](config)
+
+
+def all_kernels() -> list[dict[str, Any]]:
+    """Sections of a recipe that need the kernels of all methods."""
+    return [
+        {"name": f"{method}_{i}", "method": method, **settings}
+        for method in METHODS
+        for i, settings in enumerate(_KERNELS.get(method, [{}]))
+    ]
 
 
 def dedupe(

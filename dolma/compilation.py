@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
@@ -59,8 +60,10 @@ def compile_ahead(recipe: Recipe, *, reporter: Reporter | None = None) -> Iterat
     """
     with tempfile.TemporaryDirectory(prefix="dolma-compile-") as folder:
         documents = os.path.join(folder, "documents", "sample.jsonl")
+        # Each is an item of a benchmark, too.
         lines = [
-            msgspec.json.encode({"id": str(i), "text": text, "metadata": METADATA}) for i, text in enumerate(TEXTS)
+            msgspec.json.encode({"id": str(i), "text": text, "answer": text[:40], "metadata": METADATA})
+            for i, text in enumerate(TEXTS)
         ]
         streams.write_bytes(documents, b"\n".join(lines) + b"\n")
         small = msgspec.structs.replace(
@@ -78,7 +81,7 @@ def compile_ahead(recipe: Recipe, *, reporter: Reporter | None = None) -> Iterat
             if node.stage.writes == "checkpoints":
                 continue
             try:
-                for _ in run_node(_without_sources(node), running):
+                for _ in run_node(_by_itself(node, documents), running):
                     pass
                 yield node.name, ""
             except DolmaError as error:
@@ -96,11 +99,19 @@ def _of_names(stage: NamedStage, names: Container[str]) -> NamedStage:
     return msgspec.structs.replace(stage, **kept)
 
 
-def _without_sources(node: Node) -> Node:
-    """The stage with all documents of a mix, whose sources are those of the corpus."""
-    if node.stage.writes != "documents":
-        return node
-    return replace(node, config=msgspec.structs.replace(node.config, sources={}))
+def _by_itself(node: Node, documents: str) -> Node:
+    """The stage with these documents for its items, without sources and without what else they are compared with."""
+    changed = {"sources": {}, "reference": None, "since": None, "reuse": None, "reference_filter": None}
+
+    def of(config: Any) -> Any:
+        if isinstance(config, list):
+            return list(map(of, config))
+        here = {key: value for key, value in changed.items() if getattr(config, key, None)}
+        if getattr(config, "items", None):
+            here["items"] = [documents]
+        return msgspec.structs.replace(config, **here)
+
+    return replace(node, config=of(node.config))
 
 
 def everything() -> Recipe:

@@ -11,6 +11,7 @@ import pytest
 
 from dolma.cli.main import run
 from dolma.compilation import everything
+from dolma.dedupers.dedupe import METHODS
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 RECIPE = f"""
@@ -50,7 +51,21 @@ def test_everything_has_the_taggers_that_need_nothing() -> None:
     recipe = everything()
     assert recipe.tag is not None
     assert {"length", "gopher", "c4_v2", "pii"} <= set(recipe.tag.taggers)
-    assert [config.by for config in recipe.dedupes] == ["text", "paragraphs", "sentences"]
+
+
+def test_everything_has_all_methods_of_dedupe() -> None:
+    assert {config.method for config in everything().dedupes} == set(METHODS)
+
+
+def test_what_documents_are_compared_with_is_not_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        f"documents: [nowhere]\noutput: {tmp_path}/out\nstages:\n"
+        "  copies: {dedupe: {reference: [nowhere_else]}}\n"
+        "  contaminated: {dedupe: {method: decontaminate, items: [nowhere.jsonl]}}\n"
+    )
+    assert run(["compile", "-c", str(tmp_path / "recipe.yaml")]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("copies: compiled\ncontaminated: compiled\n", "")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all", "-c", "recipe.yaml"]])
