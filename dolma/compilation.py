@@ -101,7 +101,7 @@ def _of_names(stage: NamedStage, names: Container[str]) -> NamedStage:
 
 def _by_itself(node: Node, documents: str) -> Node:
     """The stage with these documents for its items, without sources and without what else they are compared with."""
-    changed = {"sources": {}, "reference": None, "since": None, "reuse": None, "reference_filter": None}
+    changed: dict[str, Any] = {"sources": {}, "reference": None, "since": None, "reuse": None, "reference_filter": None}
 
     def of(config: Any) -> Any:
         if isinstance(config, list):
