@@ -202,6 +202,10 @@ class Node:
         """What its settings come to, for `--explain`."""
         return itertools.chain.from_iterable(self._each(self.stage.explain))
 
+    def what_if(self, running: Running, **asked: Any) -> Iterator[Table]:
+        """What would come of other thresholds, for `--what-if`."""
+        return itertools.chain.from_iterable(self._each(self.stage.what_if, running, **asked))
+
     def needs(self) -> Iterator[Finding]:
         """What it needs of the machine, for `dolma doctor`."""
         return itertools.chain.from_iterable(self._each(self.stage.needs))
@@ -342,6 +346,7 @@ class Stage:
     manual: Manual
     explain: str = ""
     show: str = ""
+    what_if: str = ""
     ending: str = ""
     accept: str = ""
     checks: Mapping[str, Checks]

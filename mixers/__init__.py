@@ -18,6 +18,7 @@ STAGE = Stage(
     check_corpus="dolma.mixers.sampling:check_corpus",
     again="dolma.mixers.mix:made_again",
     show="dolma.mixers.notes:tables",
+    what_if="dolma.mixers.what_if:answers",
     manual=Manual(
         help="""Decide by rules over attributes which documents stay, edit spans, sample sources.
 

@@ -173,6 +173,11 @@ class Catalogue:
             )
         return name, output
 
+    def counting(self, unit: str) -> Column | None:
+        """The first output that is a number of these; None where there is none."""
+        columns = ((name, output) for name in self.names for output in self.outputs(name))
+        return next((column for column in columns if self.outputs(column[0])[column[1]].unit == unit), None)
+
     def files(self, name: str, outputs: Sequence[str]) -> dict[str, str]:
         """The attribute file of each shard, by the shard's name.
 

@@ -109,6 +109,11 @@ def parse(text: str) -> Expression:
     return Expression(references=references, tree=expressions[0])
 
 
+def left_of(comparison: Expression) -> str:
+    """What stands on the left of a comparison, as DuckDB writes it."""
+    return _written(comparison.tree["left"])
+
+
 def _statement(expressions: Sequence[Tree]) -> Tree:
     """The tree of a SELECT of these."""
     tree = tree_of("SELECT (true)")

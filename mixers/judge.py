@@ -18,11 +18,12 @@ from dolma.data.documents import Intake, Reading, read_batches
 from dolma.mixers.decisions import Decision
 from dolma.mixers.join import AttributeFile, JoinedRows
 from dolma.mixers.reshape import Reshape
-from dolma.mixers.rules import RuleSet
+from dolma.mixers.rules import Arrays, RuleSet
 from dolma.mixers.spans import Edits, SpanCounts
 from dolma.mixers.waterfall import EDITED_AWAY, MIN_LENGTH, Waterfall, WaterfallRow, by_source
 from dolma.runner.ledger import Ledger
 from dolma.runner.progress import advance
+from dolma.runner.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +35,27 @@ class PieceSpec:
     files: tuple[AttributeFile, ...]
 
 
+def tasks_of(specs: Sequence[PieceSpec]) -> list[Task]:
+    """A task for each piece."""
+    return [
+        Task(key=spec.piece.key, size=spec.piece.size, spec=spec, file=spec.piece.shard.path, part=spec.piece.words)
+        for spec in specs
+    ]
+
+
 @dataclass(slots=True, kw_only=True)
 class Judged:
-    """A batch and what was decided on it; `edited` has the new text of each kept document whose text changed.
+    """A batch with its columns, and what was decided on it.
 
-    `arrays` are its attribute rows, `copied` those of them that go into the metadata.
+    `edited` has the new text of each kept document whose text changed, `copied` the attributes that go into the
+    metadata.
     """
 
     batch: TextBatch
+    arrays: Arrays
     decision: Decision
     edited: dict[int, bytes]
     copied: list[pa.Array]
-    arrays: dict[str, dict[str, pa.Array]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +107,7 @@ class Judge:
             count.first_row, count.rows = rows.first_row, rows.rows
 
     def _judged(self, batch: TextBatch, rows: JoinedRows, count: Count) -> Judged:
-        arrays = rows.take(batch)
+        arrays = self.rules.with_own(batch, rows.take(batch))
         holds = self.rules.holds(batch, arrays)
         kept = np.asarray(holds.all(axis=0))
         edited, n_spans = self.edits.apply(batch, arrays, chosen=kept, counts=count.spans)

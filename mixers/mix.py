@@ -35,7 +35,7 @@ from dolma.data.exchange import MEMORY, RunFile, whole_runs
 from dolma.data.manifest import FileSet, fingerprint
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.decisions import DECIDED, DecidedPiece
-from dolma.mixers.judge import PieceSpec, spans_of, waterfall_of
+from dolma.mixers.judge import PieceSpec, spans_of, tasks_of, waterfall_of
 from dolma.mixers.mixture import MIXTURE, Mixture, mixture_of
 from dolma.mixers.notes import MixNotes, SpanRow, mixture_warnings
 from dolma.mixers.rules import compile_rules
@@ -251,19 +251,12 @@ class _Made(msgspec.Struct, kw_only=True):
     errors: dict[str, float | None] = {}
 
 
-def _tasks(specs: Sequence[PieceSpec]) -> list[Task]:
-    return [
-        Task(key=spec.piece.key, size=spec.piece.size, spec=spec, file=spec.piece.shard.path, part=spec.piece.words)
-        for spec in specs
-    ]
-
-
 def _check_rows(specs: Sequence[PieceSpec], judged: Sequence[TaskResult]) -> None:
     check_contiguous([spec.piece for spec in specs], [result.payload for result in judged])
 
 
 def _kept(stage: StageRun, layout: Layout, specs: list[PieceSpec], subject: Subject) -> _Made:
-    judged = stage.run("mix", _tasks(specs), MixPiece(judge=subject.judge, layout=layout))
+    judged = stage.run("mix", tasks_of(specs), MixPiece(judge=subject.judge, layout=layout))
     _check_rows(specs, judged)
     check_seen(subject.config, _seen(judged), limit=_limit(subject))
     return _Made(judged=judged)
@@ -342,7 +335,7 @@ def _memory(stage: StageRun) -> int:
 
 def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[PieceSpec], seed: int) -> _Decided:
     work = DecidePiece(judge=subject.judge, layout=layout, seed=seed, memory=_memory(stage), counting=subject.counting)
-    judged = stage.run("decide", _tasks(specs), work, reads=True)
+    judged = stage.run("decide", tasks_of(specs), work, reads=True)
     _check_rows(specs, judged)
     sums = Calibrating.merged(result.payload["tokens"] for result in judged)
     rates = calibrated(sums)

@@ -121,16 +121,13 @@ class RuleSet:
     def holds(self, batch: TextBatch, arrays: Arrays) -> npt.NDArray[np.bool_]:
         """Whether each rule leaves each document in; bool, shape `(n_rules, n_docs)`.
 
-        `arrays` has the batch's rows of every column of `outputs` but `document`'s. Where there are `fields`, the batch
-        has its records.
+        `arrays` has the batch's rows of every column: `with_own` adds the document's.
 
         Raises:
             DataError: a rule is NULL for a document and `missing` is "error", or cannot be evaluated on it.
         """
         if not self.rules:
             return np.ones((0, len(batch)), dtype=bool)
-        own = _document_arrays(batch, self.outputs.get(DOCUMENT, {})) | self._values(batch)
-        arrays = {**arrays, **({DOCUMENT: own} if own else {})}
         rows = relation(arrays, len(batch))
         holds = np.ones((len(self.rules), len(batch)), dtype=bool)
         for sources in dict.fromkeys(rule.sources for rule in self.rules):
@@ -142,9 +139,18 @@ class RuleSet:
             found = _evaluated([self.rules[i] for i in of], some, documents, batch)
             for i, (true, nulls) in zip(of, found, strict=True):
                 if self.missing == "error" and nulls.any():
-                    raise _is_null(self.rules[i], batch, arrays, int(documents[nulls.argmax()]))
+                    raise is_null(self.rules[i], batch, arrays, int(documents[nulls.argmax()]))
                 holds[i, documents] = true | nulls if self.missing == "keep" else true
         return holds
+
+    def with_own(self, batch: TextBatch, arrays: Arrays) -> Arrays:
+        """Attribute rows of the batch with what rules read of the documents; with `fields`, the batch has its records.
+
+        Raises:
+            DataError: a record takes too much memory to look for fields.
+        """
+        own = _document_arrays(batch, self.outputs.get(DOCUMENT, {})) | self._values(batch)
+        return {**arrays, DOCUMENT: own} if own else arrays
 
     def _values(self, batch: TextBatch) -> dict[str, pa.Array]:
         if not self.fields:
@@ -168,7 +174,7 @@ def compile_rules(config: MixConfig, catalogue: Catalogue, *, further: Iterable[
     Raises:
         ConfigError: a rule is no boolean expression over attributes that are there; carries the key's path.
     """
-    rules = [_compiled(rule, catalogue) for rule in _written(config)]
+    rules = [_compiled(rule, catalogue) for rule in written_rules(config)]
     _refuse_twice(rules)
     for i, edit in enumerate(config.spans):
         rule = _span_rule(edit.attribute, f"$.mix.spans[{i}].attribute", catalogue)
@@ -185,7 +191,7 @@ def compile_rules(config: MixConfig, catalogue: Catalogue, *, further: Iterable[
     return RuleSet(rules=tuple(rules), missing=config.missing, outputs=outputs, fields=fields, copied=copied)
 
 
-def _written(config: MixConfig) -> Iterator[Rule]:
+def written_rules(config: MixConfig) -> Iterator[Rule]:
     """The rules of a mix as they stand, in their order."""
     yield from _rules_of("$.mix", config.keep, config.drop)
     for name, group in config.rules.items():
@@ -378,7 +384,8 @@ def _error_of(rule: Rule, rows: pa.Table) -> str | None:
     return None
 
 
-def _is_null(rule: Rule, batch: TextBatch, arrays: Arrays, i: int) -> DataError:
+def is_null(rule: Rule, batch: TextBatch, arrays: Arrays, i: int) -> DataError:
+    """The error that a rule is NULL for a document of the batch."""
     empty = [".".join(c) for c in rule.columns if c[0] in arrays and not arrays[c[0]][c[1]][i].is_valid]
     because = f" ({', '.join(empty)} {'is' if len(empty) == 1 else 'are'} missing)" if empty else ""
     return DataError(

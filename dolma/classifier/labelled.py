@@ -65,7 +65,7 @@ class ByRule:
         for shard in self.subject.shards:
             with JoinedRows(Piece(shard=shard), self.subject.files[shard.name]) as rows:
                 for batch in read_batches(shard, self.reading, intake=Intake(), records=bool(rules.fields)):
-                    holds = rules.holds(batch, rows.take(batch))
+                    holds = rules.holds(batch, rules.with_own(batch, rows.take(batch)))
                     yield batch, np.where(holds.any(axis=0), holds.argmax(axis=0), NO_CLASS)
                 rows.finish()
 

@@ -75,7 +75,15 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
 
     `section` are the options that the stage cannot do without.
     """
-    from dolma.cli.terminal import show_explanation, show_json, show_plan, show_preview, show_profile, show_report
+    from dolma.cli.terminal import (
+        show_explanation,
+        show_json,
+        show_plan,
+        show_preview,
+        show_profile,
+        show_report,
+        show_tables,
+    )
     from dolma.graph import node_of
     from dolma.pipeline import plan_node, write_recipe_beside
     from dolma.stages import find_stage
@@ -94,6 +102,11 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
     running = running_of(ctx, recipe)
     if "documents" in node.stage.reads:
         say_left_out(node.dataset)
+    if asked := _asked(ctx):
+        with beginning(node, running):
+            answers = list(node.what_if(running, **asked))
+        show_tables(answers, as_json=ctx.params["as_json"])
+        return
     if ctx.params.get("dry_run"):
         with beginning(node, running):
             plan = plan_node(node, running)
@@ -117,6 +130,24 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
                 show_profile(report.details.profile)
         report.check_skipped(recipe.max_errors)
         node.accept(report, recipe.max_errors)
+
+
+def _asked(ctx: click.Context) -> dict[str, Any]:
+    """What `--what-if` asks.
+
+    Raises:
+        ConfigError: an option that belongs to it stands alone.
+    """
+    given = {name: ctx.params.get(name) for name in ("target_tokens", "labels")}
+    if sweeps := ctx.params.get("sweeps"):
+        return {"sweeps": sweeps, **given}
+    for name, value in given.items():
+        if value is not None:
+            raise ConfigError(
+                "is about the thresholds of --what-if, which is not given\n  give --what-if 'length.words >= {20,50}'",
+                path=f"--{name.replace('_', '-')}",
+            )
+    return {}
 
 
 def _nothing_to_do(ctx: click.Context, recipe: Recipe, name: str, section: Sequence[str]) -> ConfigError:

@@ -39,6 +39,26 @@ def stage_command(name: str, *, cls: type[ManualCommand] = ManualCommand, **sett
     return click.command(name, cls=cls, example=example, help=help, **settings)(function)
 
 
+_WHAT_IF: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    (
+        ("--what-if", "sweeps"),
+        {
+            "metavar": "SQL",
+            "multiple": True,
+            "help": "Show what each threshold of a rule leaves, `length.words >= {20,50}`; two rules make a grid.",
+        },
+    ),
+    (
+        ("--target-tokens",),
+        {"metavar": "N", "help": "With one --what-if: find the strictest threshold that leaves so many tokens."},
+    ),
+    (
+        ("--labels",),
+        {"metavar": "FILE", "help": "With --what-if: documents with `id` and `keep`, for precision and recall."},
+    ),
+]
+
+
 def _options(stage: Stage, manual: Manual) -> list[Any]:
     of_documents = "documents" in stage.reads
     shards = "Folder of token shards, from `dolma tokenize`."
@@ -58,6 +78,8 @@ def _options(stage: Stage, manual: Manual) -> list[Any]:
         found.append(option("--profile", section="Output", is_flag=True, show_default=False, help=shows))
     if manual.explain:
         found.append(option("--explain", section="Output", is_flag=True, show_default=False, help=manual.explain))
+    if stage.what_if:
+        found += [option(*names, section="What if", show_default=False, **about) for names, about in _WHAT_IF]
     if manual.seeded:
         found.append(seed_option)
     return [*found, running_options if of_documents else single_options]

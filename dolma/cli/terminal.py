@@ -345,7 +345,11 @@ def show_profile(profile: Profile | None) -> None:
 
 def show_explanation(node: Node, *, as_json: bool) -> None:
     """What the settings of a stage come to."""
-    tables = list(node.explain())
+    show_tables(list(node.explain()), as_json=as_json)
+
+
+def show_tables(tables: Sequence[Table], *, as_json: bool) -> None:
+    """Tables, or all of them as JSON."""
     if as_json:
         show_json(tables)
     for table in () if as_json else tables:

@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dolma.data.fields import JsonField
@@ -175,6 +175,7 @@ def shallow(value: Any) -> bool:
 
 
 @pytest.mark.property
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # of a loaded machine
 @given(st.lists(st.dictionaries(KEYS, VALUES, max_size=4).filter(shallow), max_size=5), st.lists(KEYS, min_size=1))
 def test_values_are_those_that_a_reader_of_one_field_finds(objects: list[Any], parts: list[str]) -> None:
     name = ".".join(parts[:3])

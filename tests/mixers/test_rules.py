@@ -237,7 +237,7 @@ def test_a_set_called_document_is_refused(tagged: Any) -> None:
 
 def holds(rules: RuleSet, n: list[int | None]) -> list[list[bool]]:
     batch = TextBatch.of(["text"] * len(n), path="a.jsonl", lines=np.arange(7, 7 + len(n)))
-    return rules.holds(batch, {"my": {"n": pa.array(n, pa.int64())}}).tolist()
+    return rules.holds(batch, rules.with_own(batch, {"my": {"n": pa.array(n, pa.int64())}})).tolist()
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_another_integer_type_is_read_as_declared() -> None:
 def test_the_document_has_columns_too(tagged: Any) -> None:
     rules = compiled(tagged, keep=["document.bytes = 2", "document.source = 'a'", "document.id = '1'"])
     batch = TextBatch.of(["é", "xyz"], sources=["a", "b"])
-    assert rules.holds(batch, {}).tolist() == [[True, False], [True, False], [False, True]]
+    assert rules.holds(batch, rules.with_own(batch, {})).tolist() == [[True, False], [True, False], [False, True]]
 
 
 @pytest.mark.parametrize("missing", ["error", "keep", "drop"])
@@ -294,9 +294,9 @@ def test_rules_of_a_source_leave_other_documents_alone(tagged: Any, missing: str
     group = {"keep": ["CAST(document.id AS INTEGER) < my.n"], "sources": ["it's", "b"]}
     rules = compiled(tagged, rules={"some": group}, missing=missing)
     batch = TextBatch.of(["t"] * 4, ids=["x", "1", "1", "y"], sources=["a", "it's", "b", "c"])
-    assert rules.holds(batch, {"my": {"n": pa.array([None, 5, 0, None], pa.int64())}}).tolist() == [
-        [True, True, False, True]
-    ]
+    assert rules.holds(
+        batch, rules.with_own(batch, {"my": {"n": pa.array([None, 5, 0, None], pa.int64())}})
+    ).tolist() == [[True, True, False, True]]
 
 
 def test_null_in_a_group_is_an_error_that_names_the_rule(tagged: Any) -> None:
@@ -311,7 +311,7 @@ def test_an_evaluation_error_names_the_document(tagged: Any) -> None:
     rules = compiled(tagged, keep=["my.n > 0", "CAST(document.id AS INTEGER) >= 0"])
     batch = TextBatch.of(["t"] * 50, ids=[*map(str, range(30)), "x", *map(str, range(19))], path="a.jsonl")
     with pytest.raises(DataError) as found:
-        rules.holds(batch, {"my": {"n": pa.array(range(1, 51))}})
+        rules.holds(batch, rules.with_own(batch, {"my": {"n": pa.array(range(1, 51))}}))
     assert str(found.value).startswith(
         "a.jsonl:31: the rule `keep: CAST(document.id AS INTEGER) >= 0` cannot be evaluated for document 'x': "
         "Could not convert string 'x' to INT32"

@@ -77,6 +77,7 @@ def test_batches_add_up_to_the_whole(documents: list[tuple[bool, bool, bool, str
 
 
 @pytest.mark.property
+@settings(deadline=None)
 @given(st.lists(st.tuples(*[st.booleans()] * 4), max_size=20))
 def test_overlaps_are_the_documents_that_two_rules_share(documents: list[tuple[bool, ...]]) -> None:
     fired = np.array(documents, dtype=bool).reshape(-1, 4).T
