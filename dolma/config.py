@@ -575,6 +575,8 @@ def _refused(
     if found := _MISSING.fullmatch(message):
         about_it = next((key.description for key in keys_of(struct) if key.name == found[1]), "") if struct else ""
         return _wrong(f"`{found[1]}` is missing\n  add the key `{found[1]}`: {about_it}", where, file, places)
+    if "\n" not in message and (key := re.match(r"`(\w+)`", message)):
+        message += f"\n  give `{key[1]}` another value"
     return _wrong(message, where, file, places)
 
 

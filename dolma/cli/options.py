@@ -196,6 +196,8 @@ def no_such_option(given: str, ctx: click.Context) -> click.UsageError:
     params = ctx.command.get_params(ctx)
     names = [name for param in params for name in (*param.opts, *param.secondary_opts) if name.startswith("--")]
     near = nearest(given, names)
+    if given == "--status":
+        return click.UsageError("no option '--status'\n  `dolma run --status FOLDER` shows how far a stage is", ctx)
     if near is None:
         return click.UsageError(f"no option {given!r}\n  see `{printable(ctx.command_path)} --help`", ctx)
     return click.UsageError(f"no option {given!r}; did you mean {near!r}?", ctx)

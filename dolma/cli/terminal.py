@@ -450,7 +450,7 @@ def show_training_plan(plan: TrainPlan, *, as_json: bool) -> None:
         _show_struct(plan)
         return
     rows = [
-        (s.name, s.steps, s.tokens, s.tokens_per_step, s.sequence_length, f"{s.epochs:.2f}", f"{s.flops:.3g}")
+        (s.name, s.steps, s.tokens, s.tokens_per_step, s.sequence_length, f"{s.epochs:.3g}", f"{s.flops:.3g}")
         for s in plan.stages
     ]
     print_table(
@@ -470,15 +470,15 @@ def show_training_plan(plan: TrainPlan, *, as_json: bool) -> None:
         ("parameters", f"{plan.parameters:,} ({plan.active_parameters:,} active)"),
         ("steps, tokens", f"{plan.steps:,}, {plan.tokens:,}"),
         ("checkpoints that stay", ", ".join(f"step{step}" for step in plan.checkpoints)),
-        ("a checkpoint, all at most", f"{plan.checkpoint_bytes / 1e9:.2f} GB, {plan.disk_bytes / 1e9:.2f} GB"),
-        ("memory per process", f"{_gigabytes(memory.at_start)} at the start, {_gigabytes(memory.at_work)} in a step"),
-        ("its part of weights, gradients, moments", _gigabytes(memory.weights, memory.gradients, memory.moments)),
-        ("gathered for a pass, activations, logits", _gigabytes(memory.gathered, memory.activations, memory.logits)),
+        ("a checkpoint, all at most", _sizes(plan.checkpoint_bytes, plan.disk_bytes)),
+        ("memory per process", f"{_sizes(memory.at_start)} at the start, {_sizes(memory.at_work)} in a step"),
+        ("its part of weights, gradients, moments", _sizes(memory.weights, memory.gradients, memory.moments)),
+        ("gathered for a pass, activations, logits", _sizes(memory.gathered, memory.activations, memory.logits)),
         ("processes", f"{plan.devices:,}"),
         ("FLOPs", f"{plan.flops:.3g}"),
-        ("time at this MFU", f"{hours:,.1f} h" if hours >= 1 else f"{plan.seconds:,.1f} s"),
+        ("time at this MFU", f"{hours:,.1f} h" if hours >= 1 else f"{plan.seconds:,.2g} s"),
     ]
-    print_table(["", ""], figures)
+    print_table(["", ""], figures, title="what the run is and needs")
     say_warnings(plan.warnings)
 
 
@@ -501,8 +501,13 @@ def show_presets(*, as_json: bool) -> None:
     print_table(headers, rows, title=f"parameters with a vocabulary of {_PRESET_VOCABULARY:,}")
 
 
-def _gigabytes(*sizes: int) -> str:
-    return ", ".join(f"{size / 1e9:.2f}" for size in sizes) + " GB"
+def _sizes(*sizes: int) -> str:
+    """Bytes in gigabytes, small ones in megabytes.
+
+    >>> _sizes(25_000_000, 0), _sizes(84_000_000_000)
+    ('25.0 MB, 0.0 MB', '84.00 GB')
+    """
+    return ", ".join(f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB" for size in sizes)
 
 
 def _show_struct(value: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -26,7 +27,7 @@ import pyarrow.csv as pa_csv
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.numbers import numbers_in
-from dolma.errors import DataError
+from dolma.errors import DataError, nearest
 from dolma.names import leads_below
 from dolma.printable import printable
 
@@ -109,6 +110,8 @@ def read_token_manifest(folder: str) -> TokenManifest:
                 f"its format has version {manifest.format_version}, expected {FORMAT_VERSION}"
             )
     except FileNotFoundError as error:
+        if said := _no_folder(folder):
+            raise DataError(said, file=folder) from error
         raise DataError(
             f"no {NAME} in this folder, so nothing tells the type of its shards\n"
             "  make shards with `dolma tokenize`; it writes one",
@@ -120,6 +123,26 @@ def read_token_manifest(folder: str) -> TokenManifest:
             file=path,
         ) from error
     return manifest
+
+
+def _no_folder(path: str) -> str:
+    """Why a local path is no folder of shards, and what to give; empty if it is a folder without others in it."""
+    if streams.is_url(path):
+        return ""
+    if os.path.isfile(path):
+        return (
+            "is a file, expected a folder of token shards"
+            "\n  make one of documents: `dolma tokenize --documents FILE --tokenizer tokenizer.json --output DIR`"
+        )
+    if os.path.isdir(path):
+        below = next(
+            (name for name in sorted(os.listdir(path)) if os.path.exists(os.path.join(path, name, NAME))), None
+        )
+        return "" if below is None else f"no {NAME} in this folder\n  did you mean {os.path.join(path, below)!r}?"
+    parent, name = os.path.split(path.rstrip("/"))
+    near = nearest(name, os.listdir(parent or ".")) if os.path.isdir(parent or ".") else None
+    hint = "make it with `dolma tokenize`" if near is None else f"did you mean {os.path.join(parent, near)!r}?"
+    return f"no such folder of token shards\n  {hint}"
 
 
 def write_token_manifest(folder: str, manifest: TokenManifest) -> None:

@@ -62,8 +62,11 @@ def remove_unfinished(output: str) -> None:
         return
     for entry in os.scandir(output):
         name, suffix = entry.name[: -len(_UNFINISHED)], entry.name[-len(_UNFINISHED) :]
-        if entry.is_dir() and suffix == _UNFINISHED and NAME.match(name):
-            shutil.rmtree(entry.path)
+        if suffix == _UNFINISHED and NAME.match(name):
+            if entry.is_symlink():
+                os.unlink(entry.path)
+            elif entry.is_dir():
+                shutil.rmtree(entry.path)
 
 
 def check_room(output: str, parameters: int) -> None:

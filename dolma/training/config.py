@@ -12,6 +12,7 @@ import msgspec
 from dolma.amounts import MOST, Amount, count_of
 from dolma.keys import about
 
+_MOST_EPOCHS = 10**6
 _MOST_THREADS = 1 << 16
 _MOST_LENGTH = 1 << 24  # tokens of a window of evaluation
 MOST_LAYERS = 10_000  # of a model; each is an object of some 20 kB in every process, however narrow
@@ -446,6 +447,8 @@ class TrainConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 raise ValueError(f"`{name}` is {getattr(self, name)}, expected 0 to 1")
         for name in ("epochs", "eps", "clip_warmup_factor"):
             _check_positive(name, getattr(self, name))
+        if self.epochs > _MOST_EPOCHS:
+            raise ValueError(f"`epochs` is {self.epochs:g}, expected at most {_MOST_EPOCHS:,}")
         if self.peak_flops is not None:
             _check_positive("peak_flops", self.peak_flops)
         if self.learning_rate != "inherit":

@@ -372,7 +372,7 @@ def evaluate_model(
             beside = streams.join(path, "tokenizer.json")
             tokenizer = tokenizer or (beside if os.path.isfile(beside) else None)
             sha256 = None if tokenizer is None else hashlib.sha256(streams.read_bytes(tokenizer)).hexdigest()
-            length, step, eos_id = model.config.context_length, 0, fields.get("eos_token_id")
+            length, step, eos_id = model.config.context_length, 0, hf.eos_of(fields, model, path)
         else:
             model, state = checkpointing.load_model(path, processes)
             if tokenizer is not None:

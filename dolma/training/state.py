@@ -109,7 +109,7 @@ def checkpoints(output: str) -> dict[int, str]:
         found = {int(match[1]): streams.join(output, step) for step, match in steps.items() if match}
     for entry in os.scandir(output) if os.path.isdir(output) else ():
         match = NAME.match(entry.name)
-        if match and entry.is_dir():
+        if match and entry.is_dir() and os.listdir(entry.path):
             found[int(match[1])] = streams.join(output, entry.name)
     return dict(sorted(found.items()))
 
@@ -130,9 +130,12 @@ def read_state(folder: str, *, weights: bool = True, each: Each = map) -> Checkp
     """
     manifest = read_manifest(folder)
     if manifest is None:
-        raise DataError(
-            "no manifest: this is no finished checkpoint\n  give a `stepN` folder of a training run", file=folder
-        )
+        if not streams.is_url(folder) and not os.path.isdir(folder):
+            raise DataError("no such folder\n  give a training run, or a `stepN` folder in one", file=folder)
+        runs = [] if streams.is_url(folder) else sorted(os.listdir(folder))
+        run = next((at for name in runs if checkpoints(at := streams.join(folder, name))), None)
+        hint = "give a `stepN` folder of a training run" if run is None else f"did you mean {run!r}?"
+        raise DataError(f"no manifest: this is no finished checkpoint\n  {hint}", file=folder)
     if STATE not in {out.path for out in manifest.outputs}:
         raise DataError("is no checkpoint\n  give a `stepN` folder of a training run", file=folder)
     list(each(partial(_check_file, folder, weights=weights), manifest.outputs))

@@ -15,7 +15,7 @@ from dolma.errors import DolmaError
 @pytest.mark.parametrize(
     ("call", "advised"),
     [
-        (lambda path: dolma.stat(path, text="body"), '`text="metadata.body"`'),
+        (lambda path: dolma.stat(path, text="body"), '`text="text"`'),
         (lambda path: dolma.stat(path), '`on_error="skip"` or `on_error="quarantine"`'),
         (lambda path: dolma.Corpus(path).documents.head(1), '`on_error="skip"`'),
         (lambda path: dolma.Corpus(path, id="idd").documents.head(1), '`id=""` takes file and line'),

@@ -250,3 +250,55 @@ def test_a_dry_run_of_a_recipe_lists_the_training_that_is_replaced(dolma: Dolma,
     assert (ended.status, "a run that is replaced" in ended.out) == (0, True)
     assert dolma("run", recipe, "--overwrite").status == 0
     assert (home / "train" / "step1").is_dir()
+
+
+def test_folders_that_are_none_are_told_with_what_to_give(
+    dolma: Dolma, trained: Path, tokens: str, tmp_path: Path
+) -> None:
+    sizes = ["--steps", "1", "--batch-size", "1", "--sequence-length", "16", "--output", tmp_path / "out"]
+    shutil.copytree(tokens, tmp_path / "tokens")
+    (tmp_path / "raw.jsonl").write_text('{"id": "1", "text": "a"}\n')
+    said = {
+        "tokns": f"no such folder of token shards\n  did you mean '{tmp_path}/tokens'?",
+        "raw.jsonl": "is a file, expected a folder of token shards\n  make one of documents: `dolma tokenize",
+        "": f"no tokens.json in this folder\n  did you mean '{tmp_path}/tokens'?",
+    }
+    for name, message in said.items():
+        for command in (["train", *sizes, "--tokens"], ["train", *sizes, "--dry-run", "--tokens"]):
+            ended = dolma(*command, str(tmp_path / name).rstrip("/"))
+            assert (ended.status, message in ended.err) == (3, True), ended.err
+    assert "nope: no such folder" in dolma("train", "export", tmp_path / "nope", "--output", tmp_path / "hf").err
+    ended = dolma("train", "export", trained.parent, "--output", tmp_path / "hf")
+    assert f"did you mean '{trained}'?" in ended.err
+
+
+def test_an_empty_folder_and_a_link_among_checkpoints_are_not_taken_for_some(
+    dolma: Dolma, trained: Path, tokens: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "step9").mkdir()
+    (tmp_path / "theirs").mkdir()
+    (run / "step3.tmp").symlink_to(tmp_path / "theirs")
+    sizes = ["--steps", "2", "--batch-size", "2", "--sequence-length", "32", "--set", "train.checkpoint_every=1"]
+    assert dolma("train", "--tokens", tokens, *sizes, "--output", run).status == 0
+    assert (tmp_path / "theirs").is_dir()
+    assert not (run / "step3.tmp").is_symlink()
+
+
+def test_settings_that_cannot_be_have_a_next_step(dolma: Dolma, tokens: str, tmp_path: Path) -> None:
+    for setting in (
+        "steps=0",
+        "betas=[0.9, 1]",
+        "threads=100000",
+        "epochs=1e300",
+        "batch_size_warmup={start: 3, steps: 2}",
+    ):
+        ended = dolma("train", "--tokens", tokens, "--set", f"train.{setting}", "--output", tmp_path / "out")
+        assert ended.status == 2
+        assert "\n  " in ended.err, ended.err
+
+
+def test_presets_are_listed(dolma: Dolma) -> None:
+    assert "olmo2_quickstart" in dolma("train", "presets").out
+    assert json.loads(dolma("train", "presets", "--json").out)["olmo2_1b"]["d_model"] == 2048

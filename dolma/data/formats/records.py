@@ -428,7 +428,7 @@ def _explain(error: Exception, record: bytes, reading: Reading) -> tuple[str, in
 
 def _of_another_type(reason: str, record: bytes, reading: Reading) -> str:
     if "missing required field" in reason:
-        return f"{reason}{_keys_of(record)}"
+        return f"{reason}{_keys_of(record, reading)}"
     if reason.endswith(f"- at `$.{reading.id}`"):
         return f"{reason}\n  `--id-field NAME` takes another field, `--id-field ''` file and line"
     if reason.endswith(f"- at `$.{reading.source}`"):
@@ -436,10 +436,12 @@ def _of_another_type(reason: str, record: bytes, reading: Reading) -> str:
     return reason
 
 
-def _keys_of(record: bytes) -> str:
+def _keys_of(record: bytes, reading: Reading) -> str:
     try:
-        keys = sorted(msgspec.json.decode(record, type=dict[str, msgspec.Raw]))
+        fields = msgspec.json.decode(record, type=dict[str, Any])
     except msgspec.DecodeError:
         return ""
-    has = ", ".join(map(printable, keys)) or "nothing"
-    return f"; it has: {has}\n  name another field with `--text-field`, such as `--text-field metadata.body`"
+    has = ", ".join(map(printable, sorted(fields))) or "nothing"
+    texts = [key for key, value in fields.items() if isinstance(value, str) and key not in (reading.id, reading.source)]
+    longest = max(texts, key=lambda key: len(fields[key]), default="metadata.body")
+    return f"; it has: {has}\n  name another field with `--text-field`, such as `--text-field {printable(longest)}`"

@@ -200,6 +200,22 @@ def _experts(left: _Left, prefix: str, part: str, model: ModelConfig, count: int
 # --- folders ---------------------------------------------------------------------------------------------------------
 
 
+def eos_of(fields: Mapping[str, Any], model: Transformer, folder: str) -> int | None:
+    """The end-of-text token of a model; the first, if its `config.json` has several.
+
+    Raises:
+        DataError: it is no token of the model.
+    """
+    given = fields.get("eos_token_id")
+    first = next(iter(given), None) if isinstance(given, list) else given
+    if first is None or (type(first) is int and 0 <= first < model.vocab_size):
+        return first
+    raise DataError(
+        f"`eos_token_id` is {printable(str(given))}, expected a token below {model.vocab_size:,}\n  put it right",
+        file=streams.join(folder, CONFIG),
+    )
+
+
 def write_folder(
     folder: str,
     weights: Mapping[str, torch.Tensor],

@@ -349,3 +349,16 @@ def test_an_export_that_fails_leaves_nothing_and_one_that_was_killed_is_no_obsta
     (tmp_path / ".hf.unfinished-export" / "model.safetensors").write_text("half")
     export_checkpoint(result.checkpoint, str(tmp_path / "hf"))
     assert [path.name for path in tmp_path.iterdir() if "hf" in path.name] == ["hf"]
+
+
+@pytest.mark.parametrize(("given", "first"), [([3, 4], 3), (3, 3), (None, None), ([], None)])
+def test_the_first_of_several_end_of_text_tokens_is_taken(given: Any, first: int | None) -> None:
+    assert hf.eos_of({"eos_token_id": given}, outline(TINY, vocab_size=64), "hf") == first
+
+
+@pytest.mark.parametrize("given", ["a", [1.5], 1000, -1, {}, True])
+def test_an_end_of_text_token_that_is_none_is_refused(given: Any) -> None:
+    if given == {}:
+        given = {"a": 1}
+    with pytest.raises(DataError, match="`eos_token_id` is"):
+        hf.eos_of({"eos_token_id": given}, outline(TINY, vocab_size=64), "hf")
