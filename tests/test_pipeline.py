@@ -144,9 +144,9 @@ def test_what_no_beginning_of_a_file_tells_is_found_after_the_first_pass(
 def test_a_share_that_no_rule_could_leave_enough_for_is_found_after_the_first_pass(
     recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    mix = {"sources": {tmp_path.name: {"share": 1.0}}, "total": {"documents": 9}}
+    mix = {"unit": "documents", "sources": {tmp_path.name: {"share": 1.0}}, "total": 9}
     assert run(["run", str(recipe(**(STAGES | {"mix": mix})))]) == 2
-    assert "has 3 documents of 84 bytes before the rules, 3 documents at `repeat: 1`" in capsys.readouterr().err
+    assert "has 3 documents of 84 bytes before the rules, 3 documents at `max_repeat: 1`" in capsys.readouterr().err
     assert not (tmp_path / "out" / "attributes" / "dedupe").exists()
 
 
