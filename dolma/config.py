@@ -220,6 +220,7 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     format: Annotated[
         str, about("Suffix of the document files: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, ...", metavar="SUFFIX")
     ] = ".jsonl.zst"
+    dropped: Annotated[bool, about("Write dropped documents too, in `dropped/`, with their rules.")] = False
     allow_duplicate_inputs: Annotated[bool, about("Allow two input files with the same bytes.")] = False
 
     def __post_init__(self) -> None:

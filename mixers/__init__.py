@@ -30,7 +30,7 @@ STAGE = Stage(
             --attributes runs/a --output runs/m
         dolma mix -c configs/quickstart.yaml --dry-run
         """,
-        options={"Rules": ("keep", "drop", "missing", "min_length"), "Output": ("format",)},
+        options={"Rules": ("keep", "drop", "missing", "min_length"), "Output": ("format", "dropped")},
         needed=("--keep", "--documents", "--output"),
         output="Folder of the mixed documents.",
         seeded=True,

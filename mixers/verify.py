@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dolma.data.formats.table import format_of
 from dolma.data.manifest import Manifest, OutputFile, differences
+from dolma.mixers.waterfall import SAMPLED_OUT
 from dolma.runner.ledger import Ledger
 
 
@@ -18,10 +19,12 @@ def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[
     """What of a manifest and its files does not fit."""
     total = ledger.total()
     read = total.taken.documents - total.failed
+    dropped = sum(tally.documents for reason, tally in total.dropped.items() if reason != SAMPLED_OUT)
     for place, expected in (
         ("documents/", total.written.documents),
         ("rows/", total.written.documents),
         ("decisions/", read),
+        ("dropped/", dropped if manifest.config["dropped"] else 0),
     ):
         n_rows = sum(out.rows for out in manifest.outputs if out.path.startswith(place))
         yield from differences(place, **{"number of documents in the ledger": (expected, n_rows)})

@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dolma.data import streams
@@ -43,7 +44,9 @@ from dolma.runner.ledger import Ledger
 from dolma.runner.progress import advance
 from dolma.runner.task import TaskResult
 
-DOCUMENTS, ROWS = "documents", "rows"
+DOCUMENTS, ROWS, DROPPED = "documents", "rows", "dropped"
+DROPPED_BY = "dropped_by"
+"""The field of a dropped document that names the rules, as the ledger does."""
 ROWS_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -56,21 +59,26 @@ _ROWS_PER_GROUP = 1 << 17
 
 
 class Place(NamedTuple):
-    """Of what a task writes: the file set, and below it documents, rows and decisions."""
+    """Of what a task writes: the file set, and below it documents, rows, decisions and dropped documents."""
 
     home: str
     documents: str
     rows: str
     decisions: str
+    dropped: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """Where a mix lies: three folders below `output`; parts of long shards in the work folder."""
+    """Where a mix lies: three folders below `output`; parts of long shards in the work folder.
+
+    With `dropped` there is a fourth folder, of the documents that rules drop.
+    """
 
     output: str
     work: str
     format: str
+    dropped: bool = False
 
     def document_path(self, shard: Shard) -> str:
         """Below `output`: the documents of an input shard."""
@@ -84,17 +92,23 @@ class Layout:
         """Below `output`: what was decided on the documents of an input shard."""
         return f"{DECISIONS}/{strip_suffixes(shard.name)}.parquet"
 
+    def dropped_path(self, shard: Shard) -> str:
+        """Below `output`: the documents of an input shard that rules drop."""
+        return f"{DROPPED}/{strip_suffixes(shard.name)}{self.format}"
+
     def place(self, piece: Piece) -> Place:
         """Where a task writes."""
         shard = piece.shard
         if piece.parts == 1:
-            return Place(self.output, self.document_path(shard), self.rows_path(shard), self.decisions_path(shard))
+            paths = (self.document_path, self.rows_path, self.decisions_path, self.dropped_path)
+            return Place(self.output, *(path(shard) for path in paths))
         part = f"parts/{strip_suffixes(shard.name)}.{piece.part:05d}"
-        return Place(self.work, f"{part}{self.format}", f"{part}.rows.parquet", f"{part}.decisions.parquet")
+        rows, decisions = f"{part}.rows.parquet", f"{part}.decisions.parquet"
+        return Place(self.work, f"{part}{self.format}", rows, decisions, f"{part}.dropped{self.format}")
 
 
 class MixWriter:
-    """The documents, rows and decisions of one piece. A context manager; `outputs` afterwards."""
+    """What is written of one piece: see `Place`. A context manager; `outputs` afterwards."""
 
     def __init__(self, layout: Layout, piece: Piece, judge: Judge) -> None:
         place = layout.place(piece)
@@ -102,12 +116,16 @@ class MixWriter:
         self._documents = DocumentWriter(streams.join(self.home, place.documents))
         self._rows = RowsWriter(streams.join(self.home, place.rows), ROWS_SCHEMA)
         self._decisions = RowsWriter(streams.join(self.home, place.decisions), DECISIONS_SCHEMA)
+        self._dropped = DocumentWriter(streams.join(self.home, place.dropped)) if layout.dropped else None
+        self._n_dropped = 0
         self._open = ExitStack()
 
     def __enter__(self) -> MixWriter:
         with ExitStack() as opening:
             for file in (self._documents, self._rows, self._decisions):
                 opening.enter_context(file)
+            if self._dropped is not None:
+                opening.enter_context(self._dropped)
             self._open = opening.pop_all()
         return self
 
@@ -123,6 +141,9 @@ class MixWriter:
         copies = _counted(written)
         ids = [_copy_id(batch.ids[i], copy) for i, copy in zip(written.tolist(), copies.tolist(), strict=True)]
         self._decisions.write(judged.decision.rows(batch, times, self.judge.labels))
+        if self._dropped is not None:
+            self._dropped.write(self._dropped_records(judged))
+            self._n_dropped += int((~judged.decision.kept).sum())
         self._documents.write(self._records(judged, times))
         self._rows.write(_rows(ids, self.shard.name, batch.lines[written], copies))
 
@@ -136,6 +157,13 @@ class MixWriter:
                 named = with_field(record, self.judge.reading.id, _copy_id(batch.ids[i], copy))
                 yield reshape.applied(named, judged.copied, batch, i)
 
+    def _dropped_records(self, judged: Judged) -> Iterator[bytes]:
+        batch, decision = judged.batch, judged.decision
+        assert batch.records is not None
+        for i in np.flatnonzero(~decision.kept).tolist():
+            rules = tuple(self.judge.labels[rule] for rule in np.flatnonzero(decision.fired[:, i]).tolist())
+            yield with_field(self._record(batch, batch.records, i, {}), DROPPED_BY, rules)
+
     def _record(self, batch: TextBatch, records: list[bytes], i: int, edited: dict[int, bytes]) -> bytes:
         record, records[i] = records[i], b""
         if i in edited:
@@ -148,13 +176,14 @@ class MixWriter:
 
     @property
     def outputs(self) -> list[OutputFile]:
-        """The three files."""
+        """The files."""
         files = (
             (self._documents, self._rows.rows),
             (self._rows, self._rows.rows),
             (self._decisions, self._decisions.rows),
+            (self._dropped, self._n_dropped),
         )
-        return [output_file(self.home, file.written, rows=rows) for file, rows in files if file.written is not None]
+        return [output_file(self.home, file.written, rows=rows) for file, rows in files if file and file.written]
 
 
 def _copy_id(id: str, copy: int) -> str:
@@ -369,7 +398,7 @@ class WriteMixture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinParts:
-    """Makes one file each of the documents, rows and decisions of a long shard's parts. Called with its pieces."""
+    """Makes one file each of what was written of a long shard's parts. Called with its pieces."""
 
     layout: Layout
 
@@ -382,7 +411,19 @@ class JoinParts:
             [streams.join(work, place.documents) for place in places],
             streams.join(output, self.layout.document_path(shard)),
         )
-        return TaskResult(outputs=[output_file(output, documents, rows=rows.rows), rows, decisions])
+        joined = [output_file(output, documents, rows=rows.rows), rows, decisions]
+        if self.layout.dropped:
+            dropped = concatenate_documents(
+                [streams.join(work, place.dropped) for place in places],
+                streams.join(output, self.layout.dropped_path(shard)),
+            )
+            joined.append(output_file(output, dropped, rows=self._n_dropped(decisions)))
+        return TaskResult(outputs=joined)
+
+    def _n_dropped(self, decisions: OutputFile) -> int:
+        with streams.local_copy(streams.join(decisions.set, decisions.path)) as path:
+            kept = pq.read_table(path, columns=["kept"])
+        return len(kept) - int(pc.sum(kept["kept"]).as_py() or 0)
 
 
 def _joined(work: str, parts: Sequence[str], output: str, path: str) -> OutputFile:

@@ -31,7 +31,7 @@ STAGES = {
     "lines": {"dedupe": {"by": "paragraphs", "name": "lines"}},
     "known": {"dedupe": {"method": "bloom", "by": "both", "word_ngrams": 3, "overlap_threshold": 0.5, "name": "known"}},
     "repeated": {"dedupe": {"method": "substring", "min_tokens": 8, "name": "repeated"}},
-    "kept": {"mix": {"drop": ["copies.duplicate"], "spans": [{"attribute": "lines.spans"}]}},
+    "kept": {"mix": {"drop": ["copies.duplicate"], "dropped": True, "spans": [{"attribute": "lines.spans"}]}},
     "sampled": {
         "mix": {
             "keep": ["length.words > 5"],

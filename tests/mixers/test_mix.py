@@ -17,9 +17,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from dolma.config import DedupeConfig, MixConfig, SpanEdit, TagConfig
+from dolma.config import DedupeConfig, MixConfig, SpanEdit, TagConfig, make_recipe
 from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.formats.table import format_of
 from dolma.data.manifest import read_manifest
 from dolma.dedupers.dedupe import dedupe
 from dolma.errors import AlignmentError, ConfigError, DataError, OutputExistsError, RecordError, Unfinished
@@ -29,6 +30,7 @@ from dolma.mixers.waterfall import plain_rows
 from dolma.runner.ledger import Tally
 from dolma.runner.options import RunOptions
 from dolma.taggers.tag import tag
+from dolma.verification import verify
 
 EMAIL = {"attribute": "my.spans", "replace": "|||EMAIL_ADDRESS|||"}
 
@@ -263,6 +265,30 @@ def test_a_source_of_rules_that_no_document_is_of_is_an_error(three: Any, shares
     with pytest.raises(ConfigError, match=r"^\$.mix.rules.forum.sources\[1\]: no document .*\n  did you mean 'web'"):
         three.mix(rules=groups, **shares)
     assert not (three.out / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("more", [{}, {"sources": {"web": {"repeat": 0.5}}}])
+@pytest.mark.parametrize("format", [".jsonl", ".parquet"])
+def test_dropped_documents_are_kept_aside_with_the_rules(corpus: Any, more: Any, format: str) -> None:
+    corpus.write("web", [{"id": f"{i}", "text": "abc"[:i], "n": i} for i in range(4)])
+    corpus.tag("web", ids=list("0123"), n=list(range(4)), flag=[True, False, True, False], spans=[[(0, 1, 1.0)]] * 4)
+    rules: dict[str, Any] = {"keep": ["my.n > 0"], "rules": {"b": {"drop": {"flagged": "my.flag"}}}, "min_length": 1}
+    corpus.mix(**rules, **more, dropped=True, format=format, spans=[{"attribute": "my.spans"}])
+    dropped = Dataset(documents=(str(corpus.out / "dropped"),))
+    found = [
+        json.loads(record)
+        for shard in dropped.shards()
+        for batch in read_batches(shard, Reading(), intake=Intake(), records=True)
+        for record in batch.records or []
+    ]
+    assert [(record["id"], record["text"], record["n"], record["dropped_by"]) for record in found] == [
+        ("0", "", 0, ["keep: my.n > 0", "b: flagged"]),
+        ("1", "a", 1, ["min_length"]),
+        ("2", "ab", 2, ["b: flagged"]),
+    ]
+    assert {record["source"] for record in found} == {"web"}
+    assert [shard.name for shard in Dataset(documents=(str(corpus.out),)).shards()] == [f"web/a{format}"]
+    assert verify([str(corpus.out)], make_recipe({})).problems == []
 
 
 def test_the_waterfall_is_in_report_and_manifest(three: Any) -> None:
@@ -590,6 +616,7 @@ def test_a_long_file_is_mixed_in_pieces(
 ) -> None:
     corpus.write_texts("web", ["word " * (i % 9) for i in range(200)])
     corpus.tag("web", n=list(range(200)))
+    config = {**config, "drop": ["my.n % 7 = 0"], "dropped": True}
     report = corpus.mix(output=corpus.base / "whole", format=".jsonl", **config)
     whole = corpus.lines(output=corpus.base / "whole")
     monkeypatch.setattr("dolma.data.dataset.pieces.__kwdefaults__", {"piece_bytes": 1500})
@@ -600,6 +627,10 @@ def test_a_long_file_is_mixed_in_pieces(
     assert parts.ledger == report.ledger
     assert corpus.rows() == corpus.rows(output=corpus.base / "whole")
     assert corpus.rows(of="decisions") == corpus.rows(of="decisions", output=corpus.base / "whole")
+    (dropped,) = (corpus.out / "dropped" / "web").iterdir()
+    n_dropped = sum(1 for row in corpus.rows(of="decisions") if not row["kept"])
+    assert format_of(str(dropped)).count(str(dropped)) == n_dropped > 20
+    assert verify([str(corpus.out)], make_recipe({})).problems == []
     if format != ".parquet":
         assert corpus.lines() == whole
     else:
