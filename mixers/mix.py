@@ -35,6 +35,7 @@ from dolma.data.exchange import MEMORY, RunFile, whole_runs
 from dolma.data.manifest import FileSet, fingerprint
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.decisions import DECIDED, DecidedPiece
+from dolma.mixers.first_look import first_look
 from dolma.mixers.judge import PieceSpec, spans_of, tasks_of, waterfall_of
 from dolma.mixers.mixture import MIXTURE, Mixture, mixture_of
 from dolma.mixers.notes import MixNotes, SpanRow, mixture_warnings
@@ -112,6 +113,8 @@ def mix(
     with open_stage([file_set], options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
         subject = subject or identified_subject(subject_of(dataset, config, reading, tokenize), inputs)
+        for line in first_look(subject):
+            stage.reporter.note(line)
         layout = Layout(output=output, work=stage.work_folder, format=config.format, dropped=config.dropped)
         specs = subject.specs()
         made = (
