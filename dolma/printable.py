@@ -15,6 +15,7 @@ import unicodedata
 _CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 # Letters and marks that fonts show as nothing: joiners, fillers of Hangul, inherent vowels of Khmer, a Mongolian mark.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0")
+_BEGINNING, _END = 1_500, 500  # characters of a line that are shown
 _LINE_OF_OURS = re.compile(r"\n(?=  )")
 
 
@@ -49,7 +50,15 @@ def printable_message(message: str) -> str:
     no tagger
       `dolma list` shows all
     """
-    return "\n".join(map(printable, _LINE_OF_OURS.split(message)))
+    return "\n".join(_shortened(printable(line)) for line in _LINE_OF_OURS.split(message))
+
+
+def _shortened(line: str) -> str:
+    """The line; of a long one, which quotes a text that nobody would read, its beginning and end."""
+    left_out = len(line) - _BEGINNING - _END
+    if left_out <= _END:
+        return line
+    return f"{line[:_BEGINNING]} ... ({left_out:,} characters) ... {line[-_END:]}"
 
 
 def printable_json(text: str) -> str:

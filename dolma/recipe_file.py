@@ -49,7 +49,7 @@ def read_file(path: str) -> tuple[Any, dict[str, Position]]:
         text = raw.decode()
     except OSError as error:
         raise ConfigError(
-            f"cannot read the recipe: {error.strerror}\n  look at its path and permissions", file=path
+            f"cannot read the recipe: {error.strerror}\n  look at its path, links and permissions", file=path
         ) from error
     except UnicodeDecodeError as error:
         raise ConfigError(

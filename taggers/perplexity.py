@@ -248,8 +248,9 @@ def _kenlm(file: Path) -> Any:
         return kenlm.Model(str(file), config)
     except OSError as error:
         raise ConfigError(
-            f"{Perplexity.name}: KenLM cannot read {printable(file)}: {printable(error)}\n"
-            "  `path` is an ARPA file or what KenLM's `build_binary` makes of one"
+            f"{Perplexity.name}: KenLM cannot read {printable(file)}: "
+            f"{printable(str(error).rpartition('Exception. ')[2].removesuffix(')'))}\n"
+            "  give the path of an ARPA file, or of what KenLM's `build_binary` makes of one"
         ) from error
 
 

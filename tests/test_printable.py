@@ -62,6 +62,13 @@ def test_further_lines_of_a_message_are_indented_and_others_are_escapes() -> Non
     assert printable_message("no\n  do that\nok: done") == "no\n  do that\\nok: done"
 
 
+def test_a_line_of_a_message_that_quotes_a_long_text_is_cut() -> None:
+    begin, _, end = printable_message(f"no {'x' * 100_000} here\n  do that").partition("\n")
+    assert (len(begin), end) == (2029, "  do that")
+    assert begin.startswith("no xxx") and " ... (98,008 characters) ... xxx" in begin and begin.endswith("xx here")
+    assert printable_message("y" * 2500) == "y" * 2500
+
+
 def test_a_key_and_a_file_in_an_error_have_no_lines_of_their_own() -> None:
     assert str(ConfigError("wrong", path="$.a\n  ok", file="r\n  ok.yaml")) == r"r\n  ok.yaml: $.a\n  ok: wrong"
     assert str(DataError("wrong\n  do that", file="a\n  ok\x1b.gz", line=3)) == "a\\n  ok\\x1b.gz:3: wrong\n  do that"

@@ -17,7 +17,7 @@ import click
 
 from dolma import __version__
 from dolma.cli.options import SectionedOption, no_such_option
-from dolma.cli.printing import LOG, ReaderGone, say_error, say_help, say_usage_error, tell
+from dolma.cli.printing import LOG, ReaderGone, help_printed, say, say_error, say_help, say_usage_error, tell
 from dolma.errors import ConfigError, DolmaError, Unfinished, did_you_mean
 from dolma.printable import printable
 from dolma.stages import PACKAGES, find_stage
@@ -51,6 +51,9 @@ def command_of(name: str) -> click.Command:
 class Commands(click.Group):
     """Imports a command's file only when the command is used, or asked for help."""
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        return help_printed(super().get_help_option(ctx))
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -83,9 +86,22 @@ class Commands(click.Group):
             formatter.write("  dolma run configs/quickstart.yaml\n  dolma COMMAND --help\n")
 
 
+def _say_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        say(f"dolma, version {__version__}")
+        ctx.exit()
+
+
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.option("-c", "--config", cls=SectionedOption, metavar="FILE", help="Recipe for the command that follows.")
-@click.version_option(__version__, prog_name="dolma")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_say_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def dolma(ctx: click.Context, config: str | None) -> None:
     """Curate pretraining data and train an OLMo-family model on it.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dolma.cli.printing import LOG, kept_for_json, say_help
+from dolma.cli.printing import LOG, help_printed, kept_for_json, say_help
 from dolma.errors import ConfigError, did_you_mean, nearest
 from dolma.printable import printable
 
@@ -108,6 +108,9 @@ class ManualCommand(click.Command):
         super().__init__(*args, **kwargs)
         self.example = example
         self.params += self.common_options()
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        return help_printed(super().get_help_option(ctx))
 
     def common_options(self) -> list[click.Parameter]:
         """The options that every command has."""

@@ -117,6 +117,19 @@ def say_error(error: Exception, message: str = "", *, word: str = "error") -> No
         tell("debug", "raised by:\n" + textwrap.indent(trace, "  ", predicate=lambda line: True))
 
 
+def help_printed(option: click.Option | None) -> click.Option | None:
+    """The option `--help`, printed here and not by click, which leaves a full disk to whoever looks."""
+
+    def shown(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+        if value and not ctx.resilient_parsing:
+            write(ctx.get_help())
+            ctx.exit()
+
+    if option is not None:
+        option.callback = shown
+    return option
+
+
 def say_help(ctx: click.Context) -> None:
     """The help page of a command that was given nothing, on standard error."""
     write(ctx.get_help(), err=True)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 from dolma.data import streams
 from dolma.data.formats.table import EXPECTED, is_document
 from dolma.data.manifest import NAME, NAMES, stage_of
+from dolma.data.storage.reading import allowed
 from dolma.errors import ConfigError, DataError, nearest
 from dolma.printable import printable
 from dolma.stages import kind_written
@@ -276,7 +277,7 @@ def _walk(selection: _Selection, names: tuple[str, ...], above: list[tuple[int, 
         return
     except OSError as error:
         raise DataError(
-            f"cannot list this folder: {error.strerror}\n  allow yourself to read it: `chmod u+rx`", file=folder
+            f"cannot list this folder: {error.strerror}\n  {allowed(error, 'u+rx')}", file=folder
         ) from error
     here = (status.st_dev, status.st_ino)
     if here in above:

@@ -211,6 +211,8 @@ def _column(name: str, output: Output, rows: list[dict[str, _Spans]]) -> pa.Arra
 
 
 def _whole(number: float) -> int:
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError(f"{number!r} is too large, expected at most 64 bits")
     if number != int(number):
         raise ValueError(f"{number!r} where a whole number is expected")
     return int(number)

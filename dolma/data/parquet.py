@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from dolma.data import streams
 from dolma.data.identity import Content
+from dolma.data.storage.reading import allowed
 from dolma.errors import DataError
 from dolma.printable import printable
 
@@ -39,6 +40,9 @@ def open_parquet(path: str, *, what: str = "parquet", content: Content | None = 
             file = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
         except FileNotFoundError as error:
             raise DataError("no such file\n  look for the name in its folder", file=path) from error
+        except PermissionError as error:
+            reason = os.strerror(error.errno or 0)
+            raise DataError(f"cannot read: {reason}\n  {allowed(error, 'u+r')}", file=path) from error
         except (
             pa.ArrowException,
             OSError,

@@ -34,6 +34,7 @@ from dolma.data.signatures import mistaken
 from dolma.data.storage.local import flushed_together as flushed_together
 from dolma.data.storage.local import local_path as local_path
 from dolma.data.storage.local import remove_leftover
+from dolma.data.storage.reading import allowed
 from dolma.data.storage.storage import Entry as Entry
 from dolma.data.storage.table import is_url as is_url
 from dolma.data.storage.table import remote_of, storage_of
@@ -263,8 +264,7 @@ def _unreadable(error: Exception, path: str, compression: Compression, offset: i
         raise unwritable(error, os.path.join(tempfile.gettempdir(), "dolma-*")) from error
     if isinstance(error, OSError) and (error.errno is not None or not compression):
         return DataError(
-            f"cannot read: {error.strerror or error}"
-            "\n  allow yourself to read it: `chmod u+r`, or copy it to another disk",
+            f"cannot read: {error.strerror or error}\n  {allowed(error, 'u+r')}, or copy it to another disk",
             file=path,
             offset=offset or None,
         )

@@ -59,6 +59,9 @@ def fetched_path(path_or_url: str | os.PathLike[str], *, sha256: str | None = No
     if not path.is_file():
         if streams.is_url(given):
             raise ConfigError(f"{printable(given)} has not been fetched\n  run `dolma fetch {_quoted(given)}`")
+        if path.exists():
+            what = "a folder" if path.is_dir() else "a device or a pipe"
+            raise ConfigError(f"{printable(given)} is {what}, expected a file\n  give the path of a file, or a URL")
         raise ConfigError(f"no such file: {printable(given)}\n  give a path that is there, or a URL")
     if sha256 is not None:
         _check(path, sha256, given)

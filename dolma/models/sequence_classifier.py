@@ -211,7 +211,9 @@ def _open_onnx(files: Files, *, device: str, threads: int, owner: str) -> Logits
         session = onnxruntime.InferenceSession(str(files.weights), options, providers=[*wanted, "CPUExecutionProvider"])
     except (errors.Fail, errors.InvalidGraph, errors.InvalidProtobuf, errors.InvalidArgument) as error:
         raise ConfigError(
-            f"{owner}: ONNX Runtime cannot read {printable(files.weights)}: {printable(error)}\n  export it again"
+            f"{owner}: ONNX Runtime cannot read {printable(files.weights)}: "
+            f"{printable(str(error).rpartition(' : ')[2])}\n"
+            "  copy or download it again, or export the model again, as docs/models.md says"
         ) from error
     if not set(wanted) <= set(session.get_providers()):
         raise ConfigError(f"{owner}: onnxruntime cannot use CUDA here\n  see `nvidia-smi`, or give `device: cpu`")

@@ -157,7 +157,10 @@ class Answerer:
         choices = [item for item in items if isinstance(item, Choice)]
         questions = [item for item in items if isinstance(item, Question)]
         if choices and questions:
-            raise ConfigError("some items have choices and some do not: give one file of each kind")
+            raise ConfigError(
+                f"some items have choices, such as {choices[0].id!r}, and some do not, such as {questions[0].id!r}"
+                "\n  give a file of each kind, with a name of its own"
+            )
         return self._choices(choices) if choices else self._questions(questions)
 
     def _choices(self, items: Sequence[Choice]) -> Accuracy:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dolma as package
+from dolma.cli.main import run
 from dolma.cli.printing import is_live, kept_for_json, print_json, say
 from dolma.cli.terminal import show_table
 from dolma.errors import WriteError
@@ -177,6 +178,19 @@ def test_a_full_standard_output_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
         patch.setattr(sys, "stdout", full)
         with pytest.raises(WriteError, match="standard output: cannot be written: No space left on device"):
             say("a")
+    with contextlib.suppress(OSError):  # what was not written is written again
+        full.close()
+
+
+@pytest.mark.parametrize("command", ["--help", "--version", "tag --help", "train plan -h"])
+def test_pages_of_help_name_a_full_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    full = open("/dev/full", "w")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", full)
+        assert run(command.split()) == 1
+    assert "standard output: cannot be written: No space left" in capsys.readouterr().err
     with contextlib.suppress(OSError):  # what was not written is written again
         full.close()
 

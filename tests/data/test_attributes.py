@@ -185,6 +185,16 @@ def test_a_column_that_is_not_there(tmp_path: Path, read: Any, format: str, name
         read(path, ["labell"])
 
 
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "[Errno 13] Failed to open local file")
+
+    pq.write_table(pa.table({"id": ["a"]}), tmp_path / "a.parquet")
+    monkeypatch.setattr(pq, "ParquetFile", forbidden)
+    with pytest.raises(DataError, match=r"a\.parquet: cannot read: Permission denied\n  allow yourself .*chmod u\+r"):
+        attribute_schema(str(tmp_path / "a.parquet"))
+
+
 @pytest.mark.parametrize("read", [read_attributes, AttributeReader, attribute_schema])
 def test_a_file_without_ids_says_what_is_missing(tmp_path: Path, read: Any) -> None:
     pq.write_table(pa.table({"n": [1]}), tmp_path / "a.parquet")

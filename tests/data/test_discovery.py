@@ -182,6 +182,13 @@ def test_links_to_folders_are_followed(here: Path, pattern: str) -> None:
     assert found_by(pattern) == ["data/books/deep/b.jsonl", "data/web/a.jsonl"]
 
 
+def test_links_that_lead_to_themselves_are_to_be_mended(here: Path) -> None:
+    os.symlink("b", "a")
+    os.symlink("a", "b")
+    with pytest.raises(DataError, match=r"a: cannot list this folder: Too many levels.*\n  mend the symbolic links"):
+        found_by("a/*")
+
+
 @EVERYWHERE
 def test_a_loop_of_links_ends(here: Path, pattern: str) -> None:
     put("data/web/a.jsonl")

@@ -158,7 +158,8 @@ def test_a_broken_record_is_named_by_its_line(tmp_path: Path, line: str, reason:
     ("line", "reason"),
     [
         ('{"id":"a","attributes":{"x":[[0.5,1,1.0]]}}', "0.5 where a whole number is expected"),
-        ('{"id":"a","attributes":{"x":[[0,1e300,1.0]]}}', "too large"),
+        ('{"id":"a","attributes":{"x":[[0,1e300,1.0]]}}', r"1e\+300 is too large"),
+        ('{"id":"a","attributes":{"x":[[0,9223372036854775808,1.0]]}}', r"9\.22.*e\+18 is too large"),
         ('{"id":1.5,"attributes":{}}', "1.5, no whole number below"),
     ],
 )

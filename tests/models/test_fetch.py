@@ -84,6 +84,13 @@ def test_a_local_path_is_returned_as_it_is(tmp_path: Path) -> None:
     assert fetched_path(f"file://{tmp_path}/list.txt", sha256=SHA256.upper()) == tmp_path / "list.txt"
 
 
+def test_what_is_no_file_is_told_from_what_is_not_there(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path, what in ((tmp_path, "a folder"), (tmp_path / "pipe", "a device or a pipe")):
+        with pytest.raises(ConfigError, match=f"is {what}, expected a file\n  give the path of a file"):
+            fetched_path(path)
+
+
 def test_a_missing_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no such file: .*absent\.txt\n  give a path"):
         fetched_path(tmp_path / "absent.txt")

@@ -254,7 +254,9 @@ def test_a_wrong_option_says_what_to_give(path, options, message, monkeypatch, t
 
 def test_what_is_no_model_is_refused(tmp_path, path):
     (tmp_path / "no.bin").write_text("hello\n")
-    with pytest.raises(ConfigError, match=r"KenLM cannot read .*no\.bin"):
+    with pytest.raises(
+        ConfigError, match=r'KenLM cannot read .*no\.bin: first non-empty line was "hello" not .*\n  give the path'
+    ):
         Perplexity(path=tmp_path / "no.bin")
     with pytest.raises(ConfigError, match=r"sentencepiece cannot read .*no\.bin"):
         Perplexity(path=path, tokenizer=tmp_path / "no.bin")

@@ -134,7 +134,7 @@ def test_choices_and_questions_are_not_mixed(model: Transformer) -> None:
         Choice(id="1", prompt="A", continuations=(" b",), gold=0),
         Question(id="q", prompt="A", answers=(("b",),), metric="squad"),
     ]
-    with pytest.raises(ConfigError, match="give one file of each kind"):
+    with pytest.raises(ConfigError, match=r"such as '.*', and some do not, such as '.*'\n  give a file of each kind"):
         Answerer(model, str(TOKENIZER), eos_id=0).accuracy(items)
 
 

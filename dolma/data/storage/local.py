@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
+from dolma.data.storage.reading import allowed
 from dolma.data.storage.storage import Entry, Storage
 from dolma.data.storage.writing import writing
 from dolma.errors import ConfigError, DataError
@@ -242,7 +243,7 @@ def remove_leftover(path: str) -> None:
 def _cannot_list(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError | NotADirectoryError) and error.errno != errno.ESTALE:
         raise DataError(
-            f"cannot be listed: {error.strerror}\n  allow yourself to read it: `chmod u+rx`", file=str(error.filename)
+            f"cannot be listed: {error.strerror}\n  {allowed(error, 'u+rx')}", file=str(error.filename)
         ) from error
 
 
