@@ -25,6 +25,7 @@ from dolma.printable import printable
 from dolma.recipe_file import Position, read_file
 from dolma.training.config import TrainConfig, check_seed
 
+MOST_PARTS = 100_000  # of a mix, each of them a file
 MOST_COPIES = 1_000_000  # of a document, each of which is written
 _KINDS_OF_RULES = ("keep", "drop", "spans")
 _MOST_BINS = 100_000  # of a histogram, for each attribute and source
@@ -221,6 +222,13 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         str, about("Suffix of the document files: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, ...", metavar="SUFFIX")
     ] = ".jsonl.zst"
     dropped: Annotated[bool, about("Write dropped documents too, in `dropped/`, with their rules.")] = False
+    shuffle: Annotated[bool, about("Documents in seeded random order across all files, or in corpus order.")] = False
+    parts: Annotated[int | None, about("Files of documents that are written.", absent="one for each that is read")] = (
+        None
+    )
+    part_bytes: Annotated[
+        Amount | None, about("Bytes of text in a file, about, such as 500M; says how many there are.", absent="`parts`")
+    ] = None
     allow_duplicate_inputs: Annotated[bool, about("Allow two input files with the same bytes.")] = False
 
     def __post_init__(self) -> None:
@@ -243,6 +251,12 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 raise ValueError(
                     f"`{key}` says how tokens are counted, and `unit` is {self.unit}\n  add `unit: tokens`"
                 )
+        if self.part_bytes is not None:
+            count_of(self.part_bytes, key="part_bytes")
+        if self.parts is not None and not 1 <= self.parts <= MOST_PARTS:
+            raise ValueError(f"`parts` is {self.parts}, expected 1 to {MOST_PARTS:,}")
+        if self.parts is not None and self.part_bytes is not None:
+            raise ValueError("`parts` and `part_bytes` both say how many files there are\n  give one of them")
         if "/" in self.format or not self.format.startswith("."):
             raise ValueError(f"`format` is {self.format!r}, expected a suffix such as .jsonl.zst or .parquet")
         for name in self.rules:

@@ -5,6 +5,7 @@ decide   with `sources`: a piece -> what is decided on each document, and its sa
 cut      with `sources`: all decisions -> which of them the sample takes
 write    with `sources`, once all pieces are decided: the documents that the sample takes
 join     parts of long shards -> one file each
+arrange, parts   with `shuffle` or `parts`: documents and rows into other files (`dolma.mixers.arrange`)
 
 Below `output`: `documents/<shard>`, `rows/<shard>.parquet` and `decisions/<shard>.parquet`, one of each per input
 shard, and with `dropped` `dropped/<shard>`; `waterfall.parquet`; and the manifest, whose ledger and notes hold the
@@ -33,6 +34,7 @@ from dolma.data.dataset import Dataset, Piece
 from dolma.data.documents import Reading
 from dolma.data.exchange import MEMORY, RunFile, whole_runs
 from dolma.data.manifest import FileSet, fingerprint
+from dolma.mixers.arrange import Arrangement, arranged, is_arranged, n_parts
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.decisions import DECIDED, DecidedPiece
 from dolma.mixers.first_look import first_look
@@ -115,13 +117,16 @@ def mix(
         subject = subject or identified_subject(subject_of(dataset, config, reading, tokenize), inputs)
         for line in first_look(subject):
             stage.reporter.note(line)
-        layout = Layout(output=output, work=stage.work_folder, format=config.format, dropped=config.dropped)
+        layout = _layout(stage, config, output=output, seed=seed)
         specs = subject.specs()
         made = (
             _sampled(subject, stage, layout, specs, seed) if config.is_sampled else _kept(stage, layout, specs, subject)
         )
         parts = _parts_tasks(specs)
         joined = stage.run("join", parts, JoinParts(layout=layout)) if parts else []
+        if layout.arrangement is not None:
+            placed, n_shards, memory = made.written or made.judged, len(subject.shards), _memory(stage)
+            joined += arranged(stage, placed, config, n_shards=n_shards, output=output, memory=memory)
         notes = _notes(subject, made)
         rows = tuple(notes.waterfall)
         task = Task(key=fingerprint(msgspec.to_builtins(rows)), size=0, spec=rows)
@@ -189,14 +194,24 @@ def plan(
     subject = subject_of(dataset, with_weights(config), reading or Reading(), tokenize)
     layout = Layout(output=output, work="", format=config.format)
     fields = subject.judge.reading
+    where = _arranged_path(config, n_shards=len(subject.shards))
     for shard in subject.shards:
         yield {
             "input": shard.path,
             "bytes": shard.size,
             "columns": ", ".join((fields.text, fields.id, fields.source)),
             "attributes": [f"{file.set}.{column}" for file in subject.files[shard.name] for column in file.outputs],
-            "output": streams.join(output, layout.document_path(shard)),
+            "output": streams.join(output, where or layout.document_path(shard)),
         }
+
+
+def _arranged_path(config: MixConfig, *, n_shards: int) -> str:
+    """Where documents go that are arranged, and into how many files; with `part_bytes` only a preview can tell."""
+    if not is_arranged(config):
+        return ""
+    n = n_parts(config, n_shards=n_shards, n_bytes=0)
+    each = f"about {config.part_bytes} bytes of text each" if config.part_bytes is not None else f"{n:,} files"
+    return f"documents/part-*{config.format} ({each})"
 
 
 def preview(
@@ -252,6 +267,17 @@ class _Made(msgspec.Struct, kw_only=True):
     written: list[TaskResult] = []
     wanted: list[Quota] = []
     errors: dict[str, float | None] = {}
+
+
+def _layout(stage: StageRun, config: MixConfig, *, output: str, seed: int) -> Layout:
+    arrangement = Arrangement(seed=seed if config.shuffle else None, memory=_memory(stage))
+    return Layout(
+        output=output,
+        work=stage.work_folder,
+        format=config.format,
+        dropped=config.dropped,
+        arrangement=arrangement if is_arranged(config) else None,
+    )
 
 
 def _check_rows(specs: Sequence[PieceSpec], judged: Sequence[TaskResult]) -> None:
@@ -439,6 +465,7 @@ def _notes(subject: Subject, made: _Made) -> MixNotes:
             for edit, n, merged, empty in zip(edits, counts.spans, counts.merged, counts.without_length, strict=True)
         ],
         edited_documents=counts.documents,
+        parts=_n_parts(subject, ledger),
         warnings=[*_warnings(subject, rows, ledger), *(mixture_warnings(mixture) if mixture is not None else ())],
     )
 
@@ -449,6 +476,12 @@ def _mixture(subject: Subject, made: _Made, ledger: Ledger) -> Mixture:
         tokens.update(result.payload["tokens"])
     counted = "" if subject.counting is None else subject.counting.words
     return mixture_of(made.wanted, ledger, unit=subject.config.unit, tokens=tokens, errors=made.errors, counted=counted)
+
+
+def _n_parts(subject: Subject, ledger: Ledger) -> int:
+    """The files into which documents are arranged; 0 where each input has one of its own."""
+    n_bytes = ledger.total().written.bytes
+    return n_parts(subject.config, n_shards=len(subject.shards), n_bytes=n_bytes) if is_arranged(subject.config) else 0
 
 
 def _warnings(subject: Subject, rows: list[Any], ledger: Ledger) -> list[str]:

@@ -25,12 +25,16 @@ class SpanRow(msgspec.Struct, kw_only=True):
 
 
 class MixNotes(msgspec.Struct, kw_only=True):
-    """What the manifest of a mix says beside its ledger: the details of its report."""
+    """What the manifest of a mix says beside its ledger: the details of its report.
+
+    `parts` is the number of files into which documents are arranged, 0 where each input has one of its own.
+    """
 
     waterfall: list[WaterfallRow] = []
     mixture: Mixture | None = None
     spans: list[SpanRow] = []
     edited_documents: int = 0
+    parts: int = 0
     warnings: list[str] = []
 
     @property
@@ -64,6 +68,8 @@ def tables(ledger: Ledger, details: MixNotes) -> Iterator[Table]:
         yield Table(title="rules", headers=headers, rows=rows)
     if pairs := _pairs(details.waterfall):
         yield Table(title="rules that drop the same documents", headers=["rule", "other rule", "both drop"], rows=pairs)
+    if details.parts:
+        yield Table(title="files", headers=["files of documents"], rows=[[details.parts]])
     if details.spans:
         yield Table.of("edits", [msgspec.structs.asdict(row) for row in details.spans])
     if details.mixture is not None:

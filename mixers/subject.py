@@ -159,7 +159,7 @@ def settings_of(
     return {
         **settings,
         "version": VERSION,
-        "seed": seed if config.is_sampled else None,
+        "seed": seed if config.is_sampled or config.shuffle else None,
         "tokens": None if (counting := counting_of(config, tokenize)) is None else counting.identity,
         **reading.identity,
     }

@@ -11,7 +11,7 @@ document, in the same order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -31,11 +31,13 @@ from dolma.data.documents import DocumentWriter, Intake, concatenate_documents, 
 from dolma.data.exchange import Cursor, RunWriter
 from dolma.data.formats.table import strip_suffixes
 from dolma.data.manifest import OutputFile, file_there, output_file
+from dolma.mixers.arrange import Arrangement, PlacedWriter
 from dolma.mixers.decisions import DECIDED, DECISIONS, DECISIONS_SCHEMA, DecidedPiece
 from dolma.mixers.join import AttributeFile, JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
 from dolma.mixers.mixture import MIXTURE, Mixture
 from dolma.mixers.records import json_string, with_default, with_field
+from dolma.mixers.rows import ROWS_SCHEMA, RowsWriter
 from dolma.mixers.sampling import Candidates, Cut, document_keys
 from dolma.mixers.spans import SpanCounts
 from dolma.mixers.token_counts import NOT_COUNTED, Calibrating, TokenCounting
@@ -47,15 +49,6 @@ from dolma.runner.task import TaskResult
 DOCUMENTS, ROWS, DROPPED = "documents", "rows", "dropped"
 DROPPED_BY = "dropped_by"
 """The field of a dropped document that names the rules, as the ledger does."""
-ROWS_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("shard", pa.dictionary(pa.int32(), pa.string())),
-        ("line", pa.int64()),
-        ("copy", pa.int32()),
-    ]
-)
-_ROWS_PER_GROUP = 1 << 17
 
 
 class Place(NamedTuple):
@@ -72,13 +65,15 @@ class Place(NamedTuple):
 class Layout:
     """Where a mix lies: three folders below `output`; parts of long shards in the work folder.
 
-    With `dropped` there is a fourth folder, of the documents that rules drop.
+    With `dropped` there is a fourth folder, of the documents that rules drop. With an arrangement documents and their
+    rows go into other files, after they were placed in the work folder.
     """
 
     output: str
     work: str
     format: str
     dropped: bool = False
+    arrangement: Arrangement | None = None
 
     def document_path(self, shard: Shard) -> str:
         """Below `output`: the documents of an input shard."""
@@ -108,13 +103,16 @@ class Layout:
 
 
 class MixWriter:
-    """What is written of one piece: see `Place`. A context manager; `outputs` afterwards."""
+    """What is written of one piece: see `Place`. A context manager; `outputs` and `payload` afterwards."""
 
-    def __init__(self, layout: Layout, piece: Piece, judge: Judge) -> None:
-        place = layout.place(piece)
-        self.home, self.shard, self.judge = place.home, piece.shard, judge
-        self._documents = DocumentWriter(streams.join(self.home, place.documents))
-        self._rows = RowsWriter(streams.join(self.home, place.rows), ROWS_SCHEMA)
+    def __init__(self, layout: Layout, spec: PieceSpec, judge: Judge) -> None:
+        place = layout.place(spec.piece)
+        self.home, self.shard, self.judge = place.home, spec.piece.shard, judge
+        self._records: ShardWriter | PlacedWriter
+        if layout.arrangement is None:
+            self._records = ShardWriter(place)
+        else:
+            self._records = PlacedWriter(layout.work, layout.arrangement, piece=spec.index)
         self._decisions = RowsWriter(streams.join(self.home, place.decisions), DECISIONS_SCHEMA)
         self._dropped = DocumentWriter(streams.join(self.home, place.dropped)) if layout.dropped else None
         self._n_dropped = 0
@@ -122,7 +120,7 @@ class MixWriter:
 
     def __enter__(self) -> MixWriter:
         with ExitStack() as opening:
-            for file in (self._documents, self._rows, self._decisions):
+            for file in (self._records, self._decisions):
                 opening.enter_context(file)
             if self._dropped is not None:
                 opening.enter_context(self._dropped)
@@ -144,10 +142,10 @@ class MixWriter:
         if self._dropped is not None:
             self._dropped.write(self._dropped_records(judged))
             self._n_dropped += int((~judged.decision.kept).sum())
-        self._documents.write(self._records(judged, times))
-        self._rows.write(_rows(ids, self.shard.name, batch.lines[written], copies))
+        rows = _rows(ids, self.shard.name, batch.lines[written], copies)
+        self._records.write(self._written(judged, times), rows, judged.decision.n_bytes[written])
 
-    def _records(self, judged: Judged, times: npt.NDArray[np.int64]) -> Iterator[bytes]:
+    def _written(self, judged: Judged, times: npt.NDArray[np.int64]) -> Iterator[bytes]:
         batch, reshape = judged.batch, self.judge.reshape
         records = batch.drain()
         for i in np.flatnonzero(times).tolist():
@@ -176,14 +174,46 @@ class MixWriter:
 
     @property
     def outputs(self) -> list[OutputFile]:
-        """The files."""
-        files = (
-            (self._documents, self._rows.rows),
-            (self._rows, self._rows.rows),
-            (self._decisions, self._decisions.rows),
-            (self._dropped, self._n_dropped),
-        )
-        return [output_file(self.home, file.written, rows=rows) for file, rows in files if file and file.written]
+        """All files."""
+        files = ((self._decisions, self._decisions.rows), (self._dropped, self._n_dropped))
+        made = [output_file(self.home, file.written, rows=rows) for file, rows in files if file and file.written]
+        return [*self._records.outputs, *made]
+
+    @property
+    def payload(self) -> Mapping[str, Any]:
+        """What later phases need."""
+        return self._records.payload
+
+
+class ShardWriter:
+    """The documents of one piece, and their rows. A context manager; `outputs` afterwards."""
+
+    payload: Mapping[str, Any] = {}
+
+    def __init__(self, place: Place) -> None:
+        self._home = place.home
+        self._documents = DocumentWriter(streams.join(place.home, place.documents))
+        self._rows = RowsWriter(streams.join(place.home, place.rows), ROWS_SCHEMA)
+
+    def __enter__(self) -> ShardWriter:
+        with ExitStack() as opening:
+            opening.enter_context(self._documents)
+            opening.enter_context(self._rows)
+            self._open = opening.pop_all()
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self._open.__exit__(kind, value, trace)
+
+    def write(self, records: Iterable[bytes], rows: pa.Table, n_bytes: npt.NDArray[np.int64]) -> None:
+        """Append records, each of which has one of the rows."""
+        self._documents.write(records)
+        self._rows.write(rows)
+
+    @property
+    def outputs(self) -> list[OutputFile]:
+        """The two files."""
+        return [output_file(self._home, file.written, rows=self._rows.rows) for file in (self._documents, self._rows)]
 
 
 def _copy_id(id: str, copy: int) -> str:
@@ -203,47 +233,6 @@ def _rows(ids: Sequence[str], shard: str, lines: npt.NDArray[np.int64], copies: 
     return pa.Table.from_arrays(columns, schema=ROWS_SCHEMA)
 
 
-class RowsWriter:
-    """Writes one parquet file of rows. A context manager."""
-
-    def __init__(self, path: str, schema: pa.Schema) -> None:
-        self.path, self.schema, self.rows = path, schema, 0
-        self.written: streams.Written | None = None
-        self._raw = streams.RawOutput(path)
-        self._held: list[pa.Table] = []
-
-    def __enter__(self) -> RowsWriter:
-        with ExitStack() as opening:
-            opening.enter_context(self._raw)
-            self._writer = pq.ParquetWriter(self._raw, self.schema, compression="zstd", compression_level=1)
-            opening.pop_all()
-        return self
-
-    def write(self, table: pa.Table) -> None:
-        """Append rows."""
-        self.rows += len(table)
-        self._held.append(table)
-        if sum(map(len, self._held)) >= _ROWS_PER_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._writer.write_table(pa.concat_tables(self._held), row_group_size=_ROWS_PER_GROUP)
-        self._held = []
-
-    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
-        if kind is not None:
-            self._raw.abandoned = True
-            self._writer.close()
-            self._raw.__exit__(kind, value, trace)
-            return
-        with ExitStack() as stack:
-            stack.push(self._raw)
-            if any(map(len, self._held)):
-                self._flush()
-            self._writer.close()
-        self.written = self._raw.written
-
-
 # --- the works -------------------------------------------------------------------------------------------------------
 
 
@@ -256,12 +245,12 @@ class MixPiece:
 
     def __call__(self, spec: PieceSpec) -> TaskResult:
         count = Count.of(self.judge)
-        with MixWriter(self.layout, spec.piece, self.judge) as writer:
+        with MixWriter(self.layout, spec, self.judge) as writer:
             for judged in self.judge.judge(spec, count, records=True):
                 writer.write(judged, judged.decision.kept.astype(np.int64))
                 del judged
         ledger = count.ledger(spec.piece, keep=True)
-        return TaskResult(outputs=writer.outputs, ledger=ledger, payload=count.payload())
+        return TaskResult(outputs=writer.outputs, ledger=ledger, payload={**count.payload(), **writer.payload})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,9 +333,9 @@ class WritePiece:
     def __call__(self, spec: tuple[PieceSpec, DecidedPiece]) -> TaskResult:
         piece_spec, decided = spec
         ledger, tokens = Ledger(), Counter[str]()
-        with MixWriter(self.layout, piece_spec.piece, self.judge) as writer:
+        with MixWriter(self.layout, piece_spec, self.judge) as writer:
             self._write(piece_spec, decided, ledger, tokens, writer)
-        return TaskResult(outputs=writer.outputs, ledger=ledger, payload={"tokens": dict(tokens)})
+        return TaskResult(outputs=writer.outputs, ledger=ledger, payload={"tokens": dict(tokens), **writer.payload})
 
     def _write(
         self, spec: PieceSpec, decided: DecidedPiece, ledger: Ledger, tokens: Counter[str], writer: MixWriter
@@ -405,13 +394,15 @@ class JoinParts:
     def __call__(self, parts: tuple[Piece, ...]) -> TaskResult:
         work, output, shard = self.layout.work, self.layout.output, parts[0].shard
         places = [self.layout.place(piece) for piece in parts]
-        rows = _joined(work, [place.rows for place in places], output, self.layout.rows_path(shard))
         decisions = _joined(work, [place.decisions for place in places], output, self.layout.decisions_path(shard))
-        documents = concatenate_documents(
-            [streams.join(work, place.documents) for place in places],
-            streams.join(output, self.layout.document_path(shard)),
-        )
-        joined = [output_file(output, documents, rows=rows.rows), rows, decisions]
+        joined = [decisions]
+        if self.layout.arrangement is None:
+            rows = _joined(work, [place.rows for place in places], output, self.layout.rows_path(shard))
+            documents = concatenate_documents(
+                [streams.join(work, place.documents) for place in places],
+                streams.join(output, self.layout.document_path(shard)),
+            )
+            joined += [output_file(output, documents, rows=rows.rows), rows]
         if self.layout.dropped:
             dropped = concatenate_documents(
                 [streams.join(work, place.dropped) for place in places],

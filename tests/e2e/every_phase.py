@@ -39,6 +39,15 @@ STAGES = {
             "sources": {"one": {"repeat": 1.5}, "two": {"repeat": 0.5}},
         }
     },
+    "arranged": {
+        "mix": {
+            "keep": ["length.words > 5"],
+            "sources": {"one": {"repeat": 1.5}, "two": {"repeat": 0.5}},
+            "shuffle": True,
+            "parts": 3,
+        }
+    },
+    "split": {"mix": {"spans": [{"attribute": "lines.spans", "lines": True}], "part_bytes": "2k"}},
     "tokens": {"tokenize": {"tokenizer": str(TOKENIZER), "max_tokens_per_shard": 1000}, "documents": "kept"},
     "counted": {"stat": {}},
 }
@@ -50,6 +59,8 @@ PHASES = {
     "repeated": {"seeds", "merge-seeds-1", "repeats", "windows", "merge-windows-1", "group", "write"},
     "kept": {"mix", "join"},
     "sampled": {"decide", "write", "join"},
+    "arranged": {"decide", "write", "merge-sizes-1", "merge-records-1", "join", "parts"},
+    "split": {"mix", "merge-sizes-1", "merge-records-1", "join", "parts"},
     "tokens": {"encode", "write", "describe"},
     "counted": {"count", "describe", "write"},
 }

@@ -26,6 +26,8 @@ OTHER: dict[str, dict[str, Any]] = {
     "repeated": {"min_tokens": 12},
     "kept": {"drop": []},
     "sampled": {"sources": {"one": {"repeat": 1}, "two": {"repeat": 2}}},
+    "arranged": {"parts": 2},
+    "split": {"part_bytes": "3k"},
     "tokens": {"max_tokens_per_shard": 500},
     "counted": {"bins": 5},
 }
@@ -34,6 +36,7 @@ READS = {
     **dict.fromkeys(["copies", "lines", "known"], "hash"),
     "repeated": "seeds",
     "sampled": "decide",
+    "arranged": "decide",
     "tokens": "encode",
     "counted": "count",
 }
