@@ -21,7 +21,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import connection, resource_tracker
+from multiprocessing import connection, resource_tracker, spawn
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -294,7 +294,7 @@ class _Worker:
         self.pipe, far_end = context.Pipe()
         self.process = context.Process(target=serve, args=(far_end,), name=f"{WORKER_NAME}-{number}", daemon=True)
         resource_tracker.ensure_running()  # or `start` would do so, and let SIGINT through again
-        with _single_threaded(), _sigint_held():
+        with _single_threaded(), _sigint_held(), _without_a_main_that_is_no_file():
             self.process.start()
         far_end.close()
         self.task: int | None = None
@@ -353,6 +353,21 @@ def _single_threaded() -> Iterator[None]:
     finally:
         for name in added:
             os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _without_a_main_that_is_no_file() -> Iterator[None]:
+    # A child runs the file of the main program, and there is none where that came through standard input.
+    path = spawn.get_preparation_data("").get("init_main_from_path")
+    if path is None or os.path.exists(path):
+        yield
+        return
+    main = sys.modules["__main__"]
+    main.__file__, before = None, main.__file__
+    try:
+        yield
+    finally:
+        main.__file__ = before
 
 
 @contextlib.contextmanager

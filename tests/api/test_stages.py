@@ -197,6 +197,19 @@ def test_a_program_without_a_main_guard_works_with_one_worker_and_else_says_what
 
 
 @pytest.mark.e2e
+@pytest.mark.parametrize("arguments", [["-"], ["-i"], ["-c"]])
+def test_a_program_that_is_no_file_may_have_workers(tmp_path, arguments):
+    """As in a notebook, and with `python - <<EOF`."""
+    call = f"import dolma; dolma.tag({SAMPLE!r}, taggers=['length'], attributes={str(tmp_path / 'a')!r}, workers=2)\n"
+    typed, given = ("", [call]) if arguments == ["-c"] else (call, [])
+    done = subprocess.run(
+        [sys.executable, *arguments, *given], input=typed, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "a").rglob("*.parquet"))) == 6
+
+
+@pytest.mark.e2e
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_the_start_method_of_the_program_does_not_matter(tmp_path, method):
     body = (
