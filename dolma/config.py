@@ -138,6 +138,30 @@ class SourceShare(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             )
 
 
+class Holdout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Documents that are kept apart for validation, below `holdout/` of the mix."""
+
+    share: Annotated[float, about("Share of the documents, 0 to below 1, that is held out.")] = 0.0
+    per_source: Annotated[bool, about("Hold out this share of each source, not of all together.")] = True
+    cluster: Annotated[
+        list[str] | str, about("Attributes of clusters, such as near.cluster, which are held out whole or not at all.")
+    ] = []
+    ids: Annotated[
+        str | None, about("Ids that are held out too: `holdout.jsonl` of an earlier mix.", metavar="FILE")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share < 1:
+            raise ValueError(f"`share` is {self.share}, expected 0 to below 1")
+        if not self.share and self.ids is None:
+            raise ValueError("nothing is held out\n  give `share`, such as 0.01, or `ids`")
+
+    @property
+    def clusters(self) -> list[str]:
+        """The attributes of clusters, however many."""
+        return [self.cluster] if isinstance(self.cluster, str) else self.cluster
+
+
 class RuleGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Rules that belong together; in a mapping each has a name, which stands for it in reports."""
 
@@ -186,6 +210,7 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         dict[str, str], about("Attributes that are copied into `metadata`, by the name there: `lang: language.best`.")
     ] = {}
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
+    holdout: Annotated[Holdout | None, about("Documents that are held out for validation.")] = None
     weights: Annotated[
         str | None,
         about(
@@ -273,12 +298,13 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def is_sampled(self) -> bool:
         """Whether documents are drawn."""
-        return bool(self.sources) or self.has_shares
+        return bool(self.sources) or self.has_shares or self.holdout is not None
 
     @property
     def reads_attributes(self) -> bool:
         """Whether anything of it names an attribute."""
-        return bool(self.keep or self.drop or self.rules or self.spans or self.metadata or self.token_count)
+        clusters = self.holdout is not None and self.holdout.clusters
+        return bool(self.keep or self.drop or self.rules or self.spans or self.metadata or self.token_count or clusters)
 
     @property
     def named_sources(self) -> dict[str, str]:

@@ -11,7 +11,8 @@ attribute file. Columns:
     edited_bytes       UTF-8 bytes of its text after edits
     tokens             that `dolma tokenize` makes of that; null where they are not counted
     draw               its key in the order in which its source is sampled, uint64; null where nothing is sampled
-    copies             how often it is written: 0 where it is dropped or sampled out
+    held_out           whether it is held out for validation
+    copies             how often it is written: 0 where it is dropped, held out or sampled out
 
 A sampled mix decides first and draws afterwards; what was decided goes from one phase to the other by `DECIDED`.
 """
@@ -27,6 +28,7 @@ import pyarrow as pa
 
 from dolma.data.batch import TextBatch
 from dolma.data.exchange import RunFile, Table, read_sorted, whole_runs
+from dolma.mixers.holdout import Holding, Marks
 from dolma.mixers.sampling import Candidates
 from dolma.mixers.token_counts import NOT_COUNTED
 
@@ -43,6 +45,7 @@ DECISIONS_SCHEMA = pa.schema(
         ("edited_bytes", pa.int64()),
         ("tokens", pa.int64()),
         ("draw", pa.uint64()),
+        ("held_out", pa.bool_()),
         ("copies", pa.int32()),
     ]
 )
@@ -56,6 +59,8 @@ DECIDED = Table(
             ("tokens", pa.int64()),  # NOT_COUNTED where they are not
             ("draw", pa.uint64()),
             ("edits", pa.int32()),
+            ("group", pa.uint64()),  # a cluster that it is in, 0 for none
+            ("forced", pa.bool_()),  # its id is held out
             ("rules", pa.binary()),  # one bit for each rule that drops the document
         ]
     ),
@@ -76,6 +81,8 @@ class Decision:
     n_bytes: npt.NDArray[np.int64]
     draws: npt.NDArray[np.uint64] | None = None
     n_tokens: npt.NDArray[np.int64] | None = None
+    marks: Marks | None = None
+    held_out: npt.NDArray[np.bool_] | None = None
 
     @property
     def kept(self) -> npt.NDArray[np.bool_]:
@@ -101,6 +108,7 @@ class Decision:
             if self.n_tokens is None
             else pa.array(self.n_tokens, mask=self.n_tokens == NOT_COUNTED),
             pa.nulls(len(batch), pa.uint64()) if self.draws is None else pa.array(self.draws, pa.uint64()),
+            pa.array(np.zeros(len(batch), bool) if self.held_out is None else self.held_out),
             pa.array(times, pa.int32()),
         ]
         return pa.Table.from_arrays(columns, schema=DECISIONS_SCHEMA)
@@ -114,6 +122,8 @@ class Decision:
             pa.binary(), len(lines), [None, pa.py_buffer(bounds), pa.py_buffer(np.ascontiguousarray(bits))]
         )
         columns = [lines.astype(np.uint64), codes, self.n_bytes, self.n_tokens, self.draws, self.edits]
+        marks = self.marks or Marks.none(len(lines))
+        columns += [marks.group, marks.forced]
         return pa.RecordBatch.from_arrays([*map(pa.array, columns), packed], schema=DECIDED.schema)
 
     @classmethod
@@ -126,6 +136,11 @@ class Decision:
             edits=records["edits"].to_numpy(),
             n_bytes=records["bytes"].to_numpy(),
             n_tokens=records["tokens"].to_numpy(),
+            marks=Marks(
+                group=records["group"].to_numpy(),
+                forced=records["forced"].to_numpy(zero_copy_only=False),
+                edges=None,
+            ),
             draws=records["draw"].to_numpy(),
         )
 
@@ -143,6 +158,7 @@ class DecidedPiece:
     codes: tuple[int, ...]
     rates: tuple[float, ...]
     n_rules: int
+    holding: Holding | None = None
 
     def read(self, work: str, *, memory: int) -> Iterator[pa.RecordBatch]:
         """The decisions, by line."""
@@ -153,8 +169,30 @@ class DecidedPiece:
         return Decision.of_records(records, n_rules=self.n_rules)
 
     def candidates(self, records: pa.RecordBatch) -> Candidates:
-        """The documents that the rules leave in, of those that some records are about."""
-        kept = self.decision(records).kept
+        """The documents that the rules leave in and that are not held out, of those that some records are about."""
+        return self._chosen(records, ~self.held_out(records))
+
+    def held_out(self, records: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        """Whether each document is held out that some records are about; bool, shape `(n_docs,)`."""
+        decision = self.decision(records)
+        held = np.zeros(len(records), bool)
+        if self.holding is not None and decision.marks is not None:
+            kept = decision.kept
+            held[kept] = self.holding.mask(self._chosen(records, kept), decision.marks.of(kept))
+        return held
+
+    def held(self, records: pa.RecordBatch) -> Candidates:
+        """The documents that are held out."""
+        return self._chosen(records, self.held_out(records))
+
+    def marked(self, records: pa.RecordBatch) -> tuple[Candidates, Marks]:
+        """All documents that the rules leave in, and their clusters."""
+        decision = self.decision(records)
+        assert decision.marks is not None
+        return self._chosen(records, decision.kept), decision.marks.of(decision.kept)
+
+    def _chosen(self, records: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> Candidates:
+        kept = self.decision(records).kept & chosen
         sources, n_bytes, n_tokens = (records[name].to_numpy()[kept] for name in ("source", "bytes", "tokens"))
         estimated = np.rint(np.array([*self.rates, 0.0])[sources] * n_bytes).astype(np.int64)
         return Candidates(

@@ -2,6 +2,7 @@
 
 mix      a piece of a document shard -> its kept documents and their rows; the only phase when nothing is sampled
 decide   with `sources`: a piece -> what is decided on each document, and its sampling key, in the work folder
+hold_out with `holdout`: all decisions -> which documents are kept apart, clusters whole
 cut      with `sources`: all decisions -> which of them the sample takes
 write    with `sources`, once all pieces are decided: the documents that the sample takes
 join     parts of long shards -> one file each
@@ -25,19 +26,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
+import numpy as np
 
-from dolma.config import MixConfig, TokenizeConfig
+from dolma.config import Holdout, MixConfig, TokenizeConfig
 from dolma.data import streams
 from dolma.data.aligned import check_contiguous
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece
 from dolma.data.documents import Reading
-from dolma.data.exchange import MEMORY, RunFile, whole_runs
+from dolma.data.exchange import MEMORY, RunFile, read_sorted, whole_runs
 from dolma.data.manifest import FileSet, fingerprint
 from dolma.mixers.arrange import Arrangement, arranged, is_arranged, n_parts
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.decisions import DECIDED, DecidedPiece
 from dolma.mixers.first_look import first_look
+from dolma.mixers.holdout import GROUPS, IDS, Holding, Marks, choose, grouping_of
 from dolma.mixers.judge import PieceSpec, spans_of, tasks_of, waterfall_of
 from dolma.mixers.mixture import MIXTURE, Mixture, mixture_of
 from dolma.mixers.notes import MixNotes, SpanRow, mixture_warnings
@@ -69,8 +72,10 @@ from dolma.mixers.write import (
     JoinParts,
     Layout,
     MixPiece,
+    WriteIds,
     WriteMixture,
     WritePiece,
+    count_held,
     count_sampled,
     times_of,
 )
@@ -131,6 +136,9 @@ def mix(
         rows = tuple(notes.waterfall)
         task = Task(key=fingerprint(msgspec.to_builtins(rows)), size=0, spec=rows)
         waterfall = stage.plan("waterfall", task, WriteWaterfall(output=output))
+        if config.holdout is not None:
+            paths = tuple(layout.decisions_path(shard) for shard in subject.shards)
+            joined += stage.run("ids", [Task(key=IDS, size=1, spec=paths)], WriteIds(output=output))
         mixture = [] if notes.mixture is None else [Task(key=MIXTURE, size=1, spec=notes.mixture)]
         described = stage.run("describe", mixture, WriteMixture(output=output)) if mixture else []
         results = [*made.judged, *made.written, *joined, waterfall, *described]
@@ -163,6 +171,7 @@ def check(
     catalogue = Catalogue.of(dataset, shards, config, reading=reading or Reading(), declared=declared)
     compile_rules(config, catalogue)
     counting_of(config, tokenize, catalogue)
+    grouping_of(config.holdout, catalogue)
 
 
 def made_again(
@@ -276,6 +285,7 @@ def _layout(stage: StageRun, config: MixConfig, *, output: str, seed: int) -> La
         work=stage.work_folder,
         format=config.format,
         dropped=config.dropped,
+        holdout=config.holdout is not None,
         arrangement=arrangement if is_arranged(config) else None,
     )
 
@@ -355,6 +365,9 @@ class CountSampled:
         ledger, tokens = Ledger(), Counter[str]()
         for found in _candidates(decisions, self.work, memory=self.memory):
             count_sampled(ledger, tokens, found, times_of(found, self.cuts), self.sources)
+        for of_piece in decisions:
+            for records in of_piece.read(self.work, memory=self.memory) if of_piece.holding is not None else ():
+                count_held(ledger, of_piece.held(records), self.sources)
         return TaskResult(ledger=ledger, payload={"tokens": dict(tokens)})
 
 
@@ -363,7 +376,14 @@ def _memory(stage: StageRun) -> int:
 
 
 def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[PieceSpec], seed: int) -> _Decided:
-    work = DecidePiece(judge=subject.judge, layout=layout, seed=seed, memory=_memory(stage), counting=subject.counting)
+    work = DecidePiece(
+        judge=subject.judge,
+        layout=layout,
+        seed=seed,
+        memory=_memory(stage),
+        counting=subject.counting,
+        grouping=subject.grouping,
+    )
     judged = stage.run("decide", tasks_of(specs), work, reads=True)
     _check_rows(specs, judged)
     sums = Calibrating.merged(result.payload["tokens"] for result in judged)
@@ -372,15 +392,85 @@ def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
         source: Supply(documents=documents, bytes=n_bytes, tokens=_all_tokens(sums, rates, source))
         for source, (documents, n_bytes) in _sums(judged).items()
     }
+    names, n_rules = sorted(_seen(judged)), len(subject.judge.labels)
+    pieces = [_decided_piece(spec, result, names, rates, n_rules) for spec, result in zip(specs, judged, strict=True)]
+    if subject.config.holdout is not None:
+        pieces, supplies = _held_out(subject.config.holdout, stage, judged, pieces, supplies, names, seed)
     wanted = list(quotas(subject.config, supplies, seen=_seen(judged), limit=_limit(subject)).values())
-    sources = [quota.source for quota in wanted]
-    n_rules = len(subject.judge.labels)
-    pieces = [_decided_piece(spec, result, sources, rates, n_rules) for spec, result in zip(specs, judged, strict=True)]
     finding = FindCuts(wanted=tuple(wanted), work=stage.work_folder, memory=_memory(stage))
     found = stage.plan("cut", _all_decisions(pieces), finding)
     cuts = msgspec.convert(found.payload["cuts"], list[Cut])
     errors = {source: of.error(rates[source]) for source, of in sums.items()}
     return _Decided(judged=judged, pieces=pieces, wanted=wanted, cuts=cuts, errors=errors)
+
+
+def _held_out(
+    config: Holdout,
+    stage: StageRun,
+    judged: Sequence[TaskResult],
+    pieces: list[DecidedPiece],
+    supplies: Mapping[str, Supply],
+    names: Sequence[str],
+    seed: int,
+) -> tuple[list[DecidedPiece], dict[str, Supply]]:
+    """The pieces that know what is held out, and what that leaves of each source."""
+    groups = tuple(msgspec.convert(result.payload["groups"], RunFile) for result in judged)
+    choosing = HoldOut(
+        config=config, groups=groups, sources=tuple(names), work=stage.work_folder, memory=_memory(stage), seed=seed
+    )
+    found = stage.plan("hold_out", _all_decisions(pieces), choosing, uses_up=(GROUPS.name,)).payload
+    holding = Holding(
+        cuts=tuple(msgspec.convert(found["cuts"], list[Cut])), nodes=np.array(found["nodes"], dtype=np.uint64)
+    )
+    left = {
+        source: Supply(**{name: getattr(of, name) - n for name, n in found["held"].get(source, {}).items()})
+        if source in found["held"]
+        else of
+        for source, of in supplies.items()
+    }
+    return [replace(of_piece, holding=holding) for of_piece in pieces], left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldOut:
+    """Finds which documents are held out, and how much they are. Called with all decisions."""
+
+    config: Holdout
+    groups: tuple[RunFile, ...]
+    sources: tuple[str, ...]
+    work: str
+    memory: int
+    seed: int
+
+    def __call__(self, decisions: Sequence[DecidedPiece]) -> TaskResult:
+        def marked() -> Iterator[tuple[Candidates, Marks]]:
+            for of_piece in decisions:
+                for records in of_piece.read(self.work, memory=self.memory):
+                    yield of_piece.marked(records)
+
+        edges = (
+            records
+            for file in self.groups
+            for records in read_sorted(GROUPS, self.work, whole_runs([file]), memory=self.memory)
+        )
+        holding = choose(self.config, len(self.sources), marked, edges, seed=self.seed)
+        held: dict[str, Counter[str]] = {}
+        for found, marks in marked():
+            mask = holding.mask(found, marks)
+            for i in np.unique(found.sources[mask]).tolist():
+                mine = mask & (found.sources == i)
+                amounts = {
+                    "documents": mine.sum(),
+                    "bytes": found.n_bytes[mine].sum(),
+                    "tokens": found.n_tokens[mine].sum(),
+                }
+                held.setdefault(self.sources[i], Counter()).update({name: int(n) for name, n in amounts.items()})
+        payload = {
+            "cuts": msgspec.to_builtins(holding.cuts),
+            "nodes": holding.nodes.tolist(),
+            "held": {name: dict(of) for name, of in held.items()},
+        }
+        return TaskResult(payload=payload)
 
 
 def _all_tokens(sums: Mapping[str, Calibration], rates: Mapping[str, float], source: str) -> int:

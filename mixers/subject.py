@@ -18,6 +18,7 @@ from dolma.data.manifest import FileSet, InputFile, Manifest, input_file, read_m
 from dolma.data.origins import check_origins
 from dolma.errors import ConfigError, DataError, did_you_mean
 from dolma.mixers.catalogue import Catalogue
+from dolma.mixers.holdout import Grouping, grouping_of, identity_of
 from dolma.mixers.join import AttributeFile
 from dolma.mixers.judge import Judge, PieceSpec
 from dolma.mixers.reshape import check_written_fields
@@ -43,6 +44,7 @@ class Subject:
     judge: Judge
     files: dict[str, tuple[AttributeFile, ...]]
     counting: TokenCounting | None = None
+    grouping: Grouping | None = None
 
     def specs(self) -> list[PieceSpec]:
         """The pieces of all shards, in corpus order."""
@@ -68,7 +70,9 @@ def subject_of(
     check_names(config, shards)
     catalogue = Catalogue.of(dataset, shards, config, reading=reading)
     counting = counting_of(config, tokenize, catalogue)
+    grouping = grouping_of(config.holdout, catalogue)
     further = [] if counting is None or counting.column is None else [counting.column]
+    further += [] if grouping is None else grouping.columns
     rules = compile_rules(config, catalogue, further=further)
     found = {name: catalogue.files(name, rules.columns_of(name)) for name in rules.sets}
     files = {
@@ -82,7 +86,9 @@ def subject_of(
         measured = _sources_measured(dataset, shards, name, reading)
         check_seen(config, measured or config.named_sources.values(), limit=reading.limit)
     judge = Judge.of(config, rules, reading)
-    return Subject(dataset=dataset, config=config, shards=shards, judge=judge, files=files, counting=counting)
+    return Subject(
+        dataset=dataset, config=config, shards=shards, judge=judge, files=files, counting=counting, grouping=grouping
+    )
 
 
 def _sources_measured(dataset: Dataset, shards: Sequence[Shard], name: str, reading: Reading) -> set[str]:
@@ -156,6 +162,7 @@ def settings_of(
         settings.pop(key)
     if config.total is not None:
         settings["total"] = count_of(config.total, key="total")
+    settings["holdout"] = identity_of(config.holdout)
     return {
         **settings,
         "version": VERSION,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dolma.data.formats.table import format_of
 from dolma.data.manifest import Manifest, OutputFile, differences
-from dolma.mixers.waterfall import SAMPLED_OUT
+from dolma.mixers.waterfall import HELD_OUT, SAMPLED_OUT
 from dolma.runner.ledger import Ledger
 
 
@@ -19,12 +19,15 @@ def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[
     """What of a manifest and its files does not fit."""
     total = ledger.total()
     read = total.taken.documents - total.failed
-    dropped = sum(tally.documents for reason, tally in total.dropped.items() if reason != SAMPLED_OUT)
+    counts = {reason: tally.documents for reason, tally in total.dropped.items()}
+    held = counts.pop(HELD_OUT, 0)
+    dropped = sum(n for reason, n in counts.items() if reason != SAMPLED_OUT)
     for place, expected in (
         ("documents/", total.written.documents),
         ("rows/", total.written.documents),
         ("decisions/", read),
         ("dropped/", dropped if manifest.config["dropped"] else 0),
+        ("holdout/", held),
     ):
         n_rows = sum(out.rows for out in manifest.outputs if out.path.startswith(place))
         yield from differences(place, **{"number of documents in the ledger": (expected, n_rows)})

@@ -35,6 +35,7 @@ WATERFALL_SCHEMA = pa.schema(
 )
 MIN_LENGTH = "min_length"
 SAMPLED_OUT = "sampled out"
+HELD_OUT = "held out"
 EDITED_AWAY = "edited away"
 """Of no document, but the bytes that span edits took out of kept texts; below 0 where they put more in."""
 _NEARLY_ALL = 0.99

@@ -33,6 +33,7 @@ from dolma.data.formats.table import strip_suffixes
 from dolma.data.manifest import OutputFile, file_there, output_file
 from dolma.mixers.arrange import Arrangement, PlacedWriter
 from dolma.mixers.decisions import DECIDED, DECISIONS, DECISIONS_SCHEMA, DecidedPiece
+from dolma.mixers.holdout import GROUPS, IDS, Grouping, HeldId
 from dolma.mixers.join import AttributeFile, JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
 from dolma.mixers.mixture import MIXTURE, Mixture
@@ -41,38 +42,40 @@ from dolma.mixers.rows import ROWS_SCHEMA, RowsWriter
 from dolma.mixers.sampling import Candidates, Cut, document_keys
 from dolma.mixers.spans import SpanCounts
 from dolma.mixers.token_counts import NOT_COUNTED, Calibrating, TokenCounting
-from dolma.mixers.waterfall import SAMPLED_OUT
+from dolma.mixers.waterfall import HELD_OUT, SAMPLED_OUT
 from dolma.runner.ledger import Ledger
 from dolma.runner.progress import advance
 from dolma.runner.task import TaskResult
 
-DOCUMENTS, ROWS, DROPPED = "documents", "rows", "dropped"
+DOCUMENTS, ROWS, DROPPED, HOLDOUT = "documents", "rows", "dropped", "holdout"
 DROPPED_BY = "dropped_by"
 """The field of a dropped document that names the rules, as the ledger does."""
 
 
 class Place(NamedTuple):
-    """Of what a task writes: the file set, and below it documents, rows, decisions and dropped documents."""
+    """Of what a task writes: the file set, and below it documents, rows, decisions, dropped and held-out documents."""
 
     home: str
     documents: str
     rows: str
     decisions: str
     dropped: str
+    holdout: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
     """Where a mix lies: three folders below `output`; parts of long shards in the work folder.
 
-    With `dropped` there is a fourth folder, of the documents that rules drop. With an arrangement documents and their
-    rows go into other files, after they were placed in the work folder.
+    With `dropped` there is a folder of the documents that rules drop, with `holdout` one of those held out. With an
+    arrangement documents and their rows go into other files, after they were placed in the work folder.
     """
 
     output: str
     work: str
     format: str
     dropped: bool = False
+    holdout: bool = False
     arrangement: Arrangement | None = None
 
     def document_path(self, shard: Shard) -> str:
@@ -91,15 +94,20 @@ class Layout:
         """Below `output`: the documents of an input shard that rules drop."""
         return f"{DROPPED}/{strip_suffixes(shard.name)}{self.format}"
 
+    def holdout_path(self, shard: Shard) -> str:
+        """Below `output`: the documents of an input shard that are held out."""
+        return f"{HOLDOUT}/{strip_suffixes(shard.name)}{self.format}"
+
     def place(self, piece: Piece) -> Place:
         """Where a task writes."""
         shard = piece.shard
         if piece.parts == 1:
-            paths = (self.document_path, self.rows_path, self.decisions_path, self.dropped_path)
+            paths = (self.document_path, self.rows_path, self.decisions_path, self.dropped_path, self.holdout_path)
             return Place(self.output, *(path(shard) for path in paths))
         part = f"parts/{strip_suffixes(shard.name)}.{piece.part:05d}"
         rows, decisions = f"{part}.rows.parquet", f"{part}.decisions.parquet"
-        return Place(self.work, f"{part}{self.format}", rows, decisions, f"{part}.dropped{self.format}")
+        beside = (f"{part}.{folder}{self.format}" for folder in (DROPPED, HOLDOUT))
+        return Place(self.work, f"{part}{self.format}", rows, decisions, *beside)
 
 
 class MixWriter:
@@ -115,15 +123,16 @@ class MixWriter:
             self._records = PlacedWriter(layout.work, layout.arrangement, piece=spec.index)
         self._decisions = RowsWriter(streams.join(self.home, place.decisions), DECISIONS_SCHEMA)
         self._dropped = DocumentWriter(streams.join(self.home, place.dropped)) if layout.dropped else None
-        self._n_dropped = 0
+        self._holdout = DocumentWriter(streams.join(self.home, place.holdout)) if layout.holdout else None
+        self._n_dropped = self._n_held = 0
         self._open = ExitStack()
 
     def __enter__(self) -> MixWriter:
         with ExitStack() as opening:
             for file in (self._records, self._decisions):
                 opening.enter_context(file)
-            if self._dropped is not None:
-                opening.enter_context(self._dropped)
+            for beside in filter(None, (self._dropped, self._holdout)):
+                opening.enter_context(beside)
             self._open = opening.pop_all()
         return self
 
@@ -142,12 +151,15 @@ class MixWriter:
         if self._dropped is not None:
             self._dropped.write(self._dropped_records(judged))
             self._n_dropped += int((~judged.decision.kept).sum())
-        rows = _rows(ids, self.shard.name, batch.lines[written], copies)
-        self._records.write(self._written(judged, times), rows, judged.decision.n_bytes[written])
+        rows, records = _rows(ids, self.shard.name, batch.lines[written], copies), batch.drain()
+        held = judged.decision.held_out
+        if self._holdout is not None and held is not None:
+            self._holdout.write(self._written(judged, records, held.astype(np.int64)))
+            self._n_held += int(held.sum())
+        self._records.write(self._written(judged, records, times), rows, judged.decision.n_bytes[written])
 
-    def _written(self, judged: Judged, times: npt.NDArray[np.int64]) -> Iterator[bytes]:
+    def _written(self, judged: Judged, records: list[bytes], times: npt.NDArray[np.int64]) -> Iterator[bytes]:
         batch, reshape = judged.batch, self.judge.reshape
-        records = batch.drain()
         for i in np.flatnonzero(times).tolist():
             record = self._record(batch, records, i, judged.edited)
             yield reshape.applied(record, judged.copied, batch, i)
@@ -175,7 +187,11 @@ class MixWriter:
     @property
     def outputs(self) -> list[OutputFile]:
         """All files."""
-        files = ((self._decisions, self._decisions.rows), (self._dropped, self._n_dropped))
+        files = (
+            (self._decisions, self._decisions.rows),
+            (self._dropped, self._n_dropped),
+            (self._holdout, self._n_held),
+        )
         made = [output_file(self.home, file.written, rows=rows) for file, rows in files if file and file.written]
         return [*self._records.outputs, *made]
 
@@ -262,24 +278,34 @@ class DecidePiece:
     seed: int
     memory: int
     counting: TokenCounting | None
+    grouping: Grouping | None
 
     def __call__(self, spec: PieceSpec) -> TaskResult:
         count, calibrating = Count.of(self.judge), Calibrating()
         sources: dict[str, int] = {}
-        with RunWriter(DECIDED, self.layout.work, f"{spec.index:06d}", memory=self.memory // 2) as out:
+        with ExitStack() as opened:
+            out, groups = (
+                opened.enter_context(
+                    RunWriter(table, self.layout.work, f"{spec.index:06d}", memory=self.memory // part)
+                )
+                for table, part in ((DECIDED, 2), (GROUPS, 8))
+            )
             for judged in self.judge.judge(spec, count, records=False):
-                out.add(self._decided(judged, spec.piece, sources, calibrating))
+                out.add(self._decided(judged, spec.piece, sources, calibrating, groups))
                 del judged
         payload = {
             **count.payload(),
             "sources": list(sources),
             "tokens": msgspec.to_builtins(calibrating.sums),
             "decided": msgspec.to_builtins(out.file),
+            "groups": msgspec.to_builtins(groups.file),
         }
-        return TaskResult(outputs=out.outputs, ledger=count.ledger(spec.piece, keep=False), payload=payload)
+        return TaskResult(
+            outputs=[*out.outputs, *groups.outputs], ledger=count.ledger(spec.piece, keep=False), payload=payload
+        )
 
     def _decided(
-        self, judged: Judged, piece: Piece, sources: dict[str, int], calibrating: Calibrating
+        self, judged: Judged, piece: Piece, sources: dict[str, int], calibrating: Calibrating, groups: RunWriter
     ) -> pa.RecordBatch:
         batch, decision = judged.batch, judged.decision
         draws = document_keys(batch.ids, batch.sources, batch.lines.tolist(), shard=piece.shard.name, seed=self.seed)
@@ -291,7 +317,10 @@ class DecidePiece:
                 batch, judged.edited, kept=kept, arrays=judged.arrays, draws=draws, reading=reading
             )
             calibrating.add(batch, kept, decision.n_bytes, n_tokens)
-        return replace(decision, draws=draws, n_tokens=n_tokens).records(batch.lines, codes)
+        marks = None if self.grouping is None else self.grouping.marks(batch, judged.arrays)
+        if marks is not None and marks.edges is not None:
+            groups.add(marks.edges)
+        return replace(decision, draws=draws, n_tokens=n_tokens, marks=marks).records(batch.lines, codes)
 
 
 def times_of(found: Candidates, cuts: Sequence[Cut]) -> npt.NDArray[np.int64]:
@@ -318,6 +347,13 @@ def count_sampled(
             ledger.repeat(name, documents=int(more.sum()), bytes=int((more * n_bytes[chosen]).sum()))
         if out.any():
             ledger.drop(name, SAMPLED_OUT, documents=int(out.sum()), bytes=int(n_bytes[out].sum()))
+
+
+def count_held(ledger: Ledger, found: Candidates, names: Sequence[str]) -> None:
+    """Enter documents as held out."""
+    for i in np.unique(found.sources).tolist():
+        mine = found.sources == i
+        ledger.drop(names[i], HELD_OUT, documents=int(mine.sum()), bytes=int(found.n_bytes[mine].sum()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -351,14 +387,16 @@ class WritePiece:
                 found = decided.candidates(records)
                 times = times_of(found, self.cuts)
                 count_sampled(ledger, tokens, found, times, self.sources)
+                count_held(ledger, decided.held(records), self.sources)
+                held = decided.held_out(records)
                 of_batch = np.zeros(len(batch), dtype=np.int64)
                 of_batch[np.searchsorted(batch.lines, found.lines)] = times
                 arrays = rows.take(batch)
-                edited, _ = self.judge.edits.apply(batch, arrays, chosen=of_batch > 0, counts=counts)
+                edited, _ = self.judge.edits.apply(batch, arrays, chosen=held | (of_batch > 0), counts=counts)
                 advance(documents=len(batch), bytes=len(batch.utf8))
                 judged = Judged(
                     batch=batch,
-                    decision=decided.decision(records),
+                    decision=replace(decided.decision(records), held_out=held),
                     edited=edited,
                     copied=self.judge.reshape.values(arrays),
                     arrays=arrays,
@@ -386,6 +424,22 @@ class WriteMixture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteIds:
+    """Writes the ids of the documents that are held out. Called with the paths of all decisions, below the output."""
+
+    output: str
+
+    def __call__(self, paths: tuple[str, ...]) -> TaskResult:
+        with streams.open_output(streams.join(self.output, IDS)) as out:
+            for path in paths:
+                with streams.local_copy(streams.join(self.output, path)) as local, pq.ParquetFile(local) as file:
+                    for batch in file.iter_batches(columns=["id", "held_out"]):
+                        held = batch.filter(batch["held_out"])["id"].to_pylist()
+                        out.write(b"".join(msgspec.json.encode(HeldId(id)) + b"\n" for id in held))
+        return TaskResult(outputs=[file_there(self.output, IDS)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JoinParts:
     """Makes one file each of what was written of a long shard's parts. Called with its pieces."""
 
@@ -408,13 +462,19 @@ class JoinParts:
                 [streams.join(work, place.dropped) for place in places],
                 streams.join(output, self.layout.dropped_path(shard)),
             )
-            joined.append(output_file(output, dropped, rows=self._n_dropped(decisions)))
+            joined.append(output_file(output, dropped, rows=self._count(decisions, "kept", is_=False)))
+        if self.layout.holdout:
+            held = concatenate_documents(
+                [streams.join(work, place.holdout) for place in places],
+                streams.join(output, self.layout.holdout_path(shard)),
+            )
+            joined.append(output_file(output, held, rows=self._count(decisions, "held_out", is_=True)))
         return TaskResult(outputs=joined)
 
-    def _n_dropped(self, decisions: OutputFile) -> int:
+    def _count(self, decisions: OutputFile, column: str, *, is_: bool) -> int:
         with streams.local_copy(streams.join(decisions.set, decisions.path)) as path:
-            kept = pq.read_table(path, columns=["kept"])
-        return len(kept) - int(pc.sum(kept["kept"]).as_py() or 0)
+            found = pq.read_table(path, columns=[column])
+        return int(pc.sum(pc.equal(found[column], is_)).as_py() or 0)
 
 
 def _joined(work: str, parts: Sequence[str], output: str, path: str) -> OutputFile:
