@@ -37,8 +37,8 @@ from dolma.dedupers.minhash import MinHash
 from dolma.dedupers.notes import Contamination, Copies, DedupeNotes, by_source
 from dolma.dedupers.substring import Substring
 from dolma.dedupers.windows import Windows
-from dolma.errors import ConfigError, OutputExistsError
-from dolma.printable import counted, printable
+from dolma.errors import ConfigError
+from dolma.printable import printable
 from dolma.runner import attribute_sets
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger, merged
@@ -47,7 +47,7 @@ from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter
 from dolma.runner.report import BESIDE, StageReport
 from dolma.runner.stage import StageRun, check_settings, merged_of, open_stage
-from dolma.runner.standing import finished, why_again
+from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 
 
@@ -118,7 +118,7 @@ def dedupe(
         settings = _file_sets(config, method, reading, places, [], growth)
         check_settings(settings, options)
         if options.overwrite:
-            _refuse_losing(settings, shards, places)
+            attribute_sets.refuse_losing(settings, zip(shards, places, strict=True))
             _refuse_losing_read(settings, config.reuse or config.reference_filter or config.since)
     contents = inputs.shards([*references, *shards])
     references, shards = contents[: len(references)], contents[len(references) :]
@@ -520,25 +520,3 @@ def _refuse_losing_read(sets: Sequence[FileSet], path: str | None) -> None:
         raise ConfigError(
             f"{printable(path)} is of the set that `--overwrite` would remove\n  give the new set a `--name` of its own"
         )
-
-
-def _refuse_losing(sets: Sequence[FileSet], shards: Sequence[Shard], places: Sequence[Place]) -> None:
-    """Return when no set has rows of documents that are there and are not among these.
-
-    Raises:
-        OutputExistsError: one has, which would be removed.
-    """
-    for file_set in sets:
-        manifest = finished(file_set.folder)
-        outputs = manifest.outputs if manifest is not None and manifest.stage == "dedupe" else []
-        mine = [(shard, place) for shard, place in zip(shards, places, strict=True) if place.folder == file_set.folder]
-        given = {place.name for _, place in mine}
-        format = manifest.config.get("attributes_format", "parquet") if manifest is not None else ""
-        others = [name for out in outputs if (name := document_of(out.path, format)) not in given]
-        left = [path for name in others if (path := mine[0][1].document(name, mine[0][0])) is not None]
-        if left:
-            more = f" and of {counted(len(left) - 1, 'more file')}" if len(left) > 1 else ""
-            raise OutputExistsError(
-                f"{printable(file_set.folder)} has rows of {printable(left[0])}{more} too, which `--overwrite` would "
-                "remove\n  give all of its documents, or a `--name` of its own; or remove that folder"
-            )

@@ -29,8 +29,9 @@ from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import NullReporter, Reporter, advance
 from dolma.runner.report import BESIDE, StageReport
+from dolma.runner.separate import same_settings
 from dolma.runner.stage import StageRun, check_settings, left_to_make, merged_of, open_stage
-from dolma.runner.standing import standing, why_again
+from dolma.runner.standing import finished, standing, why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.taggers.compiling import characters_of, compile_kernels
 from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, first_of, measure, outputs_of, select
@@ -124,6 +125,10 @@ def _tag(
     plans = [
         _plan_of(dataset, shards, config, spec, tagger, reading) for spec, tagger in zip(specs, taggers, strict=True)
     ]
+    if options is not None and options.overwrite:
+        for plan in plans:
+            others = [one for one in plan.sets if not same_settings(finished(one.folder), one)]
+            attribute_sets.refuse_losing(others, ((shard, plan.places[shard.name]) for shard in shards))
     said = partial(said_of_fields, taggers, shards=shards, reading=reading)
     lefts, reports, profile = [plan.left() for plan in plans], [], None
     complete = set(range(len(plans)))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,7 @@ DOCUMENTS = "documents"
 _FORMATS: tuple[AttributesFormat, ...] = ("parquet", "dolma1")
 _NATIVE = ".parquet"
 _TEXT = ".jsonl.gz"
+_TRIED = 16  # documents that are looked for at their old place
 Root = tuple[str, ...]
 """The names of folders from the top; a URL begins with its scheme."""
 
@@ -53,11 +54,20 @@ class Place:
         return self.name + suffix_of(self.name, format)
 
     def document(self, name: str, shard: Shard) -> str | None:
-        """The document file that the set calls so, None if there is none; `shard` is the one of this place."""
+        """The document file that the set calls so, None if there is none; `shard` is the one of this place.
+
+        It lies below the set's root, or below a folder above that.
+        """
+        own = self.name.split("/")
         home = shard.path
-        for part in reversed(self.name.split("/")):
+        for part in reversed(own):
             home = home.removesuffix(part).rstrip("/").removesuffix(f"/{DOCUMENTS}")
-        return _there(home, name)
+        below = _root_of_note(self.folder, self.root)[len(names_of(shard.path)) - len(own) :] if self.root else ()
+        tries = [(home, below[:i]) for i in range(len(below), -1, -1)]
+        if self.root:
+            tries += [(folder, ()) for folder in _above(home)]
+        found = (_there(folder, "/".join((*rest, name))) for folder, rest in tries)
+        return next((path for path in found if path is not None), None)
 
     def found(self, there: Container[str]) -> str | None:
         """The attribute file in whichever format is `there`, by its path from the set's folder; None: there is none."""
@@ -99,6 +109,12 @@ def _there(folder: str, name: str) -> str | None:
     return next((path for path in (streams.join(folder, name), *tries) if streams.exists(path)), None)
 
 
+def _above(folder: str) -> Iterator[str]:
+    """The folders above, the nearest first."""
+    while (folder := folder.rpartition("/")[0]) and not folder.endswith((":/", ":")):
+        yield folder
+
+
 # --- roots -----------------------------------------------------------------------------------------------------------
 
 
@@ -128,9 +144,17 @@ def root_of(folder: str, shards: Sequence[Shard], base: Root) -> Root:
     root = base if recorded is None else recorded
     files = [(names_of(shard.path), shard.size) for shard in shards]
     for names, _ in files:
-        if names[: len(root)] == root and (recorded is not None or name_below(names, root) in sizes):
+        if name_below(names, root) in sizes or (recorded is not None and names[: len(root)] == root):
             return root
+    if recorded is not None and shards and _some_there(recorded, sizes, url=streams.is_url(shards[0].path)):
+        return root
     return _implied(sizes, files) or root
+
+
+def _some_there(root: Root, names: Iterable[str], *, url: bool) -> bool:
+    """Whether a document that a set names lies below this root still, so that none was moved."""
+    top, below = (f"{root[0]}://", root[1:]) if url else ("/", root)
+    return any(_there(top, "/".join((*below, name))) for name in itertools.islice(names, _TRIED))
 
 
 def note_of(folder: str, root: Root) -> str:

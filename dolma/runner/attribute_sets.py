@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 from dolma.data import streams
 from dolma.data.attributes import AttributeReader, attribute_notes, attribute_schema
-from dolma.data.dataset import is_native
-from dolma.data.manifest import Manifest, OutputFile, differences
+from dolma.data.dataset import Place, Shard, is_native
+from dolma.data.manifest import FileSet, Manifest, OutputFile, differences
+from dolma.data.places import document_of
+from dolma.errors import OutputExistsError
+from dolma.printable import counted, printable
 from dolma.runner.ledger import Ledger
+from dolma.runner.standing import finished
 
 
 def count_rows(out: OutputFile, path: str) -> int:
     """The rows of an attribute file."""
     with AttributeReader(path, []) as reader:
         return reader.rows
+
+
+def refuse_losing(sets: Iterable[FileSet], documents: Iterable[tuple[Shard, Place]]) -> None:
+    """Return when no set has rows of document files that are there and are not among these.
+
+    Raises:
+        OutputExistsError: one has, which would be removed.
+    """
+    documents = list(documents)
+    for file_set in sets:
+        manifest = finished(file_set.folder)
+        if manifest is None or manifest.stage != file_set.stage:
+            continue
+        mine = [(shard, place) for shard, place in documents if place.folder == file_set.folder]
+        given = {place.name for _, place in mine}
+        format = manifest.config.get("attributes_format", "parquet")
+        others = [name for out in manifest.outputs if (name := document_of(out.path, format)) not in given]
+        left = [path for name in others if (path := mine[0][1].document(name, mine[0][0])) is not None]
+        if left:
+            more = f" and of {counted(len(left) - 1, 'more file')}" if len(left) > 1 else ""
+            raise OutputExistsError(
+                f"{printable(file_set.folder)} has rows of {printable(left[0])}{more} too, which `--overwrite` would "
+                "remove\n  give all of its documents, or give the new set a name of its own; or remove that folder"
+            )
 
 
 def contradictions(

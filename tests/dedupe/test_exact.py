@@ -172,6 +172,14 @@ def test_overwrite_removes_no_rows_of_documents_that_are_there(tmp_path: Path) -
     assert len(list(out.rglob("*.parquet"))) == 1
 
 
+def test_overwrite_of_a_source_removes_no_rows_of_one_beside_it(tmp_path: Path) -> None:
+    home, out = sources(tmp_path / "hf"), tmp_path / "out"
+    run(home / "web" / "documents" / "*.jsonl", attributes=out)
+    with pytest.raises(OutputExistsError, match=r"has rows of .*/web/documents/a\.jsonl too, which `--overwrite`"):
+        run(home / "code" / "documents" / "*.jsonl", attributes=out, overwrite=True)
+    assert len(list(out.rglob("*.parquet"))) == 1
+
+
 def test_overwrite_beside_documents_removes_no_rows_of_documents_that_are_there(corpus: Corpus) -> None:
     corpus.write_texts("a.jsonl", ["x"])
     corpus.write_texts("b.jsonl", ["x"])

@@ -490,6 +490,27 @@ def test_a_set_grows_and_leaves_the_files_that_it_has(sources: Path, first: str)
     assert run(of(sources, first), "length").complete_before
 
 
+def test_a_source_beside_the_first_one_may_grow_and_loses_nothing_of_the_first(sources: Path) -> None:
+    run(of(sources, "hf/web/*.jsonl"), "length")
+    run(of(sources, "hf/code/*.jsonl"), "length")
+    put(sources, "hf/code/2.jsonl", ["later"], ids=False)
+    run(of(sources, "hf/code/*.jsonl"), "length")
+    assert run(of(sources, "hf/web/*.jsonl"), "length").complete_before
+    assert listed(sources / "out/length") == ["1.jsonl", "2.jsonl", "code/1.jsonl", "code/2.jsonl"]
+
+
+def test_overwrite_with_other_settings_removes_no_rows_of_documents_that_are_there(sources: Path) -> None:
+    overwrite = RunOptions(workers=1, overwrite=True)
+    run(of(sources, "hf/web/*.jsonl"), "length")
+    run(of(sources, "hf/code/*.jsonl"), "length")
+    before = files(sources / "out", "**/*")
+    with pytest.raises(OutputExistsError, match=r"has rows of \S+hf/web/1\.jsonl and of 1 more file too, which"):
+        run(of(sources, "hf/code/*.jsonl"), "length", attributes_format="dolma1", options=overwrite)
+    assert files(sources / "out", "**/*") == before
+    run(of(sources, "hf/*/*.jsonl"), "length", attributes_format="dolma1", options=overwrite)
+    assert listed(sources / "out/length") == ["1.jsonl", "2.jsonl", "code/1.jsonl"]
+
+
 def test_a_set_that_grew_is_as_one_that_was_made_at_once(sources: Path) -> None:
     run(of(sources, "hf/*/1.jsonl"), "length")
     run(of(sources, "hf/*/*.jsonl"), "length")
