@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 
 from dolma.errors import ConfigError, DolmaError
+from dolma.printable import printable
 from dolma.training.launch import launched
 from dolma.training.model.transformer import Transformer
 
@@ -90,16 +91,36 @@ def joined(kind: str, *, replicas: int | None = None, path: str = "$.train.devic
     mesh, began = None, not dist.is_initialized()
     if began:
         import_module("torch.distributed.nn")  # a group that is there at this import stays a default of its functions
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+        with _losing_others(rank, world_size):
+            dist.init_process_group("nccl" if kind == "cuda" else "gloo")
         atexit.register(_free_models)
     try:
-        mesh = _mesh(kind, replicas, world_size)
-        yield Processes(rank=rank, world_size=world_size, device=device, mesh=mesh)
+        with _losing_others(rank, world_size):
+            mesh = _mesh(kind, replicas, world_size)
+            yield Processes(rank=rank, world_size=world_size, device=device, mesh=mesh)
     finally:
         if began:
             dist.destroy_process_group()
             # Caches of DTensor keep the mesh. A thread of its groups that outlives the interpreter aborts the process.
             getattr(mesh, "_pg_registry", {}).clear()
+
+
+@contextmanager
+def _losing_others(rank: int, world_size: int) -> Iterator[None]:
+    """Makes what torch says of processes that have ended, or are not to be reached, an error of ours.
+
+    Raises:
+        DolmaError: so it is.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not (isinstance(error, dist.DistError) or "gloo/" in str(error)):
+            raise
+        raise DolmaError(
+            f"process {rank} of {world_size} has lost the others: {printable(str(error).partition(chr(10))[0])}\n"
+            "  see what they say, and start all of them again: training goes on from its newest checkpoint"
+        ) from error
 
 
 def _free_models() -> None:

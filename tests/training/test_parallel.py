@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from dolma.errors import ConfigError
+from dolma.errors import ConfigError, DolmaError
+from dolma.training import parallel
 from dolma.training.config import EvalConfig, ExpertsConfig, GrowthConfig, StageConfig, TrainConfig
 from dolma.training.data.shards import mask_path
 from dolma.training.evaluate import Evaluation
@@ -426,3 +427,12 @@ def test_tasks_of_olmo_are_shared_and_scored_alike_in_one_two_and_four_processes
     assert scores[0]
     assert [sum(seen) for seen in work] == [sum(work[0])] * 3
     assert work[0][0] > max(work[1]) > max(work[2])
+
+
+def test_a_process_that_loses_the_others_says_so_and_other_errors_pass() -> None:
+    said = "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer [127.0.0.1]:5"
+    lost = "process 1 of 2 has lost the others: .* Connection closed by peer"
+    with pytest.raises(DolmaError, match=lost), parallel._losing_others(1, 2):
+        raise RuntimeError(said)
+    with pytest.raises(RuntimeError, match="something else"), parallel._losing_others(1, 2):
+        raise RuntimeError("something else")

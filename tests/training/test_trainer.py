@@ -114,9 +114,9 @@ def test_micro_batches_give_the_loss_of_the_whole_batch(tokens, config, tmp_path
 def test_a_finished_run_is_not_run_again(tokens, config, tmp_path):
     run = tmp_path / "run"
     train(config, tokens=tokens, output=str(run))
-    before = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("[!.]*")}
     assert train(config, tokens=tokens, output=str(run)).already_complete
-    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("[!.]*")} == before
 
 
 def test_other_settings_in_the_same_folder_are_refused_and_overwrite_starts_afresh(tokens, config, tmp_path):
