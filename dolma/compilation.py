@@ -40,9 +40,16 @@ class _Progress(NullReporter):
 
 @contextmanager
 def code_kept_in(folder: str | None) -> Iterator[str]:
-    """While entered, compiled code is kept in this folder, if one is given; the setting that later finds it there."""
+    """While entered, compiled code is kept in this folder, if one is given; the setting that later finds it there.
+
+    Raises:
+        WriteError: the folder cannot be written to: Numba would keep nothing, and say nothing.
+    """
     before = os.environ.get(CACHE)
     if folder is not None:
+        with streams.writing(folder):
+            os.makedirs(folder, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
         os.environ[CACHE] = os.path.abspath(folder)
     try:
         yield "" if folder is None else f"{CACHE}={os.environ[CACHE]}"

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from dolma.cli.main import run
-from dolma.compilation import everything
+from dolma.compilation import code_kept_in, everything
 from dolma.dedupers.dedupe import METHODS
+from dolma.errors import WriteError
 
 SAMPLE = Path(__file__).parents[1] / "data" / "sample"
 RECIPE = f"""
@@ -82,3 +83,12 @@ def test_nothing_is_said_of_the_small_documents(tmp_path: Path, capsys: pytest.C
     assert run(["compile", "-c", str(tmp_path / "recipe.yaml")]) == 0
     said = capsys.readouterr()
     assert (said.out, said.err) == ("tokenize: compiled\n", "")
+
+
+def test_a_folder_that_cannot_keep_the_code_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(WriteError, match=r"file: cannot be written: File exists\n"),
+        code_kept_in(str(tmp_path / "file")),
+    ):
+        pass

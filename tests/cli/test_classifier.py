@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -254,16 +255,20 @@ def test_an_end_while_training_leaves_no_model_and_no_process(
         env={**os.environ, "TMPDIR": str(scratch)},
     )
     children: list[psutil.Process] = []
-    while process.poll() is None and not children:
-        time.sleep(0.01)
-        children = [child for child in psutil.Process(process.pid).children() if has_loaded_fasttext(child)]
-    process.send_signal(number)
-    assert process.wait(timeout=60) == status
-    _, alive = psutil.wait_procs(children, timeout=60)
-    left = [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
-    for child in left:
-        child.kill()
-    assert left == []
+    try:
+        while process.poll() is None and not children:
+            time.sleep(0.01)
+            children = [child for child in psutil.Process(process.pid).children() if has_loaded_fasttext(child)]
+        process.send_signal(number)
+        assert process.wait(timeout=60) == status
+        _, alive = psutil.wait_procs(children, timeout=60)
+        left = [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+        assert left == []
+    finally:
+        for child in [process, *children]:
+            with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+                child.kill()
+        process.wait()
     assert not any((folder / "out" / name).exists() for name in ("m.bin", "m.bin.json"))
     if number == signal.SIGINT:
         assert list((folder / "out").iterdir()) == list(scratch.iterdir()) == []
