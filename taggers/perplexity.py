@@ -29,6 +29,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+import struct
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -245,13 +246,32 @@ def _kenlm(file: Path) -> Any:
     config = kenlm.Config()
     config.show_progress, config.arpa_complain = False, kenlm.ARPALoadComplain.NONE
     try:
+        _check_header(file)
         return kenlm.Model(str(file), config)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = _REASON.sub(r"\1", str(error))
         raise ConfigError(
-            f"{Perplexity.name}: KenLM cannot read {printable(file)}: "
-            f"{printable(str(error).rpartition('Exception. ')[2].removesuffix(')'))}\n"
+            f"{Perplexity.name}: KenLM cannot read {printable(file)}: {printable(reason)}\n"
             "  give the path of an ARPA file, or of what KenLM's `build_binary` makes of one"
         ) from error
+
+
+_REASON = re.compile(r".* threw \w+Exception(?: because `.*?')?\. (.*)\)", re.DOTALL)  # without places in C++
+_MAGIC = b"mmap lm http://kheafield.com/code format version"
+_ORDER_AT, _COUNTS_AT = 88, 108  # of a binary file: how long its n-grams are, and how many there are of each length
+
+
+def _check_header(file: Path) -> None:
+    """Raises ValueError for counts that no file of this size has: KenLM would reach beyond its memory."""
+    with open(file, "rb") as opened:
+        head = opened.read(_COUNTS_AT + 8 * 6)  # KenLM takes n-grams of 6 words at most
+    if head.startswith(_MAGIC) and len(head) >= _COUNTS_AT:
+        n_counts = min(head[_ORDER_AT], (len(head) - _COUNTS_AT) // 8)
+        counts, size = struct.unpack_from(f"<{n_counts}Q", head, _COUNTS_AT), file.stat().st_size
+        if counts and (max(counts) > 8 * size or not counts[0]):
+            raise ValueError(
+                f"it is damaged: its header tells of {counts[0]:,} to {max(counts):,} n-grams, in {size:,} bytes"
+            )
 
 
 def _tokenize(file: Path | None) -> Tokenize:

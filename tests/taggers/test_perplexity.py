@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import sys
 import unicodedata
 from pathlib import Path
@@ -250,6 +251,18 @@ def test_a_wrong_option_says_what_to_give(path, options, message, monkeypatch, t
     with pytest.raises(ConfigError) as raised:
         Perplexity(**{"path": path} | options)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("count", "reason"), [(2**62, "it is damaged"), (0, "it is damaged"), (900, "Binary file has")]
+)
+def test_a_binary_model_that_is_too_short_for_its_header(tmp_path, count, reason):
+    start = b"mmap lm http://kheafield.com/code format version 5\n".ljust(56, b"\0")
+    sanity = struct.pack("<fffIIIQ", 0.0, 1.0, -0.5, 1, 0xFFFFFFFF, 0, 1)
+    parameters = struct.pack("<B3xfIB3xI", 2, 1.5, 0, 1, 0) + struct.pack("<QQ", count, count)
+    (tmp_path / "cut.bin").write_bytes(start + sanity + parameters)
+    with pytest.raises(ConfigError, match=rf"KenLM cannot read .*cut\.bin: {reason}.*\n  give the path of an ARPA"):
+        Perplexity(path=tmp_path / "cut.bin")
 
 
 def test_what_is_no_model_is_refused(tmp_path, path):
