@@ -12,6 +12,7 @@ from dolma.stages import PACKAGES, RUNNING, VALUES, Checks, Stage, find_stage, f
 GIVEN = {
     "run": RUNNING,
     "preview": RUNNING,
+    "what_if": (*RUNNING, "sweeps", "target_tokens", "labels"),
     "check": ("declared",),
     "check_corpus": ("ledger",),
     "unlike": ("manifest",),
