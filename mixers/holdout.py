@@ -123,7 +123,7 @@ def read_ids(path: str) -> Words:
             found.append(hash_of_id(decode_json(line, HeldId).id))
         except (msgspec.DecodeError, DataError) as error:
             raise ConfigError(
-                f"{printable(path)}:{i}: {printable(error)}\n"
+                f"{printable(path)}:{i}: no id of a document: {printable(error)}\n"
                 f'  expected lines such as {{"id": "a"}}, as `{IDS}` of a mix has them',
                 path=f"{_PATH}.ids",
             ) from error

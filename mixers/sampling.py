@@ -114,15 +114,15 @@ def check_sources(config: MixConfig) -> None:
                 )
         return
     for source, given in config.sources.items():
+        if given.share is None and config.alpha is None:
+            raise ConfigError(
+                "has no share, but other sources have\n  give it one, so that all add up to 1",
+                path=f"$.mix.sources.{source}",
+            )
         if given.repeat != 1:
             raise ConfigError(
                 "`share` and `repeat` both say how much goes in\n"
                 "  give one of them; `max_repeat` is how often a document may appear to fill a share",
-                path=f"$.mix.sources.{source}",
-            )
-        if given.share is None and config.alpha is None:
-            raise ConfigError(
-                "has no share, but other sources have\n  give it one, so that all add up to 1",
                 path=f"$.mix.sources.{source}",
             )
     total = math.fsum(given.share or 0.0 for given in config.sources.values())
