@@ -122,6 +122,12 @@ def test_the_bounds_of_words_are_in_code_points(text: str) -> None:
     assert hashes.tolist() == [hashing.hash64(word.encode()) for word in expected]
 
 
+def test_what_two_documents_have_stays_in_both() -> None:
+    found = shingles.Shingles(hashes=np.array([2, 1, 2, 2, 3, 3], np.uint64), index=np.array([0, 0, 3, 5, 6, 6]))
+    sets = found.sets()
+    assert (sets.hashes.tolist(), sets.index.tolist()) == ([1, 2, 2, 3, 3], [0, 0, 2, 4, 5, 5])
+
+
 def test_those_of_some_documents_are_taken() -> None:
     found = shingles.Shingles(hashes=np.array([1, 2, 3, 4, 5], np.uint64), index=np.array([0, 2, 2, 3, 5]))
     taken = found.taken(np.array([0, 1, 3]))
