@@ -105,6 +105,13 @@ def test_empty_lines_do_not_slow_a_block_down(tmp_path: Path, monkeypatch: pytes
     assert batch.records == [b'{"text":"a"}', b'{"text":"b","x":null}']
 
 
+@pytest.mark.parametrize("other", [b'{"text":"x"}', b"no JSON"])  # a block at once, and line by line
+def test_the_last_value_of_a_key_counts(tmp_path: Path, other: bytes) -> None:
+    twice = b'{"id":"a","id":"b","text":"one","text":"two","source":"s","source":"t"}'
+    batch = read(put(tmp_path, twice, other), on_error="skip")[0]
+    assert (batch.ids[0], batch.texts()[0], batch.sources[0]) == ("b", "two", "t")
+
+
 def test_a_file_of_empty_lines_holds_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decoding.RecordBlocks, "_line_by_line", None)
     assert list(read(put(tmp_path, b"", b"", b""))) == []
