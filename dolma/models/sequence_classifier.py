@@ -7,6 +7,9 @@ a function from token ids to logits.
 
 from __future__ import annotations
 
+import mmap
+import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,8 +104,21 @@ def find_files(
         weights=weights,
         config=_beside(config, "config.json", found, beside, owner),
         tokenizer=_beside(tokenizer, "tokenizer.json", found, beside, owner),
-        others=tuple(sorted(weights.parent.glob(f"{weights.name}[._]data*"))),
+        others=_referred(weights),
     )
+
+
+_LOCATION = re.compile(rb"\n\x08location\x12([\x01-\x7f])")  # an entry of a tensor that lies elsewhere
+
+
+def _referred(weights: Path) -> tuple[Path, ...]:
+    """The files beside an ONNX model that hold weights of it, under whatever names."""
+    if weights.suffix != ".onnx" or not weights.stat().st_size:
+        return ()
+    with open(weights, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        names = {data[found.end() : found.end() + found[1][0]] for found in _LOCATION.finditer(data)}
+    paths = (weights.parent / os.fsdecode(name) for name in sorted(names))
+    return tuple(path for path in paths if path.is_file())
 
 
 def _in_folder(folder: Path) -> list[Path]:

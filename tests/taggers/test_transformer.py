@@ -338,12 +338,15 @@ def test_workers_write_the_same_bytes(edu, tmp_path, options):
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_recipe_makes_it_by_name_and_knows_its_files(edu):
-    (edu / "model.onnx_data").write_bytes(b"")
+@pytest.mark.parametrize("beside", ["model.onnx_data", "weights.bin"])
+def test_a_recipe_makes_it_by_name_and_knows_its_files(edu, beside):
+    path = str(edu / "model.onnx")
+    onnx.save_model(onnx.load(path), path, save_as_external_data=True, location=beside, size_threshold=200)
+    (edu / "other.bin").write_bytes(b"")
     tagger = make_tagger(TaggerSpec(use="transformer", name="edu", options={"path": str(edu)}))
     assert (tagger.name, tagger.one_by_one) == ("edu", True)
     names = [file.split(" ")[0] for file in content_of(tagger)["files"]]
-    assert names == ["model.onnx", "model.onnx_data", "config.json", "tokenizer.json"]
+    assert names == ["model.onnx", beside, "config.json", "tokenizer.json"]
 
 
 def test_weights_may_lie_in_a_folder_called_onnx_or_be_named(edu):
