@@ -17,7 +17,18 @@ from dolma.data.documents import Reading
 from dolma.data.formats.table import format_of
 from dolma.data.limit import first_documents
 from dolma.data.manifest import NAMES
-from dolma.data.places import AttributesFormat, Place, Root, is_native, name_below, names_of, note_of, root_of
+from dolma.data.places import (
+    AttributesFormat,
+    Place,
+    Root,
+    is_native,
+    known_of,
+    name_below,
+    names_of,
+    namesakes,
+    note_of,
+    root_of,
+)
 from dolma.data.shards import Piece, Shard, identified
 from dolma.errors import ConfigError, DataError, nearest
 from dolma.names import check_path
@@ -152,17 +163,17 @@ class Dataset:
         if self.attributes is None:
             return [Place(folder=self.attribute_folder(name, shard), name=shard.inner) for shard in shards]
         folder = self._set_folder(name, self.attributes)
-        root = root_of(folder, shards, self.base)
+        known = known_of(folder)
+        root = root_of(known, shards, self.base)
         note = note_of(folder, root)
         places = [Place(folder=folder, name=name_below(names_of(shard.path), root), root=note) for shard in shards]
         seen: dict[str, Shard] = {}
         for shard, place in zip(shards, places, strict=True):
             _check_name(shard.path, place.name)
             if (other := seen.setdefault(place.name, shard)) is not shard:
-                raise ConfigError(
-                    f"{printable(other.path)} and {printable(shard.path)} would both have their attributes at "
-                    f"{printable(place.path())}\n  rename one of them, or give the second another `--attributes` folder"
-                )
+                raise _one_place(other.path, shard, place)
+        for path, shard in namesakes(known, shards, root):
+            raise _one_place(path, shard, places[shards.index(shard)])
         return places
 
     def attribute_files(self, name: str, shards: Sequence[Shard]) -> list[tuple[Place, str | None]]:
@@ -215,6 +226,13 @@ class Dataset:
         """The folder of an attribute set: of several that may have it the one that has."""
         folders = [streams.join(home, name) for home in (first, *self.further)]
         return next((folder for folder in folders if self.further and streams.list_files(folder)), folders[0])
+
+
+def _one_place(other: str, shard: Shard, place: Place) -> ConfigError:
+    return ConfigError(
+        f"{printable(other)} and {printable(shard.path)} would both have their attributes at "
+        f"{printable(place.path())}\n  rename one of them, or give the second another `--attributes` folder"
+    )
 
 
 def _check_name(path: str, name: str) -> None:

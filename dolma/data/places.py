@@ -11,11 +11,12 @@ whose documents were moved, tells it by the names and sizes of its documents.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from dolma.data import streams
 from dolma.data.formats.jsonl import Jsonl
@@ -138,9 +139,16 @@ def name_below(names: Root, root: Root) -> str:
     return "/".join(names[sum(1 for _ in shared) :])
 
 
-def root_of(folder: str, shards: Sequence[Shard], base: Root) -> Root:
-    """The root of the set in a folder of attributes; `base` is what the patterns have in common."""
-    recorded, sizes = _known(folder)
+class Known(NamedTuple):
+    """The root that a set's manifest has, and the documents that the set has attributes of, with their sizes."""
+
+    root: Root | None
+    sizes: Mapping[str, int | None]
+
+
+def root_of(known: Known, shards: Sequence[Shard], base: Root) -> Root:
+    """The root of a set in a folder of attributes; `base` is what the patterns have in common."""
+    recorded, sizes = known
     root = base if recorded is None else recorded
     files = [(names_of(shard.path), shard.size) for shard in shards]
     for names, _ in files:
@@ -153,8 +161,7 @@ def root_of(folder: str, shards: Sequence[Shard], base: Root) -> Root:
 
 def _some_there(root: Root, names: Iterable[str], *, url: bool) -> bool:
     """Whether a document that a set names lies below this root still, so that none was moved."""
-    top, below = (f"{root[0]}://", root[1:]) if url else ("/", root)
-    return any(_there(top, "/".join((*below, name))) for name in itertools.islice(names, _TRIED))
+    return any(_there(_path_of(root, url=url), name) for name in itertools.islice(names, _TRIED))
 
 
 def note_of(folder: str, root: Root) -> str:
@@ -167,18 +174,54 @@ def _root_of_note(folder: str, note: str) -> Root:
     return names_of(note if note.startswith("/") else os.path.join(streams.local_path(folder), note))
 
 
-def _known(folder: str) -> tuple[Root | None, dict[str, int | None]]:
-    """The root that the set's manifest has, and the documents that the set has attributes of, with their sizes."""
+def known_of(folder: str) -> Known:
+    """What is known of the set in this folder; without a manifest, by the names of its files."""
     try:
         manifest = read_manifest(folder)
     except DataError:  # some other program's manifest.json
         manifest = None
     if manifest is None:
         found = [path.removeprefix(streams.join(folder, "")) for path in streams.list_files(folder)]
-        return None, {document_of(path, "parquet" if is_native(path) else "dolma1"): None for path in found}
+        return Known(None, {document_of(path, "parquet" if is_native(path) else "dolma1"): None for path in found})
     note = manifest.notes.get("root")
     sizes: dict[str, int | None] = {file.name: file.size for file in manifest.inputs}
-    return None if note is None else _root_of_note(folder, note), sizes
+    return Known(None if note is None else _root_of_note(folder, note), sizes)
+
+
+def namesakes(known: Known, shards: Iterable[Shard], root: Root) -> Iterator[tuple[str, Shard]]:
+    """Other document files that are there, each with the one of the shards that has the same place.
+
+    A path below the root may also lie below a folder above it. The file that is nearer to the root always counts, the
+    other one where it has the size that the set's manifest says, and the shard has not.
+    """
+    begins = functools.cache(_begins)
+    for shard in shards:
+        names = names_of(shard.path)
+        name = name_below(names, root)
+        level, size = len(names) - 1 - name.count("/"), known.sizes.get(name)
+        for n in range(2 if streams.is_url(shard.path) else 0, len(root) + 1):
+            if n == level or name_below((*root[:n], *name.split("/")), root) != name:
+                continue
+            if n < level and size in (None, shard.size):
+                continue
+            folder = _path_of(root[:n], url=streams.is_url(shard.path))
+            other = _there(folder, name) if begins(folder, name.partition("/")[0]) else None
+            if other is None or os.path.realpath(other) == os.path.realpath(shard.path):
+                continue
+            if n > level or streams.size(other) == size:
+                yield other, shard
+
+
+def _begins(folder: str, first: str) -> bool:
+    """Whether a document file may be called `first`, or lie below a folder of that name."""
+    if not streams.can_list(folder):
+        return True
+    tries = (streams.join(folder, first), streams.join(folder, DOCUMENTS, first))
+    return any(streams.exists(path) or streams.list_files(path) for path in tries)
+
+
+def _path_of(root: Root, *, url: bool) -> str:
+    return "://".join((root[0], "/".join(root[1:]))) if url else "/" + "/".join(root)
 
 
 def _implied(sizes: Mapping[str, int | None], files: Sequence[tuple[Root, int]]) -> Root | None:

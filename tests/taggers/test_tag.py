@@ -572,6 +572,30 @@ def test_two_files_with_one_place_for_attributes_are_an_error_that_names_both(so
         run(of(sources, "hf/**/*.jsonl"), "length")
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("order", [("web/code", "code"), ("code", "web/code")])
+def test_two_files_with_one_place_in_two_runs_are_an_error_that_names_both(
+    sources: Path, order: tuple[str, str], overwrite: bool
+) -> None:
+    run(of(sources, "hf/web/*.jsonl"), "length")
+    for folder in order:
+        path = put(sources, f"hf/{folder}/1.jsonl", [f"text of {folder}"])
+        if folder == order[0]:
+            run(of(sources, str(path)), "length")
+    before = files(sources / "out", "**/*")
+    said = rf"{order[0]}/1\.jsonl and \S+{order[1]}/1\.jsonl would both have their attributes at \S+/code/1\.jsonl"
+    with pytest.raises(ConfigError, match=said):
+        run(of(sources, str(path)), "length", options=RunOptions(workers=1, overwrite=overwrite))
+    assert files(sources / "out", "**/*") == before
+
+
+def test_a_link_to_a_folder_beside_the_first_one_is_no_other_file(sources: Path) -> None:
+    run(of(sources, "hf/web/*.jsonl"), "length")
+    (sources / "hf/web/code").symlink_to(sources / "hf/code")
+    run(of(sources, "hf/code/*.jsonl"), "length")
+    assert run(of(sources, "hf/web/**/*.jsonl"), "length").complete_before
+
+
 def test_documents_and_attributes_may_be_moved(sources: Path) -> None:
     run(of(sources, "hf/*/*.jsonl"), "length")
     (sources / "there").mkdir()

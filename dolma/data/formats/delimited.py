@@ -1,7 +1,8 @@
 """Documents as lines of cells: CSV and TSV, plain or compressed.
 
 The first line names the columns. Cells are quoted by `"` as in RFC 4180, also with line ends inside, so that such a
-file cannot be entered in the middle. All values are text; an empty cell is a missing field, unless it is the text.
+file cannot be entered in the middle. All values are text; an empty cell is a missing field, unless it is the text in a
+file of others.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class Delimited(DocumentFormat):
                 if isinstance(row, str):
                     faults.bad(rows.raw, line=line, offset=None, reason=row)
                     continue
-                record: dict[str, Any] = {name: row[at] for name, at in places if row[at] or name == text}
+                record: dict[str, Any] = {
+                    name: row[at] for name, at in places if row[at] or (name == text and not ours)
+                }
                 lines.append(line)
                 yield _encoded(own_record(record) if ours else record)
 
@@ -234,5 +237,5 @@ class DelimitedSink(streams.OutputStream):
         return self
 
     def write_records(self, records: Iterable[bytes]) -> None:
-        rows = map(row_of, records)
+        rows = (row_of(record, empty_cells=False) for record in records)
         self.write(b"".join(_line([row.get(name) for name in NAMES], self._delimiter) for row in rows))

@@ -141,13 +141,13 @@ def _raw(text: str | msgspec.Raw) -> msgspec.Raw:
     )
 
 
-def row_of(json_object: bytes) -> dict[str, str | None]:
-    """A record as a row of ours."""
+def row_of(json_object: bytes, *, empty_cells: bool = True) -> dict[str, str | None]:
+    """A record as a row of ours. Without `empty_cells`, as such a cell means no value, empty strings are in `extra`."""
     record = msgspec.json.decode(json_object, type=dict[str, msgspec.Raw])
     row: dict[str, str | None] = {}
     for name in _FIELDS:
         raw = bytes(record.get(name, b""))
-        if raw.startswith(b'"'):
+        if raw.startswith(b'"') and (empty_cells or raw != b'""'):
             row[name] = msgspec.json.decode(raw, type=str)
             del record[name]
     metadata = record.pop("metadata", None)

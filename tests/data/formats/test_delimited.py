@@ -112,6 +112,16 @@ def test_what_was_written_is_read(tmp_path: Path, suffix: str) -> None:
     assert [text for batch in read(Path(joined)) for text in batch.texts()] == texts * 2
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv.gz", ".parquet", ".arrow", ".jsonl"])
+def test_text_that_was_written_under_another_name_is_not_read_as_empty(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    with DocumentWriter(str(path)) as writer:
+        writer.write([b'{"id":"1","content":"some words"}'])
+    with pytest.raises(RecordError, match=r"no text|missing required field `text`|Expected `str`, got `null`"):
+        read(path)
+    assert [text for batch in read(path, text="content") for text in batch.texts()] == ["some words"]
+
+
 def test_real_text_has_the_attributes_that_it_has_as_json_lines(tmp_path: Path) -> None:
     source = sorted((SAMPLE / "books" / "documents").glob("*.jsonl.gz"))[0]
     records = [msgspec.json.decode(line) for line in gzip.decompress(source.read_bytes()).splitlines()][:200]
