@@ -10,7 +10,7 @@ from dolma.data import streams
 from dolma.data.dataset import Dataset, Place, Shard
 from dolma.data.exchange import RunFile
 from dolma.data.manifest import FileSet, InputFile, OutputFile, read_manifest
-from dolma.data.places import name_below, names_of, note_of, root_of
+from dolma.data.places import known_of, name_below, names_of, note_of, root_of
 from dolma.data.storage.local import finish_swap, swap_folders
 from dolma.dedupers.config import DedupeConfig
 from dolma.dedupers.index import FOLDER, FORMAT_VERSION, Held, HeldFile, Index, KeepFile, WriteIndex, open_index
@@ -83,7 +83,7 @@ class Growth:
         if self.held is None:
             return list(shards), list(places)
         if places[0].root:
-            root = root_of(self.held.folder, shards, dataset.base)
+            root = root_of(known_of(self.held.folder), shards, dataset.base)
             note = note_of(self.folder, root)
             places = [
                 replace(place, name=name_below(names_of(shard.path), root), root=note)
