@@ -39,6 +39,15 @@ STAGES = {
             "sources": {"one": {"repeat": 1.5}, "two": {"repeat": 0.5}},
         }
     },
+    "apart": {
+        "mix": {
+            "unit": "tokens",
+            "tokenizer": str(TOKENIZER),
+            "total": "1k",
+            "sources": {"one": {"share": 0.6}, "two": {"share": 0.4, "max_repeat": 2}},
+            "holdout": {"share": 0.2, "cluster": "copies.cluster"},
+        }
+    },
     "arranged": {
         "mix": {
             "keep": ["length.words > 5"],
@@ -59,6 +68,7 @@ PHASES = {
     "repeated": {"seeds", "merge-seeds-1", "repeats", "windows", "merge-windows-1", "group", "write"},
     "kept": {"mix", "join"},
     "sampled": {"decide", "write", "join"},
+    "apart": {"decide", "write", "join", "ids", "describe"},
     "arranged": {"decide", "write", "merge-sizes-1", "merge-records-1", "join", "parts"},
     "split": {"mix", "merge-sizes-1", "merge-records-1", "join", "parts"},
     "tokens": {"encode", "write", "describe"},
