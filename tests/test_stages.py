@@ -11,6 +11,7 @@ from dolma.stages import PACKAGES, RUNNING, VALUES, Checks, Stage, find_stage, f
 
 GIVEN = {
     "run": RUNNING,
+    "plan": RUNNING,
     "preview": RUNNING,
     "what_if": (*RUNNING, "sweeps", "target_tokens", "labels"),
     "check": ("declared",),

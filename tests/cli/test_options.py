@@ -321,6 +321,8 @@ def test_a_dry_run_touches_nothing(
     )
     if stage == "mix":
         assert dolma("tag", "-c", path).status == dolma("dedupe", "-c", path).status == 0
+    if stage == "train":
+        assert dolma("tokenize", "-c", path, "--set", "mix=null").status == 0
     before = snapshot(corpus)
     arguments = ["-c", path] if stage != "tokenize" else ["-c", path, "--set", "mix=null"]
     ended = dolma(stage, *arguments, "--dry-run")
