@@ -316,7 +316,7 @@ def test_a_dry_run_touches_nothing(
         dedupe={"by": "text"},
         mix={"keep": ["length.words > 3"], "drop": ["dedupe.duplicate"]},
         tokenize={"tokenizer": str(tokenizer)},
-        train={"model": "olmo2_quickstart"},
+        train={"model": "olmo2_quickstart", "batch_size": 1, "sequence_length": 8},
         stat={},
     )
     if stage == "mix":
