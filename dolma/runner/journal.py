@@ -1,6 +1,7 @@
 """The journal of an unfinished stage: which run it is, and one record per finished task.
 
-    <set>/.journal/run.json               in every set: format version and the fingerprints of all sets of the run
+    <set>/.journal/run.json               in every set: format version, the fingerprints of all sets of the run, and
+                                          what decides this one's, for messages
     <first set>/.journal/<phase>/<key>.json   xxh3-128 of the task's key; the key and its `TaskResult`
     <first set>/.journal/<phase>/released.json   which of the phase's intermediate files are used up, and by whom
 
@@ -13,6 +14,7 @@ import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import msgspec
 import xxhash
@@ -35,6 +37,14 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
 
     format_version: int
     fingerprints: list[str]
+
+
+class _Begun(msgspec.Struct, frozen=True, kw_only=True):
+    """All of `run.json`."""
+
+    format_version: int
+    fingerprints: list[str]
+    config: dict[str, Any]
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,9 +84,18 @@ def read_header(folder: str) -> Header | None:
         raise DataError(f"not a journal: {printable(error)}\n  move this folder's .journal away", file=path) from error
 
 
-def write_header(folder: str, header: Header) -> None:
-    """Mark the folder as an unfinished run's."""
-    streams.write_bytes(streams.join(folder, HEADER), msgspec.json.encode(header))
+def write_header(file_set: FileSet, header: Header) -> None:
+    """Mark the set's folder as an unfinished run's."""
+    begun = _Begun(format_version=header.format_version, fingerprints=header.fingerprints, config=file_set.config)
+    streams.write_bytes(streams.join(file_set.folder, HEADER), msgspec.json.encode(begun))
+
+
+def settings_begun(folder: str) -> dict[str, Any] | None:
+    """The settings of the unfinished run in this folder; None where there is none, or where it does not say."""
+    try:
+        return decode_json(streams.read_bytes(streams.join(folder, HEADER)), _Begun).config
+    except (FileNotFoundError, NotADirectoryError, msgspec.DecodeError):
+        return None
 
 
 class Journal:

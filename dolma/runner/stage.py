@@ -25,7 +25,16 @@ from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.heartbeat import Pulse
 from dolma.runner.inputs import Inputs
-from dolma.runner.journal import Header, Journal, Released, header_of, read_header, record_name, write_header
+from dolma.runner.journal import (
+    Header,
+    Journal,
+    Released,
+    header_of,
+    read_header,
+    record_name,
+    settings_begun,
+    write_header,
+)
 from dolma.runner.ledger import Ledger, merged
 from dolma.runner.local import refuse_while_starting_up
 from dolma.runner.lock import RunLock
@@ -35,7 +44,16 @@ from dolma.runner.report import StageReport
 from dolma.runner.room import Room
 from dolma.runner.separate import account_of, grown, same_settings, without
 from dolma.runner.shares import Patience, Share
-from dolma.runner.standing import HEADER, JOURNAL, WORK, Standing, difference, finished, standing
+from dolma.runner.standing import (
+    HEADER,
+    JOURNAL,
+    WORK,
+    Standing,
+    difference,
+    difference_of_settings,
+    finished,
+    standing,
+)
 from dolma.runner.task import Task, TaskResult, Work
 from dolma.runner.together import Together, apart, together
 
@@ -219,6 +237,8 @@ class StageRun:
         """Make the folders those of this run; False when that is left to the first shard."""
         headers = [read_header(file_set.folder) for file_set in self.sets]
         others = [header not in (None, self._header) for header in headers]
+        if self.options.shard is not None and not self.options.overwrite:
+            self._refuse_others(headers)
         if any(others + [state.must_go for state in found]) and not (self._share.finishes or self._lock.guards):
             return False
         self._replaced = [(one, state) for one, state in zip(self.sets, found, strict=True) if state.must_go]
@@ -230,7 +250,7 @@ class StageRun:
                     _remove_outputs(file_set.folder, state.strays)
                 self._discard_journal(file_set.folder)
             if header != self._header:
-                write_header(file_set.folder, self._header)  # last: shards elsewhere begin when they see it
+                write_header(file_set, self._header)  # last: shards elsewhere begin when they see it
             if self.options.shard is None:
                 streams.remove_temporaries(streams.list_files(file_set.folder))
         if headers[0] == self._header:
@@ -252,12 +272,20 @@ class StageRun:
     def _join(self) -> bool:
         """Whether other shards have made the folders those of this run; False when one has just finished there."""
         headers = [read_header(file_set.folder) for file_set in self.sets]
-        if any(header not in (None, self._header) for header in headers):
-            raise OutputExistsError(
-                f"{self.sets[0].folder}: another run with another configuration is at work in this folder\n"
-                "  every shard of a run takes the same configuration and the same inputs"
-            )
+        self._refuse_others(headers)
         return None not in headers
+
+    def _refuse_others(self, headers: Sequence[Header | None]) -> None:
+        """Return when no shard of another run has begun in these folders."""
+        for file_set, header in zip(self.sets, headers, strict=True):
+            if header not in (None, self._header):
+                because = difference_of_settings(settings_begun(file_set.folder), file_set.config)
+                raise OutputExistsError(
+                    f"{printable(file_set.folder)}: another run has begun in this folder: "
+                    f"{printable(because or 'it has other inputs')}\n"
+                    "  every shard of a run takes the same settings and the same inputs; where that run is over, "
+                    "`--overwrite` removes what it has left"
+                )
 
     def _discard_journal(self, folder: str) -> None:
         """Remove what another run has left, but the mark that it was there."""

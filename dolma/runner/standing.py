@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -186,10 +186,7 @@ def difference(manifest: Manifest, file_set: FileSet) -> str:
     said = []
     if (manifest.stage, manifest.name) != (file_set.stage, file_set.name):
         said.append(f"made by {manifest.stage} {manifest.name!r}, not {file_set.stage} {file_set.name!r}")
-    old, new = _flat(manifest.config), _flat(msgspec.to_builtins(file_set.config))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key, _ABSENT) != new.get(key, _ABSENT):
-            said.append(f"{key} {_change(old, new, key)}")
+    said += _changes(manifest.config, msgspec.to_builtins(file_set.config))
     was, now = ({file.name: file for file in files} for files in (manifest.inputs, file_set.inputs))
     for verb, names in (
         ("new", sorted(now.keys() - was.keys())),
@@ -201,7 +198,22 @@ def difference(manifest: Manifest, file_set: FileSet) -> str:
             said.append(f"input {names[0]!r}{more} {'are' if more else 'is'} {verb}")
     if not said:
         said.append(f"written in format {manifest.format_version} by dolma {manifest.code_version}")
+    return _listed(said)
+
+
+def difference_of_settings(was: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+    """In words, what of these settings differs, as `difference`; "" where nothing does, or nothing is known of them."""
+    return _listed([] if was is None else _changes(was, msgspec.to_builtins(now)))
+
+
+def _listed(said: Sequence[str]) -> str:
     return "; ".join(said[:3]) + (f"; and {len(said) - 3} more differences" if len(said) > 3 else "")
+
+
+def _changes(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    old, new = _flat(was), _flat(now)
+    keys = sorted(key for key in old.keys() | new.keys() if old.get(key, _ABSENT) != new.get(key, _ABSENT))
+    return [f"{key} {_change(old, new, key)}" for key in keys]
 
 
 _ABSENT = object()

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 import run_works as works
 
@@ -208,8 +209,28 @@ def test_a_journal_that_is_gone_ends_the_waiting(folder: str) -> None:
 
 def test_shards_of_another_configuration_are_refused(folder: str) -> None:
     with open_stage([works.file_set(folder, n=1)], options=shard(1, 2)):
-        with pytest.raises(OutputExistsError, match="every shard of a run takes the same configuration"):
+        with pytest.raises(OutputExistsError, match=r"out: another run has begun in this folder: n was 1, now 2\n"):
             open_stage([works.file_set(folder, n=2)], options=shard(2, 2))
+
+
+def test_shards_of_other_settings_that_do_not_run_at_once_are_refused_unless_told_to_replace(folder: str) -> None:
+    attempt(lambda: works.run_write(folder, options=shard(1, 2), n=1))
+    before = works.contents(folder)
+    with pytest.raises(OutputExistsError, match=r"another run has begun in this folder: n was 1, now 2\n"):
+        works.run_write(folder, options=shard(2, 2), n=2)
+    assert works.contents(folder) == before
+    said = attempt(lambda: works.run_write(folder, options=shard(2, 2, overwrite=True), n=2))
+    assert said == "test: write: waiting for shard 1/2 (3 tasks)"
+    with pytest.raises(OutputExistsError, match=r"n was 2, now 1\n"):
+        works.run_write(folder, options=shard(1, 2), n=1)
+
+
+def test_shards_of_other_inputs_that_do_not_run_at_once_are_refused(folder: str) -> None:
+    sets = [works.file_set(folder), msgspec.structs.replace(works.file_set(folder), inputs=[])]
+    with open_stage(sets[:1], options=shard(1, 2)):
+        pass
+    with pytest.raises(OutputExistsError, match="another run has begun in this folder: it has other inputs"):
+        open_stage(sets[1:], options=shard(2, 2))
 
 
 def test_a_shard_waits_no_longer_than_allowed_for_a_whole_run(folder: str, monkeypatch) -> None:
