@@ -161,10 +161,19 @@ def made_again(graph: Graph) -> dict[str, str]:
     Stages that are not in the graph do not run, so that what they wrote stays. Reads no document. What cannot be seen
     without reading, such as another file of the same size, is found by the stage itself, which then refuses.
     """
+    return _kept_of(graph, _reasons(graph))
+
+
+def _reasons(graph: Graph) -> dict[str, Mapping[str, str]]:
+    """Why stages would replace what they have finished, by stage and file set, as far as is seen before they run."""
     found: dict[str, Mapping[str, str]] = {}
     for node in graph:
         if not node.stage.kept or streams.list_files(node.folder):
             found[node.name] = _again(graph, node, found)
+    return found
+
+
+def _kept_of(graph: Graph, found: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     return {name: next(iter(why.values())) for name, why in found.items() if why and graph[name].stage.kept}
 
 
@@ -219,21 +228,25 @@ def refuse_replacing(again: Sequence[str]) -> None:
         )
 
 
-def replaced_of(chosen: Graph) -> list[str]:
-    """The finished outputs that a run of these stages would replace, a line for each."""
-    return [f"{name}, {chosen[name].folder}: {why}" for name, why in made_again(chosen).items()]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A recipe that is about to be run: `chosen` of its stages; `stale` do not run and are not up to date, and why."""
+    """A recipe that is about to be run: `chosen` of its stages; `stale` do not run and are not up to date, and why.
+
+    `reasons` say why stages would replace what they have finished, by stage and file set.
+    """
 
     recipe: Recipe
     graph: Graph
     chosen: Graph
     doubts: list[str]
     stale: dict[str, str]
-    replaced: list[str]
+    reasons: Mapping[str, Mapping[str, str]]
+
+    @property
+    def replaced(self) -> list[str]:
+        """The finished outputs that the run would replace only when told to, a line for each."""
+        again = _kept_of(self.chosen, self.reasons)
+        return [f"{name}, {self.chosen[name].folder}: {why}" for name, why in again.items()]
 
     def go(
         self, reports_of: Callable[[Node, bool], Iterable[StageReport[Any]]], *, overwrite: bool
@@ -248,11 +261,21 @@ class Run:
             refuse_replacing(self.replaced)
         ours = write_recipe(self.recipe)
         for node in self.chosen:
-            replaces = overwrite or (ours and not node.stage.kept and writes_within_output(node))
+            replaces = overwrite or (ours and self._replaces_unasked(node))
             for report in reports_of(node, replaces):
                 yield node, report
                 report.check_skipped(self.recipe.max_errors)
                 check_corpus(self.graph, node, report)
+
+    def _replaces_unasked(self, node: Node) -> bool:
+        """Whether a stage may replace what it has finished: never where a finished mix was then found to be of that.
+
+        A reason that is not seen before the run, a file that has changed and kept its size, is one of the mix too.
+        """
+        if node.stage.kept or not writes_within_output(node):
+            return False
+        readers = self.chosen.beginning(node.name)
+        return bool(self.reasons.get(node.name)) or not any(_has_outputs(one) for one in readers if one.stage.kept)
 
     def accept(self, reports: Mapping[str, Sequence[StageReport[Any]]]) -> None:
         """Return when what ran, by the stage's name, was as good as asked for."""
@@ -282,7 +305,7 @@ def prepare(recipe: Recipe, *, start: str | None = None, only: Sequence[str] = (
         chosen=chosen,
         doubts=said,
         stale={name: why for name, why in again.items() if name not in chosen},
-        replaced=replaced_of(chosen),
+        reasons=_reasons(chosen),
     )
 
 

@@ -324,6 +324,31 @@ def test_what_makes_a_mix_again_is_seen_before_anything_runs(
     assert outputs(tmp_path / "out") == before
 
 
+def test_attributes_of_a_finished_mix_stay_where_documents_have_changed_and_kept_their_size(
+    recipe: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(recipe(**STAGES))
+    assert run(["run", path]) == 0
+    before = outputs(tmp_path / "out")
+    documents = tmp_path / "documents" / "a.jsonl"
+    documents.write_text(documents.read_text().replace("two", "six"))
+    assert run(["run", path]) == 2
+    assert "input 'a.jsonl' is changed\n  `--overwrite` " in capsys.readouterr().err
+    assert outputs(tmp_path / "out") == before
+    assert run(["run", path, "--overwrite"]) == 0
+    assert outputs(tmp_path / "out") != before
+
+
+def test_attributes_that_no_finished_mix_is_of_are_made_again(recipe: Callable[..., Path], tmp_path: Path) -> None:
+    path = str(recipe(**STAGES))
+    assert run(["run", path, "--only", "tag"]) == 0
+    before = outputs(tmp_path / "out")
+    documents = tmp_path / "documents" / "a.jsonl"
+    documents.write_text(documents.read_text().replace("two", "six"))
+    assert run(["run", path]) == 0
+    assert outputs(tmp_path / "out") != before
+
+
 def test_a_changed_document_makes_all_again(recipe: Callable[..., Path], tmp_path: Path) -> None:
     path = recipe(**STAGES)
     assert run(["run", str(path)]) == 0
