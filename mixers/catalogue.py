@@ -76,7 +76,8 @@ class Catalogue:
         if not config.reads_attributes:
             return cls(dataset=dataset, shards=shards, names=())
         known = {name: dict(outputs) for name, outputs in (declared or {}).items()}
-        found = sorted({*dataset.attribute_names(list(shards)), *known})
+        there = dataset.attribute_names(list(shards)) if config.attributes or dataset.has_homes(shards) else []
+        found = sorted({*there, *known})
         for i, name in enumerate(config.attributes or []):
             if name not in found:
                 hint = did_you_mean(name, found) if found else "there are none; run `dolma tag` first"
@@ -211,9 +212,9 @@ class Catalogue:
 
     @property
     def place(self) -> str:
-        """Where the attributes lie, for messages."""
-        if self.dataset.attributes is not None:
-            return self.dataset.attributes
+        """Where the attributes lie, for messages; "" where that is not known before the documents are there."""
+        if self.dataset.attributes is not None or not self.shards:
+            return self.dataset.attributes or ""
         roots = sorted({shard.root or os.path.dirname(shard.path) for shard in self.shards})
         if len(roots) == 1 or any(streams.is_url(root) for root in roots):
             return roots[0]
@@ -221,7 +222,8 @@ class Catalogue:
 
     def _listed(self) -> str:
         sets = [f"{name} ({len(self.outputs(name))})" for name in self.names]
-        return f"attributes under {self.place}: {', '.join(sets) or 'none'}"
+        place = f" under {self.place}" if self.place else ""
+        return f"attributes{place}: {', '.join(sets) or 'none'}"
 
     def _all_names(self) -> list[str]:
         return [f"{name}.{output}" for name in (*self.names, DOCUMENT) for output in self.outputs(name)]
@@ -229,6 +231,8 @@ class Catalogue:
     def _remedy(self, name: str, output: str = "", *, folder: str = "") -> str:
         if folder and is_unfinished(folder):
             return f"the set is unfinished: run its command again, or remove {printable(folder)}"
+        if not self.dataset.documents:
+            return "add a stage that measures these documents, and name it in `attributes`"
         documents = " ".join(f"--documents '{pattern}'" for pattern in self.dataset.documents)
         where = f" --attributes {self.dataset.attributes}" if self.dataset.attributes is not None else ""
         stage = f"tag --taggers {name}"
@@ -244,6 +248,8 @@ class Catalogue:
         hint = f"did you mean {near!r}?  " if near is not None else ""
         if name == DOCUMENT:
             return ConfigError(f"no attribute {given!r}\n  {hint}{self._listed()}")
+        for shard in self.shards:
+            self.dataset.attribute_folder(name, shard)  # raises where that would be a guess
         output = (near or given).partition(".")[2]
         return ConfigError(f"no attribute {given!r}\n  {hint}{self._listed()}\n  {self._remedy(name, output)}")
 

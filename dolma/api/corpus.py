@@ -94,9 +94,8 @@ class Corpus:
         self._sets = self._found(sets)
 
     def _found(self, sets: Sequence[str] | None) -> list[str]:
-        attributes_lie = self._dataset.attributes is not None or all(shard.inner for shard in self._shards)
         self._dataset.check_attributes(self._shards)
-        there = self._dataset.attribute_names(self._shards) if attributes_lie else []
+        there = self._dataset.attribute_names(self._shards) if self._dataset.has_homes(self._shards) else []
         unknown = next((name for name in sets or () if name not in there), None)
         if unknown is not None:
             hint = did_you_mean(unknown, there) if there else "there are none: `dolma.tag` makes some"

@@ -142,6 +142,10 @@ class Dataset:
             )
         return streams.join(shard.root, "attributes", name)
 
+    def has_homes(self, shards: Sequence[Shard]) -> bool:
+        """Whether it is known where attributes of all these shards lie."""
+        return self.attributes is not None or all(shard.inner for shard in shards)
+
     def home(self, shards: Sequence[Shard]) -> str:
         """The folder of the attribute sets of these shards, or of the first of them; "" where there is none."""
         return self.attributes or next((streams.join(shard.root, "attributes") for shard in shards if shard.inner), "")
