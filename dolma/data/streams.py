@@ -534,7 +534,12 @@ def open_seekable(path: str, content: Content | None = None) -> BinaryIO:
         FileNotFoundError: there is none.
         DataError: it cannot be read, or does not hold `content`.
     """
-    return _open_input(path, content)
+    try:
+        return _open_input(path, content)
+    except _BROKEN as error:
+        if _is_missing(error):
+            raise FileNotFoundError(path) from error
+        raise _unreadable(error, path, "", 0) from error
 
 
 def zstd_frame_offsets(path: str, content: Content | None = None) -> list[int]:

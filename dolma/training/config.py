@@ -505,6 +505,12 @@ def stage_settings(config: TrainConfig, stage: StageConfig) -> TrainConfig:
     return TrainConfig(**_fields(config) | {"stages": []} | changed)
 
 
+def held_out_length(config: TrainConfig) -> int:
+    """Tokens of a held-out document that the evaluations of a run see at a time."""
+    last = stage_settings(config, config.stages[-1]) if config.stages else config
+    return (config.evaluate and config.evaluate.length) or last.sequence_length
+
+
 def with_paths(config: TrainConfig, change: Callable[[str], str]) -> TrainConfig:
     """The recipe with each path in it changed."""
 

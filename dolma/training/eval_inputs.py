@@ -13,7 +13,7 @@ from dolma.data.items import read_items
 from dolma.data.tokens import read_token_manifest
 from dolma.errors import ConfigError, DataError
 from dolma.models.tokenizer_file import read_tokenizer_file
-from dolma.training.config import EvalConfig, TrainConfig, listed
+from dolma.training.config import EvalConfig, TrainConfig, held_out_length, listed
 from dolma.training.data.contents import Contents
 from dolma.training.data.shards import TokenShards, open_shards
 from dolma.training.stages import Stages
@@ -85,7 +85,7 @@ def eval_inputs(config: TrainConfig, stages: Stages) -> EvalInputs | None:
     last = stages.stages[-1]
     return EvalInputs(
         config.evaluate,
-        length=last.settings.sequence_length,
+        length=held_out_length(config),
         context=last.model.context_length,
         tokenizer=next((shards.tokenizer for shards in stages.shards.values() if shards.tokenizer), None),
         tokenizer_sha256=stages.tokenizer.tokenizer_sha256,

@@ -23,7 +23,7 @@ from dolma.errors import ConfigError, DataError
 from dolma.models.tokenizers_library import encode_texts, load_tokenizer
 from dolma.printable import printable
 from dolma.training import checkpoint as checkpointing
-from dolma.training.config import EvalConfig
+from dolma.training.config import EvalConfig, held_out_length
 from dolma.training.data.contents import Contents
 from dolma.training.data.loader import IGNORED
 from dolma.training.eval_inputs import EvalInputs, HeldOutText
@@ -381,7 +381,8 @@ def evaluate_model(
             if tokenizer is not None:
                 state.check_tokenizer(tokenizer, of=path)
             tokenizer, sha256 = tokenizer or state.tokenizer(), state.tokenizer_sha256
-            length, step, eos_id = state.config.sequence_length, state.step, state.eos_id
+            length = min(held_out_length(state.config), model.config.context_length)
+            step, eos_id = state.step, state.eos_id
         context = model.config.context_length
         inputs = EvalInputs(config, length=length, context=context, tokenizer=tokenizer, tokenizer_sha256=sha256)
         inputs.check(contents)

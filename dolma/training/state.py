@@ -169,8 +169,8 @@ def _check_file(folder: str, out: OutputFile, *, weights: bool) -> None:
 
 
 def is_ours(folder: str) -> bool:
-    """Whether this is a checkpoint of ours; those of OLMo-core have weights and no state."""
-    return streams.exists(streams.join(folder, STATE))
+    """Whether this is a checkpoint of ours, as a whole or not; those of OLMo-core have neither state nor manifest."""
+    return any(streams.exists(streams.join(folder, name)) for name in (STATE, MANIFEST))
 
 
 # --- weights of others -----------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def _check_download(file: tuple[str, str]) -> None:
     if sha256_of(path) != expected:
         raise DataError(
             f"is not the file that was written or downloaded: its SHA-256 is not {expected}\n"
-            "  export or download it again",
+            f"  export or download it again; or remove its line in {SUMS}, where it was changed on purpose",
             file=path,
         )
 
@@ -216,20 +216,42 @@ def doubtful_weights(folder: str | None, shards: TokenShards) -> Iterator[str]:
 
 
 def _checksums(folder: str) -> dict[str, str]:
-    """The safetensors of a folder of transformers, each with its SHA-256, or nothing.
+    """The safetensors of a folder of transformers, and what else there is a checksum of: its SHA-256, or nothing.
 
     An export of ours has them in `SHA256SUMS`, as `sha256sum` writes them; huggingface_hub leaves its own.
+
+    Raises:
+        DataError: `SHA256SUMS` is damaged, or leaves weights out.
     """
     names = sorted(os.listdir(folder)) if os.path.isdir(folder) and not is_ours(folder) else []
-    paths = [streams.join(folder, name) for name in names if name.endswith(".safetensors")]
-    said = _sums(streams.join(folder, SUMS))
-    return {path: said.get(os.path.basename(path)) or _downloaded(path) for path in paths}
+    said = _sums(streams.join(folder, SUMS)) if SUMS in names else None
+    found = {}
+    for name in names:
+        path = streams.join(folder, name)
+        if name.endswith(".safetensors"):
+            if said is not None and name not in said:
+                raise DataError(
+                    f"has no checksum of {name}\n  export or download the folder again; or remove this file",
+                    file=streams.join(folder, SUMS),
+                )
+            found[path] = _downloaded(path) if said is None else said[name]
+        elif said is not None and name in said:
+            found[path] = said[name]
+    return found
 
 
 def _sums(path: str) -> dict[str, str]:
-    lines = streams.read_bytes(path).decode(errors="replace").splitlines() if os.path.isfile(path) else []
-    pairs = (line.split(maxsplit=1) for line in lines)
-    return {pair[1].removeprefix("*"): pair[0] for pair in pairs if len(pair) == 2 and _SHA256.fullmatch(pair[0])}
+    found = {}
+    for number, line in enumerate(streams.read_bytes(path).decode(errors="replace").splitlines(), 1):
+        checksum, _, name = line.partition(" ")
+        if not _SHA256.fullmatch(checksum) or name[:1] not in (" ", "*") or not name[1:]:
+            raise DataError(
+                "is no line of `sha256sum`\n  export or download the folder again; or remove this file",
+                file=path,
+                line=number,
+            )
+        found[name[1:]] = checksum
+    return found
 
 
 def _downloaded(path: str) -> str:
@@ -247,6 +269,10 @@ def _downloaded(path: str) -> str:
 
 
 def sha256_of(path: str) -> str:
-    """The SHA-256 of a local file, in hex."""
-    with open(path, "rb") as file:
+    """The SHA-256 of a local file, in hex.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    with streams.open_seekable(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -24,11 +24,11 @@ from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import FileSet, file_there, manifest_of, write_manifest
-from dolma.errors import ConfigError, DolmaError
+from dolma.errors import ConfigError, DataError, DolmaError
 from dolma.printable import printable
 from dolma.runner.lock import RunLock
 from dolma.training import checkpoint as checkpointing
-from dolma.training.config import HOW, TrainConfig
+from dolma.training.config import HOW, TrainConfig, stage_settings
 from dolma.training.curve import write_curve
 from dolma.training.data.contents import Contents
 from dolma.training.data.shards import path_from_run
@@ -266,7 +266,7 @@ class _Run:
                     coming = training.fetch(ahead, step + 1)
                 record = training.step(stage, step, batch, waited)
                 if state is not None and step == state.step + 1:
-                    record = msgspec.structs.replace(record, changed=self._changed(state))
+                    record = msgspec.structs.replace(record, changed=self._changed(state, stage))
                 records.append(record)
                 if log is not None:
                     log.write(record)
@@ -317,11 +317,16 @@ class _Run:
             "  `max_skipped_steps` is how many may be skipped in a row"
         )
 
-    def _changed(self, state: CheckpointState) -> dict[str, str]:
-        """How the steps to come are computed otherwise than those before a checkpoint."""
-        before = {name: getattr(state.config, name) for name in _NOTED} | {"processes": state.processes}
-        now = {name: getattr(self.config, name) for name in _NOTED} | {"processes": self.processes.world_size}
-        return {name: f"{before[name]} -> {now[name]}" for name in before if before[name] != now[name]}
+    def _changed(self, state: CheckpointState, stage: Stage) -> dict[str, str]:
+        """How the steps to come, which begin in a stage, are computed otherwise than those before a checkpoint."""
+        theirs = next((stage_settings(state.config, s) for s in state.config.stages if s.name == stage.name), None)
+        before = {name: getattr(theirs or state.config, name) for name in _NOTED} | {"processes": state.processes}
+        now = {name: getattr(stage.settings, name) for name in _NOTED} | {"processes": self.processes.world_size}
+        changed = {name: f"{before[name]} -> {now[name]}" for name in before if before[name] != now[name]}
+        experts = stage.model.experts
+        if "micro_batch_size" in changed and experts is not None and experts.load_balance_loss:
+            changed["micro_batch_size"] += " (changes the loss: experts are balanced within each pass)"
+        return changed
 
     def _state(self, training: Training, stage: Stage, step: int, parent: str | None) -> CheckpointState:
         """The state when a step has ended, on shards that are as they were."""
@@ -363,11 +368,16 @@ class _Run:
         if not streams.exists(path):
             return []
         found: list[Evaluation] = []
-        for line in streams.read_bytes(path).split(b"\n")[:-1]:
+        for number, line in enumerate(streams.read_bytes(path).splitlines(), 1):
             try:
                 found.append(decode_json(line, Evaluation))
-            except msgspec.DecodeError:  # a kill cut it short
-                break
+            except msgspec.DecodeError as error:
+                raise DataError(
+                    f"is no evaluation: {printable(error)}\n"
+                    "  put the file back; or remove it: it then holds the evaluations of the steps to come",
+                    file=path,
+                    line=number,
+                ) from error
         return found
 
     def _write_evaluations(self, evaluations: list[Evaluation]) -> None:

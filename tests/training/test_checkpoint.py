@@ -25,7 +25,7 @@ from dolma.errors import ConfigError, DataError, OutputExistsError, WriteError
 from dolma.runner.lock import RunLock
 from dolma.training import TrainConfig, dcp, generate_text
 from dolma.training import checkpoint as checkpointing
-from dolma.training.config import EvalConfig, SourceConfig, StageConfig
+from dolma.training.config import EvalConfig, ExpertsConfig, SourceConfig, StageConfig
 from dolma.training.data.shards import mask_path
 from dolma.training.evaluate import evaluate_model
 from dolma.training.interop.export import export_checkpoint
@@ -35,7 +35,7 @@ from dolma.training.soup import soup
 from dolma.training.state import checkpoints, read_state
 from dolma.training.trace import stages_of_run
 from dolma.training.trainer import train
-from tests.training.conftest import CONFIG, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
+from tests.training.conftest import CONFIG, TINY, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
 
 # For each point of saving, rotating or finishing, a child that kills itself when it comes there the second time.
 PROGRAM = """
@@ -504,6 +504,45 @@ def test_how_a_run_is_computed_may_change_and_is_noted(changed, noted, tokens, c
     for found, expected in zip(records, log_of(whole), strict=True):
         assert found["loss"] == pytest.approx(expected["loss"], abs=1e-6)
         assert found["batch"] == expected["batch"]
+
+
+@pytest.mark.parametrize("damage", [lambda lines: "{" + lines, lambda lines: lines[:-9]], ids=["first", "last"])
+def test_damaged_evaluations_are_named_and_none_is_lost(damage, tokens, config, tmp_path):
+    folder = tmp_path / "run"
+    (tmp_path / "tokens" / "tokenizer.json").write_bytes(
+        b'{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}}'
+    )
+    config = replaced(config, evaluate=EvalConfig(every=1, sources={"held": tokens}))
+    train(config, tokens=tokens, output=str(folder), stop=lambda: True)
+    evaluations = folder / "evaluations.jsonl"
+    evaluations.write_text(damage(evaluations.read_text()))
+    before = evaluations.read_bytes()
+    with pytest.raises(DataError, match=r"evaluations\.jsonl:\d: is no evaluation"):
+        train(config, tokens=tokens, output=str(folder))
+    assert evaluations.read_bytes() == before
+
+
+@pytest.mark.parametrize("balance", [0.5, 0.0])
+def test_another_size_of_passes_is_noted_as_another_loss_where_experts_are_balanced(balance, tokens, config, tmp_path):
+    experts = ExpertsConfig(count=4, active=2, load_balance_loss=balance, router_z_loss=0.5)
+    config = replaced(config, model=msgspec.structs.replace(TINY, experts=experts))
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    train(config, tokens=tokens, output=str(run), stop=lambda: True)
+    train(replaced(config, micro_batch_size=1), tokens=tokens, output=str(run))
+    train(config, tokens=tokens, output=str(whole))
+    found, expected = log_of(run)[1], log_of(whole)[1]
+    said = " (changes the loss: experts are balanced within each pass)" if balance else ""
+    assert found["changed"] == {"micro_batch_size": "None -> 1" + said}
+    assert (found["router_loss"] != pytest.approx(expected["router_loss"], abs=1e-6)) == bool(said)
+
+
+def test_a_setting_of_a_stage_may_change_and_is_noted(tokens, config, tmp_path):
+    run = str(tmp_path / "run")
+    stages = [StageConfig(name="only", micro_batch_size=4)]
+    train(replaced(config, stages=stages), tokens=tokens, output=run, stop=lambda: True)
+    stages = [StageConfig(name="only", micro_batch_size=2)]
+    train(replaced(config, stages=stages), tokens=tokens, output=run)
+    assert log_of(tmp_path / "run")[1]["changed"] == {"micro_batch_size": "4 -> 2"}
 
 
 def test_the_dtype_may_change_where_that_is_asked_for_and_is_noted(tokens, config, tmp_path):

@@ -14,7 +14,7 @@ import torch
 
 from dolma.data.items import Choice, Question
 from dolma.errors import ConfigError, DataError
-from dolma.training.config import EvalConfig, ModelConfig, TrainConfig
+from dolma.training.config import EvalConfig, ModelConfig, StageConfig, TrainConfig
 from dolma.training.eval_inputs import HeldOutText, bytes_of_ids
 from dolma.training.evaluate import Answerer, evaluate_model, evaluate_text
 from dolma.training.generate import generate
@@ -220,6 +220,24 @@ def test_a_run_evaluates_on_its_way_and_nothing_changes_by_it(tokens: str, items
     export_checkpoint(result.checkpoint, str(tmp_path / "hf"))
     again = evaluate_model(str(tmp_path / "hf"), EvalConfig(sources={"held": tokens}, length=16))
     assert again.held_out["held"].loss == pytest.approx(found.held_out["held"].loss, rel=1e-5)
+
+
+@pytest.mark.parametrize("given", [{"evaluate": {"length": 8}}, {"stages": [{"sequence_length": 8}]}], ids=str)
+def test_a_checkpoint_is_evaluated_at_the_length_of_its_run(given: dict, tokens: str, tmp_path: Path) -> None:
+    shards = write_shards(
+        tmp_path / "train",
+        [np.random.default_rng(0).integers(0, 4096, 600)],
+        vocabulary=4096,
+        tokenizer=TOKENIZER.read_bytes(),
+    )
+    evaluate = EvalConfig(sources={"held": tokens}, **given.get("evaluate", {}))
+    stages = [StageConfig(name="only", **stage) for stage in given.get("stages", ())]
+    config = replaced(CONFIG, model=MODEL, steps=1, evaluate=evaluate, stages=stages)
+    result = train(config, tokens=shards, output=str(tmp_path / "run"))
+    inside = json.loads((tmp_path / "run" / "evaluations.jsonl").read_text())
+    found = evaluate_model(result.checkpoint, EvalConfig(sources={"held": tokens}))
+    assert found.length == inside["length"] == 8
+    assert found.held_out["held"].loss == pytest.approx(inside["held_out"]["held"]["loss"], rel=1e-6)
 
 
 def test_held_out_text_of_another_tokenizer_is_refused(tokens: str, tmp_path: Path) -> None:

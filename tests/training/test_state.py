@@ -110,6 +110,65 @@ def test_weights_without_a_checksum_are_warned_of(transformers: Path, tokens: st
     assert said in " ".join(plan_training(config, tokens=tokens).warnings)
 
 
+@pytest.mark.parametrize("name", ["state.json", "model_and_optim/__0_0.distcp"])
+def test_a_checkpoint_that_has_lost_its_state_is_not_taken_for_one_of_others(step: Path, tokens: str, name: str) -> None:
+    flipped(step / name)
+    (step / "state.json").unlink()
+    with pytest.raises(DataError, match="is gone or has changed"):
+        begin_with(step, tokens)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_flipped_bit_in_an_export_is_noticed(step: Path, tokens: str, tmp_path: Path, name: str) -> None:
+    export_checkpoint(str(step), str(tmp_path / "hf"))
+    flipped(tmp_path / "hf" / name)
+    with pytest.raises(DataError, match=rf"{name}: is not the file that was written or downloaded"):
+        begin_with(tmp_path / "hf", tokens)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda content: b"", r"SHA256SUMS: has no checksum of model\.safetensors"),
+        (lambda content: content[:20], r"SHA256SUMS:1: is no line of `sha256sum`"),
+        (lambda content: b"g" + content[1:], r"SHA256SUMS:1: is no line of `sha256sum`"),
+    ],
+)
+def test_damaged_checksums_beside_weights_are_refused(step: Path, tokens: str, tmp_path: Path, damage, said) -> None:
+    export_checkpoint(str(step), str(tmp_path / "hf"))
+    sums = tmp_path / "hf" / "SHA256SUMS"
+    sums.write_bytes(damage(sums.read_bytes()))
+    with pytest.raises(DataError, match=said):
+        begin_with(tmp_path / "hf", tokens)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("config.json", "no config.json there|Is a directory"),
+        ("model.safetensors", "Is a directory"),
+        ("SHA256SUMS", "Is a directory"),
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_of_an_export_is_said(
+    step: Path, tokens: str, tmp_path: Path, name: str, said: str
+) -> None:
+    export_checkpoint(str(step), str(tmp_path / "hf"))
+    (tmp_path / "hf" / name).unlink()
+    (tmp_path / "hf" / name).mkdir()
+    with pytest.raises(DataError, match=said):
+        begin_with(tmp_path / "hf", tokens)
+
+
+def test_weights_whose_link_leads_to_itself_are_said(step: Path, tokens: str, tmp_path: Path) -> None:
+    export_checkpoint(str(step), str(tmp_path / "hf"))
+    weights = tmp_path / "hf" / "model.safetensors"
+    weights.unlink()
+    weights.symlink_to(weights.name)
+    with pytest.raises(DataError, match=r"model\.safetensors: (?:cannot read: )?Too many levels of symbolic links"):
+        begin_with(tmp_path / "hf", tokens)
+
+
 def test_weights_of_another_tokenizer_are_warned_of(tokens: str, tmp_path: Path) -> None:
     first = train(CONFIG, tokens=tokens, output=str(tmp_path / "first")).checkpoint
     others = write_shards(tmp_path / "others", [some_ids(1000)], vocabulary=100, tokenizer=b"another")

@@ -7,6 +7,7 @@ checkpoints says what that was (`dolma/runner/inputs.py`). Others are read whole
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -112,7 +113,7 @@ def _alone(work: Callable[[_Look], Numbers], items: Sequence[_Look], *, alike: A
 
 def _alike(path: str) -> Any:
     """What tells files of one name apart, where nodes have disks of their own."""
-    return streams.version(path) if streams.is_url(path) else stamp_of(path)
+    return streams.version(path) if streams.is_url(path) or not os.path.exists(path) else stamp_of(path)
 
 
 def _looks(shard: ShardTokens) -> list[_Look]:

@@ -255,6 +255,9 @@ def write_folder(
         _write_json(streams.join(unfinished, "generation_config.json"), generation)
         if tokenizer is not None:
             _write_tokenizer(unfinished, tokenizer, model, eos_id=eos_id, pad_id=pad_id)
+        names = sorted(os.listdir(unfinished))
+        sums = "".join(f"{sha256_of(streams.join(unfinished, name))}  {name}\n" for name in names)
+        streams.write_bytes(streams.join(unfinished, SUMS), sums.encode())
 
 
 @contextmanager
@@ -298,13 +301,10 @@ def _write_weights(folder: str, files: list[Weights]) -> None:
     several = [f"model-{number:05d}-of-{len(files):05d}.safetensors" for number in range(1, len(files) + 1)]
     names = several if len(files) > 1 else [WEIGHTS]
     weight_map: dict[str, str] = {}
-    sums = ""
     for name, weights in zip(names, files, strict=True):
         path = streams.join(folder, name)
         _save(weights, path)
         weight_map |= dict.fromkeys(weights, name)
-        sums += f"{sha256_of(path)}  {name}\n"
-    streams.write_bytes(streams.join(folder, SUMS), sums.encode())
     if len(files) == 1:
         return
     total = sum(weight.nbytes for weights in files for weight in weights.values())
