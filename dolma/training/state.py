@@ -274,5 +274,8 @@ def sha256_of(path: str) -> str:
     Raises:
         DataError: it cannot be read.
     """
+    digest = hashlib.sha256()
     with streams.open_seekable(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

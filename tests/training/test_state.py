@@ -111,7 +111,9 @@ def test_weights_without_a_checksum_are_warned_of(transformers: Path, tokens: st
 
 
 @pytest.mark.parametrize("name", ["state.json", "model_and_optim/__0_0.distcp"])
-def test_a_checkpoint_that_has_lost_its_state_is_not_taken_for_one_of_others(step: Path, tokens: str, name: str) -> None:
+def test_a_checkpoint_that_has_lost_its_state_is_not_taken_for_one_of_others(
+    step: Path, tokens: str, name: str
+) -> None:
     flipped(step / name)
     (step / "state.json").unlink()
     with pytest.raises(DataError, match="is gone or has changed"):
