@@ -113,6 +113,7 @@ def graph_of(recipe: Recipe) -> Graph:
     if recipe.stages:
         _check_folders(recipe)
     wanted = {name: _Wanted.of(name, given, recipe) for name, given in stages.items()}
+    _refuse_within(wanted, recipe)
     linked = {name: _linked(stage, wanted, recipe) for name, stage in wanted.items()}
     for stage in linked.values():
         _refuse_other_documents(stage, linked)
@@ -332,10 +333,8 @@ def _circle(left: Mapping[str, _Wanted], linked: Mapping[str, _Wanted]) -> Confi
 
 def _check_folders(recipe: Recipe) -> None:
     taken = {RECIPE.lower(): "the recipe"}
-    for key, folder in (("attributes", recipe.attributes), ("quarantine", recipe.quarantine or "quarantine")):
-        home = "" if recipe.output is None else streams.join(recipe.output, "")
-        if folder is not None:
-            taken[folder.removeprefix(home).rstrip("/").lower()] = f"`{key}` of the recipe"
+    if recipe.quarantine is None:
+        taken["quarantine"] = "`quarantine` of the recipe"
     for name in recipe.stages:
         path = f"$.stages.{name}"
         try:
@@ -345,6 +344,21 @@ def _check_folders(recipe: Recipe) -> None:
         if (other := taken.get(name.lower())) is not None:
             raise ConfigError(f"would write to the folder of {other}\n  give it another name", path=path)
         taken[name.lower()] = f"stage {name!r}"
+
+
+def _refuse_within(wanted: Mapping[str, _Wanted], recipe: Recipe) -> None:
+    """Return when no other folder that the recipe names is that of a stage, or lies in it."""
+    given = {"quarantine": recipe.quarantine} | ({"attributes": recipe.attributes} if recipe.stages else {})
+    for key, folder in given.items():
+        for name, stage in wanted.items():
+            if folder is None or stage.folder is None:
+                continue
+            if f"{streams.real_path(folder)}/".lower().startswith(f"{streams.real_path(stage.folder)}/".lower()):
+                raise ConfigError(
+                    f"{printable(folder)} is or lies in the folder of stage {name!r}, {printable(stage.folder)}"
+                    "\n  give another folder",
+                    path=f"$.{key}",
+                )
 
 
 def _node(stage: _Wanted, linked: Mapping[str, _Wanted], recipe: Recipe) -> Node:

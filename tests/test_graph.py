@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -182,6 +183,24 @@ def test_patterns_and_folders_stand_beside_names() -> None:
 def test_stages_that_cannot_be_are_refused_with_the_keys_path(stages: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         graph_of(recipe_of(stages))
+
+
+@pytest.mark.parametrize("key", ["quarantine", "attributes"])
+@pytest.mark.parametrize("folder", ["./o/clean", "o/../o/clean/bad", "{here}/o/CLEAN/", "link/clean"])
+def test_other_folders_of_a_recipe_do_not_lie_in_that_of_a_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, folder: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("o")
+    given = {"output": "o", key: folder.format(here=tmp_path)}
+    with pytest.raises(ConfigError, match=rf"\$\.{key}: \S+ is or lies in the folder of stage 'clean', o/clean\n"):
+        graph_of(recipe_of(TWO_PASSES, **given))
+
+
+def test_a_quarantine_does_not_lie_in_the_folder_of_a_stage_without_a_name(tmp_path: Path) -> None:
+    given = {"output": str(tmp_path), "quarantine": f"{tmp_path}/mixed/bad"}
+    with pytest.raises(ConfigError, match=r"\$\.quarantine: \S+ is or lies in the folder of stage 'mix', "):
+        graph_of(make_recipe({"documents": ["d/*"], "mix": {}, **given}))
 
 
 def test_sections_do_not_stand_beside_stages() -> None:
