@@ -105,9 +105,9 @@ def _written(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def _room(folder: str) -> str:
-    """How much is free where a local folder is or will be."""
+    """How much is free where a local folder is or will be; what tries a place that is not local."""
     if streams.is_url(folder):
-        return ""
+        return f"; not tried: `dolma doctor {printable(folder)}` does"
     there = os.path.abspath(streams.local_path(folder))
     while not os.path.isdir(there):
         there = os.path.dirname(there)

@@ -157,6 +157,12 @@ def test_where_everything_is_written(tmp_path: Path) -> None:
     assert any(one.startswith("memory: ") for one in said) and any(one.startswith("open files: ") for one in said)
 
 
+def test_a_remote_place_that_was_not_tried_is_said_to_be_so() -> None:
+    said = [found.what for found in examine(make_recipe({"output": "s3://bucket/out", "dedupe": {"name": "d"}}))]
+    (line,) = [one for one in said if "goes to s3://" in one]
+    assert line.endswith("; not tried: `dolma doctor s3://bucket/out/attributes` does")
+
+
 def test_files_that_are_left_out_are_said(tmp_path: Path) -> None:
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "a.jsonl").write_text('{"id": "1", "text": "a"}\n')

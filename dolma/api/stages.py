@@ -142,7 +142,7 @@ def _check_for_files(taggers: Sequence[Any], text: Any) -> None:
     if made is not None:
         name = getattr(made, "name", getattr(made, "__name__", type(made).__name__))
         raise ConfigError(
-            f"the tagger {name!r} is an object, which works with `texts` only: other processes read files"
+            f"the tagger {name!r} is an object, which works with `texts` only: a run over files is recorded by name"
             f'\n  name the file that makes it: taggers=["FILE.py:{name}"]'
         )
 

@@ -53,7 +53,7 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
         show_statuses,
         show_waiting,
     )
-    from dolma.graph import corpus_of
+    from dolma.graph import corpus_of, graph_of
     from dolma.pipeline import plan_node, prepare, waits_for
 
     if recipe_path is not None and ctx.params["status"] and os.path.isdir(recipe_path):
@@ -66,7 +66,7 @@ def command(ctx: click.Context, recipe_path: str | None, **_: Any) -> None:
     recipe = recipe_of(ctx)
     if ctx.params["status"] and recipe.output is not None:
         folders = [recipe.output, *([] if recipe.attributes is None else [recipe.attributes])]
-        show_statuses(folders, as_json=ctx.params["as_json"])
+        show_statuses(folders, as_json=ctx.params["as_json"], nodes=list(graph_of(recipe)))
         return
     running_of(ctx, recipe)  # refuses what no stage can run with, also where none runs now
     run = prepare(recipe, start=ctx.params["start"], only=ctx.params["only"])

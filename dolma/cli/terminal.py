@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dolma.dedupers.inspection import Pair
     from dolma.graph import Graph
     from dolma.requirements import Finding
+    from dolma.runner.heartbeat import RunStatus
     from dolma.runner.report import StageReport, Table
     from dolma.stages import Node
     from dolma.taggers.catalogue import TaggerEntry
@@ -240,17 +241,18 @@ def show_replaced(outputs: Sequence[str]) -> None:
         tell("info", f"replaced: {line}")
 
 
-def show_statuses(folders: Sequence[str], *, as_json: bool) -> None:
-    """How far the stages and shards below these folders are."""
+def show_statuses(folders: Sequence[str], *, as_json: bool, nodes: Sequence[Node] = ()) -> None:
+    """How far the stages and shards below these folders are; in the order of `nodes`, with those not begun."""
     from dolma.runner.heartbeat import statuses
 
-    found = {status.folder: status for folder in folders for status in statuses(folder)}
+    by_folder = {status.folder: status for folder in folders for status in statuses(folder)}
+    found = sorted(by_folder.values(), key=lambda status: _number(status, nodes))
     if as_json:
-        show_json(list(found.values()))
+        show_json(found)
         return
     if not found:
         say(f"nothing has begun in {' or '.join(folders)}")
-    for status in found.values():
+    for status in found:
         if status.complete:
             say(f"{status.stage}: complete, {status.folder}")
             continue
@@ -277,6 +279,18 @@ def show_statuses(folders: Sequence[str], *, as_json: bool) -> None:
         ]
         headers = ["shard", "", "phase", "tasks", "documents/s", "MB/s", "bad records", "last said", "where", "about"]
         print_table(headers, rows, title=f"{status.stage}, by shard")
+    begun = {_number(status, nodes) for status in found}
+    for i, node in enumerate(nodes if found else ()):
+        if i not in begun:
+            say(f"{node.label}: not begun, {node.folder}")
+
+
+def _number(status: RunStatus, nodes: Sequence[Node]) -> int:
+    """Which of these nodes a status is of: the one that writes there, of several the one of its stage."""
+    from dolma.data.streams import is_below
+
+    there = [i for i, node in enumerate(nodes) if is_below(status.folder, node.folder)]
+    return next((i for i in there if nodes[i].stage.name == status.stage), there[0] if there else len(nodes))
 
 
 def show_graph(graph: Graph) -> None:

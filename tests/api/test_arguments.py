@@ -42,7 +42,10 @@ def shout(text: str) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda path: dolma.tag(path, taggers=["length", shout]), 'works with `texts` only: .*\n.*"FILE.py:shout"'),
+        (
+            lambda path: dolma.tag(path, taggers=["length", shout]),
+            'works with `texts` only: a run over files is recorded by name.*\n.*"FILE.py:shout"',
+        ),
         (lambda path: dolma.tag(path, taggers=shout), 'works with `texts` only: .*\n.*"FILE.py:shout"'),
         (lambda path: dolma.tag(text=["a"], taggers=["length"]), "`text` is list, .*\n  did you mean `texts`"),
         (lambda path: dolma.Corpus(path, text_field="body"), "dolma.Corpus has no argument 'text_field'.*'text'"),

@@ -46,7 +46,23 @@ def test_status_has_the_sets_of_attributes(recipe: str, capsys: pytest.CaptureFi
     capsys.readouterr()
     assert run([*given, "--status"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "dedupe: complete, out/attributes/dedupe",
         "tag: complete, out/attributes/length",
+        "dedupe: complete, out/attributes/dedupe",
         "stat: complete, out/stat",
+    ]
+
+
+def test_status_of_a_recipe_is_in_the_order_of_its_stages_and_has_those_that_have_not_begun(
+    recipe: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = "{z: {tag: {taggers: [length]}}, b: {mix: {}}, a: {mix: {}, documents: b}, y: {stat: {}, documents: a}}"
+    Path("named.yaml").write_text(f"documents: [{SAMPLE}/books/documents]\noutput: out\nworkers: 1\nstages: {stages}\n")
+    assert run(["run", "named.yaml", "--only", "z", "--only", "b"]) == 0
+    capsys.readouterr()
+    assert run(["run", "named.yaml", "--status"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "tag: complete, out/z/length",
+        "mix: complete, out/b",
+        "mix a: not begun, out/a",
+        "stat y: not begun, out/y",
     ]
