@@ -207,7 +207,7 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     spans: Annotated[list[SpanEdit], about("Edits of the text.")] = []
     fields: Annotated[FieldChanges, about("Fields that are left out or renamed.")] = FieldChanges()
     metadata: Annotated[
-        dict[str, str], about("Attributes that are copied into `metadata`, by the name there: `lang: language.best`.")
+        dict[str, str], about("Attributes that are copied into `metadata`, by the name there: `lang: language.top`.")
     ] = {}
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
     holdout: Annotated[Holdout | None, about("Documents that are held out for validation.")] = None

@@ -47,7 +47,7 @@ from dolma.runner.report import Table
 from dolma.runner.stage import open_stage
 from dolma.runner.task import TaskResult
 
-_SWEEP = re.compile(r"\s*(?:(keep|drop)\s*:)?\s*(.+?)\s*(>=|<=|>|<)\s*\{([^{}]*)\}\s*", re.DOTALL)
+_SWEEP = re.compile(r"\s*(?:(?:[\w -]+:\s+)?(keep|drop)\s*:)?\s*(.+?)\s*(>=|<=|>|<)\s*\{([^{}]*)\}\s*", re.DOTALL)
 _OPERATORS = {
     ">=": "COMPARE_GREATERTHANOREQUALTO",
     "<=": "COMPARE_LESSTHANOREQUALTO",
@@ -62,7 +62,8 @@ _NOT = {">=": "<", "<=": ">", ">": "<=", "<": ">="}
 class Sweep:
     """A rule whose threshold moves: `kind` of `expression` `operator` each of `thresholds`.
 
-    `instead` is the path of the rule in whose place it stands, "" where it is one more.
+    `instead` is the path of the rule in whose place it stands, "" where it is one more. `beside` are rules that stay
+    and read the same attributes.
     """
 
     kind: Kind
@@ -70,6 +71,13 @@ class Sweep:
     operator: str
     thresholds: tuple[float, ...]
     instead: str = ""
+    beside: tuple[str, ...] = ()
+
+    @property
+    def stands(self) -> str:
+        """Where it stands among the rules of the mix, in words."""
+        place = f"in the place of {self.instead}" if self.instead else "one more rule"
+        return place + (f"; `{'`, `'.join(self.beside)}` stays" if self.beside else "")
 
     @property
     def label(self) -> str:
@@ -184,7 +192,7 @@ class WhatIf:
         headers = [sweep.label for sweep in self.sweeps]
         shown = [key for key in Retained.__struct_fields__[1:] if any(getattr(row, key) is not None for row in rows)]
         return Table(
-            title="what if",
+            title="what if: " + "; ".join(f"`{sweep.label}` {sweep.stands}" for sweep in self.sweeps),
             headers=[*headers, *shown],
             rows=[[*map(_number, row.thresholds), *(_cell(getattr(row, key)) for key in shown)] for row in rows],
         )
@@ -251,6 +259,8 @@ def read_sweep(text: str, config: MixConfig) -> Sweep:
     >>> sweep = read_sweep("a.b >= {20, 30}", MixConfig(drop=["a.b >= 9"]))
     >>> sweep.label, sweep.thresholds, sweep.instead
     ('drop: a.b >=', (20.0, 30.0), '$.mix.drop[0]')
+    >>> read_sweep("a.b >= {20}", MixConfig(keep=["a.b BETWEEN 9 AND 99"])).stands
+    'one more rule; `keep: a.b BETWEEN 9 AND 99` stays'
 
     Raises:
         ConfigError: it is no comparison of an expression with numbers in braces.
@@ -264,10 +274,14 @@ def read_sweep(text: str, config: MixConfig) -> Sweep:
         raise _no_sweep(text, why) from error
     if found is None or expression is None or not all(map(math.isfinite, thresholds)):
         raise _no_sweep(text)
-    same = next((rule for rule in written_rules(config) if _compares(rule, expression, found[3])), None)
+    rules = list(written_rules(config))
+    same = next((rule for rule in rules if _compares(rule, expression, found[3])), None)
     kind: Kind = found[1] or (same.kind if same else "keep")  # type: ignore[assignment]
     instead = same.path if same is not None and same.kind == kind else ""
-    return Sweep(kind=kind, expression=found[2], operator=found[3], thresholds=thresholds, instead=instead)
+    beside = tuple(rule.label for rule in rules if rule.path != instead and _reads_some(rule, expression))
+    return Sweep(
+        kind=kind, expression=found[2], operator=found[3], thresholds=thresholds, instead=instead, beside=beside
+    )
 
 
 def _no_sweep(text: str, why: str = "") -> ConfigError:
@@ -276,6 +290,14 @@ def _no_sweep(text: str, why: str = "") -> ConfigError:
         "\n  write `gopher.word_count >= {20,30,50}`, with <, <=, > or >=",
         path="--what-if",
     )
+
+
+def _reads_some(rule: Rule, expression: Expression) -> bool:
+    """Whether a rule reads an attribute that the expression reads."""
+    try:
+        return not set(parse(rule.sql).columns).isdisjoint(expression.columns)
+    except ExpressionError:  # told when the rules are compiled
+        return False
 
 
 def _compares(rule: Rule, expression: Expression, operator: str) -> bool:
@@ -315,6 +337,11 @@ def what_if(
         raise ConfigError(f"has {len(sweeps)} sweeps\n  give one, or two for a grid", path="--what-if")
     reading = reading or Reading()
     read = tuple(read_sweep(text, config) for text in sweeps)
+    if len({(sweep.expression.lower(), sweep.leaves) for sweep in read}) < len(read):
+        raise ConfigError(
+            f"makes the comparison `{printable(read[0].label)}` twice\n  give all of its thresholds in one sweep",
+            path="--what-if",
+        )
     subject, own = _subject(dataset, config, read, reading)
     if tokens and len(own) == len(read):
         raise ConfigError(

@@ -141,7 +141,9 @@ def _no_folder(path: str) -> str:
         return "" if below is None else f"no {NAME} in this folder\n  did you mean {os.path.join(path, below)!r}?"
     parent, name = os.path.split(path.rstrip("/"))
     near = nearest(name, os.listdir(parent or ".")) if os.path.isdir(parent or ".") else None
-    hint = "make it with `dolma tokenize`" if near is None else f"did you mean {os.path.join(parent, near)!r}?"
+    hint = "make it with `dolma tokenize`, or name another one: `--tokens DIR`"
+    if near is not None:
+        hint = f"did you mean {os.path.join(parent, near)!r}?"
     return f"no such folder of token shards\n  {hint}"
 
 

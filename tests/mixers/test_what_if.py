@@ -181,6 +181,19 @@ def test_what_is_no_sweep_is_refused(text: str) -> None:
         read_sweep(text, MixConfig())
 
 
+def test_a_sweep_names_the_rules_about_the_same_attribute_that_stay(two: Any) -> None:
+    found = asked(two, "my.n >= {3}", keep=["my.n BETWEEN 2 AND 9", "my.x < 1"])
+    said = "what if: `keep: my.n >=` one more rule; `keep: my.n BETWEEN 2 AND 9` stays"
+    assert found.table(found.grid()).title == said
+    found = asked(two, "g: drop: my.n > {30}", rules={"g": {"drop": ["my.n > 40"]}})
+    assert found.table(found.grid()).title == "what if: `drop: my.n >` in the place of $.mix.rules.g.drop[0]"
+
+
+def test_one_comparison_makes_no_grid(two: Any) -> None:
+    with pytest.raises(ConfigError, match=r"makes the comparison `keep: my.n >=` twice\n  give all of its"):
+        asked(two, "my.n >= {3}", "my.n >= {10}")
+
+
 def test_errors_of_a_sweep_are_those_of_rules(two: Any) -> None:
     with pytest.raises(ConfigError, match=r"^--what-if: no attribute 'my.m'"):
         asked(two, "my.m > {1}")
