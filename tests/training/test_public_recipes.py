@@ -11,7 +11,8 @@ import pytest
 from dolma.amounts import count_of
 from dolma.cli.main import run
 from dolma.config import read_recipe
-from dolma.training.config import ModelConfig, StageConfig, TrainConfig, stage_settings
+from dolma.errors import DataError
+from dolma.training.config import ModelConfig, StageConfig, TrainConfig, source_folders, stage_settings
 from dolma.training.data.sizes import batch_sizes
 from dolma.training.plan import plan_training
 from dolma.training.presets import count_parameters, resolve_model
@@ -52,9 +53,10 @@ def test_there_is_one_of_each_family() -> None:
 
 
 @each_recipe
-def test_each_is_shown_by_a_dry_run(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["train", "-c", str(path), "--dry-run"]) == 0
-    assert f"runs/{path.stem}/train" in capsys.readouterr().out
+def test_a_dry_run_of_each_lacks_nothing_but_the_shards(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "-c", str(path), "--dry-run"]) == DataError.exit_status
+    first = next(folder for _, folder in source_folders(read(path)))
+    assert capsys.readouterr().err.startswith(f"error: {first}: no such folder of token shards\n")
 
 
 @each_recipe
