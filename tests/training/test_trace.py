@@ -97,5 +97,6 @@ def test_a_folder_without_checkpoints_has_no_trace(tmp_path: Path) -> None:
 
 def test_the_folder_above_a_training_run_proposes_the_run(tmp_path: Path) -> None:
     (tmp_path / "train" / "step2").mkdir(parents=True)
+    (tmp_path / "train" / "step2" / "state.json").touch()
     with pytest.raises(DataError, match=r"has no checkpoint: .*\n  did you mean .*/train\?"):
         stages_of_run(str(tmp_path))

@@ -105,7 +105,7 @@ class ShardTokens:
 
 
 def _check_ends(ends: npt.NDArray[np.int64], n_tokens: int, path: str) -> None:
-    """Return when documents follow one another within the shard."""
+    """Return when documents follow one another, up to the end of the shard."""
     if len(wrong := np.flatnonzero((np.diff(ends, prepend=0) < 0) | (ends > n_tokens))):
         at = int(wrong[0])
         raise DataError(
@@ -113,6 +113,12 @@ def _check_ends(ends: npt.NDArray[np.int64], n_tokens: int, path: str) -> None:
             f"ends, to {n_tokens:,}, where the shard does\n  copy the whole folder of shards again, or tokenize again",
             file=path,
             line=at + 1,
+        )
+    if (last := int(ends[-1]) if len(ends) else 0) != n_tokens:
+        raise DataError(
+            f"its last document ends at token {last:,}, expected {n_tokens:,}, where the shard does\n"
+            "  copy the whole folder of shards again, or tokenize again",
+            file=path,
         )
 
 

@@ -67,6 +67,8 @@ def test_a_cut_shard_is_not_what_was_written(tmp_path):
         ),
         ([10, 41], r"part-00000\.csv\.gz:2: a document ends at token 41: expected 10, .* to 40, where the shard does"),
         ([-1, 40], r"part-00000\.csv\.gz:1: a document ends at token -1: expected 0, "),
+        ([10, 30], r"part-00000\.csv\.gz: its last document ends at token 30, expected 40, where the shard does"),
+        ([], r"part-00000\.csv\.gz: its last document ends at token 0, expected 40, where the shard does"),
     ],
 )
 def test_rows_that_are_not_those_of_the_shard_are_named(tmp_path: Path, ends: list[int], message: str) -> None:
