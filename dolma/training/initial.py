@@ -136,12 +136,6 @@ def _fill_from_hf(model: Transformer, source: str) -> None:
                     "\n  change the recipe's model, or `init_from`",
                     file=source,
                 )
-        if more := folder.weights.keys() - parameters.keys():
-            raise DataError(
-                f"has weights that the recipe's model has no place for: {min(more)}"
-                "\n  give the recipe the model that they are of",
-                file=source,
-            )
         for name, parameter in parameters.items():
             assign_rows(parameter, folder.weights[name].rows)
 

@@ -170,7 +170,8 @@ def _check_file(folder: str, out: OutputFile, *, weights: bool) -> None:
 
 def is_ours(folder: str) -> bool:
     """Whether this is a checkpoint of ours, as a whole or not; those of OLMo-core have neither state nor manifest."""
-    return any(streams.exists(streams.join(folder, name)) for name in (STATE, MANIFEST))
+    sealed = all(streams.exists(streams.join(folder, name)) for name in (MANIFEST, f"{WEIGHTS}/.metadata"))
+    return sealed or streams.exists(streams.join(folder, STATE))
 
 
 # --- weights of others -----------------------------------------------------------------------------------------------
