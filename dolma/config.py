@@ -192,9 +192,11 @@ class FieldChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def __post_init__(self) -> None:
         for name in (*self.drop, *self.rename, *self.rename.values()):
             check_as("fields", name, check_field)
-        names = [*self.drop, *self.rename, *self.rename.values()]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise ValueError(f"names the field {twice!r} twice\n  leave it out, or rename it; not both, and once each")
+        for names in ([*self.drop, *self.rename], [*self.rename, *self.rename.values()]):
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise ValueError(
+                    f"names the field {twice!r} twice\n  leave it out, or rename it; not both, and once each"
+                )
 
 
 class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -78,7 +78,15 @@ class Reshape:
                     line=int(batch.lines[i]),
                 )
         for (key, _), array in zip(self.copied, values, strict=True):
-            record = with_field(record, f"{METADATA}.{key}", array[i].as_py())
+            name = f"{METADATA}.{key}"
+            if taken_out(record, name)[1] is not None:
+                raise DataError(
+                    f"document {batch.ids[i]!r} has the field {name!r} already, which an attribute is to get"
+                    f"\n  leave it out: `fields.drop` takes {printable(name)}; or give the attribute another name",
+                    file=batch.path,
+                    line=int(batch.lines[i]),
+                )
+            record = with_field(record, name, array[i].as_py())
         return record
 
 

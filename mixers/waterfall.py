@@ -7,6 +7,7 @@ what would come back if the rule were taken out.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -188,11 +189,12 @@ def by_source(sources: Sequence[str]) -> list[tuple[str, npt.NDArray[np.bool_]]]
 def warnings_of(
     rows: Iterable[WaterfallRow], *, taken: Mapping[str, int], kept: int, implicit: Iterable[str]
 ) -> list[str]:
-    """What is worth a look: rules that drop nothing or nearly all of the documents, and an empty result.
+    """What is worth a look: rules that drop nothing or nearly all of the documents, and sources of which all goes.
 
     `rows` has one for each rule and source that it is about, `taken` the documents of each source; `implicit` are the
     labels of rules that nobody wrote.
     """
+    rows = list(rows)
     totals: dict[str, tuple[int, int]] = {}
     for row in rows:
         total, of = totals.get(row.rule, (0, 0))
@@ -203,8 +205,14 @@ def warnings_of(
             found.append(f"the rule `{printable(rule)}` drops no document of {of:,}")
         elif total > _NEARLY_ALL * of:
             found.append(f"the rule `{printable(rule)}` drops {total:,} of {of:,} documents")
+    first: Counter[str] = Counter()
+    for row in rows:
+        first[row.source] += row.documents
+    gone = [source for source, documents in taken.items() if documents and first[source] == documents]
     if not kept:
         found.append(f"no document is left of {sum(taken.values()):,}; the output is empty")
+    elif gone:
+        found.append(f"the rules drop all documents of {', '.join(map(printable, gone))}")
     return found
 
 

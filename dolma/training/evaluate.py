@@ -304,7 +304,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """The figures in a line."""
         said = [
-            f"{printable(name)}: loss {found.loss:.3f}, {found.bits_per_byte:.3f} bits per byte"
+            f"{printable(name)}: loss {found.loss:.3f}, {found.bits_per_byte:.3f} bits per byte "
+            f"of {found.tokens:,} tokens"
             for name, found in self.held_out.items()
         ]
         for name, accuracy in self.tasks.items():

@@ -55,9 +55,8 @@ def test_fields_may_change_places_with_others_through_a_third_name(web: Any) -> 
 @pytest.mark.parametrize("format", [".jsonl", ".parquet"])
 @pytest.mark.parametrize("sources", [{}, {"web": {"repeat": 2}}], ids=["in one pass", "sampled"])
 def test_attributes_are_copied_into_the_metadata(web: Any, format: str, sources: Any) -> None:
-    web.mix(
-        metadata={"n": "my.n", "more.x": "my.x", "flag": "my.flag", "label": "my.label"}, sources=sources, format=format
-    )
+    copied = {"n": "my.n", "more.x": "my.x", "flag": "my.flag", "label": "my.label"}
+    web.mix(metadata=copied, fields={"drop": ["metadata.n"]}, sources=sources, format=format)
     if format == ".parquet":
         (path,) = (web.out / "documents").rglob("*.parquet")
         found = [(row["id"], json.loads(row["metadata"])) for row in pq.read_table(path).to_pylist()]
@@ -69,6 +68,18 @@ def test_attributes_are_copied_into_the_metadata(web: Any, format: str, sources:
         "w-2": {"n": 3, "more": {"x": 1e9}, "flag": None, "label": "c"},
     }
     assert found == [(f"{id}{copy}", of[id]) for id in of for copy in (("", "#2") if sources else ("",))]
+
+
+def test_an_attribute_takes_no_field_that_a_document_has(web: Any) -> None:
+    with pytest.raises(
+        DataError, match=r":1: document 'w-0' has the field 'metadata\.n' already, which an"
+    ):
+        web.mix(metadata={"n": "my.n"})
+
+
+def test_a_field_may_take_the_name_of_one_that_is_left_out(web: Any) -> None:
+    web.mix(fields={"drop": ["metadata.n"], "rename": {"metadata.url": "metadata.n"}})
+    assert web.records()[0]["metadata"] == {"n": "u0"}
 
 
 def test_a_field_that_no_document_has_is_an_error_with_those_that_there_are(web: Any) -> None:
