@@ -112,7 +112,7 @@ class Held:
             ConfigError: they are not.
         """
         wanted, there = msgspec.json.decode(msgspec.json.encode(settings)), self.index.settings
-        for key in sorted(wanted.keys() | there.keys(), key=lambda key: (key != "method", key)):  # others follow from it
+        for key in ("method", *sorted(wanted.keys() | there.keys())):  # other keys follow from the method
             if wanted.get(key) != there.get(key):
                 raise ConfigError(
                     f"{printable(self.folder)} has an index of other settings: its `{key}` is {there.get(key)!r}, "

@@ -71,9 +71,7 @@ def test_attributes_are_copied_into_the_metadata(web: Any, format: str, sources:
 
 
 def test_an_attribute_takes_no_field_that_a_document_has(web: Any) -> None:
-    with pytest.raises(
-        DataError, match=r":1: document 'w-0' has the field 'metadata\.n' already, which an"
-    ):
+    with pytest.raises(DataError, match=r":1: document 'w-0' has the field 'metadata\.n' already, which an"):
         web.mix(metadata={"n": "my.n"})
 
 

@@ -264,4 +264,5 @@ def test_an_evaluation_is_a_line_for_whoever_watches_the_run(tokens: str, tmp_pa
     )
     train(config, tokens=tokens, output=str(tmp_path / "run"), note=said.append)
     assert len(said) == 2
-    assert re.fullmatch(r"step 2/2  evaluation: held: loss \d\.\d{3}, \d\.\d{3} bits per byte of [\d,]+ tokens", said[1])
+    figures = r"held: loss \d\.\d{3}, \d\.\d{3} bits per byte of [\d,]+ tokens"
+    assert re.fullmatch(f"step 2/2  evaluation: {figures}", said[1])
