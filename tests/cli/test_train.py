@@ -107,7 +107,7 @@ def test_status_of_training_that_was_stopped_has_its_steps(dolma: Dolma, trained
 def test_evaluation_on_nothing_is_an_error(dolma: Dolma, trained: Path) -> None:
     ended = dolma("eval", trained)
     assert ended.status == 2
-    assert "give --tokens NAME=DIR or --task NAME=FILE" in ended.err
+    assert "nothing says what to evaluate on\n  give `--tokens NAME=DIR`, or a task" in ended.err
 
 
 def test_evaluation_on_something_without_a_name_is_an_error(dolma: Dolma, trained: Path) -> None:
@@ -196,7 +196,9 @@ def test_damaged_settings_of_a_run_are_named_and_overwrite_starts_afresh(
 
 
 @pytest.mark.parametrize("content", ['{"ste', "[]", "5\n", '{"step": 1}\n', '{"step": 1e400}\n'])
-def test_evaluations_are_read_up_to_the_first_bad_line(dolma: Dolma, tokens: str, tmp_path: Path, content: str) -> None:
+def test_a_bad_line_of_evaluations_is_named_and_none_is_lost(
+    dolma: Dolma, tokens: str, tmp_path: Path, content: str
+) -> None:
     run = tmp_path / "run"
     sizes = ["--batch-size", "1", "--sequence-length", "16"]
     evaluate = f"train.evaluate={{every: 1, max_windows: 1, sources: {{a: {tokens}}}}}"
@@ -204,6 +206,11 @@ def test_evaluations_are_read_up_to_the_first_bad_line(dolma: Dolma, tokens: str
     assert dolma(*arguments, "--steps", "1").status == 0
     whole = (run / "evaluations.jsonl").read_text()
     (run / "evaluations.jsonl").write_text(whole + content)
+    ended = dolma(*arguments, "--steps", "2")
+    assert ended.status == 3
+    assert "evaluations.jsonl:2: is no evaluation" in ended.err
+    assert (run / "evaluations.jsonl").read_text() == whole + content
+    (run / "evaluations.jsonl").write_text(whole)
     assert dolma(*arguments, "--steps", "2").status == 0
     found = (run / "evaluations.jsonl").read_text()
     assert found.startswith(whole)
