@@ -88,8 +88,9 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
     from dolma.pipeline import plan_node, write_recipe_beside
     from dolma.stages import find_stage
 
-    overrides = overrides_of(ctx)
-    given_output = overrides.pop("output", None)
+    overrides, given_output = overrides_of(ctx), ctx.params.get("output")
+    if given_output is not None:
+        del overrides["output"]
     recipe = recipe_of(ctx, overrides)
     if name not in recipe.given and find_stage(name).bare and not recipe.stages:
         recipe = recipe_of(ctx, overrides | {name: {}})

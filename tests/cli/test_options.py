@@ -268,6 +268,14 @@ def test_a_pattern_without_the_word_documents_shows_the_path_that_it_tried(dolma
     assert "--attributes DIR" in ended.err
 
 
+def test_an_output_that_is_set_is_that_of_the_recipe(dolma: Dolma, recipe: Callable[..., Path], corpus: Path) -> None:
+    path = recipe(documents=[documents(corpus)], output=str(corpus / "a"), mix={"keep": ["document.bytes > 1"]})
+    assert dolma("mix", "-c", path).status == 0
+    assert dolma("mix", "-c", path, "--set", f"output={corpus / 'b'}").status == 0
+    assert dolma("mix", "-c", path, "--output", corpus / "c").status == 0
+    assert all((corpus / folder / "manifest.json").exists() for folder in ("a/mixed", "b/mixed", "c"))
+
+
 def test_mix_without_an_output_folder_says_so(dolma: Dolma, corpus: Path) -> None:
     ended = dolma("mix", "--keep", "document.bytes > 1", "--documents", documents(corpus))
     assert ended.status == 2
