@@ -24,6 +24,7 @@ ROOM = 64
 _marks, _newlines = bits_of([*range(0x20), 0x22, 0x5C]), bits_of(b"\n")
 _0, _1 = np.uint64(0), np.uint64(1)
 _BAD = -1
+_COUNTED_BYTES = 64 << 20
 
 
 def _short_escapes() -> npt.NDArray[np.uint8]:
@@ -64,8 +65,10 @@ def newlines(data: bytes) -> npt.NDArray[np.int64]:
     [1, 2]
     """
     text = read_only(np.frombuffer(data, dtype=np.uint8), np.uint8)
-    # Memory that is never written to is never given out by the system: the bound may be generous.
-    found = np.empty(len(text), dtype=np.int64)
+    # Memory that is never written to is never given out by the system: the bound may be generous. Its address space may
+    # be limited, though.
+    most = len(text) if len(text) < _COUNTED_BYTES else data.count(b"\n")
+    found = np.empty(most, dtype=np.int64)
     return found[: _newlines_at(text, found)]
 
 
