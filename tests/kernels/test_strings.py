@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma.data.batch import offsets_of
+from dolma.kernels import strings
 from dolma.kernels.reference import strings as reference
 from dolma.kernels.strings import newlines, unescape
 
@@ -85,3 +86,11 @@ def test_other_values_and_cut_strings_are_none(string: bytes) -> None:
 @given(st.lists(st.sampled_from([b"\n", b"a" * 63, b"b", b"\x0b" * 7, b"\n" * 65])).map(b"".join))
 def test_newlines_are_where_find_finds_them(data: bytes) -> None:
     assert newlines(data).tolist() == [i for i, byte in enumerate(data) if byte == 0x0A]
+
+
+def test_newlines_of_a_long_record_take_no_more_room_than_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strings, "_COUNTED_BYTES", 0)
+    found = newlines(b"a\n\nb" * 1000)
+    assert (found.tolist()[:4], len(found)) == ([1, 2, 5, 6], 2000)
+    assert found.base is not None
+    assert found.base.nbytes == 16_000
