@@ -123,7 +123,7 @@ STAGE = Stage(
     ),
     checks={
         "train": Checks(
-            problems="dolma.training.verify:gone", contradictions="dolma.training.verify:of_run", strangers=True
+            problems="dolma.training.verify:problems", contradictions="dolma.training.verify:of_run", strangers=True
         ),
         "checkpoint": Checks(contradictions="dolma.training.verify:of_checkpoint"),
     },

@@ -20,9 +20,9 @@ from dolma.training.data.contents import Contents
 from dolma.training.launch import launched
 from dolma.training.plan import memory_of
 from dolma.training.presets import resolve_model
-from dolma.training.run_folder import CONFIG, Claim, RunFolder, foresee
+from dolma.training.run_folder import Claim, RunFolder, foresee
 from dolma.training.stages import resolve_stages
-from dolma.training.state import checkpoints
+from dolma.training.state import CONFIG, checkpoints
 
 
 def plan(

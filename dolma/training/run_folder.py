@@ -15,15 +15,24 @@ from dolma.data.manifest import NAME as MANIFEST
 from dolma.data.manifest import fingerprint, read_manifest
 from dolma.errors import DataError, OutputExistsError
 from dolma.printable import printable
-from dolma.training.config import INCIDENTAL, OF_COMING_STEPS, TrainConfig, listed
+from dolma.training.config import INCIDENTAL, TrainConfig, listed
 from dolma.training.data.contents import Contents
 from dolma.training.eval_inputs import eval_inputs
 from dolma.training.metrics import StepRecord, read_metrics
 from dolma.training.stages import Stages, resolve_stages
-from dolma.training.state import STATE, WEIGHTS, CheckpointState, Each, checkpoints, read_state
+from dolma.training.state import (
+    CONFIG,
+    STATE,
+    WEIGHTS,
+    CheckpointState,
+    Each,
+    checkpoints,
+    deciding,
+    identity_of,
+    read_state,
+)
 
 LOG = "metrics.jsonl"
-CONFIG = "config.json"
 
 _SHOWN = 60  # characters of a value
 
@@ -55,7 +64,7 @@ class RunFolder:
     @cached_property
     def identity(self) -> str:
         """The fingerprint of the settings that decide the weights of the steps done."""
-        return fingerprint(_deciding(self.settings))
+        return identity_of(self.settings)
 
     def claim(self, *, overwrite: bool) -> Claim:
         """What a run finds that may replace another one or not.
@@ -135,7 +144,7 @@ class RunFolder:
     def _differs(self, found: dict[str, Any]) -> str | None:
         """Why these settings cannot go on with a run of others; None where they say the same of all steps done."""
         said = _difference(found, self.settings)
-        if _deciding(found) != _deciding(self.settings):
+        if deciding(found) != deciding(self.settings):
             return said
         state, _, _ = self.restore_point(weights=False)
         if state is None:
@@ -282,16 +291,6 @@ class _Shape(msgspec.Struct):
     config: _ConfigShape = msgspec.field(default_factory=_ConfigShape)
     stages: list[dict[str, Any]] = []
     beside: dict[str, Any] = {}
-
-
-def _deciding(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings without those of the steps to come: lengths, as far as `differ` says so, and `dtype`."""
-    config = {k: v for k, v in settings.get("config", {}).items() if k not in OF_COMING_STEPS}
-    config["stages"] = [
-        {k: v for k, v in stage.items() if k not in OF_COMING_STEPS} for stage in config.get("stages", ())
-    ]
-    stages = [{k: v for k, v in stage.items() if k not in OF_COMING_STEPS} for stage in settings.get("stages", ())]
-    return settings | {"config": config, "stages": stages}
 
 
 def _difference(found: dict[str, Any], wanted: dict[str, Any]) -> str:

@@ -15,15 +15,16 @@ import msgspec
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME as MANIFEST
-from dolma.data.manifest import OutputFile, read_manifest
+from dolma.data.manifest import OutputFile, fingerprint, read_manifest
 from dolma.errors import DataError
 from dolma.printable import printable
-from dolma.training.config import ModelConfig, TrainConfig, source_folders, with_paths
+from dolma.training.config import OF_COMING_STEPS, ModelConfig, TrainConfig, source_folders, with_paths
 from dolma.training.data.mixture import MixedSource
 from dolma.training.data.shards import TokenShards, path_of_run, tokenizer_beside
 
 WEIGHTS = "model_and_optim"
 STATE = "state.json"
+CONFIG = "config.json"
 SUMS = "SHA256SUMS"
 NAME = re.compile(r"step(\d+)\Z")
 Each = Callable[[Callable[[Any], None], list[Any]], Iterable[None]]
@@ -115,9 +116,53 @@ def checkpoints(output: str) -> dict[int, str]:
 
 
 def newest(path: str) -> str:
-    """The path itself, or of a training run its newest checkpoint."""
+    """The path itself, or of a training run its newest checkpoint.
+
+    Raises:
+        DataError: that is a checkpoint of another run, or of another step.
+    """
     found = checkpoints(path)
-    return found[max(found)] if found else path
+    if not found:
+        return path
+    step = max(found)
+    if not is_of_run(path, step, found[step]):
+        raise DataError(
+            "is a checkpoint of another run, or of another step\n  move it away, or give the `stepN` folder",
+            file=found[step],
+        )
+    return found[step]
+
+
+def is_of_run(run: str, step: int, folder: str) -> bool:
+    """Whether a checkpoint says that it is of this step, and of the run in whose folder it lies, if that says whose."""
+    manifest = read_manifest(folder)
+    if manifest is None or manifest.stage != "checkpoint":
+        return True  # told when it is read
+    if manifest.config.get("step") != step:
+        return False
+    path = streams.join(run, CONFIG)
+    if not streams.exists(path):
+        return True
+    try:
+        settings = decode_json(streams.read_bytes(path), dict[str, Any])
+    except msgspec.DecodeError:
+        return True  # told when the run goes on
+    return bool(manifest.config.get("identity") == identity_of(settings))
+
+
+def identity_of(settings: dict[str, Any]) -> str:
+    """The fingerprint of what decides the weights of the steps done, of the settings of a run."""
+    return fingerprint(deciding(settings))
+
+
+def deciding(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without those of the steps to come: lengths, as far as `differ` says so, and `dtype`."""
+    config = {k: v for k, v in settings.get("config", {}).items() if k not in OF_COMING_STEPS}
+    config["stages"] = [
+        {k: v for k, v in stage.items() if k not in OF_COMING_STEPS} for stage in config.get("stages", ())
+    ]
+    stages = [{k: v for k, v in stage.items() if k not in OF_COMING_STEPS} for stage in settings.get("stages", ())]
+    return settings | {"config": config, "stages": stages}
 
 
 def read_state(folder: str, *, weights: bool = True, each: Each = map) -> CheckpointState:

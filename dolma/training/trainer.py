@@ -39,10 +39,10 @@ from dolma.training.observers import Observer, observing, values_of_evaluation, 
 from dolma.training.parallel import Processes, agree, by_first, by_shares, joined, only_forward
 from dolma.training.peak import peak_flops
 from dolma.training.presets import count_parameters, resolve_model
-from dolma.training.run_folder import CONFIG, LOG, RunFolder
+from dolma.training.run_folder import LOG, RunFolder
 from dolma.training.saving import Saver
 from dolma.training.stages import Stage, Stages, resolve_stages
-from dolma.training.state import CheckpointState, check_weights, checkpoints, doubtful_weights
+from dolma.training.state import CONFIG, CheckpointState, check_weights, checkpoints, doubtful_weights
 from dolma.training.steps import Training
 
 MIXTURE = "mixture.json"

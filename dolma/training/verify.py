@@ -10,6 +10,7 @@ import numpy as np
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.manifest import NAME, RECIPE, Manifest, differences, unlike_recipe
+from dolma.errors import DataError
 from dolma.runner.ledger import Ledger
 from dolma.training.config import TrainConfig
 from dolma.training.data.loader import batch_hash
@@ -17,17 +18,24 @@ from dolma.training.metrics import read_metrics
 from dolma.training.presets import resolve_model
 from dolma.training.run_folder import chosen
 from dolma.training.stages import ONLY, resolve_stages
-from dolma.training.state import STATE, read_state
+from dolma.training.state import STATE, checkpoints, is_of_run, read_state
 
 STEPS = 1000
 """Of the log that are looked at, evenly."""
 
 
-def gone(folder: str, manifest: Manifest) -> Iterator[str]:
-    """The checkpoints that a run has kept and that are not there."""
+def problems(folder: str, manifest: Manifest) -> Iterator[str]:
+    """The checkpoints that a run has kept and that are not there, and those there that are not its own."""
     for name in manifest.notes.get("checkpoints", []):
         if not streams.exists(streams.join(folder, name, NAME)):
             yield f"{streams.join(folder, name)}: gone"
+    for step, path in checkpoints(folder).items():
+        try:
+            is_own = is_of_run(folder, step, path)
+        except DataError:
+            continue  # said of the checkpoint itself
+        if not is_own:
+            yield f"{path}: is a checkpoint of another run, or of another step"
 
 
 def of_checkpoint(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:

@@ -14,6 +14,8 @@ from dolma.cli.main import run
 from dolma.config import Recipe
 from dolma.data import streams
 from dolma.data.manifest import read_manifest, write_manifest
+from dolma.errors import DataError
+from dolma.training.state import newest
 from dolma.verification import verify
 
 TOKENIZER = str(Path(__file__).parents[2] / "data" / "sample" / "tokenizer.json")
@@ -67,6 +69,22 @@ def copied(out: Path, other: Path) -> list[str]:
 
 def test_a_run_as_it_was_made_has_no_problems(out: Path) -> None:
     assert problems(out, deep=True) == []
+
+
+def test_a_checkpoint_of_another_run_or_step_is_found_and_not_taken_for_the_newest(out: Path, tmp_path: Path) -> None:
+    run_folder, last = out / "train", out / "train" / f"step{TRAIN['steps']}"
+    other = made(tmp_path / "other", seed=7) / "train" / last.name
+    for foreign in (last, other):
+        shutil.copytree(foreign, run_folder / "step900")
+        assert problems(out) == [f"{run_folder / 'step900'}: is a checkpoint of another run, or of another step"]
+        with pytest.raises(DataError, match="is a checkpoint of another run, or of another step"):
+            newest(str(run_folder))
+        shutil.rmtree(run_folder / "step900")
+    shutil.rmtree(last)
+    shutil.copytree(other, last)
+    assert f"{last}: is a checkpoint of another run, or of another step" in problems(out)
+    with pytest.raises(DataError, match="is a checkpoint of another run"):
+        newest(str(run_folder))
 
 
 def test_a_run_on_other_tokens_is_found(out: Path, tmp_path: Path) -> None:
