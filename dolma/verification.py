@@ -89,6 +89,7 @@ def verify(folders: list[str], recipe: Recipe, *, deep: bool = False) -> Verific
         result.checked.append((folder, n_files))
         result.problems.extend(problems)
     result.problems.extend(_unfinished(folders))
+    result.problems.extend(_without_manifest(folders, found))
     for folder in _run_folders(found, folders):
         result.problems.extend(_run_problems(folder, recipe, deep=deep))
     measured = _measured(recipe, dataset)
@@ -186,6 +187,19 @@ def _unfinished(folders: Iterable[str]) -> Iterator[str]:
     for folder in sorted(mark.removesuffix(f"/{HEADER}") for mark in marks):
         if is_unfinished(folder):
             yield f"{folder}: unfinished: run its command again, or remove the folder"
+
+
+def _without_manifest(folders: Iterable[str], found: Iterable[str]) -> Iterator[str]:
+    """The folders in which a stage has left its recipe beside files of its own, and where there is no manifest."""
+    homes = tuple(streams.join(home, "") for home in found)
+    paths = sorted({path for folder in folders for path in streams.list_files(folder)})
+    for path in paths:
+        home = streams.join(path.rpartition("/")[0], "")
+        if os.path.basename(path) not in (RECIPE, f"_{RECIPE}") or any(one.startswith(home) for one in homes):
+            continue
+        below = [other for other in paths if other.startswith(home) and not other.endswith((".yaml", ".yml"))]
+        if below and not is_unfinished(home.rstrip("/")):
+            yield f"{home.rstrip('/')}: has no manifest: it was lost, or its stage has not finished; run that again"
 
 
 def _check_set(folder: str) -> tuple[int, list[str]]:

@@ -557,6 +557,18 @@ def test_what_single_commands_have_made_side_by_side_is_fine(finished: Path, tmp
     assert problems(home) == []
 
 
+@pytest.mark.parametrize("name", ["mixed/manifest.json", "attributes/length/_manifest.json"])
+def test_a_lost_manifest_of_a_single_command_is_found(finished: Path, tmp_path: Path, name: str) -> None:
+    home = tmp_path / "by-hand"
+    documents = ["--documents", str(finished / "documents"), "--attributes", str(home / "attributes")]
+    assert run(["tag", "-t", "length", *documents]) == 0
+    assert run(["mix", "--keep", "length.words > 6", *documents, "-o", str(home / "mixed")]) == 0
+    (home / name).unlink()
+    assert problems(home) == [
+        f"{(home / name).parent}: has no manifest: it was lost, or its stage has not finished; run that again"
+    ]
+
+
 OTHERS = [
     ("tag", "attributes/length", {"tag": {"taggers": ["length"], "max_document_bytes": 10_000}}, "its max_document_b"),
     ("tag", "attributes/pii", {"tag": {"taggers": [{"use": "pii", "options": {"kinds": ["email"]}}]}}, "its options"),
