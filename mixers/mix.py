@@ -66,7 +66,7 @@ from dolma.mixers.subject import (
     subject_of,
 )
 from dolma.mixers.token_counts import Calibrating, Calibration, calibrated, counting_of
-from dolma.mixers.waterfall import WriteWaterfall, warnings_of
+from dolma.mixers.waterfall import WriteWaterfall, gone_sources, warnings_of
 from dolma.mixers.write import (
     DecidePiece,
     JoinParts,
@@ -575,9 +575,7 @@ def _n_parts(subject: Subject, ledger: Ledger) -> int:
 
 
 def _warnings(subject: Subject, rows: list[Any], ledger: Ledger) -> list[str]:
-    return warnings_of(
-        rows,
-        taken={source: account.taken.documents - account.failed for source, account in ledger.accounts.items()},
-        kept=ledger.total().out.documents,
-        implicit=[rule.label for rule in subject.judge.rules.rules if rule.kind == "spans"],
-    )
+    taken = {source: account.taken.documents - account.failed for source, account in ledger.accounts.items()}
+    implicit = [rule.label for rule in subject.judge.rules.rules if rule.kind == "spans"]
+    kept = ledger.total().out.documents
+    return [*warnings_of(rows, taken=taken, kept=kept, implicit=implicit), *gone_sources(rows, taken)]

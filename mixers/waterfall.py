@@ -189,12 +189,11 @@ def by_source(sources: Sequence[str]) -> list[tuple[str, npt.NDArray[np.bool_]]]
 def warnings_of(
     rows: Iterable[WaterfallRow], *, taken: Mapping[str, int], kept: int, implicit: Iterable[str]
 ) -> list[str]:
-    """What is worth a look: rules that drop nothing or nearly all of the documents, and sources of which all goes.
+    """What is worth a look: rules that drop nothing or nearly all of the documents, and an empty result.
 
     `rows` has one for each rule and source that it is about, `taken` the documents of each source; `implicit` are the
     labels of rules that nobody wrote.
     """
-    rows = list(rows)
     totals: dict[str, tuple[int, int]] = {}
     for row in rows:
         total, of = totals.get(row.rule, (0, 0))
@@ -205,15 +204,20 @@ def warnings_of(
             found.append(f"the rule `{printable(rule)}` drops no document of {of:,}")
         elif total > _NEARLY_ALL * of:
             found.append(f"the rule `{printable(rule)}` drops {total:,} of {of:,} documents")
+    if not kept:
+        found.append(f"no document is left of {sum(taken.values()):,}; the output is empty")
+    return found
+
+
+def gone_sources(rows: Iterable[WaterfallRow], taken: Mapping[str, int]) -> list[str]:
+    """A warning of the sources of which the rules drop all documents, where some of others are left."""
     first: Counter[str] = Counter()
     for row in rows:
         first[row.source] += row.documents
     gone = [source for source, documents in taken.items() if documents and first[source] == documents]
-    if not kept:
-        found.append(f"no document is left of {sum(taken.values()):,}; the output is empty")
-    elif gone:
-        found.append(f"the rules drop all documents of {', '.join(map(printable, gone))}")
-    return found
+    if not gone or sum(first.values()) == sum(taken.values()):
+        return []
+    return [f"the rules drop all documents of {', '.join(map(printable, gone))}"]
 
 
 def plain_rows(rows: Iterable[WaterfallRow]) -> list[dict[str, Any]]:

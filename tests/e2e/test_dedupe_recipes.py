@@ -84,14 +84,14 @@ def test_olmo_3(place: Place, dolma: Callable[..., Ended]) -> None:
     ("recipe", "stage", "bands", "verify", "chances"),
     [
         ("olmo3_dedupe", "alike", Bands(n=26, rows=11), True, {0.8: 0.9, 0.6: 0.1}),
-        ("fineweb", "dedupe", Bands(n=14, rows=8), False, {0.7: 0.56, 0.75: 0.77, 0.8: 0.92, 0.85: 0.988}),
+        ("fineweb", "near", Bands(n=14, rows=8), False, {0.7: 0.56, 0.75: 0.77, 0.8: 0.92, 0.85: 0.988}),
     ],
 )
 def test_near_duplicates_are_found_with_the_chances_that_were_published(
     recipe: str, stage: str, bands: Bands, verify: bool, chances: dict[float, float]
 ) -> None:
     read = read_recipe(str(CONFIGS / f"{recipe}.yaml"))
-    (section,) = read.stages[stage].dedupe if read.stages else read.dedupe
+    (section,) = read.stages[stage].dedupes
     method = method_of(section)
     assert isinstance(method, MinHash)
     assert (method.likeness.bands, method.likeness.n, method.verify) == (bands, 5, verify)

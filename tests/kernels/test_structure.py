@@ -63,7 +63,13 @@ links = st.lists(st.one_of(st.sampled_from(OF_LINKS), st.text(max_size=2)), max_
 @settings(max_examples=200, deadline=None)
 @given(st.lists(lines, max_size=4))
 @example(
-    ["* * *\n- - a\n* **b**\n-\n- \n+ é", "== a ==\n====\n=====\n==a=\n=a", "a\n---\n---\n\n---", "a||b||c|d|\n|a|"]
+    [
+        "* * *\n- - a\n* **b**\n-\n- \n+ é",
+        "== a ==\n====\n=====\n==a=\n=a",
+        "a\n---\n---\n\n---",
+        "a||b||c|d|\n|a|",
+        "0\t\t|\na\t\tb\tc",
+    ]
 )
 @example(["(a) b\n(1. b\na. b\na) b\n1234. b\n12)b\n(12) b\n(", "#\n####### a\n#a\n# a", "```\n~~~\n````\n~~~"])
 def test_kinds_of_lines_equal_those_of_the_twin(texts: list[str]) -> None:

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dolma.mixers.waterfall import Waterfall, WaterfallRow, by_source, overlaps_of, plain_rows, warnings_of
+from dolma.mixers.waterfall import (
+    Waterfall,
+    WaterfallRow,
+    by_source,
+    gone_sources,
+    overlaps_of,
+    plain_rows,
+    warnings_of,
+)
 from dolma.runner.ledger import Ledger
 
 
@@ -151,3 +159,11 @@ def test_a_rule_is_measured_by_the_documents_that_it_is_about() -> None:
     assert warnings_of(rows, taken={"a": 10, "b": 990}, kept=1, implicit=()) == [
         "the rule `books: few` drops 10 of 10 documents"
     ]
+
+
+def test_a_source_that_loses_all_its_documents_is_worth_a_warning() -> None:
+    rows = [
+        WaterfallRow(rule="r", source=source, documents=n) for source, n in (("a", 3), ("b", 1), ("b", 4), ("c", 2))
+    ]
+    assert gone_sources(rows, {"a": 9, "b": 5, "c": 2, "none": 0}) == ["the rules drop all documents of b, c"]
+    assert gone_sources(rows, {"a": 3, "b": 5, "c": 2}) == []  # the output is empty, which another warning says

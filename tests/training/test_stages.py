@@ -153,6 +153,7 @@ def test_a_rate_is_inherited_from_the_checkpoint_that_a_run_begins_with(tokens: 
     assert {record["lr"] for record in log_of(tmp_path / "second")} == {expected}
     # OLMo-core's checkpoints have the rate with the optimiser only.
     shutil.copytree(first, tmp_path / "theirs")
-    (tmp_path / "theirs" / "state.json").unlink()
+    for ours in ("state.json", "manifest.json"):
+        (tmp_path / "theirs" / ours).unlink()
     found = resolve_stages(replaced(config, init_from=str(tmp_path / "theirs")), tokens).stages[0].peak
     assert found == expected

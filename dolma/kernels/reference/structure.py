@@ -11,7 +11,7 @@ _BULLET = re.compile(rf"[{_ANY}]\s+(?=\S)(?![{_ANY}](?:\s|$))|<li[ >]")
 _NUMBER = re.compile(r"(?:[0-9]{1,3}[.)]|\((?:[0-9]{1,3}|[A-Za-z])\)|[A-Za-z]\))\s")
 _HEADING = re.compile(r"#{1,6}(?=[ \t]|$)|==(?=.*[^=].*==$)|<h[1-6][ >]", re.DOTALL)
 _UNDERLINE = re.compile(r"={3,}|-{3,}")
-_ROW = re.compile(r"<tr[ >]|(?:.*?(?<!\|)\|(?!\|)){2}|(?:.*?\t+){2}", re.DOTALL)
+_ROW = re.compile(r"<tr[ >]|(?:.*?(?<!\|)\|(?!\|)){2}|(?:.*?\t+(?!\t)){2}", re.DOTALL)
 _ANCHOR = re.compile(r"<a[\t\n\v\f\r ]", re.IGNORECASE)
 _URL = re.compile(
     r"(?:(?<![A-Za-z0-9])(?:https?|ftp)://|(?<![A-Za-z0-9/.@-])www\.(?=[A-Za-z0-9]))(?:(?![\"<>()\[\]`{|}\\^])[!-~])*",
