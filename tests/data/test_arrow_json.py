@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from dolma.data.arrow_json import JsonForm
@@ -228,9 +228,12 @@ def test_any_column_passes_through_as_json_however_rows_are_cut(
 def through(path: Path, groups: list[pa.Array]) -> list[bytes]:
     """The records of a file with this column, each array in a row group of its own."""
     tables = [pa.table({"text": pa.array(["t"] * len(group)), "x": group}) for group in groups]
-    with pq.ParquetWriter(path, tables[0].schema) as writer:
-        for table in tables:
-            writer.write_table(table)
+    try:
+        with pq.ParquetWriter(path, tables[0].schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+    except pa.ArrowNotImplementedError:  # there are no files with such a column, such as views in lists with nulls
+        reject()
     return read(path)
 
 
