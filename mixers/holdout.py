@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -56,10 +56,10 @@ class HeldId(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grouping:
-    """What puts documents together, and the ids that are held out in any case. Picklable."""
+    """What puts documents together, and hashes of the ids that are held out in any case, ascending. Picklable."""
 
     columns: tuple[Column, ...]
-    ids: str | None
+    ids: Words | None = field(default=None, compare=False)
 
     def marks(self, batch: TextBatch, arrays: Mapping[str, Mapping[str, pa.Array]]) -> Marks:
         """The clusters of each document of a batch."""
@@ -69,8 +69,7 @@ class Grouping:
             group = np.where(of > 0, of, group)
         forced = np.zeros(len(batch), bool)
         if self.ids is not None:
-            known, own = read_ids(self.ids), np.fromiter(map(hash_of_id, batch.ids), np.uint64, len(batch))
-            forced = np.isin(own, known)
+            forced = np.isin(np.fromiter(map(hash_of_id, batch.ids), np.uint64, len(batch)), self.ids)
         edges = [(group[of > 0], of[of > 0], forced[of > 0]) for of in nodes]
         columns = [np.concatenate(parts) for parts in zip(*edges, strict=True)]
         found = pa.RecordBatch.from_arrays(list(map(pa.array, columns)), schema=GROUPS.schema) if columns else None
@@ -110,7 +109,6 @@ def hash_of_id(id: str) -> int:
     return xxhash.xxh3_64_intdigest(id.encode("utf-8", "surrogatepass"))
 
 
-@functools.lru_cache(maxsize=1)
 def read_ids(path: str) -> Words:
     """The hashes of the ids in a file, in order.
 
@@ -156,13 +154,11 @@ def grouping_of(config: Holdout | None, catalogue: Catalogue) -> Grouping | None
     """
     if config is None:
         return None
-    if config.ids is not None:
-        read_ids(config.ids)
     columns = [
         catalogue.column(name, path=f"{_PATH}.cluster[{i}]", kinds=("int", "text"))
         for i, name in enumerate(config.clusters)
     ]
-    return Grouping(columns=tuple(columns), ids=config.ids)
+    return Grouping(columns=tuple(columns), ids=None if config.ids is None else read_ids(config.ids))
 
 
 # --- choosing --------------------------------------------------------------------------------------------------------

@@ -49,11 +49,15 @@ def _rows(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
         return
     with streams.open_input(path) as stream:
         if ".csv" in path:
-            yield from enumerate(csv.DictReader(io.StringIO(stream.read().decode(errors="replace"))), start=2)
-            return
-        for line, text in enumerate(stream.read().splitlines(), start=1):
             try:
-                row = decode_json(text, dict[str, Any])
+                text = stream.read().decode("utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise DataError("is no UTF-8\n  write it again as UTF-8", file=path) from error
+            yield from enumerate(csv.DictReader(io.StringIO(text)), start=2)
+            return
+        for line, record in enumerate(stream.read().splitlines(), start=1):
+            try:
+                row = decode_json(record, dict[str, Any])
             except msgspec.DecodeError as error:
                 raise DataError(
                     f"no JSON object: {printable(error)}\n  write one a line", file=path, line=line

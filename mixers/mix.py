@@ -7,6 +7,7 @@ cut      with `sources`: all decisions -> which of them the sample takes
 write    with `sources`, once all pieces are decided: the documents that the sample takes
 join     parts of long shards -> one file each
 arrange, parts   with `shuffle` or `parts`: documents and rows into other files (`dolma.mixers.arrange`)
+waterfall, ids, describe   all results -> `waterfall.parquet`, `holdout.jsonl`, `mixture.json`
 
 Below `output`: `documents/<shard>`, `rows/<shard>.parquet` and `decisions/<shard>.parquet`, one of each per input
 shard, and with `dropped` `dropped/<shard>`; `waterfall.parquet`; and the manifest, whose ledger and notes hold the

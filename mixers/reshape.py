@@ -60,13 +60,7 @@ class Reshape:
             record, value = taken_out(record, path)
             moved += [] if value is None else [(name, value)]
         for name, value in moved:
-            if taken_out(record, name)[1] is not None:
-                raise DataError(
-                    f"document {batch.ids[i]!r} has the field {name!r} already, which another one is renamed to"
-                    f"\n  leave it out: `fields.drop` takes {printable(name)}",
-                    file=batch.path,
-                    line=int(batch.lines[i]),
-                )
+            _refuse_taken(record, name, batch, i, by="another one is renamed to")
             record = with_field(record, name, value)
         if values:
             found = taken_out(record, METADATA)[1]
@@ -79,15 +73,19 @@ class Reshape:
                 )
         for (key, _), array in zip(self.copied, values, strict=True):
             name = f"{METADATA}.{key}"
-            if taken_out(record, name)[1] is not None:
-                raise DataError(
-                    f"document {batch.ids[i]!r} has the field {name!r} already, which an attribute is to get"
-                    f"\n  leave it out: `fields.drop` takes {printable(name)}; or give the attribute another name",
-                    file=batch.path,
-                    line=int(batch.lines[i]),
-                )
+            _refuse_taken(record, name, batch, i, by="an attribute is to get")
             record = with_field(record, name, array[i].as_py())
         return record
+
+
+def _refuse_taken(record: bytes, name: str, batch: TextBatch, i: int, *, by: str) -> None:
+    if taken_out(record, name)[1] is not None:
+        raise DataError(
+            f"document {batch.ids[i]!r} has the field {name!r} already, which {by}"
+            f"\n  leave it out: `fields.drop` takes {printable(name)}; or give another name",
+            file=batch.path,
+            line=int(batch.lines[i]),
+        )
 
 
 def check_written_fields(config: MixConfig, dataset: Dataset, reading: Reading) -> None:

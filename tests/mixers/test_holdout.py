@@ -155,6 +155,14 @@ def test_a_cluster_goes_with_an_id(corpus: Any, tmp_path: Path) -> None:
     assert held(corpus) == {f"{source}-{i}" for source in ("web", "forum") for i in range(7)} | {"web-99"}
 
 
+def test_a_file_of_ids_that_changes_in_the_same_process_is_read_again(corpus: Any, tmp_path: Path) -> None:
+    path = tmp_path / "ids.jsonl"
+    for id in ("web-99", "forum-39"):
+        path.write_text(f'{{"id": "{id}"}}\n')
+        corpus.mix(holdout={"ids": str(path)}, overwrite=True)
+        assert held(corpus) == {id}
+
+
 def test_other_ids_are_another_mix(corpus: Any, tmp_path: Path) -> None:
     path = tmp_path / "ids.jsonl"
     path.write_text('{"id": "web-1"}\n')

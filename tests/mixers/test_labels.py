@@ -39,3 +39,11 @@ def test_what_is_no_label_is_told_with_its_line(tmp_path: Path, text: str, why: 
 def test_a_file_that_is_not_there_is_told() -> None:
     with pytest.raises(ConfigError, match=r"^--labels: no such file: nowhere\.csv"):
         read_labels("nowhere.csv")
+
+
+def test_labels_in_another_encoding_are_refused_and_a_mark_of_utf_8_is_no_part_of_them(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"id,keep\n\xff,true\n")
+    with pytest.raises(DataError, match=r"a\.csv: is no UTF-8"):
+        read_labels(str(tmp_path / "a.csv"))
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbfid,keep\nx,true\n")
+    assert read_labels(str(tmp_path / "a.csv")) == {"x": True}
