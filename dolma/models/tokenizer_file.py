@@ -54,6 +54,7 @@ class _Model(msgspec.Struct, frozen=True, kw_only=True):
     unk_id: int | None = None
     unk_token: str | None = None
     byte_fallback: bool | None = None
+    continuing_subword_prefix: str | None = None
 
 
 class _Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,13 +104,23 @@ class TokenizerFile:
         return model.unk_token
 
     @property
+    def is_byte_level(self) -> bool:
+        """Whether its tokens are written as bytes, each of which has a symbol (`BYTE_SYMBOLS`)."""
+        return _is_byte_level(self.content.pre_tokenizer) or _is_byte_level(self.content.normalizer)
+
+    @property
+    def continuing_prefix(self) -> str:
+        """What stands before a token within a word, and is no text."""
+        return self.content.model.continuing_subword_prefix or ""
+
+    @property
     def has_every_byte(self) -> bool:
         """Whether a BPE has a token for each byte of UTF-8, so that no text is unknown to it."""
         model = self.content.model
         if model.type not in ("BPE", None) or isinstance(model.vocab, list):
             return False
-        if _is_byte_level(self.content.pre_tokenizer) or _is_byte_level(self.content.normalizer):
-            return all(symbol in model.vocab for symbol in _BYTE_SYMBOLS)
+        if self.is_byte_level:
+            return all(BYTE_SYMBOLS[byte] in model.vocab for byte in _UTF8_BYTES)
         return bool(model.byte_fallback) and all(f"<0x{byte:02X}>" in model.vocab for byte in _UTF8_BYTES)
 
     @property
@@ -131,7 +142,8 @@ def _is_byte_level(part: Any) -> bool:
 _UTF8_BYTES = [*range(0xC0), *range(0xC2, 0xF5)]  # others occur in no text
 _PLAIN = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
 _ODD = [byte for byte in range(0x100) if byte not in _PLAIN]
-_BYTE_SYMBOLS = [chr(byte) if byte in _PLAIN else chr(0x100 + _ODD.index(byte)) for byte in _UTF8_BYTES]
+BYTE_SYMBOLS = [chr(byte) if byte in _PLAIN else chr(0x100 + _ODD.index(byte)) for byte in range(0x100)]
+"""The printable character that byte-level tokenizers, since GPT-2, write each byte as."""
 
 
 def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:

@@ -34,6 +34,7 @@ STAGE = Stage(
         },
         needed=("--tokenizer", "--documents", "--output"),
         output="Folder of the token shards.",
+        below=("compare",),
         seeded=True,
     ),
     checks={
