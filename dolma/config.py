@@ -330,7 +330,13 @@ class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Literal["uint16", "uint32"] | None, about("Type of the ids.", absent="the smallest that holds every id")
     ] = None
     shuffle: Annotated[bool, about("Documents in seeded random order across all shards, or in corpus order.")] = True
+    group_by: Annotated[
+        Literal["source"] | None, about("Give each source shards of its own.", absent="all are mixed")
+    ] = None
     max_tokens_per_shard: Annotated[int, about("Tokens that a shard may hold.")] = 2**28
+    split_long_documents: Annotated[
+        bool, about("Cut documents that are longer than a shard at words, a row for each part.")
+    ] = False
     allow_special_tokens: Annotated[bool, about("Encode text that looks like a control token as one.")] = False
     strip: Annotated[bool, about("Remove white space at both ends of a text, as Dolma 1.x does.")] = False
 

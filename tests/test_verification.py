@@ -93,6 +93,7 @@ OUTPUTS = [
     "mixed/decisions/a.parquet",
     "tokens/part-00000.npy",
     "tokens/part-00000.csv.gz",
+    "tokens/part-00000.parquet",
     "stat/stat.json",
 ]
 

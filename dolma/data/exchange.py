@@ -88,10 +88,10 @@ class Table:
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What one producer wrote: `path` below the work folder, or a whole path; its records, and their bytes in blocks.
+    """What one producer wrote, or one group of it: `path` below the work folder, or a whole path, and its records.
 
-    `runs` are the offsets at which runs begin, the first one with the header; the index begins at `index` and ends with
-    the file, at `end`.
+    `runs` are the offsets at which runs begin, the first one with the header, and `ends` those at which they end, where
+    that is not the beginning of the next one; the index begins at `index` and ends with the file, at `end`.
     """
 
     path: str
@@ -99,11 +99,17 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     runs: list[int]
     index: int
     end: int
+    ends: list[int] = []
 
     @property
     def stretches(self) -> list[tuple[int, int]]:
         """From where to where each run goes."""
-        return list(itertools.pairwise([*self.runs, self.index]))
+        return list(zip(self.runs, self.ends or [*self.runs[1:], self.index], strict=True)) if self.runs else []
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of its records."""
+        return sum(end - start for start, end in self.stretches)
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -113,7 +119,8 @@ class RunWriter:
     """Writes the records of one producer. A context manager; `file` and `outputs` afterwards.
 
     Records that are added are held, and written as a sorted run when half of `memory` is full: to sort them takes as
-    much again. Those of a table without a key are written as they come.
+    much again. Those of a table without a key are written as they come. Records of different groups are in different
+    runs, so that each group can be read as a file of its own.
     """
 
     def __init__(self, table: Table, work: str, name: str, *, memory: int = MEMORY) -> None:
@@ -121,9 +128,10 @@ class RunWriter:
         self._path = f"{table.name}/{name}"
         self._most_held = min(memory // 2, _MOST_JOINED) if table.key else BLOCK_BYTES
         self._out = streams.open_output(streams.join(work, self._path))
-        self._held: list[pa.RecordBatch] = []
+        self._held: dict[str, list[pa.RecordBatch]] = {}
         self._held_bytes = self._rows = self._at = 0
         self._runs: list[int] = []
+        self._groups: list[tuple[str, int]] = []  # of each run, its group and the records before it
         self._index: list[tuple[int, int, int]] = []  # offset, first key, last key of each block
         self._parts: list[tuple[int, int, int]] = []  # runs, records and bytes at the end of each part
 
@@ -134,9 +142,9 @@ class RunWriter:
             opening.pop_all()
         return self
 
-    def add(self, records: pa.RecordBatch) -> None:
-        """Append records, in any order."""
-        self._held.append(records)
+    def add(self, records: pa.RecordBatch, *, group: str = "") -> None:
+        """Append records of a group, in any order."""
+        self._held.setdefault(group, []).append(records)
         self._held_bytes += _weight(records) if self.table.key else records.nbytes
         if self._held_bytes >= self._most_held:
             self._flush()
@@ -157,15 +165,17 @@ class RunWriter:
         self._flush()
         self._parts.append((len(self._runs), self._rows, self._at))
 
-    def _begin_run(self) -> None:
+    def _begin_run(self, group: str = "") -> None:
         self._runs.append(self._at if self._runs else 0)
+        self._groups.append((group, self._rows))
 
     def _flush(self) -> None:
-        if not self._held:
-            return
-        held = joined(self._held)
-        self._held, self._held_bytes = [], 0
-        self._begin_run()
+        for group in sorted(self._held):
+            self._flush_group(group, joined(self._held.pop(group)))
+        self._held_bytes = 0
+
+    def _flush_group(self, group: str, held: pa.RecordBatch) -> None:
+        self._begin_run(group)
         if not self.table.key:
             self._write(held)
             return
@@ -212,6 +222,22 @@ class RunWriter:
     def file(self) -> RunFile:
         """What was written."""
         return self._file
+
+    @property
+    def groups(self) -> dict[str, RunFile]:
+        """What was written of each group, in the order of their names."""
+        stretches = self._file.stretches
+        rows = np.diff([*(before for _, before in self._groups), self._rows]).tolist()
+        found = {}
+        for group in sorted({group for group, _ in self._groups}):
+            mine = [i for i, (name, _) in enumerate(self._groups) if name == group]
+            found[group] = msgspec.structs.replace(
+                self._file,
+                rows=sum(rows[i] for i in mine),
+                runs=[stretches[i][0] for i in mine],
+                ends=[stretches[i][1] for i in mine],
+            )
+        return found
 
     @property
     def parts(self) -> list[RunFile]:
@@ -339,7 +365,7 @@ def partitions(table: Table, work: str, files: Sequence[RunFile], bounds: Sequen
     found: list[Places] = [np.zeros((0, 4), np.int64)]
     for number, file in enumerate(files):
         offsets, first_keys, last_keys = _read_index(table, work, file)
-        for run in itertools.pairwise(np.searchsorted(offsets, [*file.runs, file.index]).tolist()):
+        for run in np.searchsorted(offsets, np.array(file.stretches, np.int64).reshape(-1, 2)).tolist():
             inside = slice(*run)
             low = run[0] + np.searchsorted(last_keys[inside], starts, side="left")
             high = run[0] + np.searchsorted(first_keys[inside], lasts, side="right")

@@ -1,18 +1,19 @@
 """Token shards on disk: raw little-endian ids in `part-NNNNN.npy`, document rows beside them, `tokens.json` over all.
 
-The `.npy` files have no NumPy header: that is what OLMo and OLMo-core read. `part-NNNNN.csv.gz` has one row per
-document without a header: `start,end,id,src,loc`, in tokens of that file, `end` exclusive, special tokens included.
-A row is one line whatever is in an id or a path, because OLMo-core reads line by line: a backslash, a newline and a
-carriage return are written as `\\\\`, `\\n` and `\\r`.
+The `.npy` files have no NumPy header: that is what OLMo and OLMo-core read. `part-NNNNN.parquet` has one row per
+document, or per part of one that is cut (`ROWS`). `part-NNNNN.csv.gz` has the same rows in the form of Dolma 1.x and
+OLMo-core, without a header: `start,end,id,src,loc`. Such a row is one line whatever is in an id or a path, because
+OLMo-core reads line by line: a backslash, a newline and a carriage return are written as `\\\\`, `\\n` and `\\r`.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -23,12 +24,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
+import xxhash
 
 from dolma.data import streams
+from dolma.data.columns import array_of
 from dolma.data.json_text import decode_json
 from dolma.data.numbers import numbers_in
+from dolma.data.parquet import ParquetOutput, open_parquet
 from dolma.errors import DataError, nearest
-from dolma.names import leads_below
+from dolma.names import MOST_BYTES, RESERVED, leads_below
 from dolma.printable import printable
 
 FORMAT_VERSION = 1
@@ -40,13 +44,23 @@ _Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 
 class TokenShardInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One shard: file name, tokens, documents, bytes on disk, and xxh3-128 of them."""
+    """One shard: path below the folder, tokens, documents that end in it, bytes on disk, and xxh3-128 of them.
+
+    `continued`: rows whose document goes on in a further row. `source`: that of all its documents, if they are grouped.
+    """
 
     path: str
     tokens: _Count
     documents: _Count
     bytes: _Count
     xxh3: str
+    continued: _Count = 0
+    source: str | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows beside it."""
+        return self.documents + self.continued
 
 
 class TokenManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -180,12 +194,45 @@ def open_tokens(path: str, dtype: Dtype) -> npt.NDArray[Any]:
 
 
 def rows_path(shard: str) -> str:
-    """The rows file of a shard.
+    """The rows file of a shard in the form of Dolma 1.x.
 
     >>> rows_path("tokens/part-00000.npy")
     'tokens/part-00000.csv.gz'
     """
     return shard.removesuffix(".npy") + ".csv.gz"
+
+
+def parquet_path(shard: str) -> str:
+    """The rows file of a shard in parquet.
+
+    >>> parquet_path("tokens/part-00000.npy")
+    'tokens/part-00000.parquet'
+    """
+    return shard.removesuffix(".npy") + ".parquet"
+
+
+def source_folder(source: str) -> str:
+    """The folder of the shards of a source: its name, percent-encoded where that can be no folder or is a pattern.
+
+    >>> source_folder("books"), source_folder("web/2024*"), source_folder("tokens.json")
+    ('books', 'web%2F2024%2A', '%74okens.json')
+    """
+    kept = "".join(_percent(one) if one in _NO_FOLDER or ord(one) < 32 else one for one in source)
+    if not kept or kept[0] in " ." or kept.lower() in _TAKEN:
+        kept = _percent(kept[:1]) + kept[1:]
+    if kept.endswith(" "):
+        kept = kept[:-1] + _percent(" ")
+    if len(kept.encode()) > MOST_BYTES:
+        kept = kept.encode()[:100].decode(errors="ignore") + "%" + xxhash.xxh3_128_hexdigest(source.encode())
+    return kept
+
+
+_NO_FOLDER = frozenset('/\\%*?[]{}:"<>|~$\x7f')
+_TAKEN = frozenset({*RESERVED, NAME, "tokenizer.json"})
+
+
+def _percent(characters: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in characters.encode()) or "%"
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r"})
@@ -207,36 +254,105 @@ def _unescaped(names: pa.ChunkedArray) -> pa.ChunkedArray:
     )
 
 
-_ROWS_AT_ONCE = 1 << 30  # bytes; a row, which an id may make long, has to fit
-_ROWS = {"start": pa.int64(), "end": pa.int64(), "id": pa.string(), "src": pa.string(), "loc": pa.int64()}
+ROWS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("source", pa.string()),
+        ("path", pa.string()),
+        ("line", pa.int64()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("part", pa.int32()),
+        ("parts", pa.int32()),
+        ("offset", pa.int64()),
+    ]
+)
+"""Rows of a shard, in its order: a document, or a part of one that is cut.
+
+`path` is the document's file as in the `inputs` of the manifest, `line` is counted from 1. `start` and `end` are tokens
+of the shard, `end` exclusive, special tokens included. `part` counts from 0 to `parts`, exclusive; `offset` is the
+number of the document's tokens in the parts before.
+"""
+
+_OF_CSV = {"start": pa.int64(), "end": pa.int64(), "id": pa.string(), "src": pa.string(), "loc": pa.int64()}
+_IN_CSV = {"start": "start", "end": "end", "id": "id", "path": "src", "line": "loc"}
+_WHOLE = {"part": 0, "parts": 1, "offset": 0}
+_CSV_AT_ONCE = 1 << 30  # bytes; a row, which an id may make long, has to fit
+_GROUP_BYTES = 8 << 20  # of rows in memory, to a row group
+_ROW_BYTES = 64
 
 
-def read_rows(shard: str, *, only: Sequence[str] = tuple(_ROWS)) -> pa.Table:
-    """The document rows of a shard, in order: start, end (in tokens, exclusive), id, src, loc (1-based line).
+def has_rows(shard: str) -> bool:
+    """Whether rows lie beside a shard, in either form."""
+    return streams.exists(parquet_path(shard)) or streams.exists(rows_path(shard))
 
-    `only`: the columns to keep.
+
+def read_rows(shard: str, *, only: Sequence[str] = tuple(ROWS.names)) -> pa.Table:
+    """The rows of a shard (`ROWS`), of parquet where it is there, else of csv.gz, where each is a whole document.
+
+    `only`: the columns to keep. `source` is null where csv.gz is read.
 
     Raises:
         DataError: the rows file is missing, truncated, or has a row that is none.
     """
+    return _read_parquet(shard, only) if streams.exists(parquet_path(shard)) else read_csv_rows(shard, only=only)
+
+
+def _read_parquet(shard: str, only: Sequence[str]) -> pa.Table:
+    path = parquet_path(shard)
+    with open_parquet(path) as file:
+        if not file.schema_arrow.equals(ROWS):
+            raise DataError(
+                f"expected the columns {', '.join(ROWS.names)} of document rows, found "
+                f"{printable(', '.join(file.schema_arrow.names))}\n"
+                "  copy the whole folder of shards again, or tokenize again",
+                file=path,
+            )
+        try:
+            return file.read(columns=list(only), use_threads=False).select(list(only))
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(
+                f"corrupt parquet file: {printable(error)}\n  copy or write the file again", file=path
+            ) from error
+
+
+def read_csv_rows(shard: str, *, only: Sequence[str] = tuple(ROWS.names)) -> pa.Table:
+    """As `read_rows`, of csv.gz."""
     path = rows_path(shard)
     encoded = b"".join(streams.read_chunks(path))
     if not encoded:
-        return pa.table({name: pa.array([], _ROWS[name]) for name in only})
+        return pa.table({name: pa.array([], ROWS.field(name).type) for name in only})
+    columns = [_IN_CSV[name] for name in only if name in _IN_CSV] or ["start"]
     try:
         rows = pa_csv.read_csv(
             io.BytesIO(encoded),
             read_options=pa_csv.ReadOptions(
-                column_names=list(_ROWS), use_threads=False, block_size=max(1, min(len(encoded), _ROWS_AT_ONCE))
+                column_names=list(_OF_CSV), use_threads=False, block_size=max(1, min(len(encoded), _CSV_AT_ONCE))
             ),
             parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=pa_csv.ConvertOptions(column_types=_ROWS, null_values=[], include_columns=list(only)),
+            convert_options=pa_csv.ConvertOptions(column_types=_OF_CSV, null_values=[], include_columns=columns),
         )
     except pa.ArrowInvalid as error:
         raise DataError(f"expected rows of start,end,id,src,loc: {printable(error)}", file=path) from error
-    for name in {"id", "src"}.intersection(only):
-        rows = rows.set_column(rows.schema.get_field_index(name), name, _unescaped(rows[name]))
-    return rows
+    found = {name: rows[_IN_CSV[name]] for name in only if name in _IN_CSV}
+    found |= {name: _unescaped(found[name]) for name in ("id", "path") if name in found}
+    found |= {name: _repeated(_WHOLE.get(name), len(rows), name) for name in only if name not in found}
+    return pa.table({name: found[name] for name in only})
+
+
+def _repeated(value: int | None, n: int, name: str) -> pa.Array:
+    kind = ROWS.field(name).type
+    return pa.nulls(n, kind) if value is None else pa.repeat(pa.scalar(value, kind), n)
+
+
+def whole_documents(
+    names: Sequence[str], *, paths: Sequence[str], lines: Sequence[int], sources: Sequence[str | None] | None = None
+) -> pa.Table:
+    """What a `TokenShardWriter` is told of documents that are not cut: their ids, files, lines and sources."""
+    n = len(names)
+    columns = {"id": names, "source": [None] * n if sources is None else sources, "path": paths, "line": lines}
+    found = {name: pa.array(values, ROWS.field(name).type) for name, values in columns.items()}
+    return pa.table(found | {name: _repeated(value, n, name) for name, value in _WHOLE.items()})
 
 
 class TokenShard:
@@ -252,11 +368,11 @@ class TokenShard:
 
     @cached_property
     def rows(self) -> pa.Table:
-        """One row per document; see `read_rows`."""
+        """One row per document or part of one; see `read_rows`."""
         return read_rows(self.path)
 
     def document(self, i: int) -> npt.NDArray[Any]:
-        """The ids of document `i`, special tokens included."""
+        """The ids of row `i`, special tokens included."""
         return self.ids[self.rows["start"][i].as_py() : self.rows["end"][i].as_py()]
 
     def trace(self, position: int) -> dict[str, Any]:
@@ -268,69 +384,104 @@ class TokenShard:
 
 
 class TokenShardWriter:
-    """Writes a shard and its rows; both appear when the block ends well, and nothing when it does not.
+    """Writes a shard and its rows in both forms; all appear when the block ends well, and nothing when it does not.
 
-    Afterwards `info` describes the shard, and `rows_written` its rows file, which is compressed in parts of
-    `tokens_per_part`, however many documents come at a time.
+    `name` is the path of the shard below the folder. Afterwards `info` describes the shard, and `rows_written` its rows
+    files. What these are compressed in (csv.gz: rows of `tokens_per_part`) does not depend on how many documents come
+    at a time.
     """
 
-    def __init__(self, path: str, *, tokens_per_part: int = 1 << 24) -> None:
-        self.path = path
+    def __init__(self, folder: str, name: str, *, source: str | None = None, tokens_per_part: int = 1 << 24) -> None:
+        self.path, self._name, self._source = streams.join(folder, name), name, source
         self._tokens_per_part, self._part, self._held = tokens_per_part, 0, io.StringIO()
-        self.tokens = self.documents = 0
+        self._rows_held: list[pa.Table] = []
+        self._group = self._row_bytes = 0
+        self.tokens = self.documents = self.continued = 0
         self.info: TokenShardInfo | None = None
-        self.rows_written: streams.Written | None = None
-        self._ids, self._rows = streams.open_output(path), streams.open_output(rows_path(path))
+        self.rows_written: list[streams.Written] = []
+        self._ids, self._csv = streams.open_output(self.path), streams.open_output(rows_path(self.path))
+        self._parquet = ParquetOutput(
+            parquet_path(self.path), ROWS, rising=("line", "start", "end", "offset"), plain=("id",)
+        )
         self._open = ExitStack()
 
     def __enter__(self) -> TokenShardWriter:
         with ExitStack() as opening:
-            opening.enter_context(self._rows)
+            opening.enter_context(self._parquet)
+            opening.enter_context(self._csv)
             opening.enter_context(self._ids)
             self._open = opening.pop_all()
         return self
 
     def write(
-        self,
-        ids: Iterable[bytes | memoryview],
-        *,
-        counts: Sequence[int] | npt.NDArray[np.int64],
-        names: Sequence[str],
-        sources: Sequence[str],
-        lines: Sequence[int],
+        self, ids: Iterable[bytes | memoryview], *, counts: Sequence[int] | npt.NDArray[np.int64], rows: pa.Table
     ) -> None:
-        """Append documents: their ids as on disk, and of each the number of ids, its id, file and line."""
+        """Append documents: their ids as on disk, the number of ids of each, and their rows but `start` and `end`."""
         for some in ids:
             self._ids.write(some)  # type: ignore[arg-type]
-        ends = (self.tokens + np.cumsum(counts)).tolist()
-        rows = list(zip([self.tokens, *ends[:-1]], ends, _escaped(names), _escaped(sources), lines, strict=True))
-        parts = (np.array(ends) - 1) // self._tokens_per_part
-        begun = 0
-        for end in [*np.flatnonzero(np.diff(parts, prepend=self._part)).tolist(), len(rows)]:
-            csv.writer(self._held, lineterminator="\n").writerows(rows[begun:end])
-            if end < len(rows):
-                self._end_rows()
-            begun = end
-        self._part, self.tokens = int(parts[-1]), ends[-1]
-        self.documents += len(ends)
+        ends = self.tokens + np.cumsum(counts)
+        starts = np.concatenate([[self.tokens], ends[:-1]])
+        self._write_csv(starts, ends, rows)
+        self._write_parquet(starts, ends, rows)
+        self.tokens = int(ends[-1])
+        n_last = int(pc.sum(pc.equal(pc.add(rows["part"], 1), rows["parts"])).as_py())
+        self.documents += n_last
+        self.continued += len(rows) - n_last
 
-    def _end_rows(self) -> None:
+    def _write_csv(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], rows: pa.Table) -> None:
+        names, paths, lines = (rows[name].to_pylist() for name in ("id", "path", "line"))
+        lists = zip(starts.tolist(), ends.tolist(), _escaped(names), _escaped(paths), lines, strict=True)
+        parts, held = (ends - 1) // self._tokens_per_part, list(lists)
+        for start, end in _stretches(parts, self._part):
+            csv.writer(self._held, lineterminator="\n").writerows(held[start:end])
+            if end < len(held):
+                self._end_csv()
+        self._part = int(parts[-1])
+
+    def _end_csv(self) -> None:
         if text := self._held.getvalue():
-            self._rows.write(text.encode())
+            self._csv.write(text.encode())
         self._held = io.StringIO()
+
+    def _write_parquet(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], rows: pa.Table) -> None:
+        columns = {name: rows[name] for name in ROWS.names if name not in ("start", "end")}
+        whole = pa.table({**columns, "start": array_of(starts), "end": array_of(ends)}).select(ROWS.names).cast(ROWS)
+        sizes = pc.binary_length(whole["id"]).to_numpy().astype(np.int64) + _ROW_BYTES
+        at = self._row_bytes + np.cumsum(sizes)
+        groups = (at - 1) // _GROUP_BYTES
+        for start, end in _stretches(groups, self._group):
+            self._rows_held.append(whole.slice(start, end - start))
+            if end < len(whole):
+                self._end_group()
+        self._group, self._row_bytes = int(groups[-1]), int(at[-1])
+
+    def _end_group(self) -> None:
+        held, self._rows_held = pa.concat_tables(self._rows_held), []
+        if len(held):
+            self._parquet.write(held.combine_chunks())
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         if kind is not None:
             self._open.__exit__(kind, value, trace)
             return
         with self._open:
-            self._end_rows()
-        written, self.rows_written = self._ids.written, self._rows.written
-        assert written is not None
+            self._end_csv()
+            if self._rows_held:
+                self._end_group()
+        written = self._ids.written
+        assert written is not None and self._csv.written is not None and self._parquet.written is not None
+        self.rows_written = [self._csv.written, self._parquet.written]
         self.info = TokenShardInfo(
-            path=self.path.rpartition("/")[2],
+            path=self._name,
             tokens=self.tokens,
             documents=self.documents,
+            continued=self.continued,
+            source=self._source,
             bytes=written.bytes,
             xxh3=written.checksum,
         )
+
+
+def _stretches(numbers: npt.NDArray[np.int64], before: int) -> Iterator[tuple[int, int]]:
+    """Stretches of equal numbers, the first one empty where what came before had another."""
+    return itertools.pairwise([0, *np.flatnonzero(np.diff(numbers, prepend=before)).tolist(), len(numbers)])

@@ -26,6 +26,15 @@ def shuffled_places(seed: int, shard: str, lines: Counts) -> Places:
     return draws(seed, "shuffle", shard, lines)
 
 
+def parts_in_order(places: Places, part: Counts, parts: Counts) -> Places:
+    """The places of the parts of documents: that of the document, and the ones after it.
+
+    >>> parts_in_order(np.array([7, 7, 9], np.uint64), np.array([0, 1, 0]), np.array([2, 2, 1]))
+    array([7, 8, 9], dtype=uint64)
+    """
+    return np.minimum(places, np.uint64(LAST_PLACE) - (parts - 1).astype(np.uint64)) + part.astype(np.uint64)
+
+
 def corpus_places(piece: int, first: int, n_docs: int) -> Places:
     """The places of documents `first`, `first + 1`, … of the piece with this number, in corpus order.
 

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import xxhash
 
 from dolma.config import TokenizeConfig
 from dolma.data import streams
@@ -41,21 +42,34 @@ from dolma.printable import counted, printable
 from dolma.requirements import Finding
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
-from dolma.runner.merging import partitioned
+from dolma.runner.merging import partitioned_groups
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
 from dolma.runner.report import StageReport, Table, ledger_table
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
-from dolma.tokens.order import Counts, Places, corpus_places, shuffled_places
-from dolma.tokens.runs import PLACES, CutParts, EncodedPiece, Part, bounds_of, documents_of, parts_of, read_part
+from dolma.tokens.long_documents import Cuts, cut_long, token_starts, whole
+from dolma.tokens.order import Counts, corpus_places, parts_in_order, shuffled_places
+from dolma.tokens.runs import (
+    PLACES,
+    CutParts,
+    Documents,
+    EncodedPiece,
+    Part,
+    bounds_of,
+    documents_of,
+    parts_of,
+    read_part,
+)
 
 SCRATCH = 0.1
 """Bytes of encoded documents for each byte of input, at the least."""
 EMPTY = "empty"
 """Why a document is dropped whose text gives no token."""
 TOKENIZER_NAME = "tokenizer.json"
+MOST_SOURCES = 4096
+"""Sources that may have shards of their own."""
 _ROWS_PART = 64 << 20  # bytes of ids whose rows are compressed together
 
 
@@ -109,6 +123,8 @@ def tokenize(
             allow_special_tokens=config.allow_special_tokens,
             strip=config.strip,
             seed=seed if config.shuffle else None,
+            grouped=config.group_by is not None,
+            most=config.max_tokens_per_shard if config.split_long_documents else None,
             reading=reading,
             work=stage.work_folder,
             memory=stage.options.max_memory or MEMORY,
@@ -206,7 +222,9 @@ def _settings(config: TokenizeConfig, facts: TokenizerFacts, *, reading: Reading
         "dtype": facts.dtype,
         "shuffle": config.shuffle,
         "seed": seed if config.shuffle else None,
+        "group_by": config.group_by,
         "max_tokens_per_shard": config.max_tokens_per_shard,
+        "split_long_documents": config.split_long_documents,
         "allow_special_tokens": config.allow_special_tokens,
         "strip": config.strip,
         **reading.identity,
@@ -225,12 +243,12 @@ def _file_set(
 
 
 def _encode_tasks(parts: Sequence[Piece], names: Sequence[str]) -> list[Task]:
-    sources = {name: source for source, name in enumerate(names)}
+    files = {name: number for number, name in enumerate(names)}
     return [
         Task(
             key=piece.key,
             size=piece.size,
-            spec=(number, sources[piece.shard.name], piece),
+            spec=(number, files[piece.shard.name], piece),
             file=piece.shard.path,
             part=piece.words,
         )
@@ -240,24 +258,29 @@ def _encode_tasks(parts: Sequence[Piece], names: Sequence[str]) -> list[Task]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodePiece:
-    """Encodes a piece. `seed` None: corpus order. Called with (number of the piece, number of its file, piece)."""
+    """Encodes a piece. Called with (number of the piece, number of its file, piece).
+
+    `seed` None: corpus order. `most`: tokens of a part of a document; None: documents are not cut.
+    """
 
     facts: TokenizerFacts
     allow_special_tokens: bool
     strip: bool
     seed: int | None
+    grouped: bool
+    most: int | None
     reading: Reading
     work: str
     memory: int
 
     def __call__(self, spec: tuple[int, int, Piece]) -> TaskResult:
-        number, source, piece = spec
+        number, file, piece = spec
         encoder = encoder_of(self.facts, allow_special_tokens=self.allow_special_tokens)
-        intake, count, n_docs, n_dropped = Intake(), _Count(), 0, 0
+        intake, count, n_rows, n_dropped = Intake(), _Count(), 0, 0
         faults = Faults(piece, self.reading, intake)
         kept = self.reading.on_error == "quarantine"
         name, dtype = f"{number:06d}", self.facts.dtype
-        with EncodedPiece(self.work, name, source=source, dtype=dtype, memory=self.memory) as encoded:
+        with EncodedPiece(self.work, name, file=file, dtype=dtype, memory=self.memory, grouped=self.grouped) as encoded:
             for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
                 texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
                 ids, counts, readable = _encode(encoder, batch, texts, faults)
@@ -266,10 +289,9 @@ class EncodePiece:
                 count.add(batch, counts, readable)
                 full = np.flatnonzero(counts)
                 if len(full):
-                    names = [batch.ids[i] for i in full.tolist()]
-                    places = self._places(number, piece, n_docs, batch.lines[full])
-                    encoded.add(ids, counts[full], places=places, names=names, lines=batch.lines[full])
-                    n_docs += len(full)
+                    some = self._documents(number, piece, n_rows, batch, ids, counts, full)
+                    encoded.add(some)
+                    n_rows += len(some.counts)
                 advance(documents=len(batch), bytes=len(batch.utf8))
         return TaskResult(
             outputs=encoded.outputs,
@@ -281,10 +303,38 @@ class EncodePiece:
             },
         )
 
-    def _places(self, number: int, piece: Piece, n_before: int, lines: Counts) -> Places:
+    def _documents(
+        self,
+        number: int,
+        piece: Piece,
+        n_before: int,
+        batch: TextBatch,
+        ids: npt.NDArray[Any],
+        counts: Counts,
+        full: Counts,
+    ) -> Documents:
+        """The documents `full` of a batch, cut where they are longer than may be."""
+        cuts = whole(counts[full]) if self.most is None else self._cut(ids, counts[full], self.most)
+        document = full[cuts.document]
+        lines = batch.lines[document]
         if self.seed is None:
-            return corpus_places(number, n_before, len(lines))
-        return shuffled_places(self.seed, piece.shard.name, lines)
+            places = corpus_places(number, n_before, len(lines))
+        else:
+            places = parts_in_order(shuffled_places(self.seed, piece.shard.name, lines), cuts.part, cuts.parts)
+        return Documents(
+            ids=ids,
+            counts=cuts.counts,
+            places=places,
+            names=[batch.ids[i] for i in document.tolist()],
+            sources=[batch.sources[i] for i in document.tolist()],
+            lines=lines,
+            part=cuts.part,
+            parts=cuts.parts,
+            offsets=cuts.offsets,
+        )
+
+    def _cut(self, ids: npt.NDArray[Any], counts: Counts, most: int) -> Cuts:
+        return cut_long(ids, counts, most=most, starts=token_starts(self.facts.path, self.facts.sha256))
 
 
 def _encode(
@@ -350,34 +400,55 @@ def _write(
     names: Sequence[str],
 ) -> list[TaskResult]:
     memory, work = stage.options.max_memory or MEMORY, stage.work_folder
-    files = {
-        name: [msgspec.convert(result.payload[name], RunFile) for result in encoded] for name in ("places", "documents")
-    }
-    if not any(file.rows for file in files["places"]):
+    sources, places, documents = _groups(encoded)
+    if not sources:
         n_docs = sum(result.ledger.total().taken.documents for result in encoded)
         raise DataError(
             f"there is nothing to write to {output}: {n_docs:,} documents were read and none gives a token\n"
             "  look at what went in with `dolma stat`; `--text-field` names the field that holds the text"
         )
-    (places,) = partitioned(stage, PLACES, files["places"], [0, END_OF_KEYS], memory=memory)
+    if len(sources) > MOST_SOURCES:
+        raise DataError(
+            f"there are {len(sources):,} sources, and each would have shards of its own: expected at most "
+            f"{MOST_SOURCES:,}\n  leave `group_by` out, or name a coarser field: `--source-field`"
+        )
+    found = partitioned_groups(stage, PLACES, places, [[0, END_OF_KEYS]] * len(sources), memory=memory)
+    spec = [(source if config.group_by else None, one) for source, (one,) in zip(sources, found, strict=True)]
+    task = Task(
+        key=xxhash.xxh3_64_hexdigest("".join(one.fingerprint for _, one in spec).encode()),
+        size=sum(one.n_bytes for _, one in spec),
+        spec=spec,
+    )
     cut = CutParts(work=work, limit=config.max_tokens_per_shard, memory=memory)
-    task = Task(key=places.fingerprint, size=places.n_bytes, spec=places)
-    parts = parts_of(stage.plan("cut", task, cut, uses_up=(PLACES.name,)).payload)
-    tokens, n_docs = sum(part.tokens for part in parts), sum(part.documents for part in parts)
+    groups = parts_of(stage.plan("cut", task, cut, uses_up=(PLACES.name,)).payload)
+    parts = [part for some in groups for part in some]
+    tokens, n_docs = sum(part.tokens for part in parts), sum(result.ledger.total().out.documents for result in encoded)
     said = f"{counted(tokens, 'token')} of {counted(n_docs, 'document')}"
-    stage.reporter.note(f"tokenize: {said} go into {counted(len(parts), 'shard')}")
-    stretches = partitioned(stage, documents_of(facts.dtype), files["documents"], bounds_of(parts), memory=memory)
+    apart = f" of {counted(len(sources), 'source')}" if config.group_by else ""
+    stage.reporter.note(f"tokenize: {said} go into {counted(len(parts), 'shard')}{apart}")
+    table = documents_of(facts.dtype)
+    stretches = partitioned_groups(stage, table, documents, list(map(bounds_of, groups)), memory=memory)
     itemsize = little_endian(facts.dtype).itemsize
-    write = WritePart(work=work, names=tuple(names), output=output, dtype=facts.dtype, memory=memory)
+    write = WritePart(work=work, paths=tuple(names), output=output, dtype=facts.dtype, memory=memory)
     tasks = [
-        Task(key=_name(part), size=part.tokens * itemsize, spec=(part, stretch))
-        for part, stretch in zip(parts, stretches, strict=True)
+        Task(key=part.name, size=part.tokens * itemsize, spec=(part, stretch))
+        for part, stretch in zip(parts, [one for some in stretches for one in some], strict=True)
     ]
     return stage.run("write", tasks, write)
 
 
-def _name(part: Part) -> str:
-    return f"part-{part.index:05d}.npy"
+def _groups(encoded: Sequence[TaskResult]) -> tuple[list[str], list[list[RunFile]], list[list[RunFile]]]:
+    """Sources in order (one, `""`, where they are mixed), and of each the files of places and of documents."""
+    kind = dict[str, RunFile]
+    places, documents = (
+        [msgspec.convert(result.payload[name], kind) for result in encoded] for name in ("places", "documents")
+    )
+    sources = sorted({source for files in places for source in files})
+    return (
+        sources,
+        [[files[source] for files in places if source in files] for source in sources],
+        [[files[source] for files in documents if source in files] for source in sources],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,7 +456,7 @@ class WritePart:
     """Writes one token shard with its rows. Called with (its part, the documents of the part)."""
 
     work: str
-    names: tuple[str, ...]
+    paths: tuple[str, ...]
     output: str
     dtype: Dtype
     memory: int
@@ -393,25 +464,24 @@ class WritePart:
     def __call__(self, spec: tuple[Part, Partition]) -> TaskResult:
         part, documents = spec
         itemsize = little_endian(self.dtype).itemsize
-        path = streams.join(self.output, _name(part))
-        with TokenShardWriter(path, tokens_per_part=_ROWS_PART // itemsize) as writer:
-            for block in read_part(self.work, documents, dtype=self.dtype, memory=self.memory):
-                sources = [self.names[source] for source in block.sources]
-                writer.write([block.ids], counts=block.counts, names=block.names, sources=sources, lines=block.lines)
+        with TokenShardWriter(
+            self.output, part.name, source=part.source, tokens_per_part=_ROWS_PART // itemsize
+        ) as writer:
+            for block in read_part(self.work, documents, paths=self.paths, dtype=self.dtype, memory=self.memory):
+                writer.write([block.ids], counts=block.counts, rows=block.rows)
                 advance(documents=len(block.counts))
                 del block
-        info, rows = writer.info, writer.rows_written
-        assert info is not None and rows is not None
-        if (info.tokens, info.documents, info.bytes) != (part.tokens, part.documents, part.tokens * itemsize):
+        info = writer.info
+        assert info is not None
+        if (info.tokens, info.rows, info.bytes) != (part.tokens, part.rows, part.tokens * itemsize):
             raise DataError(
                 f"{self.work} has changed while {info.path} was written from it"
                 "\n  run the same command again, and let no other program write there"
             )
-        n_rows = info.documents
         return TaskResult(
             outputs=[
-                OutputFile(set=self.output, path=info.path, bytes=info.bytes, checksum=info.xxh3, rows=n_rows),
-                output_file(self.output, rows, rows=n_rows),
+                OutputFile(set=self.output, path=info.path, bytes=info.bytes, checksum=info.xxh3, rows=info.rows),
+                *(output_file(self.output, rows, rows=info.rows) for rows in writer.rows_written),
             ],
             payload=msgspec.to_builtins(info),
         )

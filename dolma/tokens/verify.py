@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dolma.config import TokenizeConfig
 from dolma.data import streams
@@ -16,6 +18,8 @@ from dolma.data.tokens import (
     TokenManifest,
     TokenShardInfo,
     open_tokens,
+    parquet_path,
+    read_csv_rows,
     read_rows,
     read_token_manifest,
     rows_path,
@@ -31,8 +35,9 @@ def verify_tokens(folder: str) -> list[str]:
     """The problems found in a folder of token shards, each a line that begins with the file; empty when all is well.
 
     Of each shard: size and checksum are those of `tokens.json`; ids are in the vocabulary; rows follow each other
-    from the first token to the last; every document ends with the end-of-text token, begins with the begin token if
-    there is one, and has no further end-of-text token unless texts were allowed to.
+    from the first token to the last, and are the same in parquet and csv.gz; every document ends with the end-of-text
+    token, begins with the begin token if there is one, and has no further end-of-text token unless texts were allowed
+    to; of one that is cut, all parts follow each other.
     """
     try:
         manifest = read_token_manifest(folder)
@@ -40,28 +45,38 @@ def verify_tokens(folder: str) -> list[str]:
         return [_line(error)]
     if not manifest.shards:
         return [f"{folder}: no shards"]
-    return [problem for info in manifest.shards for problem in _check(streams.join(folder, info.path), info, manifest)]
+    found: list[str] = []
+    parts: list[pa.Table] = []
+    for info in manifest.shards:
+        found += _check(streams.join(folder, info.path), info, manifest, parts)
+    return [*found, *_check_parts(folder, parts)]
 
 
 def _line(error: DataError) -> str:
     return str(error).split("\n")[0]
 
 
-def _check(path: str, info: TokenShardInfo, manifest: TokenManifest) -> Iterator[str]:
+def _check(path: str, info: TokenShardInfo, manifest: TokenManifest, parts: list[pa.Table]) -> Iterator[str]:
+    """The problems of a shard; `parts` gets its rows of documents that are cut."""
     try:
         with streams.local_copy(path) as local:
             ids = open_tokens(local, manifest.dtype)
-            yield from _check_ids(path, ids, info, manifest)
+            n_ends = yield from _check_ids(path, ids, info, manifest)
             if streams.checksum(local) != info.xxh3:
                 yield f"{path}: its bytes have changed (xxh3 differs from tokens.json)"
-            yield from _check_rows(path, ids, read_rows(path), info, manifest)
+            rows = read_rows(path)
+            yield from _check_rows(path, ids, rows, n_ends, info, manifest)
+            parts.append(rows.filter(pc.greater(rows["parts"], 1)))
     except FileNotFoundError:
         yield f"{path}: no such file"
     except DataError as error:
         yield _line(error)
 
 
-def _check_ids(path: str, ids: npt.NDArray[Any], info: TokenShardInfo, manifest: TokenManifest) -> Iterator[str]:
+def _check_ids(
+    path: str, ids: npt.NDArray[Any], info: TokenShardInfo, manifest: TokenManifest
+) -> Generator[str, None, int]:
+    """Returns the number of end-of-text tokens."""
     if (len(ids), ids.nbytes) != (info.tokens, info.bytes):
         yield f"{path}: {len(ids):,} tokens in {ids.nbytes:,} bytes, tokens.json says {info.tokens:,} in {info.bytes:,}"
     n_ends = 0
@@ -71,30 +86,64 @@ def _check_ids(path: str, ids: npt.NDArray[Any], info: TokenShardInfo, manifest:
         if int(some.max()) >= manifest.vocab_size:
             at = int(np.argmax(some >= manifest.vocab_size))
             yield f"{path}: id {some[at]} at {start + at:,} is outside the vocabulary of {manifest.vocab_size:,}"
-            return
-    framing = 2 if manifest.bos_id == manifest.eos_id else 1
-    if n_ends != framing * info.documents and not manifest.special_tokens_allowed:
-        yield f"{path}: {n_ends:,} end-of-text tokens in {info.documents:,} documents"
+            break
+    return n_ends
 
 
 def _check_rows(
-    path: str, ids: npt.NDArray[Any], rows: pa.Table, info: TokenShardInfo, manifest: TokenManifest
+    path: str, ids: npt.NDArray[Any], rows: pa.Table, n_ends: int, info: TokenShardInfo, manifest: TokenManifest
 ) -> Iterator[str]:
+    first = rows["part"].to_numpy() == 0
+    last = rows["part"].to_numpy() + 1 == rows["parts"].to_numpy()
+    framing = int(np.count_nonzero(last)) + (manifest.bos_id == manifest.eos_id) * int(np.count_nonzero(first))
+    if n_ends != framing and not manifest.special_tokens_allowed:
+        yield f"{path}: {n_ends:,} end-of-text tokens in {np.count_nonzero(last):,} documents"
+    where = parquet_path(path) if streams.exists(parquet_path(path)) else rows_path(path)
+    if where != rows_path(path) and streams.exists(rows_path(path)):
+        yield from _check_csv(path, rows)
     starts, ends = rows["start"].to_numpy(), rows["end"].to_numpy()
-    if len(rows) != info.documents:
-        yield f"{rows_path(path)}: {len(rows):,} rows, tokens.json says {info.documents:,} documents"
+    if len(rows) != info.rows:
+        yield f"{where}: {len(rows):,} rows, tokens.json says {info.rows:,}"
     odd = np.flatnonzero((starts != np.concatenate([[0], ends[:-1]])) | (starts >= ends) | (ends > len(ids)))
     if len(odd):
         i = int(odd[0])
-        where, what = f"{rows_path(path)}:{i + 1}", f"tokens {starts[i]:,} to {ends[i]:,}"
-        yield f"{where}: {what} do not follow the row before, or leave the shard"
+        what = f"tokens {starts[i]:,} to {ends[i]:,}"
+        yield f"{where}:{i + 1}: {what} do not follow the row before, or leave the shard"
         return
     if len(rows) and ends[-1] != len(ids):
-        yield f"{rows_path(path)}: its rows end at token {ends[-1]:,} of {len(ids):,}"
-    for at, id, which in ((starts, manifest.bos_id, "begin"), (ends - 1, manifest.eos_id, "end")):
-        if id is not None and np.any(ids[at] != id):
-            i = int(np.argmax(ids[at] != id))
+        yield f"{where}: its rows end at token {ends[-1]:,} of {len(ids):,}"
+    for some, at, id, which in ((first, starts, manifest.bos_id, "begin"), (last, ends - 1, manifest.eos_id, "end")):
+        if id is not None and np.any(wrong := some & (ids[at] != id)):
+            i = int(np.argmax(wrong))
             yield f"{path}: document {rows['id'][i].as_py()!r} (row {i + 1}) does not {which} with token {id}"
+    if info.source is not None and not pc.all(pc.equal(rows["source"], info.source)).as_py():
+        yield f"{where}: has rows of other sources than {info.source!r}, which tokens.json says"
+
+
+def _check_csv(path: str, rows: pa.Table) -> Iterator[str]:
+    names = ["start", "end", "id", "path", "line"]
+    if not rows.select(names).equals(read_csv_rows(path, only=names)):
+        yield f"{rows_path(path)}: its rows are not those of {os.path.basename(parquet_path(path))}"
+
+
+def _check_parts(folder: str, tables: Sequence[pa.Table]) -> Iterator[str]:
+    """Whether the parts of each document that is cut are all there, one after the other."""
+    rows = pa.concat_tables(tables) if tables else None
+    if rows is None or not len(rows):
+        return
+    due: tuple[Any, ...] | None = None  # the part that has to come next, of which document; None: a first one
+    for row in rows.to_pylist():
+        document = (row["path"], row["line"], row["id"], row["parts"])
+        if (row["part"], row["offset"]) != (0, 0) if due is None else (row["part"], row["offset"], document) != due:
+            yield (
+                f"{folder}: part {row['part'] + 1} of {row['parts']} of document {row['id']!r} does not follow the one "
+                "before"
+            )
+            return
+        going_on = row["part"] + 1 < row["parts"]
+        due = (row["part"] + 1, row["offset"] + row["end"] - row["start"], document) if going_on else None
+    if due is not None:
+        yield f"{folder}: document {due[2][2]!r} has {due[0]} of {due[2][3]} parts"
 
 
 def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:

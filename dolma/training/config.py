@@ -148,6 +148,7 @@ class SourceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """One source of a mixture. `share` and `max_repeat` are OLMo-core's `target_ratio` and `max_repetition_ratio`."""
 
     tokens: Annotated[str | list[str], about("Folders of token shards.")]
+    source: Annotated[str | None, about("Only the shards of this source, of `group_by: source`.", absent="all")] = None
     share: Annotated[float, about("Share of the stage's windows; all of them add up to 1.")]
     max_repeat: Annotated[float, about("How often its windows may be used.")] = 1.0
     max_source_fraction: Annotated[float, about("How much of it may be used at all.")] = 1.0

@@ -74,10 +74,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
-    """All stages of a recipe, in order, and the shards they read: by the folders they are in."""
+    """All stages of a recipe, in order, and the shards they read: by the folders they are in, and by source."""
 
     stages: tuple[Stage, ...]
-    shards: Mapping[tuple[str, ...], TokenShards]
+    shards: Mapping[tuple[tuple[str, ...], str | None], TokenShards]
 
     @property
     def steps(self) -> int:
@@ -164,26 +164,27 @@ def _refuse_idle(stage: Stage, path: str) -> None:
 
 
 class _Opened:
-    """Shards by the folders they are in, each opened once."""
+    """Shards by the folders they are in, and by source where only those of one are read; each opened once."""
 
     def __init__(self, check: Callable[[list[TokenShards]], None]) -> None:
         self._check = check
-        self.shards: dict[tuple[str, ...], TokenShards] = {}
+        self.shards: dict[tuple[tuple[str, ...], str | None], TokenShards] = {}
 
-    def __getitem__(self, tokens: str | Sequence[str]) -> TokenShards:
+    def of(self, tokens: str | Sequence[str], *, source: str | None = None) -> TokenShards:
+        """The shards of these folders, or those of one source."""
         folders = (tokens,) if isinstance(tokens, str) else tuple(tokens)
-        if folders not in self.shards:
-            found = open_shards(folders)
+        if (folders, source) not in self.shards:
+            found = open_shards(folders, source=source)
             self._check([found])
-            for others, shards in self.shards.items():
+            for (others, _), shards in self.shards.items():
                 if (found.tokenizer_sha256, found.vocab_size) != (shards.tokenizer_sha256, shards.vocab_size):
                     raise DataError(
                         f"is of another tokenizer than {printable(others[0])}\n  tokenize both with the same one",
                         file=folders[0],
                     )
                 _refuse_shared(folders, found, others, shards)
-            self.shards[folders] = found
-        return self.shards[folders]
+            self.shards[folders, source] = found
+        return self.shards[folders, source]
 
 
 def _refuse_shared(folders: tuple[str, ...], found: TokenShards, others: tuple[str, ...], shards: TokenShards) -> None:
@@ -232,7 +233,7 @@ def _resolve(
     else:
         if not tokens:
             raise ConfigError("there are no token shards: give `--tokens` or `sources`", path=path)
-        population = _population(settings, opened[tokens])
+        population = _population(settings, opened.of(tokens))
         instances, shares, steps = Instances.all_of(population, ONLY), [], None
     loader = Loader(
         instances,
@@ -335,7 +336,10 @@ def _mixed(settings: TrainConfig, opened: _Opened, *, path: str) -> tuple[Instan
     steps = given_steps(settings)
     if steps is None:
         raise ConfigError("a mixture needs a length: give `steps` or `duration_tokens`", path=path)
-    populations = {name: _population(settings, opened[source.tokens]) for name, source in settings.sources.items()}
+    populations = {
+        name: _population(settings, opened.of(source.tokens, source=source.source))
+        for name, source in settings.sources.items()
+    }
     available = {name: len(population) for name, population in populations.items()}
     shares = plan_mixture(
         available, settings.sources, n_windows=batch_sizes(settings).until(steps), path=f"{path}.sources"

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dolma.data import streams
-from dolma.data.tokens import read_rows, rows_path
+from dolma.data.tokens import has_rows, parquet_path, read_rows
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 from dolma.training.stages import Stage, Stages, resolve_stages
@@ -121,19 +121,19 @@ def _stretches(stage: Stage, source: int, number: int, *, step: int, window: int
                 source=instances.names[source],
                 shard=path,
                 id=row["id"],
-                path=row["src"],
-                line=row["loc"],
-                start=max(stretch.start, row["start"]) - row["start"],
-                end=min(stretch.end, row["end"]) - row["start"],
+                path=row["path"],
+                line=row["line"],
+                start=max(stretch.start, row["start"]) - row["start"] + row["offset"],
+                end=min(stretch.end, row["end"]) - row["start"] + row["offset"],
             )
 
 
 @lru_cache(maxsize=64)
 def _rows(shard: str) -> pa.Table:
-    if not streams.exists(rows_path(shard)):
+    if not has_rows(shard):
         raise DataError(
             "has no document rows beside it, so nothing says what its tokens are of\n"
-            f"  copy {os.path.basename(rows_path(shard))} beside it, or tokenize again",
+            f"  copy {os.path.basename(parquet_path(shard))} beside it, or tokenize again",
             file=shard,
         )
     return read_rows(shard)

@@ -18,9 +18,11 @@ from dolma.data.tokens import (
     TokenShard,
     TokenShardWriter,
     open_tokens,
+    read_csv_rows,
     read_rows,
     read_token_manifest,
     rows_path,
+    whole_documents,
     write_token_manifest,
 )
 from dolma.errors import DataError
@@ -29,13 +31,15 @@ SHARD = {"path": "part-00000.npy", "tokens": 2, "documents": 1, "bytes": 4, "xxh
 
 
 def write_shard(path: Path, *documents: list[int], names: list[str] | None = None) -> TokenShardWriter:
-    with TokenShardWriter(str(path)) as writer:
+    n_docs = len(documents)
+    rows = whole_documents(
+        names or [f"id{i}" for i in range(n_docs)],
+        paths=["books/documents/a.jsonl"] * n_docs,
+        lines=list(range(1, n_docs + 1)),
+    )
+    with TokenShardWriter(str(path.parent), path.name) as writer:
         writer.write(
-            [np.array(ids, "<u2").tobytes() for ids in documents],
-            counts=[len(ids) for ids in documents],
-            names=names or [f"id{i}" for i in range(len(documents))],
-            sources=["books/documents/a.jsonl"] * len(documents),
-            lines=list(range(1, len(documents) + 1)),
+            [np.array(ids, "<u2").tobytes() for ids in documents], counts=[len(ids) for ids in documents], rows=rows
         )
     return writer
 
@@ -68,17 +72,18 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from('\r\n
 def test_a_row_is_a_line_and_any_id_and_path_comes_back(named: list[tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/part-00000.npy"
-        with TokenShardWriter(path) as writer:
-            names, sources = ([pair[i] for pair in named] for i in (0, 1))
-            n_docs = len(named)
-            ids = [b"\1\0"] * n_docs
-            writer.write(ids, counts=[1] * n_docs, names=names, sources=sources, lines=[1] * n_docs)
-        rows = read_rows(path)
+        names, paths = ([pair[i] for pair in named] for i in (0, 1))
+        n_docs = len(named)
+        with TokenShardWriter(folder, "part-00000.npy") as writer:
+            rows = whole_documents(names, paths=paths, lines=[1] * n_docs)
+            writer.write([b"\1\0"] * n_docs, counts=[1] * n_docs, rows=rows)
+        of_csv, of_parquet = read_csv_rows(path), read_rows(path)
         with gzip.open(rows_path(path), "rt", encoding="utf-8") as lines:  # as OLMo-core reads them
             bounds = [line.split(",")[:2] for line in lines]
         with gzip.open(rows_path(path), "rt", encoding="utf-8", newline="") as lines:
             standard = [len(row) for row in csv.reader(lines)]
-    assert (rows["id"].to_pylist(), rows["src"].to_pylist()) == (names, sources)
+    assert of_csv == of_parquet
+    assert (of_csv["id"].to_pylist(), of_csv["path"].to_pylist()) == (names, paths)
     assert bounds == [[str(i), str(i + 1)] for i in range(n_docs)]
     assert standard == [5] * n_docs
 
@@ -95,8 +100,8 @@ def test_the_writer_tells_what_it_wrote(tmp_path: Path) -> None:
 
 
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), TokenShardWriter(str(tmp_path / "part-00000.npy")) as writer:
-        writer.write([b"\1\0"], counts=[1], names=["a"], sources=["s"], lines=[1])
+    with pytest.raises(RuntimeError), TokenShardWriter(str(tmp_path), "part-00000.npy") as writer:
+        writer.write([b"\1\0"], counts=[1], rows=whole_documents(["a"], paths=["s"], lines=[1]))
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
 
@@ -123,7 +128,8 @@ def test_offsets_beyond_31_bits_of_tokens_and_32_bits_of_bytes(tmp_path: Path) -
     assert (len(shard.ids), shard.ids.nbytes) == (far + 4, 2 * far + 8)
     assert shard.document(2).tolist() == [11]
     assert shard.document(3).tolist() == [12, 13, 14]
-    assert shard.trace(far + 1) == {"start": far + 1, "end": far + 4, "id": f"id{far + 1}", "src": "s", "loc": 1}
+    row = {"start": far + 1, "end": far + 4, "id": f"id{far + 1}", "path": "s", "line": 1, "source": None}
+    assert shard.trace(far + 1) == row | {"part": 0, "parts": 1, "offset": 0}
 
 
 def test_a_numpy_header_is_not_read_as_tokens(tmp_path: Path) -> None:
@@ -140,8 +146,10 @@ def test_half_an_id_is_an_error(tmp_path: Path) -> None:
 
 def test_a_row_may_be_longer_than_a_block_of_arrow(tmp_path: Path) -> None:
     names = ["before", "x" * (3 << 20), "after"]
-    with TokenShardWriter(str(tmp_path / "part-00000.npy")) as writer:
-        writer.write([b"\0\0" * 3], counts=[1, 1, 1], names=names, sources=["s"] * 3, lines=[1, 2, 3])
+    with TokenShardWriter(str(tmp_path), "part-00000.npy") as writer:
+        rows = whole_documents(names, paths=["s"] * 3, lines=[1, 2, 3])
+        writer.write([b"\0\0" * 3], counts=[1, 1, 1], rows=rows)
+    assert read_csv_rows(str(tmp_path / "part-00000.npy"))["id"].to_pylist() == names
     assert read_rows(str(tmp_path / "part-00000.npy"))["id"].to_pylist() == names
 
 

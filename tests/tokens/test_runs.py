@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dolma.data.exchange import END_OF_KEYS, MEMORY, partitions
 from dolma.errors import DataError
 from dolma.tokens.order import LAST_PLACE
-from dolma.tokens.runs import PLACES, EncodedPiece, Part, bounds_of, documents_of, plan_parts, read_part
+from dolma.tokens.runs import PLACES, Documents, EncodedPiece, Part, bounds_of, documents_of, plan_parts, read_part
 
 Document = tuple[int, list[int]]
 """Place and ids."""
@@ -20,21 +20,27 @@ def write_pieces(work: Path, pieces: list[list[Document]], *, memory: int = MEMO
     written = []
     for number, documents in enumerate(pieces):
         ids = [np.array(ids, "<u4") for _, ids in documents]
-        with EncodedPiece(str(work), f"{number:06d}", source=number, dtype="uint32", memory=memory) as piece:
+        with EncodedPiece(str(work), f"{number:06d}", file=number, dtype="uint32", memory=memory) as piece:
             for i, (place, _) in enumerate(documents):
                 piece.add(
-                    ids[i],
-                    np.array([len(ids[i])]),
-                    places=np.array([place], np.uint64),
-                    names=[f"{number}/{i}"],
-                    lines=np.array([i + 1]),
+                    Documents(
+                        ids=ids[i],
+                        counts=np.array([len(ids[i])]),
+                        places=np.array([place], np.uint64),
+                        names=[f"{number}/{i}"],
+                        sources=[f"source {number}"],
+                        lines=np.array([i + 1]),
+                        part=np.array([0]),
+                        parts=np.array([1]),
+                        offsets=np.array([0]),
+                    )
                 )
         written.append(piece)
     return written
 
 
 def plan(work: Path, pieces: list[EncodedPiece], *, limit: int, memory: int = MEMORY) -> list[Part]:
-    (places,) = partitions(PLACES, str(work), [piece.places for piece in pieces], [0, END_OF_KEYS])
+    (places,) = partitions(PLACES, str(work), [piece.places[""] for piece in pieces], [0, END_OF_KEYS])
     return plan_parts(str(work), places, limit=limit, memory=memory)
 
 
@@ -42,18 +48,19 @@ def read_all(
     work: Path, pieces: list[EncodedPiece], parts: list[Part], *, memory: int = MEMORY
 ) -> list[list[tuple[str, list[int]]]]:
     """Per part, id and token ids of each document."""
-    files = [piece.documents for piece in pieces]
+    files = [piece.documents[""] for piece in pieces]
     found = []
+    paths = [str(number) for number in range(len(pieces))]
     stretches = partitions(documents_of("uint32"), str(work), files, bounds_of(parts))
     for part, stretch in zip(parts, stretches, strict=True):
         documents = []
-        for block in read_part(str(work), stretch, dtype="uint32", memory=memory):
+        for block in read_part(str(work), stretch, paths=paths, dtype="uint32", memory=memory):
             ids = np.split(np.frombuffer(block.ids, "<u4"), np.cumsum(block.counts))[:-1]
-            documents += [(name, some.tolist()) for name, some in zip(block.names, ids, strict=True)]
-            assert [
-                f"{source}/{line - 1}" for source, line in zip(block.sources, block.lines, strict=True)
-            ] == block.names
-        assert (len(documents), sum(len(ids) for _, ids in documents)) == (part.documents, part.tokens)
+            rows = block.rows.to_pylist()
+            documents += [(row["id"], some.tolist()) for row, some in zip(rows, ids, strict=True)]
+            assert [f"{row['path']}/{row['line'] - 1}" for row in rows] == [row["id"] for row in rows]
+            assert [f"source {row['path']}" for row in rows] == [row["source"] for row in rows]
+        assert (len(documents), sum(len(ids) for _, ids in documents)) == (part.rows, part.tokens)
         found.append(documents)
     return found
 
@@ -93,4 +100,4 @@ def test_parts_keep_the_limit(tmp_path: Path) -> None:
 def test_ids_of_another_type_are_refused(tmp_path: Path) -> None:
     (piece,) = write_pieces(tmp_path, [[(1, [1, 2, 3])]])
     with pytest.raises(DataError, match=r'documents/000000: its header .*"uint32".*expected .*"uint16"'):
-        partitions(documents_of("uint16"), str(tmp_path), [piece.documents], [0, END_OF_KEYS])
+        partitions(documents_of("uint16"), str(tmp_path), [piece.documents[""]], [0, END_OF_KEYS])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from dolma.config import TokenizeConfig
@@ -67,7 +68,7 @@ def test_every_sample_document_decodes_to_its_text(
     rows = rows_of(tmp_path / "tokens")
     assert len(rows) == len(texts) == 989
     for row in rows:
-        document = texts.pop((row["src"], row["loc"]))
+        document = texts.pop((row["path"], row["line"]))
         assert row["id"] == document["id"]
         assert encoder.decode(row["tokens"]) == document["text"]
     assert verify_tokens(str(tmp_path / "tokens")) == []
@@ -177,10 +178,122 @@ def test_another_configuration_does_not_write_over_a_finished_run(corpus: list[s
 # --- order and shards ------------------------------------------------------------------------------------------------
 
 
+def test_rows_in_parquet_tell_source_path_and_line(tmp_path: Path, corpus: list[str], run: Tokenize) -> None:
+    run(corpus, shuffle=False)
+    rows = pq.read_table(tmp_path / "tokens" / "part-00000.parquet").slice(199, 2).to_pylist()
+    (last, first) = ({key: row[key] for key in ("id", "source", "path", "line", "part", "parts")} for row in rows)
+    of_both = {"source": "books", "part": 0, "parts": 1}
+    assert last == {"id": "books/a/199", "path": "books/a.jsonl.gz", "line": 200} | of_both
+    assert first == {"id": "books/b/0", "path": "books/b.json.gz", "line": 1} | of_both
+    assert rows[1]["start"] == rows[0]["end"]
+
+
+# --- shards of each source -------------------------------------------------------------------------------------------
+
+
+def test_each_source_has_shards_of_its_own(tmp_path: Path, corpus: list[str], run: Tokenize, notes: Any) -> None:
+    run(corpus, output="mixed", max_tokens_per_shard=1500)
+    run(corpus, group_by="source", max_tokens_per_shard=1500, reporter=notes)
+    manifest, shards = shards_of(tmp_path / "tokens")
+    names = {
+        info.source: [other.path for other in manifest.shards if other.source == info.source]
+        for info in manifest.shards
+    }
+    assert {source: (found[0], len(found) > 1) for source, found in names.items()} == {
+        "books": ("books/part-00000.npy", True),
+        "web": ("web/part-00000.npy", True),
+    }
+    for info, shard in zip(manifest.shards, shards, strict=True):
+        assert set(shard.rows["source"].to_pylist()) == {info.source}
+    ids = [sorted(row["id"] for row in rows_of(tmp_path / folder)) for folder in ("tokens", "mixed")]
+    assert ids[0] == ids[1]
+    assert verify_tokens(str(tmp_path / "tokens")) == []
+    assert any(f"go into {len(manifest.shards)} shards of 2 sources" in line for line in notes.lines)
+
+
+def test_grouped_shards_are_shuffled_as_mixed_ones_are(tmp_path: Path, corpus: list[str], run: Tokenize) -> None:
+    run(corpus, output="mixed", max_tokens_per_shard=1500)
+    run(corpus, group_by="source", max_tokens_per_shard=1500)
+    of_web = [
+        [row["id"] for row in rows_of(tmp_path / folder) if row["source"] == "web"] for folder in ("mixed", "tokens")
+    ]
+    assert of_web[0] == of_web[1] != sorted(of_web[0])
+
+
+def test_the_source_of_a_record_counts_not_that_of_its_file(tmp_path: Path, documents: Write, run: Tokenize) -> None:
+    paths = [documents(["a", "b"], "books/documents/a.jsonl", source="x"), documents(["c"], source="y/z")]
+    run(paths, group_by="source")
+    found = {info.source: (info.path, info.documents) for info in shards_of(tmp_path / "tokens")[0].shards}
+    assert found == {"x": ("x/part-00000.npy", 2), "y/z": ("y%2Fz/part-00000.npy", 1)}
+
+
+def test_more_sources_than_shards_are_good_for_are_refused(
+    documents: Write, run: Tokenize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage_module, "MOST_SOURCES", 1)
+    paths = [documents(["a"], "x/documents/a.jsonl"), documents(["b"], "y/documents/a.jsonl")]
+    with pytest.raises(
+        DataError, match="there are 2 sources, and each would have shards of its own: expected at most 1"
+    ):
+        run(paths, group_by="source")
+
+
+GROUPED = {"group_by": "source", "max_tokens_per_shard": 60, "split_long_documents": True}
+
+
+def test_workers_memory_and_merges_leave_no_trace_in_groups_and_parts(
+    documents: Write, corpus: list[str], run: Tokenize, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus = [*corpus, documents(["long words " * n for n in range(1, 30)], "books/documents/long.jsonl")]
+    run(corpus, output="one", **GROUPED)
+    run(corpus[::-1], output="two", workers=2, **GROUPED)
+    monkeypatch.setattr(stage_module, "MEMORY", 3000)
+    monkeypatch.setattr(exchange, "BLOCK_BYTES", 300)
+    monkeypatch.setattr(exchange, "FAN_IN", 3)
+    in_pieces = stage_module.pieces
+    monkeypatch.setattr(stage_module, "pieces", lambda shard: in_pieces(shard, piece_bytes=2000))
+    run(corpus, output="small", reading=Reading(batch_bytes=300), **GROUPED)
+    assert len(files("one")) > 100
+    assert files("one") == files("two") == files("small")
+
+
+# --- documents that are longer than a shard --------------------------------------------------------------------------
+
+
+def test_a_long_document_is_cut_at_words_and_ends_once(tmp_path: Path, documents: Write, run: Tokenize) -> None:
+    text = "".join(f" word{i}" for i in range(60))
+    run([documents(["a", text, "b"])], max_tokens_per_shard=100, split_long_documents=True)
+    manifest, _ = shards_of(tmp_path / "tokens")
+    rows = [row for row in rows_of(tmp_path / "tokens") if row["id"] == "books/a/1"]
+    assert [(row["part"], row["parts"]) for row in rows] == [(i, len(rows)) for i in range(len(rows))]
+    assert len(rows) > 3 and all(len(row["tokens"]) <= 100 for row in rows)
+    assert [row["offset"] for row in rows] == [0, *np.cumsum([len(row["tokens"]) for row in rows])[:-1].tolist()]
+    assert all(row["tokens"][0] == ord(" ") for row in rows)
+    whole = np.concatenate([row["tokens"] for row in rows])
+    assert np.flatnonzero(whole == 256).tolist() == [len(whole) - 1]
+    assert sum(info.documents for info in manifest.shards) == 3
+    assert verify_tokens(str(tmp_path / "tokens")) == []
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_parts_joined_are_the_document_uncut(
+    tmp_path: Path, sample: Path, sample_pattern: str, run: Tokenize, shuffle: bool
+) -> None:
+    settings = {"tokenizer": str(sample / "tokenizer.json"), "max_tokens_per_shard": 2000, "shuffle": shuffle}
+    uncut = run([sample_pattern], output="whole", **settings)
+    cut = run([sample_pattern], output="cut", split_long_documents=True, **settings)
+    joined: dict[str, list[int]] = {}
+    for row in rows_of(tmp_path / "cut"):
+        joined.setdefault(row["id"], []).extend(row["tokens"].tolist())
+    assert joined == {row["id"]: row["tokens"].tolist() for row in rows_of(tmp_path / "whole")}
+    assert max(info.tokens for info in shards_of(tmp_path / "cut")[0].shards) <= 2000
+    assert cut.ledger == uncut.ledger
+
+
 def test_shuffled_sources_do_not_correlate_with_position(tmp_path: Path, corpus: list[str], run: Tokenize) -> None:
     run(corpus, max_tokens_per_shard=3000)
     label = np.array([row["id"].startswith("books") for row in rows_of(tmp_path / "tokens")], dtype=float)
-    line = np.array([row["loc"] for row in rows_of(tmp_path / "tokens")])
+    line = np.array([row["line"] for row in rows_of(tmp_path / "tokens")])
     position = np.arange(len(label))
     assert abs(np.corrcoef(label, position)[0, 1]) < 0.1
     assert abs(np.corrcoef(line, position)[0, 1]) < 0.1
@@ -255,7 +368,7 @@ def test_documents_without_text_are_dropped_and_counted(tmp_path: Path, document
     assert account.taken == Tally(documents=4, bytes=2, tokens=4)
     assert account.out == Tally(documents=2, bytes=2, tokens=4)
     assert account.dropped == {"empty": Tally(documents=2, bytes=0, tokens=0)}
-    assert [(row["id"], row["loc"]) for row in rows_of(tmp_path / "tokens")] == [("books/a/0", 1), ("books/a/2", 3)]
+    assert [(row["id"], row["line"]) for row in rows_of(tmp_path / "tokens")] == [("books/a/0", 1), ("books/a/2", 3)]
 
 
 def test_as_many_end_of_text_tokens_as_documents(tmp_path: Path, documents: Write, run: Tokenize) -> None:
@@ -269,7 +382,7 @@ def test_rows_name_line_and_file_as_the_manifest_does(tmp_path: Path, documents:
     run(paths, shuffle=False)
     names = [file.name for file in read_manifest(str(tmp_path / "tokens")).inputs]
     assert names == ["books/books.jsonl", "web/web.jsonl"]
-    found = [(row["src"], row["loc"]) for row in rows_of(tmp_path / "tokens")]
+    found = [(row["path"], row["line"]) for row in rows_of(tmp_path / "tokens")]
     assert found == [(name, line) for name in names for line in (1, 2)]
 
 
@@ -379,7 +492,7 @@ def test_outer_white_space_is_text_unless_it_is_to_be_stripped(tmp_path: Path, d
     assert stripped == ["a b", "c", "\u200bd"]
     account = report.ledger.accounts["mine"]
     assert (account.taken.documents, account.out.documents, account.dropped["empty"].documents) == (4, 3, 1)
-    assert [row["loc"] for row in rows_of(tmp_path / "stripped")] == [1, 3, 4]
+    assert [row["line"] for row in rows_of(tmp_path / "stripped")] == [1, 3, 4]
 
 
 def test_stripping_is_part_of_what_a_run_is(documents: Write, run: Tokenize) -> None:
@@ -400,7 +513,7 @@ def test_the_folder_describes_itself(tmp_path: Path, documents: Write, run: Toke
     assert (tmp_path / "tokens" / manifest.tokenizer).read_bytes() == Path(path).read_bytes()
     made = read_manifest(str(tmp_path / "tokens"))
     assert made is not None
-    names = ["part-00000.csv.gz", "part-00000.npy", "tokenizer.json", "tokens.json"]
+    names = ["part-00000.csv.gz", "part-00000.npy", "part-00000.parquet", "tokenizer.json", "tokens.json"]
     assert [out.path for out in made.outputs] == names
     assert made.config["tokenizer_sha256"] == manifest.tokenizer_sha256
 

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from dolma.data.tokens import read_rows
 from dolma.runner.report import StageReport
 from dolma.tokens.verify import verify_tokens
 
@@ -26,6 +30,8 @@ def change(folder: Path, at: int, id: int) -> None:
 
 
 def change_rows(folder: Path, *rows: str) -> None:
+    """Let the shard have these rows, in csv.gz alone."""
+    (folder / "part-00000.parquet").unlink()
     (folder / "part-00000.csv.gz").write_bytes(gzip.compress("".join(f"{row}\n" for row in rows).encode()))
 
 
@@ -75,7 +81,7 @@ def test_a_short_shard_is_seen(shards: Path) -> None:
     (shards / "part-00000.npy").write_bytes(data[:-2])
     found = problems(shards)
     assert "8 tokens in 16 bytes, tokens.json says 9 in 18" in found
-    assert "part-00000.csv.gz:3: tokens 5 to 9 do not follow the row before, or leave the shard" in found
+    assert "part-00000.parquet:3: tokens 5 to 9 do not follow the row before, or leave the shard" in found
 
 
 def test_a_shard_that_is_gone_is_named(shards: Path) -> None:
@@ -91,8 +97,66 @@ def test_rows_that_do_not_follow_each_other_are_named(shards: Path) -> None:
 def test_rows_that_end_early_are_seen(shards: Path) -> None:
     change_rows(shards, "0,3,a,s,1", "3,5,b,s,2")
     found = problems(shards)
-    assert "2 rows, tokens.json says 3 documents" in found
+    assert "2 rows, tokens.json says 3" in found
     assert "its rows end at token 5 of 9" in found
+
+
+def test_rows_in_csv_that_are_not_those_in_parquet_are_seen(shards: Path) -> None:
+    rows = gzip.decompress((shards / "part-00000.csv.gz").read_bytes()).replace(b"books/a/1", b"books/a/7")
+    (shards / "part-00000.csv.gz").write_bytes(gzip.compress(rows))
+    assert "part-00000.csv.gz: its rows are not those of part-00000.parquet" in problems(shards)
+
+
+def replace_rows(shard: Path, **columns: list[Any]) -> None:
+    """Let the rows in parquet have these values; csv.gz goes."""
+    rows = read_rows(str(shard))
+    for name, values in columns.items():
+        i = rows.schema.get_field_index(name)
+        rows = rows.set_column(i, rows.schema.field(i), pa.array(values, rows.schema.field(i).type))
+    pq.write_table(rows, shard.with_suffix(".parquet"))
+    shard.with_suffix(".csv.gz").unlink(missing_ok=True)
+
+
+def test_a_row_of_another_source_than_its_shard_is_seen(
+    tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport[Any]]
+) -> None:
+    run([documents(["ab", "c"])], group_by="source")
+    shard = tmp_path / "tokens" / "books" / "part-00000.npy"
+    assert verify_tokens(str(tmp_path / "tokens")) == []
+    replace_rows(shard, source=["books", "web"])
+    assert "part-00000.parquet: has rows of other sources than 'books'" in problems(tmp_path / "tokens")
+
+
+@pytest.fixture
+def parts(tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport[Any]]) -> Path:
+    """A folder with the document `aaa bbb ccc` in parts `aaa`, ` bbb`, ` ccc` and the end token."""
+    run([documents(["aaa bbb ccc"])], max_tokens_per_shard=5, split_long_documents=True)
+    return tmp_path / "tokens"
+
+
+def test_parts_of_a_document_are_well(parts: Path) -> None:
+    assert len(list(parts.glob("*.npy"))) == 3
+    assert verify_tokens(str(parts)) == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"part": [0]}, "part 1 of 3 of document 'books/a/0' does not follow the one before"),
+        ({"offset": [2]}, "part 2 of 3 of document 'books/a/0' does not follow the one before"),
+        ({"parts": [2]}, "part-00001.npy: document 'books/a/0' (row 1) does not end with token 256"),
+    ],
+)
+def test_parts_that_do_not_follow_each_other_are_seen(parts: Path, columns: dict[str, list[int]], message: str) -> None:
+    replace_rows(parts / "part-00001.npy", **columns)
+    assert message in problems(parts)
+
+
+def test_a_document_without_its_last_part_is_seen(parts: Path) -> None:
+    described = json.loads((parts / "tokens.json").read_bytes())
+    described["shards"].pop()
+    (parts / "tokens.json").write_text(json.dumps(described))
+    assert "document 'books/a/0' has 2 of 3 parts" in problems(parts)
 
 
 def test_a_folder_without_shards_is_a_problem(tmp_path: Path) -> None:

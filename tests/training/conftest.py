@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 
 from dolma.data import streams  # noqa: E402
-from dolma.data.tokens import TokenManifest, TokenShardInfo, write_token_manifest  # noqa: E402
+from dolma.data.tokens import TokenManifest, TokenShardInfo, read_token_manifest, write_token_manifest  # noqa: E402
 from dolma.training import dcp  # noqa: E402
 from dolma.training.config import ModelConfig, TrainConfig  # noqa: E402
 from dolma.training.metrics import TIMINGS, read_metrics  # noqa: E402
@@ -125,3 +125,14 @@ def tokens(tmp_path: Path) -> str:
 @pytest.fixture
 def config() -> TrainConfig:
     return CONFIG
+
+
+def by_source(folder: Path, *sources: str | None) -> str:
+    """Token shards, one of each of these sources, of 20, 40, … tokens."""
+    tokens = write_shards(folder, [some_ids(20 * (i + 1), seed=i) for i in range(len(sources))])
+    described = read_token_manifest(tokens)
+    shards = [
+        msgspec.structs.replace(shard, source=source) for shard, source in zip(described.shards, sources, strict=True)
+    ]
+    write_token_manifest(tokens, msgspec.structs.replace(described, shards=shards))
+    return tokens

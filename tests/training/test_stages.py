@@ -13,7 +13,17 @@ from dolma.training.config import SourceConfig, StageConfig, TrainConfig, YarnCo
 from dolma.training.stages import resolve_stages
 from dolma.training.state import checkpoints, read_state
 from dolma.training.trainer import train
-from tests.training.conftest import CONFIG, Stopped, log_of, replaced, some_ids, stop_after, weights, write_shards
+from tests.training.conftest import (
+    CONFIG,
+    Stopped,
+    by_source,
+    log_of,
+    replaced,
+    some_ids,
+    stop_after,
+    weights,
+    write_shards,
+)
 
 
 @pytest.fixture
@@ -157,3 +167,21 @@ def test_a_rate_is_inherited_from_the_checkpoint_that_a_run_begins_with(tokens: 
         (tmp_path / "theirs" / ours).unlink()
     found = resolve_stages(replaced(config, init_from=str(tmp_path / "theirs")), tokens).stages[0].peak
     assert found == expected
+
+
+def test_a_mixture_takes_its_shares_from_the_shards_of_each_source(tmp_path: Path) -> None:
+    tokens = by_source(tmp_path / "tokens", "books", "web")
+    sources = {name: SourceConfig(tokens=tokens, source=name, share=0.5, max_repeat=1e6) for name in ("books", "web")}
+    stages = resolve_stages(replaced(CONFIG, sources=sources, sequence_length=4), None)
+    populations = stages.stages[0].loader.instances.populations
+    assert [[len(shard.ids) for shard in population.shards] for population in populations] == [[20], [40]]
+
+
+def test_shards_of_a_source_that_are_read_twice_are_refused(tmp_path: Path) -> None:
+    tokens = by_source(tmp_path / "tokens", "books", "web")
+    sources = {
+        "books": SourceConfig(tokens=tokens, source="books", share=0.5, max_repeat=1e6),
+        "all": SourceConfig(tokens=tokens, share=0.5, max_repeat=1e6),
+    }
+    with pytest.raises(ConfigError, match=r"part-00000\.npy is in .* and in .*: it would be counted twice"):
+        resolve_stages(replaced(CONFIG, sources=sources, sequence_length=4), None)

@@ -1,8 +1,9 @@
 """Token shards as a trainer sees them: mapped, or where they are remote, read by ranges as windows need them.
 
-Documents end where the rows beside a shard say so; without rows, after each end-of-text token and at the end of the
-shard, so that no token is lost where a document is not ended. `labels_mask_<shard>.npy` beside a shard, a byte per
-token, says which tokens are learnt (open-instruct's form); without it all are.
+Documents end where the rows beside a shard say so, and parts of one that is cut where the shard does; without rows,
+after each end-of-text token and at the end of the shard, so that no token is lost where a document is not ended.
+`labels_mask_<shard>.npy` beside a shard, a byte per token, says which tokens are learnt (open-instruct's form);
+without it all are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import xxhash
@@ -24,12 +26,14 @@ from dolma.data.numbers import numbers_in
 from dolma.data.tokens import (
     NAME,
     TokenManifest,
+    has_rows,
     open_tokens,
+    parquet_path,
     read_rows,
     read_token_manifest,
     rows_path,
 )
-from dolma.errors import DataError
+from dolma.errors import DataError, did_you_mean
 from dolma.printable import printable
 
 Boundaries = npt.NDArray[np.uint32] | npt.NDArray[np.int64]
@@ -56,9 +60,12 @@ class ShardTokens:
     @cached_property
     def boundaries(self) -> Boundaries:
         """Where documents begin, and where the last ends; uint32, or int64 of a long shard, `(documents + 1,)`."""
-        if streams.exists(rows_path(self.path)):
-            ends = read_rows(self.path, only=["end"])["end"].to_numpy()
-            _check_ends(ends, len(self.ids), rows_path(self.path))
+        if has_rows(self.path):
+            rows = read_rows(self.path, only=["end", "part", "parts"])
+            ends, part, parts = (rows[name].to_numpy() for name in rows.column_names)
+            where = parquet_path(self.path) if streams.exists(parquet_path(self.path)) else rows_path(self.path)
+            _check_ends(ends, len(self.ids), where)
+            ends = ends[part + 1 == parts]
         elif self.eos_id is not None:
             ends = np.flatnonzero(np.asarray(self.ids) == self.eos_id) + 1
         else:
@@ -178,14 +185,19 @@ class TokenShards:
             shard.check_unchanged(file.checksum)
 
 
-def open_shards(tokens: str | Sequence[str]) -> TokenShards:
+def open_shards(tokens: str | Sequence[str], *, source: str | None = None) -> TokenShards:
     """The shards of one folder or several, of which sizes are looked at and nothing else (`Contents.check` does).
 
+    `source`: only those of this source.
+
     Raises:
-        DataError: a file is gone, of another size, or has a NumPy header; or the folders are of different tokenizers.
+        DataError: a file is gone, of another size, or has a NumPy header; the folders are of different tokenizers; or
+            they have no shards of this source.
     """
     folders = [tokens] if isinstance(tokens, str) else list(tokens)
     manifests = [read_token_manifest(folder) for folder in folders]
+    if source is not None:
+        manifests = _of_source(source, manifests, folders)
     if not any(manifest.shards for manifest in manifests):
         raise DataError(
             "no shards: nothing to train on\n  give a folder that `dolma tokenize` wrote", file=", ".join(folders)
@@ -215,7 +227,7 @@ def open_shards(tokens: str | Sequence[str]) -> TokenShards:
                     eos_ends_documents=not manifest.special_tokens_allowed,
                 )
             )
-            if manifest.eos_id is not None and len(array) and int(array[-1]) != manifest.eos_id:
+            if manifest.eos_id is not None and not info.continued and len(array) and array[-1] != manifest.eos_id:
                 unended.append(streams.join(folder, info.path))
     return TokenShards(
         tokenizer=tokenizer_beside(folders, first.tokenizer_sha256),
@@ -226,6 +238,26 @@ def open_shards(tokens: str | Sequence[str]) -> TokenShards:
         shards=tuple(shards),
         warnings=_unended(unended, n_shards=len(files)),
     )
+
+
+def _of_source(source: str, manifests: Sequence[TokenManifest], folders: Sequence[str]) -> list[TokenManifest]:
+    """The same with the shards of a source alone."""
+    sources = {shard.source for manifest in manifests for shard in manifest.shards}
+    if source not in sources:
+        grouped = sorted(one for one in sources if one is not None)
+        raise DataError(
+            f"has no shards of the source {source!r}\n  "
+            + (
+                did_you_mean(source, grouped)
+                if grouped
+                else "its sources are mixed: tokenize with `--group-by source`, or leave `source` out"
+            ),
+            file=", ".join(folders),
+        )
+    return [
+        msgspec.structs.replace(manifest, shards=[shard for shard in manifest.shards if shard.source == source])
+        for manifest in manifests
+    ]
 
 
 def tokenizer_beside(folders: Iterable[str], sha256: str) -> str | None:

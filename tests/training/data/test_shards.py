@@ -7,12 +7,16 @@ import os
 import re
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from dolma.data.tokens import ROWS, read_token_manifest, write_token_manifest
 from dolma.errors import DataError
 from dolma.training.data.shards import open_shards
-from tests.training.conftest import some_ids, write_shards
+from tests.training.conftest import by_source, some_ids, write_shards
 
 
 def test_shards_of_several_folders_follow_each_other(tmp_path):
@@ -85,6 +89,63 @@ def test_missing_ends_of_text_are_counted_in_one_warning(tmp_path):
     tokens = write_shards(tmp_path / "tokens", [some_ids(40), unended, unended])
     (warning,) = open_shards(tokens).warnings
     assert re.match(r"2 of 3 shards do not end with the end-of-text token \(first: .*part-00001\.npy\)", warning)
+
+
+def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
+    whole = {"id": "a", "source": "s", "path": "a.jsonl", "line": 1, "part": 0, "parts": 1, "offset": 0}
+    pq.write_table(pa.Table.from_pylist([whole | row for row in rows], schema=ROWS), path)
+
+
+def test_rows_in_parquet_come_before_those_in_csv(tmp_path: Path) -> None:
+    tokens = write_shards(tmp_path / "tokens", [some_ids(40)])
+    (tmp_path / "tokens" / "part-00000.csv.gz").write_bytes(gzip.compress(b"0,40,a,a.jsonl,1\n"))
+    write_rows(tmp_path / "tokens" / "part-00000.parquet", [{"start": 0, "end": 10}, {"start": 10, "end": 40}])
+    assert open_shards(tokens).shards[0].boundaries.tolist() == [0, 10, 40]
+
+
+def test_parts_of_one_document_in_a_shard_are_one_document(tmp_path: Path) -> None:
+    tokens = write_shards(tmp_path / "tokens", [some_ids(40)])
+    rows = [
+        {"start": 0, "end": 10, "part": 2, "parts": 4},
+        {"start": 10, "end": 15, "part": 3, "parts": 4},
+        {"start": 15, "end": 20},
+        {"start": 20, "end": 40, "part": 0, "parts": 2},
+    ]
+    write_rows(tmp_path / "tokens" / "part-00000.parquet", rows)
+    assert open_shards(tokens).shards[0].boundaries.tolist() == [0, 15, 20, 40]
+
+
+def test_a_shard_that_ends_within_a_document_is_not_odd(tmp_path: Path) -> None:
+    tokens = write_shards(tmp_path / "tokens", [np.append(some_ids(40), 5)])
+    described = read_token_manifest(tokens)
+    shards = [msgspec.structs.replace(shard, continued=1) for shard in described.shards]
+    write_token_manifest(tokens, msgspec.structs.replace(described, shards=shards))
+    assert open_shards(tokens).warnings == ()
+
+
+def test_rows_of_other_columns_are_named(tmp_path: Path) -> None:
+    tokens = write_shards(tmp_path / "tokens", [some_ids(40)])
+    pq.write_table(pa.table({"end": [40]}), tmp_path / "tokens" / "part-00000.parquet")
+    with pytest.raises(DataError, match=r"part-00000\.parquet: expected the columns id, source, .*, found end"):
+        _ = open_shards(tokens).shards[0].boundaries
+
+
+# --- shards of one source --------------------------------------------------------------------------------------------
+
+
+def test_the_shards_of_one_source_are_opened_alone(tmp_path: Path) -> None:
+    tokens = by_source(tmp_path / "tokens", "books", "web", "books")
+    assert [len(shard.ids) for shard in open_shards(tokens, source="books").shards] == [20, 60]
+
+
+@pytest.mark.parametrize(
+    ("sources", "hint"),
+    [(["books", "web"], "did you mean 'books'"), ([None], "its sources are mixed: tokenize with `--group-by source`")],
+)
+def test_a_source_without_shards_is_refused(tmp_path: Path, sources: list[str | None], hint: str) -> None:
+    tokens = by_source(tmp_path / "tokens", *sources)
+    with pytest.raises(DataError, match=f"{tokens}: has no shards of the source 'boks'\n  {hint}"):
+        open_shards(tokens, source="boks")
 
 
 # --- while a run reads them ------------------------------------------------------------------------------------------
