@@ -5,16 +5,13 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from dolma.api.arguments import as_arguments, documents_of
 from dolma.api.frame import Frame
 from dolma.config import Recipe, make_recipe
-from dolma.data.attributes import AttributeReader, check_alignment, check_exhausted
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset
@@ -23,8 +20,9 @@ from dolma.data.named_fields import check_named_fields
 from dolma.data.shards import Piece, Shard
 from dolma.errors import ConfigError, did_you_mean
 from dolma.graph import corpus_of, reading_of
+from dolma.lookup.choose import attribute_rows_with_ids
 from dolma.mixers.catalogue import Catalogue
-from dolma.mixers.join import AttributeFile, JoinedRows, column_of
+from dolma.mixers.join import AttributeFile, JoinedRows
 
 _DOCUMENT = pa.schema(
     [
@@ -35,7 +33,6 @@ _DOCUMENT = pa.schema(
         pa.field("line", pa.int64(), nullable=False),
     ]
 )
-_ROWS = 1 << 14  # of attributes that are read without their documents
 _Rows = Mapping[str, Mapping[str, pa.Array]]
 
 
@@ -200,23 +197,9 @@ def _document_columns(batch: TextBatch) -> dict[str, pa.Array]:
 
 
 def _without_documents(shard: Shard, files: Sequence[AttributeFile]) -> Iterator[tuple[dict[str, pa.Array], _Rows]]:
-    """The attribute rows of a shard whose documents nobody asked for; sets are checked against each other."""
-    with ExitStack() as stack:
-        readers = [stack.enter_context(AttributeReader(file.path, file.columns)) for file in files]
-        while len(first := readers[0].take(_ROWS)):
-            ids = first.column("id").combine_chunks()
-            measured: dict[str, dict[str, pa.Array]] = {}
-            for file, reader in zip(files, readers, strict=True):
-                found = first if reader is readers[0] else reader.take(len(first))
-                if not found.column("id").equals(first.column("id")):
-                    lines = np.zeros(len(first), dtype=np.int64)
-                    check_alignment(ids.to_pylist(), found, documents=shard.path, attributes=file.path, lines=lines)
-                measured[file.set] = {
-                    name: column_of(found, name, output, path=file.path) for name, output in file.outputs.items()
-                }
-            yield {"id": ids.cast(pa.string()), "file": pa.array([shard.path] * len(first), pa.string())}, measured
-        for reader in readers[1:]:
-            check_exhausted(reader, documents=shard.path)
+    """The attribute rows of a shard whose documents nobody asked for."""
+    for ids, measured, n_rows in attribute_rows_with_ids(shard, files):
+        yield {"id": ids.cast(pa.string()), "file": pa.array([shard.path] * n_rows, pa.string())}, measured
 
 
 def _batch(columns: Sequence[str], found: Mapping[str, pa.Array], measured: _Rows) -> pa.RecordBatch:

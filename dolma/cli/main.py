@@ -26,6 +26,8 @@ COMMANDS = {
     **{name: entry.summary for name, entry in PACKAGES.items()},
     "eval": "evaluate a model on held-out shards and benchmark items",
     "trace": "which documents a training step saw, and which steps a document",
+    "show": "show documents: by id, a sample, or those nearest to a threshold",
+    "why": "what became of a document: measurements, rules, copies, tokens",
     "run": "go through all stages of a recipe; only what changed runs again",
     "list": "show taggers: what they measure, need and assume; their speed",
     "doctor": "what a recipe needs, and how to get what is missing",

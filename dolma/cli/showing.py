@@ -1,0 +1,223 @@
+"""One document on a terminal: what is known of it, its text with what was found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dolma.cli.printing import print_json, say, write
+from dolma.cli.tables import cell_text, print_table
+from dolma.printable import counted, printable
+
+if TYPE_CHECKING:
+    from dolma.lookup.choose import Near
+    from dolma.lookup.documents import Document
+    from dolma.lookup.measured import Measured
+    from dolma.lookup.why import Station, Verdict
+
+_SPANS = 3  # of a list of spans, in a table
+_SEEN = 10  # training steps
+
+
+def show_stations(found: Sequence[Sequence[Station]], *, as_json: bool) -> None:
+    """What became of some documents with one id."""
+    import msgspec
+
+    if as_json:
+        print_json(msgspec.json.encode(found))
+        return
+    if len(found) > 1:
+        say(f"{counted(len(found), 'document')} have this id", "")
+    for stations in found:
+        for station in stations:
+            _show_station(station)
+
+
+def _show_station(station: Station) -> None:
+    by = f"written by {station.stage}: " if station.stage else ""
+    say(
+        f"{by}{printable(station.id)}",
+        f"  {printable(station.file)}:{station.line}, source {printable(station.source)}, "
+        f"{counted(station.bytes, 'byte')}",
+        "",
+    )
+    rows = [
+        (name, output, value_text(value))
+        for name, outputs in station.attributes.items()
+        for output, value in outputs.items()
+    ]
+    if rows:
+        print_table(["set", "output", "value"], rows, title="measured", grouped=True)
+    for copies in station.copies:
+        say(f"{copies.set}: {_copies(copies)}")
+    for verdict in station.verdicts:
+        say(*_verdict(verdict))
+    for stretch in station.tokens:
+        say(f"{stretch.stage}: tokens {stretch.start:,} to {stretch.end:,} of {printable(stretch.shard)}")
+    if station.seen:
+        steps = sorted({one.step for one in station.seen})
+        more = f" and {len(steps) - _SEEN:,} more" if len(steps) > _SEEN else ""
+        say(f"training: seen in {counted(len(steps), 'step')}: {', '.join(map(str, steps[:_SEEN]))}{more}")
+    say(*map(printable, station.unknown), "")
+
+
+def _copies(copies: Any) -> str:
+    if not copies.duplicate:
+        others = (copies.cluster_size or 1) - 1
+        return f"kept; {counted(others, 'other')} like it" if others else "no copy of another document"
+    where = f" ({printable(copies.kept_at)})" if copies.kept_at else ""
+    alike = "" if copies.similarity is None else f", similarity {copies.similarity:.3f}"
+    kept = "another document" if copies.kept_id is None else f"{printable(copies.kept_id)}{where}"
+    return f"a copy of {kept}{alike}"
+
+
+def _verdict(verdict: Verdict) -> Iterator[str]:
+    said = f"written {'once' if verdict.copies == 1 else f'{verdict.copies} times'}"
+    yield f"{verdict.stage}: {said if verdict.reason is None else f'not written: {_REASONS[verdict.reason]}'}"
+    for fired in verdict.fired:
+        values = ", ".join(f"{name} is {value_text(value)}" for name, value in fired.values.items())
+        sql = f" ({fired.sql})" if fired.sql and fired.sql not in fired.rule else ""
+        yield f"  {printable(fired.rule + sql)}" + (f"; {values}" if values else "")
+    if verdict.edits:
+        yield f"  {counted(verdict.edits, 'span')} edited: {verdict.bytes:,} bytes became {verdict.edited_bytes:,}"
+    if verdict.tokens is not None:
+        yield f"  {counted(verdict.tokens, 'token')}"
+    for place in verdict.written:
+        yield f"  {printable(place)}"
+
+
+_REASONS = {
+    "rules": "rules drop it",
+    "held out": "it is held out for validation",
+    "sampled out": "it was not drawn for the sample",
+}
+
+
+def value_text(value: Any) -> str:
+    """An attribute's value in a table; of spans their number and the first ones."""
+    if not isinstance(value, list):
+        return cell_text(value)
+    shown = [f"{span['start']}-{span['end']}" + _score(span.get("score")) for span in value[:_SPANS]]
+    more = [f"{len(value) - _SPANS:,} more"] if len(value) > _SPANS else []
+    return f"{counted(len(value), 'span')}" + (f": {', '.join(shown + more)}" if value else "")
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None or score == 1 else f" ({score:.4g})"
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+_COLOURS = ("yellow", "cyan", "magenta", "green", "red", "blue")
+_LISTED = 20  # spans below a text
+_QUOTED = 60  # characters of one
+
+Values = Callable[["Document"], "Measured"]
+
+
+def show_documents(documents: Sequence[Document], values: Values, *, most: int | None, as_json: bool) -> None:
+    """Texts, each with its spans; at most so many characters of each."""
+    if not documents and not as_json:
+        say("no document is like that")
+    for document in documents:
+        _show_document(document, values(document), most=most, as_json=as_json)
+
+
+def show_nearest(
+    below: Sequence[Near], above: Sequence[Near], given: str, values: Values, *, most: int | None, as_json: bool
+) -> None:
+    """Texts on both sides of a threshold, the nearest ones first."""
+    import msgspec
+
+    for title, side in (("below", below), ("at or above", above)):
+        if not as_json:
+            say(f"{title} {printable(given)}: {counted(len(side), 'document')}", "")
+        for near in side:
+            if as_json:
+                print_json(msgspec.json.encode({"side": title, "value": near.value, **_as_json(near.document, {})}))
+            else:
+                say(f"value {cell_text(near.value)}")
+                _show_document(near.document, values(near.document), most=most, as_json=False)
+
+
+def _as_json(document: Document, values: Measured) -> dict[str, Any]:
+    import msgspec
+
+    metadata = None if document.metadata is None else msgspec.json.decode(document.metadata)
+    return {
+        "id": document.id,
+        "source": document.source,
+        "file": document.shard.path,
+        "line": document.line,
+        "metadata": metadata,
+        "attributes": values,
+        "text": document.text,
+    }
+
+
+def _show_document(document: Document, values: Measured, *, most: int | None, as_json: bool) -> None:
+    import msgspec
+
+    if as_json:
+        print_json(msgspec.json.encode(_as_json(document, values)))
+        return
+    n_bytes = len(document.text.encode())
+    say(
+        printable(document.id), f"  {printable(document.place)}, source {printable(document.source)}, {n_bytes:,} bytes"
+    )
+    if document.metadata is not None:
+        say(f"  metadata {printable(document.metadata.decode(errors='replace'))[:_WIDEST]}")
+    say("")
+    spans = [
+        (span["start"], span["end"], f"{name}.{output}", span.get("score"))
+        for name, outputs in values.items()
+        for output, value in outputs.items()
+        if isinstance(value, list)
+        for span in value
+        if most is None or span["start"] < most
+    ]
+    text = document.text if most is None else document.text[:most]
+    for line in _coloured(text, spans):
+        write(line)
+    if len(text) < len(document.text):
+        say(f"... {len(document.text) - len(text):,} characters more; `--full` shows them")
+    say("")
+    for start, end, name, score in sorted(spans)[:_LISTED]:
+        quoted = document.text[start:end]
+        shown = quoted if len(quoted) <= _QUOTED else quoted[:_QUOTED] + "…"
+        say(f"  {name} {start}-{end}{_score(score)}: {printable(shown)}")
+    if len(spans) > _LISTED:
+        say(f"  and {counted(len(spans) - _LISTED, 'more span')}")
+    say("")
+
+
+_WIDEST = 300
+
+
+def _coloured(text: str, spans: Sequence[tuple[int, int, str, Any]]) -> list[str]:
+    """The lines of a text; what spans cover has a colour for each output."""
+    names = list(dict.fromkeys(name for _, _, name, _ in spans))
+    colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
+    inside = sorted((start, end, name) for start, end, name, _ in spans if start < end and start < len(text))
+    pieces: list[tuple[str, str | None]] = []
+    at = 0
+    for start, end, name in inside:
+        if end <= at:
+            continue
+        pieces.append((text[at:start], None))
+        pieces.append((text[max(start, at) : end], colours[name]))
+        at = end
+    pieces.append((text[at:], None))
+    lines = [""]
+    for piece, colour in pieces:
+        first, *others = piece.split("\n")
+        lines[-1] += _styled(first, colour)
+        lines += [_styled(other, colour) for other in others]
+    return lines
+
+
+def _styled(text: str, colour: str | None) -> str:
+    shown = printable(text.replace("\t", "    "))
+    return click.style(shown, fg=colour, reverse=True) if colour and shown else shown
