@@ -5,7 +5,6 @@ Fields are named as in `dolma.data.fields`: a key as it stands comes before a wa
 
 from __future__ import annotations
 
-import codecs
 import json
 from typing import Any
 
@@ -13,7 +12,6 @@ import msgspec
 
 from dolma.data.batch import clean_text
 
-_DECODED_BYTES = 1 << 17
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -30,17 +28,6 @@ def with_field(record: bytes, path: str, value: Any) -> bytes:
         value = msgspec.Raw(with_field(inner if inner.startswith(b"{") else b"{}", rest, value))
     fields[key] = b"".join(value) if isinstance(value, list) else msgspec.json.encode(value)
     return _record_of(fields)
-
-
-def json_string(text: bytes) -> list[bytes]:
-    """UTF-8 as parts of a string of JSON, 128 KiB in each: a `str` takes up to four bytes for each of UTF-8.
-
-    >>> b"".join(json_string('a "é"'.encode()))
-    b'"a \\\\"\\xc3\\xa9\\\\""'
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    pieces = (decoder.decode(text[at : at + _DECODED_BYTES]) for at in range(0, len(text), _DECODED_BYTES))
-    return [b'"', *(msgspec.json.encode(piece)[1:-1] for piece in pieces), b'"']
 
 
 def lacks(record: bytes, path: str) -> bool:

@@ -25,6 +25,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dolma.data import streams
+from dolma.data.arrow_json import json_string
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Piece, Shard
 from dolma.data.documents import DocumentWriter, Intake, concatenate_documents, read_batches
@@ -37,7 +38,7 @@ from dolma.mixers.holdout import GROUPS, IDS, Grouping, HeldId
 from dolma.mixers.join import AttributeFile, JoinedRows
 from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
 from dolma.mixers.mixture import MIXTURE, Mixture
-from dolma.mixers.records import json_string, with_default, with_field
+from dolma.mixers.records import with_default, with_field
 from dolma.mixers.rows import ROWS_SCHEMA, RowsWriter
 from dolma.mixers.sampling import Candidates, Cut, document_keys
 from dolma.mixers.spans import SpanCounts

@@ -20,6 +20,7 @@ A null at the top is left out.
 
 from __future__ import annotations
 
+import codecs
 import re
 import uuid
 from collections.abc import Callable, Collection, Iterator
@@ -33,6 +34,9 @@ import pyarrow as pa
 
 from dolma.errors import DataError
 
+LONG_BYTES = 4 << 20
+"""A text of more bytes is never made a Python string as a whole."""
+_DECODED_BYTES = 1 << 17
 NOT_FINITE, BYTES_AS_HEX = "not_finite", "bytes_as_hex"
 _Finish = Callable[[Any], Any] | None  # what is left to do to each value that Arrow gives to Python
 _DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
@@ -44,13 +48,15 @@ class JsonForm:
     """Turns record batches of a file into JSON records, one per row.
 
     `id` is the dotted path of the id; `keep_null` the column whose nulls stay in the record; `uuids` are the dotted
-    paths that the file says are UUIDs. `count` is told what was not kept as it stands, by kind.
+    paths that the file says are UUIDs; `json` are columns of text that is JSON. `count` is told what was not kept as
+    it stands, by kind.
     """
 
     count: Callable[[str, int], None]
     id: str = ""
     keep_null: str = ""
     uuids: Collection[str] = ()
+    json: Collection[str] = ()
 
     def records(self, batch: pa.RecordBatch) -> list[bytes]:
         """The rows as JSON objects.
@@ -61,10 +67,10 @@ class JsonForm:
         Raises:
             DataError: a column is of a type that is not in the table above.
         """
-        return list(map(msgspec.json.encode, self.rows(batch)))
+        return list(map(json_of, self.rows(batch)))
 
     def rows(self, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-        """The same, to be encoded."""
+        """The same, to be encoded by `json_of`."""
         names = batch.schema.names
         columns = [self._values(column, name) for name, column in zip(names, batch.columns, strict=True)]
         for row in zip(*columns, strict=True):
@@ -73,6 +79,9 @@ class JsonForm:
 
     def _values(self, column: pa.Array, name: str) -> list[Any]:
         array, finish = self._form(column, name)
+        is_one_text = len(array) - array.null_count == 1 and (finish is _string or (not finish and is_text(array.type)))
+        if is_one_text and len(array) == 1 and array.nbytes > LONG_BYTES and name not in self.json:
+            return [json_string(array[0].as_buffer())]
         values = array.to_pylist()
         return values if finish is None else [_ended(value, finish) for value in values]
 
@@ -93,7 +102,7 @@ class JsonForm:
             return array, None
         if types.is_floating(kind):
             return self._float(array), None
-        if _is_text(kind) or _is_bytes(kind):
+        if is_text(kind) or _is_bytes(kind):
             return self._text(array, path)
         if types.is_struct(kind):
             return self._struct(array, path)
@@ -119,7 +128,7 @@ class JsonForm:
 
     def _text(self, array: pa.Array, path: str) -> tuple[pa.Array, _Finish]:
         try:
-            if _is_text(array.type):
+            if is_text(array.type):
                 array.validate(full=True)
                 return array, None
             if pa.types.is_fixed_size_binary(array.type):
@@ -160,7 +169,7 @@ class JsonForm:
         bounds = _bounds(array)
         parts = (part.slice(bounds[0], bounds[-1] - bounds[0]) for part in (array.keys, array.items))
         (keys, end_key), (items, end_item) = (self._form(part, f"{path}[]") for part in parts)
-        named = _is_text(keys.type) or end_key is _string
+        named = is_text(keys.type) or end_key is _string
 
         def finish(entries: list[dict[str, Any]]) -> Any:
             pairs = [(_ended(entry["key"], end_key), _ended(entry["value"], end_item)) for entry in entries]
@@ -182,7 +191,7 @@ def _object(pairs: list[tuple[Any, Any]]) -> Any:
     return msgspec.Raw(b"{%b}" % b",".join(b"%b:%b" % pair for pair in encoded.items()))
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
     types = pa.types
     return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
 
@@ -259,6 +268,40 @@ def _as_hex(value: bytes) -> tuple[str, bool]:
         return value.decode(), False
     except UnicodeDecodeError:
         return f"0x{value.hex()}", True
+
+
+def json_of(row: dict[str, Any]) -> bytes:
+    """A row as a JSON object."""
+    if not any(type(value) is JsonParts for value in row.values()):
+        return msgspec.json.encode(row)
+    parts = [b"{"]
+    for name, value in row.items():
+        parts += [msgspec.json.encode(name), b":"]
+        parts += value if type(value) is JsonParts else [msgspec.json.encode(value)]
+        parts.append(b",")
+    parts[-1] = b"}"
+    return b"".join(parts)
+
+
+class JsonParts(list[bytes]):
+    """The parts of one JSON value."""
+
+
+def json_string(text: Any) -> JsonParts:
+    """Text in UTF-8, a buffer, as a JSON string in parts of 128 KiB: a `str` takes up to four bytes for each of UTF-8.
+
+    Bytes that are not UTF-8 stay as they are.
+
+    >>> b"".join(json_string('a "é"'.encode()))
+    b'"a \\\\"\\xc3\\xa9\\\\""'
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    view, parts = memoryview(text), JsonParts([b'"'])
+    for at in range(0, len(view), _DECODED_BYTES):
+        piece = decoder.decode(view[at : at + _DECODED_BYTES], final=at + _DECODED_BYTES >= len(view))
+        parts.append(b"".join(map(_inside, _NOT_UTF8.split(piece))) if not piece.isascii() else _inside(piece))
+    parts.append(b'"')
+    return parts
 
 
 def json_text(value: Any) -> Any:

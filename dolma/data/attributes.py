@@ -174,6 +174,8 @@ def read_attributes(path: str, columns: Sequence[str] | None = None, *, content:
         names = _names(columns, file.schema_arrow, path)
         try:
             return _sound(file.read(columns=names, use_threads=False), path)
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise _corrupt(error, path) from error
 
@@ -255,6 +257,8 @@ class AttributeReader:
             with streams.open_seekable(self.path, self._content) as source:
                 groups = range(file.metadata.num_row_groups)
                 n_rows = rows_at_once(source, groups, names, most=_ROWS_AT_ONCE)
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise _corrupt(error, self.path) from error
         self._batches = file.iter_batches(batch_size=n_rows, columns=names, use_threads=False)
@@ -280,6 +284,8 @@ class AttributeReader:
         try:
             batch = next(self._batches, None)
             return batch if batch is None else _sound(batch, self.path)
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise _corrupt(error, self.path) from error
 

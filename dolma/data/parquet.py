@@ -40,6 +40,8 @@ def open_parquet(path: str, *, what: str = "parquet", content: Content | None = 
             file = stack.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
         except FileNotFoundError as error:
             raise DataError("no such file\n  look for the name in its folder", file=path) from error
+        except MemoryError:
+            raise
         except PermissionError as error:
             reason = os.strerror(error.errno or 0)
             raise DataError(f"cannot read: {reason}\n  {allowed(error, 'u+r')}", file=path) from error

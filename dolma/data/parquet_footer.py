@@ -11,8 +11,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
-BYTE_ARRAY = 6
-"""The physical type of texts and bytes."""
+BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY = 6, 7
+"""The physical types of texts and bytes."""
 _MAGIC_BYTES, _TAIL = 4, 8
 _MOST_DEPTH = 32
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 11, 12

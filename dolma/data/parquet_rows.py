@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 
-from dolma.data.parquet_footer import BYTE_ARRAY, ColumnChunk, row_groups
-from dolma.data.row_bytes import row_bytes
+from dolma.data.parquet_footer import BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY, ColumnChunk, row_groups
+from dolma.data.row_bytes import FIXED_BYTES, Bytes, row_bytes
 
 BYTES_AT_ONCE = 256 << 20
 """What the rows of one batch may come to, as far as is known before they are decoded."""
 MOST_BYTES = 1 << 30
 """What one row may have of a column; and what the rows of one batch have at most where no dictionary is looked at."""
+_SMALL_BYTES = 16 << 20  # for which no dictionary is looked at
 _LONGEST_HEADER = 4096  # bytes; of a page, with the statistics that some writers put there
 
 
@@ -56,6 +58,50 @@ def _bytes_of_row(chunk: ColumnChunk, n_rows: int, source: BinaryIO, group: int,
     return max(mean, longest)
 
 
+def most_bytes(source: BinaryIO, groups: Sequence[int], columns: Sequence[str]) -> int:
+    """What a row has in these columns at most, as far as the footer and large dictionaries tell.
+
+    Raises:
+        pyarrow.ArrowException, OSError: the footer or a dictionary cannot be read.
+    """
+    most, facts = 0, row_groups(source) if columns else []
+    for group in groups if columns else ():
+        chunks = (
+            chunk for chunk in facts[group].chunks if f"{chunk.path}.".startswith(tuple(f"{name}." for name in columns))
+        )
+        most = max(most, sum(_most_bytes(chunk, source, group) for chunk in chunks))
+    return most
+
+
+def _most_bytes(chunk: ColumnChunk, source: BinaryIO, group: int) -> int:
+    has_length = chunk.physical_type in (BYTE_ARRAY, FIXED_LEN_BYTE_ARRAY)
+    if "." not in chunk.path:
+        return chunk.uncompressed if has_length else FIXED_BYTES
+    if not has_length or not chunk.dictionary_at:
+        return chunk.uncompressed * has_length + chunk.n_values * FIXED_BYTES
+    if chunk.physical_type == BYTE_ARRAY and chunk.n_values * chunk.uncompressed > _SMALL_BYTES:
+        return chunk.n_values * _longest(source, group, chunk.path) + chunk.uncompressed
+    return chunk.n_values * chunk.uncompressed
+
+
+def bytes_of_rows(source: BinaryIO, groups: Sequence[int], columns: Sequence[str]) -> Bytes:
+    """What each row of these row groups has in these columns; int64, shape (rows,).
+
+    Raises:
+        pyarrow.ArrowException, OSError: a column cannot be read.
+    """
+    import pyarrow.parquet as pq
+
+    chunks = [chunk for group in row_groups(source) for chunk in group.chunks]
+    texts = sorted({chunk.path for chunk in chunks if chunk.physical_type == BYTE_ARRAY})
+    found = [np.zeros(0, np.int64)]
+    with pq.ParquetFile(pa.PythonFile(source, mode="r"), read_dictionary=texts) as file:
+        n_rows = rows_at_once(source, groups, columns, most=1024)
+        for batch in file.iter_batches(batch_size=n_rows, row_groups=groups, columns=columns, use_threads=False):
+            found.append(sum(map(row_bytes, batch.select(columns).columns), np.zeros(len(batch), np.int64)))
+    return np.concatenate(found)
+
+
 def _page_bytes(header: bytes) -> int:
     """The size of a page before compression: the second field of its header, in Thrift's compact protocol."""
     numbers, at = [], 0
@@ -76,10 +122,11 @@ def _longest(source: BinaryIO, group: int, column: str) -> int:
     """The bytes of the longest value of a column's dictionary."""
     import pyarrow.compute as pc
 
-    for batch in _with_dictionary(source, group, column, rows=1):
+    for batch in _with_dictionary(source, group, column, rows=1024):
         for values in _leaves(batch.column(0)):
             found = values.dictionary if pa.types.is_dictionary(values.type) else values
-            return int(pc.max(pc.binary_length(found)).as_py() or 0)
+            if len(found):  # it is empty before the first value
+                return int(pc.max(pc.binary_length(found)).as_py() or 0)
     return 0
 
 

@@ -483,12 +483,14 @@ def _name_subject(error: DolmaError, task: Task) -> None:
 
 
 def _said(error: BaseException) -> str:
-    summary = traceback.format_exception_only(error)[-1].strip()
-    if isinstance(error, OSError | MemoryError):
+    if isinstance(error, MemoryError):  # of NumPy, of Arrow or of Python
         return (
-            f"{summary}\n"
-            "  put that right (disk, memory, permissions) and run the command again: finished files are kept"
+            "memory ran out\n"
+            "  use fewer `--workers` or a machine with more memory; if records are long, a lower `--max-line-bytes`"
         )
+    summary = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, OSError):
+        return f"{summary}\n  put that right (disk, permissions) and run the command again: finished files are kept"
     trace = textwrap.indent(_trace(error).rstrip(), "  ", predicate=lambda line: True)  # lines of a message of ours
     return f"{summary}\n  this is a defect of dolma or of a tagger; the trace:\n{trace}"
 

@@ -248,7 +248,7 @@ def test_memory_that_runs_out_in_a_task_names_its_file(
     monkeypatch.setattr("dolma.stats.counts.read_batches", out_of_memory)
     ended = dolma("stat", "--documents", corpus, "--workers", 1)
     assert ended.status == 1
-    assert "a.jsonl: MemoryError\n  put that right (disk, memory, permissions) and run the command again" in ended.err
+    assert "a.jsonl: memory ran out\n  use fewer `--workers` or a machine with more memory; if records" in ended.err
     assert "Traceback" not in ended.err
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 import pytest
 
-from dolma.data.row_bytes import row_bytes, shares_values
+from dolma.data.row_bytes import row_bytes
 
 TEXTS = ["ab", None, "x" * 30, "ab"]
 RUNS = pa.RunEndEncodedArray.from_arrays(pa.array([1, 2, 3, 4], pa.int32()), pa.array(TEXTS))
@@ -41,18 +39,11 @@ def test_a_value_of_a_dictionary_counts_for_each_row() -> None:
     assert row_bytes(pa.array([None, None], column.type)).tolist()[1:] == [0]
 
 
-@pytest.mark.parametrize(
-    ("kind", "shares"),
-    [
-        (pa.string(), False),
-        (pa.list_(pa.struct({"a": pa.int8(), "b": pa.large_string()})), False),
-        (pa.string_view(), True),
-        (pa.list_view(pa.int8()), True),
-        (pa.dictionary(pa.int8(), pa.string()), True),
-        (pa.list_(pa.struct({"a": pa.run_end_encoded(pa.int32(), pa.string())})), True),
-        (pa.map_(pa.string(), pa.binary_view()), True),
-    ],
-    ids=str,
-)
-def test_which_types_share_values(kind: Any, shares: bool) -> None:
-    assert shares_values(kind) is shares
+def test_nulls_are_counted_without_room_for_each() -> None:
+    nulls = pa.ListArray.from_arrays(pa.array([0, 1, 1_500_000_000], pa.int32()), pa.nulls(1_500_000_000))
+    assert row_bytes(nulls).tolist() == [8, 8 * 1_499_999_999]
+
+
+def test_a_null_counts_for_nothing_whatever_the_dictionary_begins_with() -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([0, None, 1], pa.int8()), ["x" * 10, "y"])
+    assert row_bytes(column).tolist() == [10, 0, 1]

@@ -9,6 +9,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -252,3 +253,22 @@ def test_a_program_that_chose_fork_may_call_the_library(place: Place) -> None:
     (place.folder / "program.py").write_text(textwrap.dedent(program))
     ended = subprocess.run([sys.executable, place.path("program.py")], capture_output=True, text=True)
     assert (ended.returncode, ended.stdout) == (0, "6\n"), ended.stderr
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_row_over_the_limit_is_left_out_by_every_stage_whatever_columns_it_reads(place: Place, suffix: str) -> None:
+    long = {1: "x" * 300, 2: "y" * 300}
+    table = pa.table({"id": list("0123"), "text": ["a b c"] * 4, "metadata": [long.get(i, "z") for i in range(4)]})
+    place.write(f"a.{suffix}", [])
+    path = place.path("documents", f"a.{suffix}")
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as out:
+            out.write_table(table)
+    options = ("--max-line-bytes", "200", "--on-error", "skip", "--max-errors", "2")
+    for stage in ("tag", "dedupe", "mix"):
+        assert place.stage(stage, *options).status == 0
+    (written,) = place.files("out", "documents").values()
+    mixed = [json.loads(line)["id"] for line in written.splitlines()]
+    assert mixed == ["0", "3"]

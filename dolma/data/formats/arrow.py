@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -19,14 +18,12 @@ from dolma.data.formats.format import DocumentFormat
 from dolma.data.formats.rows import SCHEMA, Rows, RowSink
 from dolma.data.identity import Content
 from dolma.data.intake import Faults, Reading
-from dolma.data.parquet_rows import BYTES_AT_ONCE, MOST_BYTES
-from dolma.data.row_bytes import row_bytes, shares_values
+from dolma.data.row_bytes import Bytes, row_bytes
 from dolma.data.shards import Piece, Shard
 from dolma.errors import DataError
 from dolma.printable import printable
 
 _FILE = b"ARROW1"
-_BATCH_ROWS = 1024
 _MEASURED_ROWS = 1 << 20  # at a time: a null or a run has any number of rows
 _FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError)
 
@@ -86,6 +83,8 @@ def _opened(path: str, content: Content | None = None) -> Iterator[Any]:
             raw.seek(0)
             file = stack.enter_context(kind(pa.PythonFile(raw, mode="r")))
             names = file.schema.names
+        except MemoryError:
+            raise
         except FileNotFoundError as error:
             raise DataError("no such file\n  look for the name in its folder", file=path) from error
         except _FAILURES as error:
@@ -115,6 +114,8 @@ def _batches(file: Any, path: str, start: int = 0, end: int | None = None) -> It
             _bytes_for_strings(batch).validate(full=True)
         except StopIteration:
             return
+        except MemoryError:
+            raise
         except _FAILURES as error:
             raise DataError(
                 f"corrupt Arrow IPC in record batch {i}: {printable(error)}\n  copy or write the file again", file=path
@@ -130,32 +131,12 @@ def _bytes_for_strings(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 
 
-def _tables(file: Any, path: str, names: list[str], piece: Piece) -> Iterator[pa.RecordBatch]:
-    """The rows of the piece, these columns of them, as many at once as there is room for."""
+def _tables(file: Any, path: str, names: list[str], piece: Piece) -> Iterator[tuple[pa.RecordBatch, Bytes]]:
+    """The rows of the piece, these columns of them, and how many bytes each has in all columns."""
     for batch in _batches(file, path, piece.start, piece.end):
-        chosen = batch.select(names)
-        for start in range(0, len(chosen), _MEASURED_ROWS):
-            rows = chosen.slice(start, _MEASURED_ROWS)
-            for begin, end in itertools.pairwise(_cuts(rows, path)):
-                yield rows.slice(begin, end - begin)
-
-
-def _cuts(rows: pa.RecordBatch, path: str) -> list[int]:
-    """Where to cut rows, both ends included: after `_BATCH_ROWS`, or before they come to more than `BYTES_AT_ONCE`."""
-    sharing = [column for column in rows.columns if shares_values(column.type)]
-    n_bytes = sum(map(row_bytes, sharing), np.zeros(len(rows), np.int64))
-    if (longest := int(n_bytes.max())) > MOST_BYTES:
-        raise DataError(
-            f"a row has {longest:,} bytes, more than {MOST_BYTES:,}"
-            "\n  write the file again without it, or leave the file out with `--exclude`",
-            file=path,
-        )
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(n_bytes)])
-    cuts = [0]
-    while cuts[-1] < len(rows):
-        fit = int(np.searchsorted(before, before[cuts[-1]] + BYTES_AT_ONCE, side="right")) - 1
-        cuts.append(min(max(fit, cuts[-1] + 1), cuts[-1] + _BATCH_ROWS, len(rows)))
-    return cuts
+        for start in range(0, len(batch), _MEASURED_ROWS):
+            rows = batch.slice(start, _MEASURED_ROWS)
+            yield rows.select(names), sum(map(row_bytes, rows.columns), np.zeros(len(rows), np.int64))
 
 
 class ArrowOutput:

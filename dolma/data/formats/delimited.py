@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from dolma.data import streams
 from dolma.data.arrow_json import json_text
@@ -23,7 +22,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.formats.format import DocumentFormat
 from dolma.data.formats.jsonl import LongLine, blocks, checked
 from dolma.data.formats.records import RecordBlocks
-from dolma.data.formats.rows import NAMES, by_bytes, columns_needed, own_record, row_of, text_column
+from dolma.data.formats.rows import NAMES, all_columns, columns_needed, in_blocks, own_record, row_of, text_column
 from dolma.data.identity import Content
 from dolma.data.intake import Faults, Reading
 from dolma.data.shards import Piece, Shard
@@ -47,12 +46,15 @@ class Delimited(DocumentFormat):
         rows = _Rows(path, piece.shard.content, self.delimiter, reading.max_line_bytes, name=self.name.upper())
         ours = tuple(rows.header) == NAMES
         text = text_column(reading, rows.header, path, ours=ours)
-        wanted = rows.header if records else columns_needed(reading, rows.header, metadata=metadata, ours=ours)
+        wanted = (
+            rows.header
+            if all_columns(reading, records=records)
+            else columns_needed(reading, rows.header, metadata=metadata, ours=ours)
+        )
         places = [(name, rows.header.index(name)) for name in wanted]
-        block_of = RecordBlocks(reading, piece, faults, records=records, metadata=metadata)
-        lines: list[int] = []
+        block_of = RecordBlocks(reading, piece, faults, records=records, metadata=metadata, measured=True)
 
-        def encoded() -> Iterator[bytes]:
+        def encoded() -> Iterator[tuple[int, bytes]]:
             for line, row in rows:
                 if rows.long:
                     faults.too_long(rows.raw, rows.long, line=line, offset=None)
@@ -63,14 +65,9 @@ class Delimited(DocumentFormat):
                 record: dict[str, Any] = {
                     name: row[at] for name, at in places if row[at] or (name == text and not ours)
                 }
-                lines.append(line)
-                yield _encoded(own_record(record) if ours else record)
+                yield line, _encoded(own_record(record) if ours else record)
 
-        for some in by_bytes(encoded(), reading.batch_bytes):
-            block = b"\n".join(some)
-            here = np.array(lines[: len(some)], dtype=np.int64)
-            del lines[: len(some)]
-            yield block_of(block, ends=block_of.line_ends(block), line=here, offset=None)
+        yield from in_blocks(encoded(), block_of, reading.batch_bytes)
 
     def pieces(self, shard: Shard, piece_bytes: int) -> list[Piece]:
         return [Piece(shard=shard)]
@@ -205,7 +202,10 @@ def _in_words(error: csv.Error) -> str:
     if "unexpected end of data" in str(error):
         return 'a cell that begins with `"` is not closed before the file ends'
     if "field larger" in str(error):
-        return 'a row over the limit of bytes; a `"` that is not closed makes all that follows one cell'
+        return (
+            'a row over the limit of bytes; a `"` that is not closed makes all that follows one cell'
+            "\n  close it, or set another limit with `--max-line-bytes`"
+        )
     if _is_carriage_return(error):
         return f"{_CARRIAGE_RETURN}\n  quote the cell; where it ends each line: `tr '\\r' '\\n' < FILE > NEW`"
     return f'not valid: {printable(error)}\n  a `"` inside a quoted cell is written twice: `""`'

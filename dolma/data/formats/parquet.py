@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from dolma.data import streams
@@ -14,7 +15,8 @@ from dolma.data.formats.rows import SCHEMA, Rows, RowSink
 from dolma.data.intake import Faults, Reading
 from dolma.data.parquet import ParquetOutput, open_parquet
 from dolma.data.parquet_footer import row_groups
-from dolma.data.parquet_rows import rows_at_once
+from dolma.data.parquet_rows import bytes_of_rows, most_bytes, rows_at_once
+from dolma.data.row_bytes import Bytes, row_bytes
 from dolma.data.shards import Piece, Shard
 from dolma.errors import DataError
 from dolma.printable import printable
@@ -37,7 +39,7 @@ class Parquet(DocumentFormat):
             rows = Rows(
                 file.schema_arrow, piece, reading, faults, records=records, metadata=metadata, uuids=_uuids(file)
             )
-            yield from rows.batches(_tables(file, piece, rows.names))
+            yield from rows.batches(_tables(file, piece, rows.names, reading.max_line_bytes))
 
     def pieces(self, shard: Shard, piece_bytes: int) -> list[Piece]:
         with (
@@ -46,6 +48,8 @@ class Parquet(DocumentFormat):
         ):
             try:
                 groups = row_groups(source)
+            except MemoryError:
+                raise
             except pa.ArrowException as error:
                 raise DataError(
                     f"corrupt parquet: {printable(error)}\n  copy or write the file again", file=shard.path
@@ -81,30 +85,35 @@ class Parquet(DocumentFormat):
         return out.written
 
 
-def _tables(file: pq.ParquetFile, piece: Piece, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of the piece, these columns of them."""
-    row = piece.first_line
+def _tables(file: pq.ParquetFile, piece: Piece, names: list[str], limit: int) -> Iterator[tuple[pa.RecordBatch, Bytes]]:
+    """The rows of the piece, these columns of them, and how many bytes each has in all columns.
+
+    Other columns are looked at where they may bring a row over the `limit`, and else taken for empty.
+    """
     groups = list(range(piece.start, file.metadata.num_row_groups if piece.end is None else piece.end))
-    path = piece.shard.path
+    path, row = piece.shard.path, 0
+    others = [name for name in file.schema_arrow.names if name not in names]
+    of_others: Bytes | None = None
     try:
         with streams.open_seekable(path, piece.shard.content) as source:
             n_rows = rows_at_once(source, groups, names, most=1024)
+            most = most_bytes(source, groups, others)
+            for batch in file.iter_batches(batch_size=n_rows, row_groups=groups, columns=names):
+                rows = batch.select(names)  # to Arrow the name `a.b` is also that of `b` in the struct `a`
+                n_bytes = sum(map(row_bytes, rows.columns), np.zeros(len(rows), np.int64))
+                if most and int(n_bytes.max(initial=0)) + most > limit:
+                    if of_others is None:
+                        of_others = bytes_of_rows(source, groups, others)
+                    n_bytes += of_others[row : row + len(rows)]
+                row += len(rows)
+                yield rows, n_bytes
+    except MemoryError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise DataError(
-            f"corrupt parquet near row {row}: {printable(error)}\n  copy or write the file again", file=path
+            f"corrupt parquet near row {piece.first_line + row}: {printable(error)}\n  copy or write the file again",
+            file=path,
         ) from error
-    batches = file.iter_batches(batch_size=n_rows, row_groups=groups, columns=names)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(
-                f"corrupt parquet near row {row}: {printable(error)}\n  copy or write the file again", file=path
-            ) from error
-        if batch is None:
-            return
-        row += len(batch)
-        yield batch.select(names)  # to Arrow the name `a.b` is also that of `b` in the struct `a`
 
 
 def _uuids(file: pq.ParquetFile) -> set[str]:

@@ -6,6 +6,7 @@ import codecs
 import functools
 import operator
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -166,9 +167,22 @@ def _json_type(value: Any) -> str:
 
 
 class RecordBlocks:
-    """Decodes blocks of lines: all at once, and line by line where that fails."""
+    """Decodes blocks of lines: all at once, and line by line where that fails.
 
-    def __init__(self, reading: Reading, piece: Piece, faults: Faults, *, records: bool, metadata: bool) -> None:
+    `measured` says that none of them is over the limit, or is left out by what it was made of.
+    """
+
+    def __init__(
+        self,
+        reading: Reading,
+        piece: Piece,
+        faults: Faults,
+        *,
+        records: bool,
+        metadata: bool,
+        measured: bool = False,
+    ) -> None:
+        self.max_bytes = sys.maxsize - 1 if measured else reading.max_line_bytes
         self.decoder, self.columns = _decoder(reading, metadata=metadata)
         quick = _worth_a_kernel(reading, piece)
         self.quick = _decoder(reading, text=msgspec.Raw, metadata=metadata) if quick else None
@@ -190,7 +204,7 @@ class RecordBlocks:
     ) -> TextBatch:
         """The documents of a block. `line` is that of the first record, or those of all."""
         lines = line if isinstance(line, np.ndarray) else np.arange(line, line + len(ends), dtype=np.int64)
-        if not _any_longer(ends, self.faults.reading.max_line_bytes):
+        if not _any_longer(ends, self.max_bytes):
             filled, ends, used = _without_empty_lines(block, ends, lines)
             try:
                 return self._whole(filled, ends=ends, lines=used)
@@ -237,7 +251,7 @@ class RecordBlocks:
 
     def _one(self, raw: bytes, *, line: int, offset: int | None) -> tuple[Any, bytes] | None:
         """The decoded record and its JSON, repaired where needed; None when it is left out."""
-        if len(raw) > self.faults.reading.max_line_bytes:
+        if len(raw) > self.max_bytes:
             self.faults.too_long(raw, len(raw), line=line, offset=offset)
             return None
         repaired, n_invalid = _as_utf8(raw.removeprefix(codecs.BOM_UTF8))

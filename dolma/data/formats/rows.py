@@ -6,24 +6,29 @@ fields) as JSON text, so that a field which appears late, or changes its type, s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from dolma.data import streams
-from dolma.data.arrow_json import JsonForm
+from dolma.data.arrow_json import LONG_BYTES, JsonForm, is_text, json_of
 from dolma.data.batch import TextBatch
 from dolma.data.formats.records import RecordBlocks
-from dolma.data.intake import Faults, Reading
+from dolma.data.intake import KEPT_BYTES, Faults, Reading
+from dolma.data.row_bytes import Bytes, row_bytes
 from dolma.data.shards import Piece
 from dolma.errors import DataError
 from dolma.printable import printable
 
 NOTE = b"dolma.documents"
 _GROUP_BYTES = 64 << 20
+_MOST_ROWS = 1024  # that are made JSON at once
+_JSON_TEXT = ("metadata", "extra")
 _FIELDS = ("id", "text", "source", "added", "created")
 NAMES = (*_FIELDS, "metadata", "extra")
 SCHEMA = pa.schema([pa.field(name, pa.large_string()) for name in NAMES], {NOTE: b"1"})
@@ -46,30 +51,82 @@ class Rows:
         metadata: bool,
         uuids: Collection[str] = (),
     ) -> None:
-        self._path, self._row, self._reading = piece.shard.path, piece.first_line, reading
+        self._path, self._row, self._reading, self._faults = piece.shard.path, piece.first_line, reading, faults
         self._ours = is_ours(schema)
         text = text_column(reading, schema.names, self._path, ours=self._ours)
         wanted = columns_needed(reading, schema.names, metadata=metadata, ours=self._ours)
-        self.names = schema.names if records else wanted
-        self._form = JsonForm(count=faults.intake.repair, id=reading.id, keep_null=text, uuids=uuids)
-        self._block_of = RecordBlocks(reading, piece, faults, records=records, metadata=metadata)
+        self.names = schema.names if all_columns(reading, records=records) else wanted
+        self._form = JsonForm(
+            count=faults.intake.repair,
+            id=reading.id,
+            keep_null=text,
+            uuids=uuids,
+            json=_JSON_TEXT if self._ours else (),
+        )
+        self._block_of = RecordBlocks(reading, piece, faults, records=records, metadata=metadata, measured=True)
 
-    def batches(self, tables: Iterator[pa.RecordBatch]) -> Iterator[TextBatch]:
-        """Rows become the JSON records that they stand for, and are then read like any other."""
-        for table in tables:
-            try:
-                lines = list(map(_own_json, self._form.rows(table))) if self._ours else self._form.records(table)
-            except pa.ArrowException as error:
-                last = self._row + len(table) - 1
-                raise DataError(
-                    f"rows {self._row} to {last} cannot be read: {printable(error)}"
-                    "\n  write these rows again, or leave the file out with `--exclude`",
-                    file=self._path,
-                ) from error
-            for some in by_bytes(lines, self._reading.batch_bytes):
-                block = b"\n".join(some)
-                yield self._block_of(block, ends=self._block_of.line_ends(block), line=self._row, offset=None)
-                self._row += len(some)
+    def batches(self, tables: Iterator[tuple[pa.RecordBatch, Bytes]]) -> Iterator[TextBatch]:
+        """Rows become the JSON records that they stand for, and are then read like any other.
+
+        `tables` are the needed columns, and how many bytes each row has in all columns of the file.
+        """
+        return in_blocks(self._records(tables), self._block_of, self._reading.batch_bytes)
+
+    def _records(self, tables: Iterator[tuple[pa.RecordBatch, Bytes]]) -> Iterator[tuple[int, bytes]]:
+        for table, n_bytes in tables:
+            for start, end in itertools.pairwise(cuts(n_bytes, self._reading.max_line_bytes)):
+                rows, line = table.slice(start, end - start), self._row + start
+                try:
+                    if (size := int(n_bytes[start])) > self._reading.max_line_bytes:
+                        self._faults.too_long(self._head(rows), size, line=line, offset=None)
+                        continue
+                    parts = map(own_record, self._form.rows(rows)) if self._ours else self._form.rows(rows)
+                    records = list(map(json_of, parts))
+                except MemoryError:
+                    raise
+                except pa.ArrowException as error:
+                    raise DataError(
+                        f"rows {line} to {line + len(rows) - 1} cannot be read: {printable(error)}"
+                        "\n  write these rows again, or leave the file out with `--exclude`",
+                        file=self._path,
+                    ) from error
+                records.reverse()
+                for i in range(len(records)):
+                    yield line + i, records.pop()  # which is then held once
+            self._row += len(table)
+
+    def _head(self, row: pa.RecordBatch) -> bytes:
+        """The beginning of a row over the limit, as JSON, without values that are neither text nor short."""
+        columns = {}
+        for name, column in zip(row.schema.names, row.columns, strict=True):
+            if int(row_bytes(column)[0]) <= KEPT_BYTES:
+                columns[name] = column
+            elif is_text(column.type):
+                columns[name] = pa.array([bytes(column[0].as_buffer()[:KEPT_BYTES])], pa.large_binary())
+        return self._form.records(pa.record_batch(columns))[0] if columns else b"{}"
+
+
+def cuts(n_bytes: Bytes, max_bytes: int) -> list[int]:
+    """Where to cut rows of so many bytes, both ends included, so that few are made JSON at once.
+
+    A row that is long, or has more than `max_bytes`, is alone.
+
+    >>> cuts(np.array([10, 10, 500, 10]), 400)
+    [0, 2, 3, 4]
+    """
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(n_bytes)])
+    found, over = [0], np.append(np.flatnonzero(n_bytes > max_bytes), len(n_bytes))
+    while (start := found[-1]) < len(n_bytes):
+        fit = int(np.searchsorted(before, before[start] + LONG_BYTES, side="right")) - 1
+        end = min(max(fit, start + 1), start + _MOST_ROWS)
+        next_over = int(over[np.searchsorted(over, start)])
+        found.append(start + 1 if next_over == start else min(end, next_over))
+    return found
+
+
+def all_columns(reading: Reading, *, records: bool) -> bool:
+    """Whether all columns are needed: for whole records, and where damaged text anywhere makes a bad record."""
+    return records or reading.invalid_unicode == "error"
 
 
 def is_ours(schema: pa.Schema) -> bool:
@@ -103,22 +160,29 @@ def _column_of(path: str, names: Sequence[str]) -> str:
     return path if path in names else path.split(".")[0]
 
 
-def by_bytes(lines: Iterable[bytes], limit: int) -> Iterator[list[bytes]]:
-    """The lines in lists of about `limit` bytes, in order."""
+def in_blocks(records: Iterable[tuple[int, bytes]], block_of: RecordBlocks, limit: int) -> Iterator[TextBatch]:
+    """The documents of records, each with its line, in batches of about `limit` bytes."""
+    lines: list[int] = []
     some: list[bytes] = []
     n_bytes = 0
-    for line in lines:
-        if some and n_bytes + len(line) > limit:
-            yield some
-            some, n_bytes = [], 0
-        some.append(line)
-        n_bytes += len(line)
+    for line, record in records:
+        if some and n_bytes + len(record) > limit:
+            yield _batch(lines, some, block_of)
+            n_bytes = 0
+        lines.append(line)
+        some.append(record)
+        n_bytes += len(record)
+        del record
     if some:
-        yield some
+        yield _batch(lines, some, block_of)
 
 
-def _own_json(row: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(own_record(row))
+def _batch(lines: list[int], some: list[bytes], block_of: RecordBlocks) -> TextBatch:
+    """The documents of these records; both lists are then empty."""
+    numbers, block = np.array(lines, dtype=np.int64), b"\n".join(some)
+    lines.clear()
+    some.clear()
+    return block_of(block, ends=block_of.line_ends(block), line=numbers, offset=None)
 
 
 def own_record(row: dict[str, Any]) -> dict[str, Any]:

@@ -13,12 +13,12 @@ import pyarrow as pa
 import pyarrow.feather
 import pytest
 
+from dolma.data.arrow_json import JsonForm
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import DocumentWriter, Intake, Reading, read_batches
-from dolma.data.formats import arrow
 from dolma.data.formats.table import format_of
-from dolma.errors import DataError
+from dolma.errors import DataError, RecordError
 
 SAMPLE = Path(__file__).parents[3] / "data" / "sample"
 TABLE = pa.table({"id": [str(i) for i in range(5000)], "text": [f"text {i}" for i in range(5000)]})
@@ -168,20 +168,19 @@ def repeated(value: str, rows: int, kind: str) -> pa.Array:
 
 @pytest.mark.parametrize("kind", ["dictionary", "runs", "views"])
 def test_rows_that_share_long_values_are_read_a_few_at_a_time(tmp_path: Path, kind: str, monkeypatch: Any) -> None:
-    monkeypatch.setattr(arrow, "BYTES_AT_ONCE", 1 << 20)
-    table = pa.table({"text": repeated("x" * (300 << 10), 7, kind), "id": [str(i) for i in range(7)]})
-    path = write(tmp_path / "a.arrow", table)
-    with arrow._opened(str(path)) as file:
-        (shard,) = Dataset(documents=(str(path),)).shards()
-        (piece,) = pieces(shard, piece_bytes=1 << 30)
-        assert [len(rows) for rows in arrow._tables(file, str(path), ["text", "id"], piece)] == [3, 3, 1]
-    assert texts(path) == ["x" * (300 << 10)] * 7
+    decoded, form = [], JsonForm.rows
+    monkeypatch.setattr(JsonForm, "rows", lambda self, rows: decoded.append(len(rows)) or form(self, rows))
+    table = pa.table({"text": repeated("x" * (1200 << 10), 7, kind), "id": [str(i) for i in range(7)]})
+    assert texts(write(tmp_path / "a.arrow", table)) == ["x" * (1200 << 10)] * 7
+    assert decoded == [3, 3, 1]
 
 
-def test_a_row_that_no_memory_holds_is_refused(tmp_path: Path) -> None:
+def test_a_row_that_no_memory_holds_is_a_bad_record(tmp_path: Path) -> None:
     lists = pa.ListArray.from_arrays(pa.array([0, 1, 1200], pa.int32()), repeated("x" * (1 << 20), 1200, "dictionary"))
-    with pytest.raises(DataError, match=r"a row has 1,257,242,624 bytes, more than 1,073,741,824\n  write the file"):
-        read(write(tmp_path / "a.arrow", pa.table({"text": ["a", "b"], "m": lists})))
+    path = write(tmp_path / "a.arrow", pa.table({"text": ["a", "b"], "m": lists}))
+    with pytest.raises(RecordError, match=r"a record of 1,257,242,625 bytes, over the limit of 268,435,456\n"):
+        read(path)
+    assert texts(path, on_error="skip") == ["a"]
 
 
 def test_a_file_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
