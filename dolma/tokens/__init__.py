@@ -34,12 +34,13 @@ STAGE = Stage(
         },
         needed=("--tokenizer", "--documents", "--output"),
         output="Folder of the token shards.",
-        below=("compare",),
+        below=("compare", "train"),
         seeded=True,
     ),
     checks={
         "tokenize": Checks(
             problems="dolma.tokens.verify:verify_tokens", contradictions="dolma.tokens.verify:contradictions"
         ),
+        "tokenize train": Checks(),
     },
 )
