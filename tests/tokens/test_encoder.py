@@ -15,7 +15,7 @@ from dolma.errors import ConfigError, DataError, RecordError
 from dolma.models import encoder as encoders
 from dolma.models.encoder import Encoder
 from dolma.models.tokenizer_facts import read_facts
-from dolma.models.tokenizers_library import encode_texts
+from dolma.models.tokenizers_library import encode_texts, load_tokenizer
 
 Write = Callable[..., str]
 
@@ -152,6 +152,28 @@ def test_a_tokenizer_that_changes_during_a_run_is_noticed(tokenizer: Write, byte
         Encoder(facts)
 
 
+def test_a_model_that_encodes_no_text_is_a_config_error(
+    tokenizer: Write, byte_tokenizer: Any, token: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(tokenizer: Any, *, allow_special_tokens: bool) -> Any:
+        def encode(texts: list[str]) -> None:
+            raise RecordError("the tokenizer fails on this text: no regex") from ValueError("no regex")
+
+        return encode
+
+    monkeypatch.setattr("dolma.models.tokenizers_library.encode_texts", fails)
+    with pytest.raises(
+        ConfigError, match=r"\$\.tokenize\.tokenizer: tokenizers .* cannot encode any text with .*: no re"
+    ):
+        load_tokenizer(tokenizer(), key="$.tokenize.tokenizer")
+
+
+def test_a_closed_vocabulary_encodes_its_own_words(tokenizer: Write, token: Any) -> None:
+    model = {"type": "WordLevel", "unk_token": "[UNK]", "vocab": {"</s>": 0, "ja": 1}}
+    content = {"version": "1.0", "added_tokens": [token(0, "</s>")], "model": model}
+    assert encoder_at(tokenizer(content))(["ja"])[0].tolist() == [1, 0]
+
+
 def test_a_model_that_the_library_cannot_read_is_a_config_error(tokenizer: Write) -> None:
     content = {"version": "1.0", "added_tokens": [], "model": {"type": "Other", "vocab": {"</s>": 0}}}
     with pytest.raises(ConfigError, match=r"tokenizers [\d.a-z-]+ cannot read"):
@@ -205,7 +227,10 @@ def test_a_panic_of_the_library_is_a_record_error() -> None:
             raise PanicException("Onig: Regex search error: retry-limit-in-match over")
 
     encode = encode_texts(Old(), allow_special_tokens=False)
-    with pytest.raises(RecordError, match=r"fails on this text: Onig: .*\n  `pip install 'dolma\[fast\]'`"):
+    with pytest.raises(
+        RecordError,
+        match=r"fails on this text: Onig: .*\n  another version of it may: .* `pip install 'dolma\[fast\]'`",
+    ):
         encode([" " * 10])
 
 

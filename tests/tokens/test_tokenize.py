@@ -422,8 +422,9 @@ def failing_on_b(tokenizer: Write, token: Any) -> str:
 
 
 def test_a_text_that_the_tokenizer_fails_on_names_its_line(failing_on_b: str, documents: Write, run: Tokenize) -> None:
-    with pytest.raises(RecordError, match=r"a.jsonl.gz:2: the tokenizer fails on this text: .*\n  `--on-error skip`"):
+    with pytest.raises(RecordError, match=r"a.jsonl.gz:2: the tokenizer fails on this text: ") as caught:
         run([documents(["a", "b", "c"])], tokenizer=failing_on_b)
+    assert str(caught.value).count("--on-error skip") == 1
 
 
 def test_a_text_that_the_tokenizer_fails_on_may_be_skipped(
