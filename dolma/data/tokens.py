@@ -284,7 +284,12 @@ _ROW_BYTES = 64
 
 def has_rows(shard: str) -> bool:
     """Whether rows lie beside a shard, in either form."""
-    return streams.exists(parquet_path(shard)) or streams.exists(rows_path(shard))
+    return streams.exists(rows_file(shard))
+
+
+def rows_file(shard: str) -> str:
+    """The file that `read_rows` reads: parquet where it is there, else csv.gz."""
+    return parquet_path(shard) if streams.exists(parquet_path(shard)) else rows_path(shard)
 
 
 def read_rows(shard: str, *, only: Sequence[str] = tuple(ROWS.names)) -> pa.Table:
@@ -295,7 +300,7 @@ def read_rows(shard: str, *, only: Sequence[str] = tuple(ROWS.names)) -> pa.Tabl
     Raises:
         DataError: the rows file is missing, truncated, or has a row that is none.
     """
-    return _read_parquet(shard, only) if streams.exists(parquet_path(shard)) else read_csv_rows(shard, only=only)
+    return _read_parquet(shard, only) if rows_file(shard) == parquet_path(shard) else read_csv_rows(shard, only=only)
 
 
 def _read_parquet(shard: str, only: Sequence[str]) -> pa.Table:

@@ -19,7 +19,7 @@ from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.parquet import open_parquet
 from dolma.data.tokens import NAME as TOKENS
-from dolma.data.tokens import read_rows, read_token_manifest, rows_path
+from dolma.data.tokens import read_rows, read_token_manifest, rows_file
 from dolma.errors import ConfigError, DataError, DolmaError
 from dolma.graph import Graph
 from dolma.lookup.documents import Document, Documents, index_folder
@@ -258,13 +258,13 @@ class _Search:
             unknown.append(f"{stage} has not run: no token shards in {folder}")
             return
         shards = [streams.join(folder, shard.path) for shard in read_token_manifest(folder).shards]
-        files = _entries(folder, only={rows_path(shard) for shard in shards})
-        paths = {rows_path(shard): shard for shard in shards}
+        paths = {rows_file(shard): shard for shard in shards}
+        files = _entries(folder, only=paths)
         index = self._index(folder, "tokens", files, lambda number: _rows_of_shard(paths[files[number].path]))
         for file, row in index.find(_place(document.shard.name, document.line)):
             shard = paths[files[file].path]
-            (of,) = read_rows(shard, only=("start", "end", "src", "loc")).slice(row, 1).to_pylist()
-            if (of["src"], of["loc"]) == (document.shard.name, document.line):
+            (of,) = read_rows(shard, only=("start", "end", "path", "line")).slice(row, 1).to_pylist()
+            if (of["path"], of["line"]) == (document.shard.name, document.line):
                 yield Stretch(stage=stage, shard=shard, start=of["start"], end=of["end"])
 
     def _index(self, folder: str, name: str, files: list[streams.Entry], read: ReadKeys) -> KeyIndex:
@@ -292,8 +292,8 @@ def _rows_of_mix(path: str) -> Iterator[tuple[Entry | None, Iterable[str]]]:
 
 
 def _rows_of_shard(path: str) -> Iterator[tuple[Entry | None, Iterable[str]]]:
-    rows = read_rows(path, only=("src", "loc"))
-    yield None, map(_place, rows["src"].to_pylist(), rows["loc"].to_pylist())
+    rows = read_rows(path, only=("path", "line"))
+    yield None, map(_place, rows["path"].to_pylist(), rows["line"].to_pylist())
 
 
 def _fired(mix: Mix, label: str, values: Measured) -> Fired:

@@ -22,6 +22,7 @@ from dolma.data.tokens import (
     read_csv_rows,
     read_rows,
     read_token_manifest,
+    rows_file,
     rows_path,
 )
 from dolma.errors import ConfigError, DataError
@@ -98,7 +99,7 @@ def _check_rows(
     framing = int(np.count_nonzero(last)) + (manifest.bos_id == manifest.eos_id) * int(np.count_nonzero(first))
     if n_ends != framing and not manifest.special_tokens_allowed:
         yield f"{path}: {n_ends:,} end-of-text tokens in {np.count_nonzero(last):,} documents"
-    where = parquet_path(path) if streams.exists(parquet_path(path)) else rows_path(path)
+    where = rows_file(path)
     if where != rows_path(path) and streams.exists(rows_path(path)):
         yield from _check_csv(path, rows)
     starts, ends = rows["start"].to_numpy(), rows["end"].to_numpy()

@@ -16,7 +16,7 @@ from dolma.tokens.long_documents import CHARACTER, INSIDE, WORD, cut_long, token
     st.integers(1, 15),
 )
 def test_parts_follow_each_other_and_none_is_too_long(documents: list[list[int]], most: int) -> None:
-    ids, counts = np.array(sum(documents, [])), np.array(list(map(len, documents)))
+    ids, counts = np.concatenate(documents), np.array(list(map(len, documents)))
     cuts = cut_long(ids, counts, most=most, starts=np.array([INSIDE, CHARACTER, WORD], np.uint8))
     assert int(cuts.counts.min()) >= 1 and int(cuts.counts.max()) <= most
     for i, size in enumerate(counts.tolist()):

@@ -28,10 +28,9 @@ from dolma.data.tokens import (
     TokenManifest,
     has_rows,
     open_tokens,
-    parquet_path,
     read_rows,
     read_token_manifest,
-    rows_path,
+    rows_file,
 )
 from dolma.errors import DataError, did_you_mean
 from dolma.printable import printable
@@ -63,8 +62,7 @@ class ShardTokens:
         if has_rows(self.path):
             rows = read_rows(self.path, only=["end", "part", "parts"])
             ends, part, parts = (rows[name].to_numpy() for name in rows.column_names)
-            where = parquet_path(self.path) if streams.exists(parquet_path(self.path)) else rows_path(self.path)
-            _check_ends(ends, len(self.ids), where)
+            _check_ends(ends, len(self.ids), rows_file(self.path))
             ends = ends[part + 1 == parts]
         elif self.eos_id is not None:
             ends = np.flatnonzero(np.asarray(self.ids) == self.eos_id) + 1
