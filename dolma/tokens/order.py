@@ -44,11 +44,11 @@ def corpus_places(piece: int, first: int, n_docs: int) -> Places:
     return np.arange(first, first + n_docs, dtype=np.uint64) + np.uint64(piece << _ROW_BITS)
 
 
-def cut(series: Callable[[], Iterable[Counts]], *, limit: int) -> list[int]:
+def cut(series: Callable[[], Iterable[Counts]], *, limit: int, n_parts: int | None = None) -> list[int]:
     """Where consecutive units of these sizes (tokens, at least 1) are cut: the first unit of each part, and the end.
 
     `series` gives all sizes each time it is called, some at a time. No part is empty or holds more than `limit`, unless
-    it is one unit. There are as few parts as even sizes allow.
+    it is one unit. There are as few parts as even sizes allow, or `n_parts`, of any size, if there are so many units.
 
     >>> cut(lambda: [np.array([3, 3]), np.array([3, 3])], limit=7)
     [0, 2, 4]
@@ -56,6 +56,8 @@ def cut(series: Callable[[], Iterable[Counts]], *, limit: int) -> list[int]:
     [0, 1, 2, 3]
     """
     total = sum(int(sizes.sum()) for sizes in series())
+    if n_parts is not None:
+        return _cut_evenly(series(), total, n_parts, total)
     n_parts = max(1, -(-total // limit))
     while True:
         bounds = _cut_evenly(series(), total, n_parts, limit)

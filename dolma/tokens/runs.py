@@ -32,10 +32,10 @@ _BYTES_PER_UNIT = 64  # in memory, while shards are planned
 
 
 def documents_of(dtype: Dtype) -> Table:
-    """The documents with ids of this type: `ids` as they will lie in shards, `file` a number of a document file."""
+    """The documents with ids of this type, `ids` as they will lie in shards, and their rows."""
     columns = {
         "place": pa.uint64(),
-        "file": pa.int32(),
+        "path": pa.large_string(),
         "line": pa.int64(),
         "id": pa.large_string(),
         "source": pa.large_string(),
@@ -75,7 +75,8 @@ class Documents:
     counts: Counts
     places: Places
     names: Sequence[str]
-    sources: Sequence[str]
+    sources: Sequence[str | None]
+    paths: Sequence[str]
     lines: Counts
     part: Counts
     parts: Counts
@@ -85,11 +86,11 @@ class Documents:
 class EncodedPiece:
     """Collects the encoded documents of one piece. A context manager; three properties afterwards.
 
-    `file` is the number of the document file. With `grouped`, the documents of each source have runs of their own.
+    With `grouped`, the documents of each source have runs of their own.
     """
 
-    def __init__(self, work: str, name: str, *, file: int, dtype: Dtype, memory: int, grouped: bool = False) -> None:
-        self._table, self._file, self._grouped = documents_of(dtype), file, grouped
+    def __init__(self, work: str, name: str, *, dtype: Dtype, memory: int, grouped: bool = False) -> None:
+        self._table, self._grouped = documents_of(dtype), grouped
         self._itemsize = little_endian(dtype).itemsize
         self._documents = RunWriter(self._table, work, name, memory=memory - memory // 8)
         self._places = RunWriter(PLACES, work, name, memory=memory // 8)
@@ -113,7 +114,7 @@ class EncodedPiece:
         )
         columns = {
             "place": pa.array(some.places),
-            "file": pa.array(np.full(n, self._file, np.int32)),
+            "path": pa.array(some.paths, pa.large_string()),
             "line": pa.array(some.lines),
             "id": pa.array(some.names, pa.large_string()),
             "source": pa.array(some.sources, pa.large_string()),
@@ -124,7 +125,7 @@ class EncodedPiece:
         }
         documents = pa.RecordBatch.from_arrays(list(columns.values()), schema=self._table.schema)
         places = pa.RecordBatch.from_arrays([columns["place"], pa.array(some.counts)], schema=PLACES.schema)
-        for source in sorted(set(some.sources)) if self._grouped else [""]:
+        for source in sorted({one or "" for one in some.sources}) if self._grouped else [""]:
             mine = pc.equal(columns["source"], source) if self._grouped else None
             for writer, records in ((self._documents, documents), (self._places, places)):
                 writer.add(records if mine is None else records.filter(mine), group=source)
@@ -163,11 +164,12 @@ class CutParts:
 
     work: str
     limit: int
+    n_parts: int | None
     memory: int
 
     def __call__(self, spec: Sequence[tuple[str | None, Partition]]) -> TaskResult:
         parts = [
-            plan_parts(self.work, places, source=source, limit=self.limit, memory=self.memory)
+            plan_parts(self.work, places, source=source, limit=self.limit, n_parts=self.n_parts, memory=self.memory)
             for source, places in spec
         ]
         return TaskResult(payload={"parts": msgspec.to_builtins(parts)})
@@ -178,10 +180,18 @@ def parts_of(payload: Mapping[str, Any]) -> list[list[Part]]:
     return msgspec.convert(payload["parts"], list[list[Part]])
 
 
-def plan_parts(work: str, places: Partition, *, limit: int, memory: int, source: str | None = None) -> list[Part]:
-    """All documents, by place, in parts of even size and at most `limit` tokens; `memory` bytes are held at most."""
+def plan_parts(
+    work: str,
+    places: Partition,
+    *,
+    limit: int,
+    memory: int,
+    n_parts: int | None = None,
+    source: str | None = None,
+) -> list[Part]:
+    """All documents, by place, in parts of even size as `cut` makes them; `memory` bytes are held at most."""
     series = _series(work, places, memory)
-    bounds = cut(lambda: (units.tokens for units in series()), limit=limit)
+    bounds = cut(lambda: (units.tokens for units in series()), limit=limit, n_parts=n_parts)
     firsts, n_before = [0] * (len(bounds) - 1), 0
     rows, tokens = np.zeros(len(firsts), np.int64), np.zeros(len(firsts), np.int64)
     inner = np.array(bounds[:-1])
@@ -236,23 +246,23 @@ class Block:
     rows: pa.Table
 
 
-def read_part(work: str, part: Partition, *, paths: Sequence[str], dtype: Dtype, memory: int) -> Iterator[Block]:
-    """The documents of a part in order of place; at most `memory` bytes are held. `paths`: of all document files.
+def read_part(work: str, part: Partition, *, dtype: Dtype, memory: int) -> Iterator[Block]:
+    """The documents of a part in order of place; at most `memory` bytes are held.
 
     Raises:
         DataError: a file of the work folder is not what was written.
     """
     found = filter(len, read_sorted(documents_of(dtype), work, part, memory=memory))
-    return map(partial(_block, paths=pa.array(paths, pa.string()), itemsize=little_endian(dtype).itemsize), found)
+    return map(partial(_block, itemsize=little_endian(dtype).itemsize), found)
 
 
-def _block(records: pa.RecordBatch, *, paths: pa.Array, itemsize: int) -> Block:
+def _block(records: pa.RecordBatch, *, itemsize: int) -> Block:
     encoded = records["ids"]
     _, offsets, values = encoded.buffers()
     bounds = np.frombuffer(offsets, np.int64)[encoded.offset : encoded.offset + len(records) + 1]
-    columns = {name: records[name] for name in ("id", "source", "line", "part", "parts", "offset")}
+    columns = {name: records[name] for name in ("id", "source", "path", "line", "part", "parts", "offset")}
     return Block(
         ids=memoryview(values)[int(bounds[0]) : int(bounds[-1])],
         counts=np.diff(bounds) // itemsize,
-        rows=pa.table({**columns, "path": paths.take(records["file"])}),
+        rows=pa.table(columns),
     )

@@ -129,10 +129,10 @@ def tokenize(
             work=stage.work_folder,
             memory=stage.options.max_memory or MEMORY,
         )
-        names = [shard.name for shard in shards]
-        encoded = stage.run("encode", _encode_tasks(parts, names), encode, scratch=SCRATCH, reads=True)
-        written = _write(stage, encoded, config, facts, output=output, names=names)
-        described = _described(stage, config, facts, written, output=output, seed=seed)
+        encoded = stage.run("encode", _encode_tasks(parts), encode, scratch=SCRATCH, reads=True)
+        limit, grouped = config.max_tokens_per_shard, config.group_by is not None
+        written = write_shards(stage, encoded, dtype=facts.dtype, limit=limit, grouped=grouped, output=output)
+        described = describe_shards(stage, config, facts, written, output=output, seed=seed)
         dropped = sum(result.payload["dropped"] for result in encoded) if facts.drops_characters else None
         if dropped is not None:
             stage.reporter.note(f"tokenize: {dropped:,} characters had no token and are gone")
@@ -242,23 +242,16 @@ def _file_set(
 # --- encode ----------------------------------------------------------------------------------------------------------
 
 
-def _encode_tasks(parts: Sequence[Piece], names: Sequence[str]) -> list[Task]:
-    files = {name: number for number, name in enumerate(names)}
+def _encode_tasks(parts: Sequence[Piece]) -> list[Task]:
     return [
-        Task(
-            key=piece.key,
-            size=piece.size,
-            spec=(number, files[piece.shard.name], piece),
-            file=piece.shard.path,
-            part=piece.words,
-        )
+        Task(key=piece.key, size=piece.size, spec=(number, piece), file=piece.shard.path, part=piece.words)
         for number, piece in enumerate(parts)
     ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodePiece:
-    """Encodes a piece. Called with (number of the piece, number of its file, piece).
+    """Encodes a piece. Called with (number of the piece, piece).
 
     `seed` None: corpus order. `most`: tokens of a part of a document; None: documents are not cut.
     """
@@ -273,14 +266,14 @@ class EncodePiece:
     work: str
     memory: int
 
-    def __call__(self, spec: tuple[int, int, Piece]) -> TaskResult:
-        number, file, piece = spec
+    def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
+        number, piece = spec
         encoder = encoder_of(self.facts, allow_special_tokens=self.allow_special_tokens)
         intake, count, n_rows, n_dropped = Intake(), _Count(), 0, 0
         faults = Faults(piece, self.reading, intake)
         kept = self.reading.on_error == "quarantine"
         name, dtype = f"{number:06d}", self.facts.dtype
-        with EncodedPiece(self.work, name, file=file, dtype=dtype, memory=self.memory, grouped=self.grouped) as encoded:
+        with EncodedPiece(self.work, name, dtype=dtype, memory=self.memory, grouped=self.grouped) as encoded:
             for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
                 texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
                 ids, counts, readable = _encode(encoder, batch, texts, faults)
@@ -327,6 +320,7 @@ class EncodePiece:
             places=places,
             names=[batch.ids[i] for i in document.tolist()],
             sources=[batch.sources[i] for i in document.tolist()],
+            paths=[piece.shard.name] * len(lines),
             lines=lines,
             part=cuts.part,
             parts=cuts.parts,
@@ -390,15 +384,21 @@ class _Count:
 # --- write -----------------------------------------------------------------------------------------------------------
 
 
-def _write(
+def write_shards(
     stage: StageRun,
     encoded: Sequence[TaskResult],
-    config: TokenizeConfig,
-    facts: TokenizerFacts,
     *,
+    dtype: Dtype,
+    limit: int,
+    grouped: bool,
     output: str,
-    names: Sequence[str],
+    n_parts: int | None = None,
 ) -> list[TaskResult]:
+    """The shards of the documents that these tasks have left; `limit` and `n_parts` are those of `cut`.
+
+    Raises:
+        DataError: there are none, or too many sources to be grouped.
+    """
     memory, work = stage.options.max_memory or MEMORY, stage.work_folder
     sources, places, documents = _groups(encoded)
     if not sources:
@@ -413,23 +413,26 @@ def _write(
             f"{MOST_SOURCES:,}\n  leave `group_by` out, or name a coarser field: `--source-field`"
         )
     found = partitioned_groups(stage, PLACES, places, [[0, END_OF_KEYS]] * len(sources), memory=memory)
-    spec = [(source if config.group_by else None, one) for source, (one,) in zip(sources, found, strict=True)]
+    spec = [(source if grouped else None, one) for source, (one,) in zip(sources, found, strict=True)]
     task = Task(
         key=xxhash.xxh3_64_hexdigest("".join(one.fingerprint for _, one in spec).encode()),
         size=sum(one.n_bytes for _, one in spec),
         spec=spec,
     )
-    cut = CutParts(work=work, limit=config.max_tokens_per_shard, memory=memory)
+    cut = CutParts(work=work, limit=limit, n_parts=n_parts, memory=memory)
     groups = parts_of(stage.plan("cut", task, cut, uses_up=(PLACES.name,)).payload)
     parts = [part for some in groups for part in some]
-    tokens, n_docs = sum(part.tokens for part in parts), sum(result.ledger.total().out.documents for result in encoded)
+    tokens, n_docs = (
+        sum(part.tokens for part in parts),
+        sum(result.ledger.total().written.documents for result in encoded),
+    )
     said = f"{counted(tokens, 'token')} of {counted(n_docs, 'document')}"
-    apart = f" of {counted(len(sources), 'source')}" if config.group_by else ""
-    stage.reporter.note(f"tokenize: {said} go into {counted(len(parts), 'shard')}{apart}")
-    table = documents_of(facts.dtype)
+    apart = f" of {counted(len(sources), 'source')}" if grouped else ""
+    stage.reporter.note(f"{stage.name}: {said} go into {counted(len(parts), 'shard')}{apart}")
+    table = documents_of(dtype)
     stretches = partitioned_groups(stage, table, documents, list(map(bounds_of, groups)), memory=memory)
-    itemsize = little_endian(facts.dtype).itemsize
-    write = WritePart(work=work, paths=tuple(names), output=output, dtype=facts.dtype, memory=memory)
+    itemsize = little_endian(dtype).itemsize
+    write = WritePart(work=work, output=output, dtype=dtype, memory=memory)
     tasks = [
         Task(key=part.name, size=part.tokens * itemsize, spec=(part, stretch))
         for part, stretch in zip(parts, [one for some in stretches for one in some], strict=True)
@@ -456,7 +459,6 @@ class WritePart:
     """Writes one token shard with its rows. Called with (its part, the documents of the part)."""
 
     work: str
-    paths: tuple[str, ...]
     output: str
     dtype: Dtype
     memory: int
@@ -467,7 +469,7 @@ class WritePart:
         with TokenShardWriter(
             self.output, part.name, source=part.source, tokens_per_part=_ROWS_PART // itemsize
         ) as writer:
-            for block in read_part(self.work, documents, paths=self.paths, dtype=self.dtype, memory=self.memory):
+            for block in read_part(self.work, documents, dtype=self.dtype, memory=self.memory):
                 writer.write([block.ids], counts=block.counts, rows=block.rows)
                 advance(documents=len(block.counts))
                 del block
@@ -501,7 +503,7 @@ class Describe:
         return TaskResult(outputs=[file_there(self.output, name) for name in (NAME, TOKENIZER_NAME)])
 
 
-def _described(
+def describe_shards(
     stage: StageRun,
     config: TokenizeConfig,
     facts: TokenizerFacts,
@@ -510,6 +512,7 @@ def _described(
     output: str,
     seed: int,
 ) -> list[TaskResult]:
+    """`tokens.json` of these shards, and the tokenizer beside it."""
     manifest = TokenManifest(
         format_version=FORMAT_VERSION,
         tokenizer=TOKENIZER_NAME,

@@ -67,3 +67,9 @@ def test_corpus_places_go_by_piece_then_row() -> None:
     places = np.concatenate([corpus_places(0, 0, 3), corpus_places(0, 3, 2), corpus_places(1, 0, 2)])
     assert np.all(np.diff(places.astype(np.int64)) > 0)
     assert int(corpus_places(10_000_000, 0, 1)[0]) < LAST_PLACE
+
+
+def test_a_number_of_parts_is_kept_whatever_their_size() -> None:
+    sizes = [np.array([9, 1, 1]), np.array([1, 1, 1])]
+    assert [len(cut(lambda: sizes, limit=3, n_parts=n)) - 1 for n in range(1, 7)] == [1, 2, 3, 4, 5, 6]
+    assert len(cut(lambda: sizes, limit=3, n_parts=9)) - 1 == 6

@@ -20,7 +20,7 @@ def write_pieces(work: Path, pieces: list[list[Document]], *, memory: int = MEMO
     written = []
     for number, documents in enumerate(pieces):
         ids = [np.array(ids, "<u4") for _, ids in documents]
-        with EncodedPiece(str(work), f"{number:06d}", file=number, dtype="uint32", memory=memory) as piece:
+        with EncodedPiece(str(work), f"{number:06d}", dtype="uint32", memory=memory) as piece:
             for i, (place, _) in enumerate(documents):
                 piece.add(
                     Documents(
@@ -29,6 +29,7 @@ def write_pieces(work: Path, pieces: list[list[Document]], *, memory: int = MEMO
                         places=np.array([place], np.uint64),
                         names=[f"{number}/{i}"],
                         sources=[f"source {number}"],
+                        paths=[str(number)],
                         lines=np.array([i + 1]),
                         part=np.array([0]),
                         parts=np.array([1]),
@@ -50,11 +51,10 @@ def read_all(
     """Per part, id and token ids of each document."""
     files = [piece.documents[""] for piece in pieces]
     found = []
-    paths = [str(number) for number in range(len(pieces))]
     stretches = partitions(documents_of("uint32"), str(work), files, bounds_of(parts))
     for part, stretch in zip(parts, stretches, strict=True):
         documents = []
-        for block in read_part(str(work), stretch, paths=paths, dtype="uint32", memory=memory):
+        for block in read_part(str(work), stretch, dtype="uint32", memory=memory):
             ids = np.split(np.frombuffer(block.ids, "<u4"), np.cumsum(block.counts))[:-1]
             rows = block.rows.to_pylist()
             documents += [(row["id"], some.tolist()) for row, some in zip(rows, ids, strict=True)]
