@@ -166,8 +166,8 @@ def _run(
     )
     old, new = _write_tasks(stage, corpus, job, config, found)
     rewriting = RewriteShard(writing=writing, work=stage.work_folder, table=found.table)
-    rewritten = stage.run_together("rewrite", old, rewriting)
-    written = stage.run_together("write", new, writing)
+    rewritten = stage.run("rewrite", old, rewriting)
+    written = stage.run("write", new, writing)
     reported = _report(stage, found, new, config.attributes_format)
     ledger, compared = merged_of(found.counted), merged_of(found.references)
     if held is not None:

@@ -153,7 +153,7 @@ class Growth:
         rows: list[RunFile] = list(found.rows) if found.rewrites else []
         taken = [*self._carried({out.path.partition("/")[0] for out in found.added}), *found.added]
         tasks = [Task(key=out.path, size=out.bytes, spec=out) for out in taken]
-        kept = stage.run_together("keep", tasks, KeepFile(folder=folder))
+        kept = stage.run("keep", tasks, KeepFile(folder=folder))
         index = Index(
             format_version=FORMAT_VERSION,
             settings=self.settings,

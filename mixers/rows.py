@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import ExitStack
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dolma.data import streams
+from dolma.data.parquet import BUFFER_BYTES
 
 ROWS_SCHEMA = pa.schema(
     [
@@ -34,7 +36,8 @@ class RowsWriter:
     def __enter__(self) -> RowsWriter:
         with ExitStack() as opening:
             opening.enter_context(self._raw)
-            self._writer = pq.ParquetWriter(self._raw, self.schema, compression="zstd", compression_level=1)
+            self._buffered = io.BufferedWriter(self._raw, BUFFER_BYTES)
+            self._writer = pq.ParquetWriter(self._buffered, self.schema, compression="zstd", compression_level=1)
             opening.pop_all()
         return self
 
@@ -60,4 +63,5 @@ class RowsWriter:
             if any(map(len, self._held)):
                 self._flush()
             self._writer.close()
+            self._buffered.flush()
         self.written = self._raw.written

@@ -187,10 +187,10 @@ def _measured(
     ]
     compile_kernels(work.specs, stage.reporter)
     began = time.perf_counter()
-    results = stage.run_together("measure", tasks, work)
+    results = stage.run("measure", tasks, work)
     elapsed = time.perf_counter() - began
     joins = _join_tasks(parts, places)
-    joined = stage.run_together("join", joins, JoinWork(tag=work)) if joins else []
+    joined = stage.run("join", joins, JoinWork(tag=work)) if joins else []
     by_shard: dict[str, list[TaskResult]] = {shard.name: [] for shard in shards}
     for name, result in zip(
         [*(piece.shard.name for piece in parts), *(task.key for task in joins)], [*results, *joined], strict=True

@@ -19,7 +19,8 @@ from dolma.printable import printable
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-_BUFFER_BYTES = 1 << 16
+BUFFER_BYTES = 1 << 16
+"""Arrow writes some thirty pieces for each row group, however small: they are collected."""
 
 
 @contextmanager
@@ -115,8 +116,7 @@ class ParquetOutput:
         repeating = [leaf for leaf in others if leaf not in self.plain]
         with ExitStack() as opening:
             self._raw = opening.enter_context(streams.RawOutput(self.path))
-            # Which writes some thirty pieces for each row group, however small.
-            self._buffered = io.BufferedWriter(self._raw, _BUFFER_BYTES)
+            self._buffered = io.BufferedWriter(self._raw, BUFFER_BYTES)
             self._writer = pq.ParquetWriter(
                 self._buffered,
                 self.schema,

@@ -215,12 +215,17 @@ class LocalExecutor:
 def watched(seconds: float, on_progress: OnProgress, on_begin: OnBegin) -> Iterator[None]:
     """While entered, `advance` goes to `on_progress` and `begin` to `on_begin`.
 
-    After so long without either, this process prints its stacks once.
+    After so long without either, or a sixteenth more, this process prints its stacks once. A new wait costs a thread.
     """
+    least = seconds / 16
+    next_wait = 0.0
 
     def wait() -> None:
-        if seconds and sys.__stderr__ is not None:
-            faulthandler.dump_traceback_later(seconds, file=sys.__stderr__)
+        nonlocal next_wait
+        now = time.monotonic()
+        if seconds and sys.__stderr__ is not None and now >= next_wait:
+            next_wait = now + least
+            faulthandler.dump_traceback_later(seconds + least, file=sys.__stderr__)
 
     def go_on(documents: int, n_bytes: int) -> None:
         wait()

@@ -324,6 +324,8 @@ class StageRun:
         phase reads it. A run that is taken up later has their results all the same, and does them again only if a phase
         that has read those files has lost outputs of its own.
 
+        Small neighbours are done as one (`together`), so that the work reads none of the files that its phase writes.
+
         Raises:
             WriteError: there is no room for what the phase writes.
             Unfinished: this is one shard of several that is not to wait, and others have not finished this phase.
@@ -331,13 +333,11 @@ class StageRun:
         """
         if not reads:
             self._replace()
-        return self._phase(phase, tasks, work, self._share.mine(len(tasks)), scratch=scratch, uses_up=uses_up)
-
-    def run_together(self, phase: str, tasks: Sequence[Task], work: Work) -> list[TaskResult]:
-        """As `run`, with small tasks done as one. The work reads none of the files that it has just written."""
         _check_keys(tasks)
-        members = [replace(task, spec=task) for task in tasks]
-        return list(apart(self.run(phase, together(members), Together(work=work))))
+        groups = together(replace(task, spec=task) for task in tasks)
+        if len(groups) < len(tasks):
+            return list(apart(self._phase(phase, groups, Together(work=work), scratch=scratch, uses_up=uses_up)))
+        return self._phase(phase, tasks, work, scratch=scratch, uses_up=uses_up)
 
     def plan(self, phase: str, task: Task, work: Work, *, uses_up: Sequence[str] = ()) -> TaskResult:
         """The result of a phase of one task, which every shard needs for its next tasks; it writes no outputs.
@@ -353,19 +353,18 @@ class StageRun:
         phase: str,
         tasks: Sequence[Task],
         work: Work,
-        share: Iterable[int],
+        share: Iterable[int] | None = None,
         *,
         scratch: float = 0.0,
         uses_up: Sequence[str] = (),
     ) -> list[TaskResult]:
         if self.complete or self._finished:
             raise ValueError(f"{self.name}: the stage is complete; there is nothing to run")
-        _check_keys(tasks)
         results: dict[int, TaskResult] = {}
         lost = self._collect(phase, tasks, results)
         if lost:
             self._leave_if_others_are_done()  # who ends the stage removes its intermediate files
-        mine = {*share, *lost}
+        mine = {*(self._share.mine(len(tasks)) if share is None else share), *lost}
         todo = sorted(mine - results.keys())
         self._pulse.phase(phase, tasks=len(mine), done=len(mine) - len(todo))
         if todo:

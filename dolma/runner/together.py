@@ -39,9 +39,9 @@ def grouped(sizes: Sequence[int]) -> list[list[int]]:
     return groups
 
 
-def together(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks, in order, small neighbours as one: its spec is the tuple of theirs, also where it is of one alone."""
-    joined = []
+def together(tasks: Iterable[Task]) -> list[Task]:
+    """The tasks, in order, small neighbours as one: its spec is the tuple of those, also where it is of one alone."""
+    tasks, joined = list(tasks), []
     for group in grouped([task.size for task in tasks]):
         members = [tasks[i] for i in group]
         first, size = members[0], sum(task.size for task in members)

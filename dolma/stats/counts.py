@@ -5,7 +5,9 @@ Whether attributes are of these documents is checked here too, where the ids of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,8 +21,8 @@ from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.exchange import RunWriter, Table
 from dolma.kernels.counts import count_words
 from dolma.kernels.views import code_points
-from dolma.runner.ledger import Ledger
-from dolma.runner.progress import advance
+from dolma.runner.ledger import Ledger, merged
+from dolma.runner.progress import advance, begin
 from dolma.runner.task import TaskResult
 from dolma.stats.statistics import Counts
 
@@ -29,37 +31,43 @@ SOURCES = Table(name="sources", schema=pa.schema([("code", pa.uint32())]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CountPiece:
-    """Counts one piece and writes the source of each of its rows.
+class CountPieces:
+    """Counts pieces and writes the source of each of their rows.
 
-    Called with (index of the piece, piece, its attribute files). The payload has `rows`, `first_row` of attributes, and
-    under `counts` one list of the fields of `Counts` per source, in the order of the codes.
+    Called with (index of the piece, piece, its attribute files) of each. `pieces` of the payload has of each `rows`,
+    `first_row` of attributes, and under `counts` the fields of `Counts` per source, in the order of the codes.
     """
 
     work: str
     reading: Reading
 
-    def __call__(self, spec: tuple[int, Piece, list[RowFile]]) -> TaskResult:
-        index, piece, files = spec
+    def __call__(self, specs: Sequence[tuple[int, Piece, list[RowFile]]]) -> TaskResult:
+        with RunWriter(SOURCES, self.work, f"{specs[0][0]:06d}") as out:
+            ledgers, counted = zip(*(self._count(piece, files, out) for _, piece, files in specs), strict=True)
+        codes = [{"codes": msgspec.to_builtins(part)} for part in out.parts]
+        return TaskResult(
+            outputs=out.outputs,
+            ledger=merged(ledgers),
+            payload={"pieces": [own | found for own, found in zip(codes, counted, strict=True)]},
+        )
+
+    def _count(self, piece: Piece, files: list[RowFile], out: RunWriter) -> tuple[Ledger, dict[str, Any]]:
+        begin(piece.shard.path, piece.words)
         intake, tally = Intake(), SourceCounts()
-        with RunWriter(SOURCES, self.work, f"{index:06d}") as out, AlignedRows(piece, files) as rows:
+        with AlignedRows(piece, files) as rows:
             for batch in read_batches(piece, self.reading, intake=intake):
                 rows.tables(batch)
                 codes = pa.array(tally.add(batch).astype(np.uint32))
                 out.add(pa.RecordBatch.from_arrays([codes], schema=SOURCES.schema))
                 advance(documents=len(batch), bytes=len(batch.utf8))
             rows.finish()
-        return TaskResult(
-            outputs=out.outputs,
-            ledger=tally.ledger(piece, intake),
-            payload={
-                "codes": msgspec.to_builtins(out.file),
-                "rows": intake.documents,
-                "first_row": rows.first_row,
-                "sources": list(tally.counts),
-                "counts": [msgspec.to_builtins(counts) for counts in tally.counts.values()],
-            },
-        )
+        out.end_part()
+        return tally.ledger(piece, intake), {
+            "rows": intake.documents,
+            "first_row": rows.first_row,
+            "sources": list(tally.counts),
+            "counts": [msgspec.to_builtins(counts) for counts in tally.counts.values()],
+        }
 
 
 class SourceCounts:

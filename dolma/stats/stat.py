@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -39,7 +39,8 @@ from dolma.runner.progress import Reporter
 from dolma.runner.report import StageReport
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.task import Task, TaskResult
-from dolma.stats.counts import SOURCES, CountPiece, SourceCounts
+from dolma.runner.together import together
+from dolma.stats.counts import SOURCES, CountPieces, SourceCounts
 from dolma.stats.describe import Column, ShardRows, describe, held
 from dolma.stats.statistics import Counts, OutputSummary, Statistics, TokenCounts
 from dolma.stats.tokens import CountTokens, by_source, from_ledger, row_files
@@ -219,10 +220,11 @@ class WriteStatistics:
 def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
     parts = [piece for shard in subject.shards for piece in pieces(shard)]
     compile_by_calling(stage.reporter, lambda batch: SourceCounts().add(batch))
-    count = CountPiece(work=stage.work_folder, reading=subject.reading)
-    counted = stage.run("count", _count_tasks(parts, subject), count, reads=True)
-    check_contiguous(parts, [result.payload for result in counted])
-    sources = sorted({source for result in counted for source in result.payload["sources"]})
+    count = CountPieces(work=stage.work_folder, reading=subject.reading)
+    results = stage.run("count", _count_tasks(parts, subject), count, reads=True)
+    counted = [of_piece for result in results for of_piece in result.payload["pieces"]]
+    check_contiguous(parts, counted)
+    sources = sorted({source for of_piece in counted for source in of_piece["sources"]})
     rows = _rows(subject, parts, counted, sources, stage.work_folder)
     attributes = _describe(subject, stage, rows, sources)
     found = Statistics(
@@ -232,7 +234,7 @@ def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
         attributes=attributes,
     )
     written = stage.run("write", [Task(key=NAME, size=1, spec=found.to_json())], WriteStatistics(folder=folder))
-    stage.finish([*counted, *written])
+    stage.finish([*results, *written])
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
@@ -243,7 +245,7 @@ def _count_tasks(parts: Sequence[Piece], subject: _Subject) -> list[Task]:
     for paths in subject.files.values():
         for shard, path in paths.items():
             files[shard].append(RowFile(path=path, content=subject.contents.get(path)))
-    return [
+    return together(
         Task(
             key=piece.key,
             size=piece.size,
@@ -252,18 +254,18 @@ def _count_tasks(parts: Sequence[Piece], subject: _Subject) -> list[Task]:
             part=piece.words,
         )
         for i, piece in enumerate(parts)
-    ]
+    )
 
 
-def _sums(counted: Sequence[TaskResult]) -> dict[str, Counts]:
+def _sums(counted: Sequence[Mapping[str, Any]]) -> dict[str, Counts]:
     sums: dict[str, Counts] = {}
-    for result in counted:
-        for source, counts in zip(result.payload["sources"], result.payload["counts"], strict=True):
+    for of_piece in counted:
+        for source, counts in zip(of_piece["sources"], of_piece["counts"], strict=True):
             sums.setdefault(source, Counts()).add(Counts(**counts))
     return dict(sorted(sums.items()))
 
 
-def _total(counted: Sequence[TaskResult]) -> Counts:
+def _total(counted: Sequence[Mapping[str, Any]]) -> Counts:
     total = Counts()
     for counts in _sums(counted).values():
         total.add(counts)
@@ -271,21 +273,18 @@ def _total(counted: Sequence[TaskResult]) -> Counts:
 
 
 def _rows(
-    subject: _Subject, parts: Sequence[Piece], counted: Sequence[TaskResult], sources: list[str], work: str
+    subject: _Subject, parts: Sequence[Piece], counted: Sequence[Mapping[str, Any]], sources: list[str], work: str
 ) -> dict[str, ShardRows]:
     """The rows of each shard, by its name, without attributes."""
     codes = {source: code for code, source in enumerate(sources)}
+    by_shard: dict[str, list[tuple[RunFile, tuple[int, ...], int]]] = {shard.name: [] for shard in subject.shards}
+    for piece, of_piece in zip(parts, counted, strict=True):
+        file = msgspec.convert(of_piece["codes"], RunFile)
+        meanings = tuple(codes[source] for source in of_piece["sources"])
+        by_shard[piece.shard.name].append((file, meanings, of_piece["rows"]))
     rows = {}
     for shard in subject.shards:
-        of_shard = [
-            (
-                msgspec.convert(result.payload["codes"], RunFile),
-                tuple(codes[source] for source in result.payload["sources"]),
-                result.payload["rows"],
-            )
-            for piece, result in zip(parts, counted, strict=True)
-            if piece.shard.name == shard.name
-        ]
+        of_shard = by_shard[shard.name]
         rows[shard.name] = ShardRows(
             documents=shard.path,
             attributes=None,

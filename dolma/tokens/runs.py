@@ -1,6 +1,6 @@
 """What the encode phase leaves for the write phase, and where shards begin and end.
 
-encode   piece -> `places`: place and tokens of each document; `documents`: its ids, and the row that goes with them
+encode   pieces -> `places`: place and tokens of each document; `documents`: its ids, and the row that goes with them
 cut      all places, in order -> the range of places of each shard: exact before anything is written
 write    range of places -> one token shard, its documents merged from all runs
 
@@ -83,8 +83,8 @@ class Documents:
     offsets: Counts
 
 
-class EncodedPiece:
-    """Collects the encoded documents of one piece. A context manager; three properties afterwards.
+class Encoded:
+    """Collects the encoded documents of a task. A context manager; three properties afterwards.
 
     With `grouped`, the documents of each source have runs of their own.
     """
@@ -95,7 +95,7 @@ class EncodedPiece:
         self._documents = RunWriter(self._table, work, name, memory=memory - memory // 8)
         self._places = RunWriter(PLACES, work, name, memory=memory // 8)
 
-    def __enter__(self) -> EncodedPiece:
+    def __enter__(self) -> Encoded:
         with ExitStack() as opening:
             opening.enter_context(self._documents)
             opening.enter_context(self._places)

@@ -41,21 +41,22 @@ from dolma.models.tokenizers_library import read_tokenizer
 from dolma.printable import counted, printable
 from dolma.requirements import Finding
 from dolma.runner.inputs import Inputs
-from dolma.runner.ledger import Ledger
+from dolma.runner.ledger import Ledger, merged
 from dolma.runner.merging import partitioned_groups
 from dolma.runner.options import RunOptions
-from dolma.runner.progress import Reporter, advance
+from dolma.runner.progress import Reporter, advance, begin
 from dolma.runner.report import StageReport, Table, ledger_table
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
+from dolma.runner.together import together
 from dolma.tokens.long_documents import Cuts, cut_long, token_starts, whole
 from dolma.tokens.order import Counts, corpus_places, parts_in_order, shuffled_places
 from dolma.tokens.runs import (
     PLACES,
     CutParts,
     Documents,
-    EncodedPiece,
+    Encoded,
     Part,
     bounds_of,
     documents_of,
@@ -118,7 +119,7 @@ def tokenize(
         for note in _notes(facts):
             stage.reporter.note(note)
         parts = [piece for shard in shards for piece in pieces(shard)]
-        encode = EncodePiece(
+        encode = EncodePieces(
             facts=facts,
             allow_special_tokens=config.allow_special_tokens,
             strip=config.strip,
@@ -243,15 +244,15 @@ def _file_set(
 
 
 def _encode_tasks(parts: Sequence[Piece]) -> list[Task]:
-    return [
+    return together(
         Task(key=piece.key, size=piece.size, spec=(number, piece), file=piece.shard.path, part=piece.words)
         for number, piece in enumerate(parts)
-    ]
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EncodePiece:
-    """Encodes a piece. Called with (number of the piece, piece).
+class EncodePieces:
+    """Encodes pieces. Called with (number of the piece, piece) of each.
 
     `seed` None: corpus order. `most`: tokens of a part of a document; None: documents are not cut.
     """
@@ -266,35 +267,43 @@ class EncodePiece:
     work: str
     memory: int
 
-    def __call__(self, spec: tuple[int, Piece]) -> TaskResult:
-        number, piece = spec
-        encoder = encoder_of(self.facts, allow_special_tokens=self.allow_special_tokens)
-        intake, count, n_rows, n_dropped = Intake(), _Count(), 0, 0
-        faults = Faults(piece, self.reading, intake)
-        kept = self.reading.on_error == "quarantine"
-        name, dtype = f"{number:06d}", self.facts.dtype
-        with EncodedPiece(self.work, name, dtype=dtype, memory=self.memory, grouped=self.grouped) as encoded:
-            for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
-                texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
-                ids, counts, readable = _encode(encoder, batch, texts, faults)
-                if self.facts.drops_characters:
-                    n_dropped += encoder.n_dropped([text for text, could in zip(texts, readable, strict=True) if could])
-                count.add(batch, counts, readable)
-                full = np.flatnonzero(counts)
-                if len(full):
-                    some = self._documents(number, piece, n_rows, batch, ids, counts, full)
-                    encoded.add(some)
-                    n_rows += len(some.counts)
-                advance(documents=len(batch), bytes=len(batch.utf8))
+    def __call__(self, specs: Sequence[tuple[int, Piece]]) -> TaskResult:
+        name, ledgers, n_dropped = f"{specs[0][0]:06d}", [], 0
+        with Encoded(self.work, name, dtype=self.facts.dtype, memory=self.memory, grouped=self.grouped) as encoded:
+            for number, piece in specs:
+                ledger, n = self._add(number, piece, encoded)
+                ledgers.append(ledger)
+                n_dropped += n
         return TaskResult(
             outputs=encoded.outputs,
-            ledger=count.ledger(piece, intake),
+            ledger=merged(ledgers),
             payload={
                 "places": msgspec.to_builtins(encoded.places),
                 "documents": msgspec.to_builtins(encoded.documents),
                 "dropped": n_dropped,
             },
         )
+
+    def _add(self, number: int, piece: Piece, encoded: Encoded) -> tuple[Ledger, int]:
+        """Encode a piece; its ledger, and how many characters had no token."""
+        begin(piece.shard.path, piece.words)
+        encoder = encoder_of(self.facts, allow_special_tokens=self.allow_special_tokens)
+        intake, count, n_rows, n_dropped = Intake(), _Count(), 0, 0
+        faults = Faults(piece, self.reading, intake)
+        kept = self.reading.on_error == "quarantine"
+        for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
+            texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
+            ids, counts, readable = _encode(encoder, batch, texts, faults)
+            if self.facts.drops_characters:
+                n_dropped += encoder.n_dropped([text for text, could in zip(texts, readable, strict=True) if could])
+            count.add(batch, counts, readable)
+            full = np.flatnonzero(counts)
+            if len(full):
+                some = self._documents(number, piece, n_rows, batch, ids, counts, full)
+                encoded.add(some)
+                n_rows += len(some.counts)
+            advance(documents=len(batch), bytes=len(batch.utf8))
+        return count.ledger(piece, intake), n_dropped
 
     def _documents(
         self,

@@ -109,7 +109,8 @@ from dolma.data import streams
 from dolma.runner import together
 from dolma.runner.options import RunOptions
 
-together.grouped = lambda sizes: [list(range(len(sizes)))]
+if sys.argv[2] == "together":
+    together.grouped = lambda sizes: [list(range(len(sizes)))]
 
 # From Python 3.12 on, forking beside native threads warns; the forks here only write files and die.
 warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
@@ -134,7 +135,7 @@ def run(folder):
             stage.finish(works.join_parts(stage, folder, seconds=0.0, n_tasks=2))
         elif not stage.complete:
             work = works.Write(folder=folder)
-            stage.finish(stage.run_together("write", works.tasks_of(works.names(3)), work))
+            stage.finish(stage.run("write", works.tasks_of(works.names(3)), work))
 
 def forked(function, *arguments):
     child = os.fork()

@@ -69,7 +69,7 @@ def small_tasks() -> list[Task]:
 def run(folder: str, work: Work | None = None, **options: object) -> list[TaskResult]:
     chosen = RunOptions(**{"workers": 1, **options})  # type: ignore[arg-type]
     with open_stage([works.file_set(folder)], options=chosen) as stage:
-        results = stage.run_together("write", small_tasks(), work or works.Write(folder=folder))
+        results = stage.run("write", small_tasks(), work or works.Write(folder=folder))
         stage.finish(results)
     return results
 
@@ -105,7 +105,7 @@ def test_the_outputs_are_flushed_once_each_and_before_they_have_their_names(
 
 def test_there_is_a_record_for_each_group(folder: str) -> None:
     with open_stage([works.file_set(folder)], options=RunOptions(workers=1)) as stage:
-        stage.run_together("write", small_tasks(), works.Write(folder=folder))
+        stage.run("write", small_tasks(), works.Write(folder=folder))
     assert len(list(Path(folder, ".journal", "write").iterdir())) == 32
 
 

@@ -25,7 +25,7 @@ from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
 from dolma.runner.task import TaskResult
 from dolma.tokens import tokenize as stage_module
-from dolma.tokens.tokenize import EncodePiece, WritePart, plan, tokenize
+from dolma.tokens.tokenize import EncodePieces, WritePart, plan, tokenize
 from dolma.tokens.verify import verify_tokens
 
 Write = Callable[..., str]
@@ -137,7 +137,7 @@ def test_another_seed_gives_another_order_of_the_same_documents(
     assert one != two and sorted(one) == sorted(two)
 
 
-@pytest.mark.parametrize("work", [EncodePiece, WritePart])
+@pytest.mark.parametrize("work", [EncodePieces, WritePart])
 def test_a_run_that_was_interrupted_goes_on_to_the_same_bytes(
     work: type, corpus: list[str], run: Tokenize, files: Files, monkeypatch: pytest.MonkeyPatch
 ) -> None:
