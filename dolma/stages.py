@@ -287,7 +287,7 @@ class Manual:
     the folder of `--output` is; empty where it has none. `below` are commands below this one, which start over; they
     stand in a module of `dolma/cli`. `seeded`: it draws random numbers. `profile`: the details of
     its report have a `profile`, which `--profile` shows. `explain`: what `--explain`
-    prints of the settings.
+    prints of the settings. `sql`: it answers queries over documents and attributes.
     """
 
     help: str
@@ -299,6 +299,7 @@ class Manual:
     seeded: bool = False
     profile: bool = False
     explain: str = ""
+    sql: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

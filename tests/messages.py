@@ -67,7 +67,7 @@ AREAS = {
         "dolma/doctor.py",
         "dolma/requirements.py",
     ),
-    "`dolma show` and `dolma why`": ("dolma/lookup/",),
+    "`dolma show` and `why`": ("dolma/lookup/",),
     "`dolma tag` and taggers": ("taggers/",),
     "`dolma dedupe`": ("dedupe/",),
     "`dolma mix`": ("mixers/",),

@@ -84,7 +84,17 @@ class Corpus:
             "fields": {"text": text, "id": id, "source": source},
             "on_error": on_error,
         }
-        self._recipe: Recipe = make_recipe(values)
+        self._open(make_recipe(values), sets)
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Corpus:
+        """The documents of a recipe, with all attribute sets that are there."""
+        corpus = cls.__new__(cls)
+        corpus._open(recipe, None)
+        return corpus
+
+    def _open(self, recipe: Recipe, sets: Sequence[str] | None) -> None:
+        self._recipe: Recipe = recipe
         self._dataset: Dataset = corpus_of(self._recipe)
         self._reading: Reading = reading_of(self._recipe)
         self._shards: list[Shard] = self._dataset.shards()
@@ -132,6 +142,25 @@ class Corpus:
             AlignmentError: a document file has no attributes of a set.
         """
         return Frame(pa.schema([*_DOCUMENT, *self._measured]), self._read, about=f"joined rows of {self._n_files()}")
+
+    def sql(self, query: str) -> pa.Table:
+        """What a SELECT over the relation `documents` gives: the columns of `joined`, named as in rules.
+
+        Only the columns that the query names are read, and it reaches nothing but this corpus.
+
+        Raises:
+            ConfigError: it is no single SELECT, names what is not there, or needs more than 2 GiB of memory.
+            DataError: a file is missing, damaged, or does not fit the others.
+
+        >>> import dolma
+        >>> corpus = dolma.Corpus("data/sample/books/documents/*")
+        >>> corpus.sql("select source, count(*) as n from documents group by 1").to_pylist()
+        [{'source': 'books', 'n': 48}]
+        """
+        from dolma.api.query import select
+
+        with as_arguments():
+            return select(self.joined, query)
 
     def __repr__(self) -> str:
         return f"<Corpus of {self._n_files()}, attributes: {', '.join(self._sets) or 'none'}>"

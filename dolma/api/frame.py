@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -115,7 +114,7 @@ class Frame:
         """
         import duckdb
 
-        return (connection or duckdb).from_arrow(_Nested(self))
+        return (connection or duckdb).from_arrow(Nested(self))
 
     def __repr__(self) -> str:
         shown = [f"{field.name}: {field.type}" for field in list(self._schema)[:_SHOWN]]
@@ -124,7 +123,7 @@ class Frame:
         return f"<{self._about}: {', '.join(shown)}>"
 
 
-class _Nested:
+class Nested:
     """A frame whose columns `set.output` are fields of a column `set`, as SQL names them."""
 
     def __init__(self, frame: Frame) -> None:
@@ -151,12 +150,15 @@ class _Nested:
             columns.append(pa.StructArray.from_arrays(arrays, fields=list(field.type)) if nested else arrays[0])
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows of the frame, so nested."""
+        return map(self._nested, self._frame.batches())
+
     def __arrow_c_schema__(self) -> Any:
         return self.schema.__arrow_c_schema__()
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
-        batches = map(self._nested, itertools.chain(self._frame.batches()))
-        return pa.RecordBatchReader.from_batches(self.schema, batches).__arrow_c_stream__(requested_schema)
+        return pa.RecordBatchReader.from_batches(self.schema, self.batches()).__arrow_c_stream__(requested_schema)
 
 
 def _needed(package: str, what: str) -> Any:

@@ -82,6 +82,7 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
         show_preview,
         show_profile,
         show_report,
+        show_rows,
         show_tables,
     )
     from dolma.graph import node_of
@@ -99,6 +100,12 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
     node = node_of(recipe, name, output=given_output, tokens=ctx.params.get("tokens"))
     if ctx.params.get("explain"):
         show_explanation(node, as_json=ctx.params["as_json"])
+        return
+    if (sql := ctx.params.get("sql")) is not None:
+        from dolma.api.corpus import Corpus
+        from dolma.api.query import select
+
+        show_rows(select(Corpus.of(recipe).joined, sql, path="--sql"), as_json=ctx.params["as_json"])
         return
     running = running_of(ctx, recipe)
     if "documents" in node.stage.reads:

@@ -78,6 +78,9 @@ def _options(stage: Stage, manual: Manual) -> list[Any]:
         found.append(option("--profile", section="Output", is_flag=True, show_default=False, help=shows))
     if manual.explain:
         found.append(option("--explain", section="Output", is_flag=True, show_default=False, help=manual.explain))
+    if manual.sql:
+        asks = "Answer a SELECT over `documents` and their attributes instead; it reads only what it names."
+        found.append(option("--sql", section="Question", metavar="SQL", show_default=False, help=asks))
     if stage.what_if:
         found += [option(*names, section="What if", show_default=False, **about) for names, about in _WHAT_IF]
     if manual.seeded:

@@ -25,6 +25,8 @@ from dolma.data.storage import retries
 from dolma.printable import counted
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from dolma.api.log import LogReporter
     from dolma.config import Recipe
     from dolma.dedupers.inspection import Pair
@@ -368,6 +370,17 @@ def show_tables(tables: Sequence[Table], *, as_json: bool) -> None:
         show_json(tables)
     for table in () if as_json else tables:
         show_table(table)
+
+
+def show_rows(rows: pa.Table, *, as_json: bool) -> None:
+    """The rows of an answer; as JSON an object a line."""
+    import msgspec
+
+    if as_json:
+        for row in rows.to_pylist():
+            print_json(msgspec.json.encode(row, enc_hook=str))
+        return
+    print_table(rows.column_names, [list(row.values()) for row in rows.to_pylist()])
 
 
 def show_written(path: str, line: str, *, as_json: bool) -> None:

@@ -20,10 +20,12 @@ STAGE = Stage(
         example="""
         dolma stat --documents 'data/sample/*/documents/*.jsonl.gz'
         dolma stat -c configs/quickstart.yaml --json
+        dolma stat -c configs/quickstart.yaml --sql 'select source, avg(length.words) from documents group by 1'
         """,
         options={"Counting": ("attributes --stat-attributes", "bins", "tokens")},
         needed=("--documents",),
         output="Folder for stat.json.",
+        sql=True,
     ),
     checks={"stat": Checks(contradictions="dolma.stats.verify:contradictions")},
 )
