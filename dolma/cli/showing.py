@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dolma.lookup.choose import Near
     from dolma.lookup.documents import Document
     from dolma.lookup.measured import Measured
+    from dolma.lookup.tokens import Place, Traced
     from dolma.lookup.why import Station, Verdict
 
 _SPANS = 3  # of a list of spans, in a table
@@ -43,12 +44,7 @@ def _show_station(station: Station) -> None:
         f"{counted(station.bytes, 'byte')}",
         "",
     )
-    rows = [
-        (name, output, value_text(value))
-        for name, outputs in station.attributes.items()
-        for output, value in outputs.items()
-    ]
-    if rows:
+    if rows := _measured_rows(station.attributes):
         print_table(["set", "output", "value"], rows, title="measured", grouped=True)
     for copies in station.copies:
         say(f"{copies.set}: {_copies(copies)}")
@@ -61,6 +57,51 @@ def _show_station(station: Station) -> None:
         more = f" and {len(steps) - _SEEN:,} more" if len(steps) > _SEEN else ""
         say(f"training: seen in {counted(len(steps), 'step')}: {', '.join(map(str, steps[:_SEEN]))}{more}")
     say(*map(printable, station.unknown), "")
+
+
+def show_traced(traced: Traced, *, as_json: bool) -> None:
+    """A token, the text around it, and what is known of its document."""
+    import msgspec
+
+    if as_json:
+        print_json(msgspec.json.encode(traced))
+        return
+    document = traced.document
+    part = f", part {document.part + 1} of {document.parts}" if document.parts > 1 else ""
+    say(
+        f"{printable(document.id)}",
+        f"  {printable(document.path)}:{document.line}, source {printable(document.source or 'unknown')}",
+        f"  tokens {document.start:,} to {document.end:,} of {printable(document.shard)}{part}",
+        f"  token {traced.at:,} of the document is {traced.token}, {printable(traced.text)!r}",
+        "",
+        f"{printable(traced.before)}⟦{printable(traced.text)}⟧{printable(traced.after)}",
+        "",
+    )
+    for place in traced.places:
+        say(f"from {printable(place)}")
+    if rows := _measured_rows(traced.attributes):
+        print_table(["set", "output", "value"], rows, title="measured", grouped=True)
+    for unknown in traced.unknown:
+        say(f"not known: {printable(unknown)}")
+
+
+def show_places(places: Iterable[Place], *, as_json: bool) -> None:
+    """Where the tokens of a document are."""
+    import msgspec
+
+    if as_json:
+        for place in places:
+            print_json(msgspec.json.encode(place))
+        return
+    table = [
+        (one.shard, f"{one.start}-{one.end}", f"{one.part + 1}/{one.parts}", one.source or "", f"{one.path}:{one.line}")
+        for one in places
+    ]
+    print_table(["shard", "tokens", "part", "source", "from"], table)
+
+
+def _measured_rows(attributes: Measured) -> list[tuple[str, str, str]]:
+    return [(name, output, value_text(value)) for name, of in attributes.items() for output, value in of.items()]
 
 
 def _copies(copies: Any) -> str:

@@ -134,7 +134,7 @@ def test_a_step_is_traced_to_its_documents(dolma: Dolma, trained: Path) -> None:
 def test_a_trace_asks_one_question(dolma: Dolma, trained: Path, arguments: list[str]) -> None:
     ended = dolma("trace", "--run", trained, *arguments)
     assert ended.status == 2
-    assert "give either --step or --document" in ended.err
+    assert "give one of SHARD:POSITION, --step and --document" in ended.err
 
 
 @pytest.mark.parametrize("flag", ["--tokens", "--task"])

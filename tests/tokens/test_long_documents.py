@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dolma.tokens.long_documents import CHARACTER, INSIDE, WORD, cut_long, token_starts
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from([INSIDE, CHARACTER, WORD]), min_size=1, max_size=40), min_size=1, max_size=6),
     st.integers(1, 15),
