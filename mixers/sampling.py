@@ -318,7 +318,8 @@ def _too_little(
     unit, share = config.unit, shares[sources.index(source)]
     max_repeat = max_repeat_of(config, source)
     path = f"$.mix.sources.{source}.share"
-    has = f"{source!r} has {supply.documents:,} documents of {supply.bytes:,} bytes {when}"
+    measured = f"{supply.tokens:,} tokens" if unit == "tokens" else f"{supply.bytes:,} bytes"
+    has = f"{source!r} has {supply.documents:,} documents of {measured} {when}"
     total = None if config.total is None else count_of(config.total, key="total")
     nearest, size = nearest_mixture(shares, most, total=total)
     said = ", ".join(f"{printable(name)} {float(part):g}" for name, part in zip(sources, nearest, strict=True))

@@ -27,7 +27,7 @@ FLOORS = [
     {"taggers", "dedupers", "mixers", "tokens", "training", "stats"},
     {"graph"},
     {"pipeline"},
-    {"verification", "doctor", "classifier", "compilation", "lookup"},
+    {"verification", "doctor", "classifier", "reshard", "compilation", "lookup"},
     {"api"},
     {"cli"},
     {"__main__"},

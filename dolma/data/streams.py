@@ -414,8 +414,8 @@ def _bounded(member: Any, fed: bytes) -> Iterator[bytes]:
 class InputStream:
     """A decompressed file, or a part of it, as `read(n)`; a context manager. It takes what `read_chunks` does."""
 
-    def __init__(self, path: str, *, start: int = 0, end: int | None = None, chunk_bytes: int = CHUNK_BYTES) -> None:
-        self._chunks, self._rest = read_chunks(path, start=start, end=end, chunk_bytes=chunk_bytes), b""
+    def __init__(self, path: str, **settings: Any) -> None:
+        self._chunks, self._rest = read_chunks(path, **settings), b""
 
     def read(self, n: int = -1) -> bytes:
         """The next `n` bytes (fewer only at the end), or all the rest."""
@@ -441,9 +441,16 @@ class InputStream:
         self.close()
 
 
-def open_input(path: str, *, start: int = 0, end: int | None = None, chunk_bytes: int = CHUNK_BYTES) -> InputStream:
+def open_input(
+    path: str,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+    content: Content | None = None,
+) -> InputStream:
     """A file's decompressed bytes, or a part of them, as a stream; see `read_chunks`."""
-    return InputStream(path, start=start, end=end, chunk_bytes=chunk_bytes)
+    return InputStream(path, start=start, end=end, chunk_bytes=chunk_bytes, content=content)
 
 
 def read_bytes(path: str, *, limit: int = WHOLE_BYTES) -> bytes:

@@ -28,6 +28,7 @@ import xxhash
 
 from dolma.data import streams
 from dolma.data.columns import array_of
+from dolma.data.identity import Content
 from dolma.data.json_text import decode_json
 from dolma.data.numbers import numbers_in
 from dolma.data.parquet import ParquetOutput, open_parquet
@@ -292,20 +293,22 @@ def rows_file(shard: str) -> str:
     return parquet_path(shard) if streams.exists(parquet_path(shard)) else rows_path(shard)
 
 
-def read_rows(shard: str, *, only: Sequence[str] = tuple(ROWS.names)) -> pa.Table:
+def read_rows(shard: str, *, only: Sequence[str] = tuple(ROWS.names), content: Content | None = None) -> pa.Table:
     """The rows of a shard (`ROWS`), of parquet where it is there, else of csv.gz, where each is a whole document.
 
-    `only`: the columns to keep. `source` is null where csv.gz is read.
+    `only`: the columns to keep. `source` is null where csv.gz is read. `content` is what the file has to hold.
 
     Raises:
         DataError: the rows file is missing, truncated, or has a row that is none.
     """
-    return _read_parquet(shard, only) if rows_file(shard) == parquet_path(shard) else read_csv_rows(shard, only=only)
+    if rows_file(shard) == parquet_path(shard):
+        return _read_parquet(shard, only, content)
+    return read_csv_rows(shard, only=only, content=content)
 
 
-def _read_parquet(shard: str, only: Sequence[str]) -> pa.Table:
+def _read_parquet(shard: str, only: Sequence[str], content: Content | None) -> pa.Table:
     path = parquet_path(shard)
-    with open_parquet(path) as file:
+    with open_parquet(path, content=content) as file:
         if not file.schema_arrow.equals(ROWS):
             raise DataError(
                 f"expected the columns {', '.join(ROWS.names)} of document rows, found "
@@ -321,10 +324,10 @@ def _read_parquet(shard: str, only: Sequence[str]) -> pa.Table:
             ) from error
 
 
-def read_csv_rows(shard: str, *, only: Sequence[str] = tuple(ROWS.names)) -> pa.Table:
+def read_csv_rows(shard: str, *, only: Sequence[str] = tuple(ROWS.names), content: Content | None = None) -> pa.Table:
     """As `read_rows`, of csv.gz."""
     path = rows_path(shard)
-    encoded = b"".join(streams.read_chunks(path))
+    encoded = b"".join(streams.read_chunks(path, content=content))
     if not encoded:
         return pa.table({name: pa.array([], ROWS.field(name).type) for name in only})
     columns = [_IN_CSV[name] for name in only if name in _IN_CSV] or ["start"]

@@ -34,7 +34,7 @@ STAGE = Stage(
         },
         needed=("--tokenizer", "--documents", "--output"),
         output="Folder of the token shards.",
-        below=("compare", "train"),
+        below=("compare", "train", "mix", "reshard"),
         seeded=True,
     ),
     checks={
@@ -42,5 +42,9 @@ STAGE = Stage(
             problems="dolma.tokens.verify:verify_tokens", contradictions="dolma.tokens.verify:contradictions"
         ),
         "tokenize train": Checks(),
+        **dict.fromkeys(
+            ("tokenize mix", "tokenize reshard"),
+            Checks(problems="dolma.tokens.verify:verify_tokens", contradictions="dolma.tokens.verify:contradictions"),
+        ),
     },
 )

@@ -403,44 +403,14 @@ def write_shards(
     output: str,
     n_parts: int | None = None,
 ) -> list[TaskResult]:
-    """The shards of the documents that these tasks have left; `limit` and `n_parts` are those of `cut`.
-
-    Raises:
-        DataError: there are none, or too many sources to be grouped.
-    """
+    """The shards of the documents that these tasks have left; otherwise as `planned_parts`."""
     memory, work = stage.options.max_memory or MEMORY, stage.work_folder
-    sources, places, documents = _groups(encoded)
-    if not sources:
-        n_docs = sum(result.ledger.total().taken.documents for result in encoded)
-        raise DataError(
-            f"there is nothing to write to {output}: {n_docs:,} documents were read and none gives a token\n"
-            "  look at what went in with `dolma stat`; `--text-field` names the field that holds the text"
-        )
-    if len(sources) > MOST_SOURCES:
-        raise DataError(
-            f"there are {len(sources):,} sources, and each would have shards of its own: expected at most "
-            f"{MOST_SOURCES:,}\n  leave `group_by` out, or name a coarser field: `--source-field`"
-        )
-    found = partitioned_groups(stage, PLACES, places, [[0, END_OF_KEYS]] * len(sources), memory=memory)
-    spec = [(source if grouped else None, one) for source, (one,) in zip(sources, found, strict=True)]
-    task = Task(
-        key=xxhash.xxh3_64_hexdigest("".join(one.fingerprint for _, one in spec).encode()),
-        size=sum(one.n_bytes for _, one in spec),
-        spec=spec,
-    )
-    cut = CutParts(work=work, limit=limit, n_parts=n_parts, memory=memory)
-    groups = parts_of(stage.plan("cut", task, cut, uses_up=(PLACES.name,)).payload)
-    parts = [part for some in groups for part in some]
-    tokens, n_docs = (
-        sum(part.tokens for part in parts),
-        sum(result.ledger.total().written.documents for result in encoded),
-    )
-    said = f"{counted(tokens, 'token')} of {counted(n_docs, 'document')}"
-    apart = f" of {counted(len(sources), 'source')}" if grouped else ""
-    stage.reporter.note(f"{stage.name}: {said} go into {counted(len(parts), 'shard')}{apart}")
+    groups = planned_parts(stage, encoded, limit=limit, grouped=grouped, output=output, n_parts=n_parts)
+    documents = _by_source(encoded, "documents").values()
     table = documents_of(dtype)
-    stretches = partitioned_groups(stage, table, documents, list(map(bounds_of, groups)), memory=memory)
+    stretches = partitioned_groups(stage, table, list(documents), list(map(bounds_of, groups)), memory=memory)
     itemsize = little_endian(dtype).itemsize
+    parts = [part for some in groups for part in some]
     write = WritePart(work=work, output=output, dtype=dtype, memory=memory)
     tasks = [
         Task(key=part.name, size=part.tokens * itemsize, spec=(part, stretch))
@@ -449,18 +419,55 @@ def write_shards(
     return stage.run("write", tasks, write)
 
 
-def _groups(encoded: Sequence[TaskResult]) -> tuple[list[str], list[list[RunFile]], list[list[RunFile]]]:
-    """Sources in order (one, `""`, where they are mixed), and of each the files of places and of documents."""
-    kind = dict[str, RunFile]
-    places, documents = (
-        [msgspec.convert(result.payload[name], kind) for result in encoded] for name in ("places", "documents")
+def planned_parts(
+    stage: StageRun,
+    placed: Sequence[TaskResult],
+    *,
+    limit: int,
+    grouped: bool,
+    output: str,
+    n_parts: int | None = None,
+) -> list[list[Part]]:
+    """The shards that the places which these tasks have left come to, of each source; see `cut` for their sizes.
+
+    Raises:
+        DataError: there are no documents, or too many sources to be grouped.
+    """
+    memory = stage.options.max_memory or MEMORY
+    places = _by_source(placed, "places")
+    if not places:
+        n_docs = sum(result.ledger.total().taken.documents for result in placed)
+        raise DataError(
+            f"there is nothing to write to {output}: {n_docs:,} documents were read and none gives a token\n"
+            "  look at what went in with `dolma stat`; `--text-field` names the field that holds the text"
+        )
+    if len(places) > MOST_SOURCES:
+        raise DataError(
+            f"there are {len(places):,} sources, and each would have shards of its own: expected at most "
+            f"{MOST_SOURCES:,}\n  leave `group_by` out, or name a coarser field: `--source-field`"
+        )
+    found = partitioned_groups(stage, PLACES, list(places.values()), [[0, END_OF_KEYS]] * len(places), memory=memory)
+    spec = [(source if grouped else None, one) for source, (one,) in zip(places, found, strict=True)]
+    task = Task(
+        key=xxhash.xxh3_64_hexdigest("".join(one.fingerprint for _, one in spec).encode()),
+        size=sum(one.n_bytes for _, one in spec),
+        spec=spec,
     )
-    sources = sorted({source for files in places for source in files})
-    return (
-        sources,
-        [[files[source] for files in places if source in files] for source in sources],
-        [[files[source] for files in documents if source in files] for source in sources],
-    )
+    cut = CutParts(work=stage.work_folder, limit=limit, n_parts=n_parts, memory=memory)
+    groups = parts_of(stage.plan("cut", task, cut, uses_up=(PLACES.name,)).payload)
+    tokens = sum(part.tokens for some in groups for part in some)
+    n_docs = sum(result.ledger.total().written.documents for result in placed)
+    said = f"{counted(tokens, 'token')} of {counted(n_docs, 'document')}"
+    apart = f" of {counted(len(places), 'source')}" if grouped else ""
+    stage.reporter.note(f"{stage.name}: {said} go into {counted(sum(map(len, groups)), 'shard')}{apart}")
+    return groups
+
+
+def _by_source(results: Sequence[TaskResult], name: str) -> dict[str, list[RunFile]]:
+    """The files of places or documents that tasks have left, by source, in order; `""` where sources are mixed."""
+    files = [msgspec.convert(result.payload[name], dict[str, RunFile]) for result in results]
+    sources = sorted({source for some in files for source in some})
+    return {source: [some[source] for some in files if source in some] for source in sources}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -474,28 +481,40 @@ class WritePart:
 
     def __call__(self, spec: tuple[Part, Partition]) -> TaskResult:
         part, documents = spec
-        itemsize = little_endian(self.dtype).itemsize
-        with TokenShardWriter(
-            self.output, part.name, source=part.source, tokens_per_part=_ROWS_PART // itemsize
-        ) as writer:
+        with shard_writer(self.output, part, self.dtype) as writer:
             for block in read_part(self.work, documents, dtype=self.dtype, memory=self.memory):
                 writer.write([block.ids], counts=block.counts, rows=block.rows)
                 advance(documents=len(block.counts))
                 del block
-        info = writer.info
-        assert info is not None
-        if (info.tokens, info.rows, info.bytes) != (part.tokens, part.rows, part.tokens * itemsize):
-            raise DataError(
-                f"{self.work} has changed while {info.path} was written from it"
-                "\n  run the same command again, and let no other program write there"
-            )
-        return TaskResult(
-            outputs=[
-                OutputFile(set=self.output, path=info.path, bytes=info.bytes, checksum=info.xxh3, rows=info.rows),
-                *(output_file(self.output, rows, rows=info.rows) for rows in writer.rows_written),
-            ],
-            payload=msgspec.to_builtins(info),
+        return shard_written(writer, part, output=self.output, made_from=self.work)
+
+
+def shard_writer(output: str, part: Part, dtype: Dtype) -> TokenShardWriter:
+    """The writer of this shard."""
+    itemsize = little_endian(dtype).itemsize
+    return TokenShardWriter(output, part.name, source=part.source, tokens_per_part=_ROWS_PART // itemsize)
+
+
+def shard_written(writer: TokenShardWriter, part: Part, *, output: str, made_from: str) -> TaskResult:
+    """The result of a task that has written this shard.
+
+    Raises:
+        DataError: it is not the one that was planned.
+    """
+    info = writer.info
+    assert info is not None
+    if (info.tokens, info.rows) != (part.tokens, part.rows):
+        raise DataError(
+            f"{made_from} has changed while {info.path} was written from it"
+            "\n  run the same command again, and let no other program write there"
         )
+    return TaskResult(
+        outputs=[
+            OutputFile(set=output, path=info.path, bytes=info.bytes, checksum=info.xxh3, rows=info.rows),
+            *(output_file(output, rows, rows=info.rows) for rows in writer.rows_written),
+        ],
+        payload=msgspec.to_builtins(info),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -149,7 +149,7 @@ def _check_parts(folder: str, tables: Sequence[pa.Table]) -> Iterator[str]:
 
 def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
     """What of a manifest, `tokens.json` and the tokenizer beside it does not fit."""
-    tokens, config, out = read_token_manifest(folder), manifest.config, ledger.total().out
+    tokens, config, out = read_token_manifest(folder), manifest.config, ledger.total().written
     yield from differences(
         "tokens.json",
         shards=(
