@@ -28,6 +28,7 @@ COMMANDS = {
     "trace": "which documents a training step saw, and which steps a document",
     "show": "show documents: by id, a sample, or those nearest to a threshold",
     "why": "what became of a document: measurements, rules, copies, tokens",
+    "diff": "compare two versions of a corpus, mix, or folder of tokens",
     "run": "go through all stages of a recipe; only what changed runs again",
     "list": "show taggers: what they measure, need and assume; their speed",
     "doctor": "what a recipe needs, and how to get what is missing",

@@ -13,6 +13,7 @@ from dolma.printable import counted, printable
 
 if TYPE_CHECKING:
     from dolma.lookup.choose import Near
+    from dolma.lookup.diff import Diff
     from dolma.lookup.documents import Document
     from dolma.lookup.measured import Measured
     from dolma.lookup.tokens import Place, Traced
@@ -262,3 +263,44 @@ def _coloured(text: str, spans: Sequence[tuple[int, int, str, Any]]) -> list[str
 def _styled(text: str, colour: str | None) -> str:
     shown = printable(text.replace("\t", "    "))
     return click.style(shown, fg=colour, reverse=True) if colour and shown else shown
+
+
+# --- two versions ----------------------------------------------------------------------------------------------------
+
+
+def show_diff(found: Diff, *, as_json: bool) -> None:
+    """What differs between two versions."""
+    import msgspec
+
+    if as_json:
+        print_json(msgspec.json.encode(found))
+        return
+    if found.settings:
+        values = [(one.key, _setting(one.a), _setting(one.b)) for one in found.settings]
+        print_table(["setting", "A", "B"], values, title="settings that differ")
+    kinds = ("a", "b", "same", "changed", "renamed", "lost", "gained")
+    units = [
+        unit
+        for unit in ("documents", "bytes", "tokens")
+        if any(getattr(s.a, unit) + getattr(s.b, unit) for s in found.sources)
+    ]
+    for unit in units:
+        rows = [[one.source, *(getattr(getattr(one, kind), unit) for kind in kinds)] for one in found.sources]
+        if len(rows) > 1:
+            rows.append(["all", *(sum(row[i + 1] for row in rows) for i in range(len(kinds)))])
+        print_table(["source", "A", "B", *kinds[2:]], rows, title=unit)
+    for kind, counts in found.reasons.items():
+        lacks = "B" if kind == "lost" else "A"
+        if counts:
+            print_table(["documents", f"what {lacks} says"], [(n, reason) for reason, n in counts.items()], title=kind)
+    for kind, ids in found.examples.items():
+        if ids:
+            say(f"{kind}, such as:", *(f"  {printable(id)}" for id in ids), "")
+    if found.equal:
+        say("both have the same documents")
+
+
+def _setting(value: Any) -> str:
+    import msgspec
+
+    return "-" if value is None else value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -85,7 +85,7 @@ def ask(recipe: Path, command: Ask) -> Ask:
     """A command about the recipe."""
 
     def call(name: str, *arguments: str) -> Ended:
-        of_recipe = () if name in ("run", "verify") else ("-c", str(recipe))
+        of_recipe = () if name in ("run", "verify", "diff") else ("-c", str(recipe))
         return command(name, *of_recipe, *arguments)
 
     return call
