@@ -52,10 +52,11 @@ from dolma.stages import PACKAGES, Checks, Node, Running, checks_of, find_stage
 
 @dataclass(slots=True)
 class Verification:
-    """What was checked: `(folder, files)` per file set, and the problems found."""
+    """What was checked: `(folder, files)` per file set, the problems found, and notes on what was not compared."""
 
     checked: list[tuple[str, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def sets(self) -> int:
@@ -90,6 +91,7 @@ def verify(folders: list[str], recipe: Recipe, *, deep: bool = False) -> Verific
         result.problems.extend(problems)
     result.problems.extend(_unfinished(folders))
     result.problems.extend(_without_manifest(folders, found))
+    result.notes.extend(_without_attributes(found))
     for folder in _run_folders(found, folders):
         result.problems.extend(_run_problems(folder, recipe, deep=deep))
     measured = _measured(recipe, dataset)
@@ -200,6 +202,20 @@ def _without_manifest(folders: Iterable[str], found: Iterable[str]) -> Iterator[
         below = [other for other in paths if other.startswith(home) and not other.endswith((".yaml", ".yml"))]
         if below and not is_unfinished(home.rstrip("/")):
             yield f"{home.rstrip('/')}: has no manifest: it was lost, or its stage has not finished; run that again"
+
+
+def _without_attributes(folders: Iterable[str]) -> Iterator[str]:
+    """The file sets that were made from attributes which none of them holds. They may be passed on without them."""
+    sets = {}
+    for folder in folders:
+        with suppress(DataError):  # said of the set itself
+            sets[folder] = read_manifest(folder)
+    written = {out.checksum for manifest in sets.values() if manifest is not None for out in manifest.outputs}
+    for folder, manifest in sets.items():
+        read = [file for file in manifest.inputs if file.name.startswith("attributes/")] if manifest is not None else []
+        gone = sorted({"/".join(file.name.split("/")[:2]) for file in read if file.checksum not in written})
+        if gone:
+            yield f"{folder}: not compared with {', '.join(gone)}: what it was made from does not lie in these folders"
 
 
 def _check_set(folder: str) -> tuple[int, list[str]]:

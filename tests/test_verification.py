@@ -570,6 +570,20 @@ def test_a_lost_manifest_of_a_single_command_is_found(finished: Path, tmp_path: 
     ]
 
 
+def test_attributes_that_do_not_lie_with_the_mix_made_from_them_are_noted(finished: Path, tmp_path: Path) -> None:
+    home = tmp_path / "by-hand"
+    documents = ["--documents", str(finished / "documents"), "--attributes", str(home / "attributes")]
+    assert run(["tag", "-t", "length", *documents]) == 0
+    assert run(["mix", "--keep", "length.words > 6", *documents, "-o", str(home / "mixed")]) == 0
+    assert verify([str(home)], Recipe()).notes == []
+    (home / "attributes" / "length").rename(tmp_path / "length")
+    found = verify([str(home / "mixed")], Recipe())
+    assert found.problems == []
+    assert found.notes == [
+        f"{home / 'mixed'}: not compared with attributes/length: what it was made from does not lie in these folders"
+    ]
+
+
 OTHERS = [
     ("tag", "attributes/length", {"tag": {"taggers": ["length"], "max_document_bytes": 10_000}}, "its max_document_b"),
     ("tag", "attributes/pii", {"tag": {"taggers": [{"use": "pii", "options": {"kinds": ["email"]}}]}}, "its options"),

@@ -660,6 +660,8 @@ def show_verification(result: Verification, *, as_json: bool) -> None:
         return
     for folder, n_files in result.checked:
         say(f"{folder}: {counted(n_files, 'file')}")
+    for note in result.notes:
+        tell("info", note, word="note")
     for problem in result.problems:
         tell("error", problem, word="problem")
     if not result.problems:

@@ -272,3 +272,19 @@ def test_a_row_over_the_limit_is_left_out_by_every_stage_whatever_columns_it_rea
     (written,) = place.files("out", "documents").values()
     mixed = [json.loads(line)["id"] for line in written.splitlines()]
     assert mixed == ["0", "3"]
+
+
+def test_behind_a_link_in_an_output_only_files_of_its_manifest_are_replaced(place: Place) -> None:
+    place.write("a.jsonl", PLAIN)
+    place.write("b.jsonl", [{"id": "b", "text": "B"}])
+    assert place.stage("tag").status == place.stage("mix").status == 0
+    documents, elsewhere = place.folder / "out" / "documents", place.folder / "elsewhere"
+    documents.rename(elsewhere)
+    documents.symlink_to(elsewhere)
+    (elsewhere / "kept.txt").write_text("of another program")
+    places = ("--documents", place.path("documents"), "--attributes", place.path("attributes"), "-o", place.path("out"))
+    again = ("--keep", "length.characters > 2", "--format", ".jsonl.gz", "--overwrite")
+    assert place.dolma("mix", *places, *again).status == 0
+    assert documents.is_symlink()
+    assert place.files("elsewhere").keys() == {"a.jsonl.gz", "b.jsonl.gz", "kept.txt"}
+    assert place.dolma("verify", place.path("out")).status == 0
