@@ -559,7 +559,12 @@ def make_recipe(
     for path, value in (overrides or {}).items():
         _set(merged, path.split("."), value, file)
     given = {path: place for path, place in (places or {}).items() if not _is_below(path, overrides or {})}
-    return convert(merged, Recipe, file=file, places=given)
+    try:
+        return convert(merged, Recipe, file=file, places=given)
+    except ConfigError as error:
+        if file and _is_below(error.path, overrides or {}):  # its value is not the file's
+            raise ConfigError(error.message, path=error.path) from error
+        raise
 
 
 def _is_below(path: str, keys: Iterable[str]) -> bool:
@@ -624,9 +629,18 @@ def _refused(
     if found := _MISSING.fullmatch(message):
         about_it = next((key.description for key in keys_of(struct) if key.name == found[1]), "") if struct else ""
         return _wrong(f"`{found[1]}` is missing\n  add the key `{found[1]}`: {about_it}", where, file, places)
-    if "\n" not in message and (key := re.match(r"`(\w+)`", message)):
-        message += f"\n  give `{key[1]}` another value"
+    if (key := re.match(r"`(\w+)`(?! and| or)", message)) and struct is not None and key[1] in struct.__struct_fields__:
+        where += f".{key[1]}"
+        message += "" if "\n" in message else f"\n  {_left_out(struct, key[1])}"
     return _wrong(message, where, file, places)
+
+
+def _left_out(struct: type[msgspec.Struct], name: str) -> str:
+    """What to write for a key whose value is out of range: one that is expected, or nothing for the default."""
+    default = next(field.default for field in msgspec.structs.fields(struct) if field.name == name)
+    if isinstance(default, str | int | float) and not isinstance(default, bool):
+        return f"write a value that is expected, or leave `{name}` out for {default!r}"
+    return f"write a value that is expected, or leave `{name}` out"
 
 
 def _wrong(message: str, path: str, file: str, places: Mapping[str, Position]) -> ConfigError:
@@ -728,7 +742,8 @@ def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str
             hints = typing.get_type_hints(struct)
             for key, item in value.items():
                 if key not in hints:
-                    hint = _belongs(str(key), struct, path) or did_you_mean(str(key), hints)
+                    hint = _FOLDERS if (path, key) == ("$.train", "tokens") else _belongs(str(key), struct, path)
+                    hint = hint or did_you_mean(str(key), hints)
                     raise _wrong(f"unknown key\n  {hint}", f"{path}.{key}", file, places)
                 _check_keys(item, hints[key], f"{path}.{key}", file, places)
             return
@@ -748,6 +763,9 @@ def _check_keys(value: Any, kind: Any, path: str, file: str, places: Mapping[str
         only_words = all(typing.get_origin(option) is Literal for option in options)
         if only_words and value not in words:
             raise _wrong(f"no value {value!r} here; {did_you_mean(value, words)}", path, file, places)
+
+
+_FOLDERS = "name the shards with `--tokens FOLDER`, or here as a source: `sources: {books: {tokens: FOLDER}}`"
 
 
 def _belongs(key: str, struct: type[msgspec.Struct], path: str) -> str:

@@ -70,6 +70,11 @@ _INSTEAD = {
     "uuid": "md5_number_lower",
     "format": "concat",
     "printf": "concat",
+    "list_aggr": "list_sum",
+    "list_aggregate": "list_sum",
+    "array_aggr": "list_sum",
+    "array_aggregate": "list_sum",
+    "aggregate": "list_sum",
     "list_distinct": "list_unique",
     "array_distinct": "list_unique",
     "list_intersect": "list_has_any",
@@ -87,7 +92,7 @@ def nearest(name: str) -> str | None:
     instead = _INSTEAD.get(name, f"list_{name}")
     if instead in ALLOWED:
         return instead
-    near = difflib.get_close_matches(name, sorted(ALLOWED), n=1, cutoff=0.7)
+    near = difflib.get_close_matches(name, sorted(ALLOWED), n=1, cutoff=0.75)
     return near[0] if near else None
 
 

@@ -18,7 +18,7 @@ import click
 from dolma import __version__
 from dolma.cli.options import SectionedOption, no_such_option
 from dolma.cli.printing import LOG, ReaderGone, help_printed, say, say_error, say_help, say_usage_error, tell
-from dolma.errors import ConfigError, DolmaError, Unfinished, did_you_mean
+from dolma.errors import ConfigError, DolmaError, Unfinished, did_you_mean, nearest
 from dolma.printable import printable
 from dolma.stages import PACKAGES, find_stage
 
@@ -79,7 +79,8 @@ class Commands(click.Group):
         name = args[0] if args else ""
         known = name in COMMANDS or name in ALIASES
         if name and not name.startswith("-") and not known and not ctx.resilient_parsing:
-            ctx.fail(f"no command {name!r}; {did_you_mean(name, [*COMMANDS, *ALIASES])}")
+            near = nearest(name, [*COMMANDS, *ALIASES])
+            ctx.fail(f"no command {name!r}; {did_you_mean(name, COMMANDS if near is None else [near])}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -198,7 +198,7 @@ def no_such_option(given: str, ctx: click.Context) -> click.UsageError:
     """The error for an option that the command does not have, with the one that is meant, here or in another tool."""
     params = ctx.command.get_params(ctx)
     names = [name for param in params for name in (*param.opts, *param.secondary_opts) if name.startswith("--")]
-    near = nearest(given, names)
+    near = nearest(given, [name for name in names if name != "--help" or given.startswith("--h")])
     if given == "--status":
         return click.UsageError("no option '--status'\n  `dolma run --status FOLDER` shows how far a stage is", ctx)
     if near is None:

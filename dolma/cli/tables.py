@@ -1,13 +1,15 @@
 """Tables, for a terminal of any width and for a pipe.
 
-In a pipe a row is one line, nothing is cut or folded, and there is no colour. On a terminal the table has the width of
-the terminal: numbers stay whole and text is folded. What still has no room follows in a second table with the same
-first columns; where it is asked for, rows are before that put under their first value, on a line of its own.
+In a pipe a row is one line, nothing is cut or folded, and there is no colour; no cell is padded beyond 60 columns of
+the screen. Where the variable COLUMNS is set, and on a terminal, the table has that width: numbers stay whole and text
+is folded. What still has no room follows in a second table with the same first columns; where it is asked for, rows are
+before that put under their first value, on a line of its own.
 """
 
 from __future__ import annotations
 
 import itertools
+import os
 import re
 import shutil
 import sys
@@ -22,6 +24,7 @@ from dolma.printable import printable
 
 _CONTINUED = ", continued"
 _GAP = 2  # columns of the screen between two of the table
+_MOST_PADDED = 60  # columns of the screen, of a cell in a pipe
 _NARROWEST_TEXT = 16  # columns of the screen that text is folded to at most
 _NUMBER = re.compile(r"(~?[-+]?[\d.,]{1,20}(e[-+]?\d{1,4})?%?|-|)\Z")
 _BARS = re.compile(r"[ ▁▂▃▄▅▆▇█]{,40}\Z")
@@ -55,7 +58,7 @@ def print_table(
     """
     texts = [[cell_text(value) for value in row] for row in rows]
     columns = [_Column(header, [row[i] for row in texts]) for i, header in enumerate(headers)]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
     above = None
     if grouped and room is not None and _total([column.width for column in columns]) > room:
         above, columns = columns[0], columns[1:]
@@ -64,13 +67,13 @@ def print_table(
         if title:
             _print_bold(title, room)
             title = f"{title.removesuffix(_CONTINUED)}{_CONTINUED}"
-        _print_row([column.header for column in part], part, widths, bold=True)
+        _print_row([column.header for column in part], part, widths, room, bold=True)
         _print_line("─" * (_total(widths) - 1), indent=" ")
         for name, group in _groups(above, len(texts)):
             if name:
                 _print_bold(name, room, indent=" ")
             for i in group:
-                _print_row([column.cells[i] for column in part], part, widths)
+                _print_row([column.cells[i] for column in part], part, widths, room)
         write("")
 
 
@@ -97,7 +100,7 @@ def _parts(columns: Sequence[_Column], room: int | None) -> Iterator[Sequence[_C
 
 def _widths(columns: Sequence[_Column], room: int | None) -> list[int]:
     """Of each column: its own if there is room, else less for the widest texts."""
-    widths = [column.width for column in columns]
+    widths = [column.width if room is not None else min(column.width, _MOST_PADDED) for column in columns]
     while room is not None and _total(widths) > room:
         spare = [width - column.least for width, column in zip(widths, columns, strict=True)]
         widest = max((i for i, n in enumerate(spare) if n > 0), key=widths.__getitem__, default=None)
@@ -115,9 +118,11 @@ def _groups(above: _Column | None, n_rows: int) -> Iterator[tuple[str, Sequence[
         yield name, list(rows)
 
 
-def _print_row(cells: Sequence[str], columns: Sequence[_Column], widths: Sequence[int], *, bold: bool = False) -> None:
+def _print_row(
+    cells: Sequence[str], columns: Sequence[_Column], widths: Sequence[int], room: int | None, *, bold: bool = False
+) -> None:
     """One row, of several lines where a cell is folded."""
-    folded = [_folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
+    folded = [[cell] if room is None else _folded(cell, width) for cell, width in zip(cells, widths, strict=True)]
     for parts in itertools.zip_longest(*folded, fillvalue=""):
         spaces = [" " * (width - _width_of(part)) for part, width in zip(parts, widths, strict=True)]
         padded = [

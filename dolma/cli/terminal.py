@@ -503,10 +503,18 @@ def show_training_plan(plan: TrainPlan, *, as_json: bool) -> None:
         ("gathered for a pass, activations, logits", _sizes(memory.gathered, memory.activations, memory.logits)),
         ("processes", f"{plan.devices:,}"),
         ("FLOPs", f"{plan.flops:.3g}"),
-        ("time at this MFU", f"{hours:,.1f} h" if hours >= 1 else f"{plan.seconds:,.2g} s"),
+        (
+            "speed by --mfu and --peak-flops",
+            f"{plan.mfu:.0%} of {plan.peak_flops:.4g} FLOP/s per device{_named(plan.peak_flops)}",
+        ),
+        ("time at this speed", f"{hours:,.1f} h" if hours >= 1 else f"{plan.seconds:,.2g} s"),
     ]
     print_table(["", ""], figures, title="what the run is and needs")
     say_warnings(plan.warnings)
+
+
+def _named(peak_flops: float) -> str:
+    return " (--peak-flops: of an H100 in bfloat16)" if peak_flops == 989e12 else " (--peak-flops)"
 
 
 _PRESET_VOCABULARY = 100_278  # of OLMo 2 and 3

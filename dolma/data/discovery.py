@@ -36,6 +36,7 @@ UNDERSCORE = "with a name that begins with `_`"
 HUGGING_FACE = "of Hugging Face's own"
 ATTRIBUTES = "called `attributes`"
 OUTPUT = "written by dolma"
+PLACE = "where this command itself is to write"
 LOOP = "linked to a folder above"
 NO_FORMAT = "of no document format"
 EXCLUDED = "excluded"
@@ -91,7 +92,7 @@ def find(pattern: str, *, exclude: Sequence[str] = (), outputs: Sequence[str] = 
     else:
         _select_keys(selection, keys)
     if not selection.paths and EXCLUDED not in selection.left_out:
-        raise ConfigError(f"no document file matches {pattern!r}\n  {_hint(pattern, selection)}")
+        raise ConfigError(f"no document file matches '{printable(pattern)}'\n  {_hint(pattern, selection)}")
     return Found(sorted(selection.paths), selection.left_out, {entry.path: entry for entry in entries or ()})
 
 
@@ -235,7 +236,7 @@ class _Selection:
         if any(_excludes(pattern, name, path, "/".join(names)) for pattern in self._exclude):
             return EXCLUDED
         if self._outputs and streams.real_path(path) in self._outputs:
-            return OUTPUT
+            return OUTPUT if os.path.isdir(path) else PLACE
         if self._inside_mix and len(names) == 1 and name != "documents":
             return OUTPUT
         if any(part[0] == name[0] for part in self.parts):  # `_*` and `.*` ask for such names

@@ -82,6 +82,8 @@ class TrainPlan(msgspec.Struct, frozen=True, kw_only=True):
     disk_bytes: int
     memory: Memory
     devices: int
+    peak_flops: float
+    mfu: float
     seconds: float
     warnings: list[str]
 
@@ -120,6 +122,8 @@ def plan_training(
         disk_bytes=per_checkpoint * (len(kept) + 1),  # one is written before another is removed
         memory=memory_of(config, vocab_size=vocab_size, devices=devices),
         devices=devices,
+        peak_flops=peak_flops,
+        mfu=mfu,
         seconds=flops / (devices * peak_flops * mfu),
         warnings=[*stages.warnings(), *doubtful_weights(config.init_from, stages.tokenizer)],
     )

@@ -96,12 +96,15 @@ def test_a_misspelt_name_in_a_group_is_told_with_its_path(tagged: Any) -> None:
         ({"a": {}}, r"^\$.mix.rules.a: has no rules\n  give it `keep` or `drop`"),
         (
             {"a": {"keep": ["my.n > 1"], "sources": []}},
-            r"^\$.mix.rules.a: `sources` is empty, so the rules are about no",
+            r"^\$.mix.rules.a.sources: `sources` is empty, so the rules are about no",
         ),
         ({"a": {"keep": {"x": "my.n > 1"}, "drop": {"x": "my.flag"}}}, r"^\$.mix.rules.a: has two rules called 'x'"),
-        ({"drop": {"keep": ["my.n > 1"]}}, r"^\$.mix: `rules` has a group 'drop', which reports call other rules"),
+        (
+            {"drop": {"keep": ["my.n > 1"]}},
+            r"^\$.mix.rules: `rules` has a group 'drop', which reports call other rules",
+        ),
         ({"a": {"keep": {"x/y": "my.n > 1"}}}, r"^\$.mix.rules.a: `name of a rule` 'x/y' has"),
-        ({"a/b": {"keep": ["my.n > 1"]}}, r"^\$.mix: `rules` 'a/b' has"),
+        ({"a/b": {"keep": ["my.n > 1"]}}, r"^\$.mix.rules: `rules` 'a/b' has"),
         ({"a": {"kep": ["my.n > 1"]}}, r"^\$.mix.rules.a.kep: unknown key\n  did you mean 'keep'"),
     ],
 )

@@ -157,10 +157,16 @@ def test_a_share_of_zero_leaves_the_source_out() -> None:
             r"\$.mix.sources: the shares add up to 0.9, expected 1",
         ),
         ({"sources": {"a": {"repeat": 2}}, "total": 1}, r"\$.mix.total: is the size of a mix with shares"),
-        ({"sources": {"a": {"share": 1}}, "total": 0}, r"\$.mix: `total` is 0, expected a whole number of at least 1"),
+        (
+            {"sources": {"a": {"share": 1}}, "total": 0},
+            r"\$.mix.total: `total` is 0, expected a whole number of at least 1",
+        ),
         ({"sources": {"a": {"share": 1, "repeat": 2}}}, r"sources.a: `share` and `repeat` both say how much goes in"),
         ({"sources": {"a": {"max_repeat": 2}}}, r"sources.a: `max_repeat` bounds what fills a share"),
-        ({"sources": {"a": {"share": 1, "max_repeat": 0.5}}}, r"sources.a: `max_repeat` is 0.5, expected 1 to"),
+        (
+            {"sources": {"a": {"share": 1, "max_repeat": 0.5}}},
+            r"sources.a.max_repeat: `max_repeat` is 0.5, expected 1 to",
+        ),
     ],
 )
 def test_shares_that_make_no_sense_are_refused(values: dict, message: str) -> None:
