@@ -6,7 +6,7 @@ corpus order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,12 +72,17 @@ def salts(batch: TextBatch) -> npt.NDArray[np.uint64]:
 
     Keys that take it in are equal for documents of one source alone.
     """
-    sources = sorted(set(batch.sources))
+    return salts_of(batch.sources)
+
+
+def salts_of(of: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """The same of these sources."""
+    sources = sorted(set(of))
     encoded = [source.encode(errors="surrogatepass") for source in sources]
     utf8 = np.frombuffer(b"".join(encoded), np.uint8)
     hashes = hash128_documents(utf8, offsets_of(encoded), seed=_SOURCE_SEED)
     number = {source: i for i, source in enumerate(sources)}
-    return hashes[[number[source] for source in batch.sources]]
+    return hashes[[number[source] for source in of]]
 
 
 def rows_of(batch: TextBatch) -> pa.RecordBatch:

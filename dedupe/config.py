@@ -15,9 +15,8 @@ from dolma.names import check_as, check_field, check_keep, check_key, check_set_
 
 _MOST_PARTS = 10_000
 _MOST_HASHES = 32
-_OF_COPIES = dict.fromkeys(("skip_empty", "min_length", "min_words"), ("exact", "bloom", "minhash", "windows")) | {
-    "keep": ("exact", "bloom", "minhash", "windows", "substring")
-}
+_FINDERS = ("exact", "bloom", "minhash", "windows", "semantic")
+_OF_COPIES = dict.fromkeys(("skip_empty", "min_length", "min_words"), _FINDERS) | {"keep": (*_FINDERS, "substring")}
 """Keys that each method takes that finds copies, and what these are."""
 
 
@@ -25,17 +24,18 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Find copies; one of each cluster is kept."""
 
     method: Annotated[
-        Literal["exact", "bloom", "minhash", "windows", "substring", "decontaminate"],
+        Literal["exact", "bloom", "minhash", "windows", "substring", "decontaminate", "semantic"],
         about(
             "Method: exact copies, those that a bloom filter of a fixed size knows, near-duplicates (minhash), "
-            "repeated windows of sentences or paragraphs, repeated text (substring), or items of benchmarks "
-            "(decontaminate)."
+            "repeated windows of sentences or paragraphs, repeated text (substring), items of benchmarks "
+            "(decontaminate), or vectors that are near (semantic)."
         ),
     ] = "exact"
     by: Annotated[
         str,
         about(
-            "Compared value: text, paragraphs, sentences (windows), both (bloom), or a field such as metadata.url.",
+            "Compared value: text, paragraphs, sentences (windows), both (bloom), a field such as metadata.url, or "
+            "vectors such as embedding.vector (semantic).",
             metavar="KEY",
         ),
     ] = "text"
@@ -66,7 +66,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "Documents that are never marked, only what is a copy of them: a pattern, as of `--documents`.",
             metavar="PATTERN",
             absent="none",
-            of=("exact", "bloom", "minhash", "windows", "substring"),
+            of=("exact", "bloom", "minhash", "windows", "substring", "semantic"),
         ),
     ] = None
     scope: Annotated[
@@ -74,7 +74,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         about(
             "Which copies count: all, those of one source, or those of a source other than the kept one's.",
             absent="all",
-            of=("exact", "minhash", "windows", "substring"),
+            of=("exact", "minhash", "windows", "substring", "semantic"),
         ),
     ] = None
     priority: Annotated[
@@ -84,7 +84,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             metavar="SOURCE",
             absent="all are alike",
             names=True,
-            of=("exact", "minhash"),
+            of=("exact", "minhash", "semantic"),
         ),
     ] = None
     index: Annotated[
@@ -110,8 +110,8 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         float | None,
         about(
             "Similarity from which on two documents are alike, or score from which on an item is there.",
-            absent="0.8, or 0.6 with decontaminate",
-            of=("minhash", "decontaminate"),
+            absent="0.8, 0.6 with decontaminate, or 0.95 with semantic",
+            of=("minhash", "decontaminate", "semantic"),
         ),
     ] = None
     word_ngrams: Annotated[
@@ -137,7 +137,17 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     rows: Annotated[
         int | None, about("Rows of a band; with `bands`.", absent="chosen for `recall`", of=("minhash",))
     ] = None
-    seed: Annotated[int | None, about("Seed of the permutations.", absent="1", of=("minhash",))] = None
+    seed: Annotated[
+        int | None, about("Seed of the permutations, or of the cells.", absent="1", of=("minhash", "semantic"))
+    ] = None
+    cells: Annotated[
+        int | None,
+        about(
+            "Groups of near vectors; only documents of one are compared.",
+            absent="one for 65,536 documents, 512 at most",
+            of=("semantic",),
+        ),
+    ] = None
     verify: Annotated[
         bool | None,
         about("Compute the true similarity of documents that share a band.", absent="yes", of=("minhash",)),
@@ -147,7 +157,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         about(
             "Duplicates: all of a cluster, or only those similar to the kept document.",
             absent="components",
-            of=("minhash",),
+            of=("minhash", "semantic"),
         ),
     ] = None
     min_ngram: Annotated[
@@ -254,6 +264,16 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 raise ValueError(f"`{one.name}` is not for {self.method}: add {methods}, or leave it out")
         _CHECKS[self.method](self)
 
+    @property
+    def measured(self) -> str:
+        """The attribute that is read beside the documents, as SET.OUTPUT; "" where none is."""
+        return self.by if self.method == "semantic" else ""
+
+
+def reads_attributes(config: DedupeConfig) -> bool:
+    """Whether attributes of the documents are read."""
+    return bool(config.measured)
+
 
 def _check_exact(config: DedupeConfig) -> None:
     if config.by == "paragraphs" and config.keep != "first":
@@ -296,8 +316,7 @@ def _check_minhash(config: DedupeConfig) -> None:
         raise ValueError(f"`by` is {config.by!r}, expected text: near-duplicates are found by their text")
     _check_counts(config, "word_ngrams", "character_ngrams", "permutations", "bands", "rows")
     _check_shares(config, "threshold", "recall")
-    if config.seed is not None and not 0 <= config.seed < 1 << 32:
-        raise ValueError(f"`seed` is {config.seed}, expected 0 to 4,294,967,295")
+    _check_seed(config)
     if config.word_ngrams is not None and config.character_ngrams is not None:
         raise ValueError("`word_ngrams` and `character_ngrams` are both given, expected one of them")
     if (config.bands is None) != (config.rows is None):
@@ -306,6 +325,21 @@ def _check_minhash(config: DedupeConfig) -> None:
         raise ValueError("`permutations` and `recall` choose bands and rows: leave them out where these are given")
     if config.bands is not None and config.rows is not None and config.bands * config.rows > _MOST_PARTS:
         raise ValueError(f"`bands` times `rows` is {config.bands * config.rows:,}, expected at most {_MOST_PARTS:,}")
+
+
+def _check_seed(config: DedupeConfig) -> None:
+    if config.seed is not None and not 0 <= config.seed < 1 << 32:
+        raise ValueError(f"`seed` is {config.seed}, expected 0 to 4,294,967,295")
+
+
+def _check_semantic(config: DedupeConfig) -> None:
+    if config.by.count(".") != 1 or config.by.startswith(("$", ".")):
+        raise ValueError(
+            f"`by` is {config.by!r}, expected an attribute that has vectors: write it as `by: embedding.vector`"
+        )
+    _check_shares(config, "threshold")
+    _check_seed(config)
+    _check_counts(config, "cells")
 
 
 def _check_bloom(config: DedupeConfig) -> None:
@@ -385,6 +419,7 @@ _CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {
     "windows": _check_windows,
     "substring": _check_substring,
     "decontaminate": _check_decontaminate,
+    "semantic": _check_semantic,
 }
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -397,6 +432,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
         *("dialect", "threshold", "word_ngrams", "character_ngrams", "permutations", "recall", "bands", "rows"),
         *("seed", "verify", "link"),
     ),
+    "Vectors": ("cells",),
     "Windows": ("window", "min_documents"),
     "Bloom filter": (
         *("min_ngram", "stride", "overlap_threshold", "separator", "false_positive_rate", "filter_items"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -32,9 +32,11 @@ from dolma.dedupers.decontaminate import Decontaminate
 from dolma.dedupers.exact import Exact
 from dolma.dedupers.growth import Growth
 from dolma.dedupers.index import linked
+from dolma.dedupers.measured import Measured, check_vectors
 from dolma.dedupers.method import Found, Job, Method, Tables
 from dolma.dedupers.minhash import MinHash
 from dolma.dedupers.notes import Contamination, Copies, DedupeNotes, by_source
+from dolma.dedupers.semantic import Semantic
 from dolma.dedupers.substring import Substring
 from dolma.dedupers.windows import Windows
 from dolma.errors import ConfigError
@@ -63,6 +65,7 @@ METHODS: dict[str, Callable[[DedupeConfig], Method]] = {
     "windows": Windows.of,
     "substring": Substring.of,
     "decontaminate": Decontaminate.of,
+    "semantic": Semantic.of,
 }
 _KERNELS: Mapping[str, Sequence[dict[str, Any]]] = {
     "exact": [{"normalize": ["lower", "spaces", "punctuation", "digits", "accents"]}, {"by": "paragraphs"}],
@@ -71,6 +74,7 @@ _KERNELS: Mapping[str, Sequence[dict[str, Any]]] = {
     "windows": [{"by": "sentences"}],
     "substring": [{}, {"min_bytes": 40}],
     "decontaminate": [{"items": ["items.jsonl"]}],
+    "semantic": [{"by": "embedding.vector"}],
 }
 """Settings by which a method calls all of its kernels, where those without any do not."""
 _ROWS_PER_WRITE = 1 << 16
@@ -122,12 +126,14 @@ def dedupe(
             _refuse_losing_read(settings, config.reuse or config.reference_filter or config.since)
     contents = inputs.shards([*references, *shards])
     references, shards = contents[: len(references)], contents[len(references) :]
+    measured = Measured.of(dataset, config, inputs, references, shards)
     new = [growth.is_new(shard) for shard in shards]
     corpus = Corpus(
         shards=list(itertools.compress(shards, new)),
         places=list(itertools.compress(places, new)),
         references=list(filter(growth.is_new, references)),
         growth=growth,
+        measured=measured,
     )
     called = {"name": config.name, "folder": dataset.attributes or BESIDE}
     if growth.replaces and not corpus.shards:
@@ -154,6 +160,7 @@ def _run(
         memory=stage.options.max_memory or MEMORY,
         held=held,
         index=stage.sets[0].folder if growth.keeps else "",
+        measured=corpus.measured.files,
     )
     found = method.find(stage, job)
     writing = WriteShard(
@@ -201,6 +208,13 @@ def declares(config: DedupeConfig) -> dict[str, Mapping[str, Output]]:
     return {config.name: method_of(config).outputs}
 
 
+def check(config: DedupeConfig, *, declared: Mapping[str, Mapping[str, Output]]) -> None:
+    """Return when the vectors that it compares are among these outputs, by set, or are none of the recipe's."""
+    name = config.measured.partition(".")[0]
+    if name in declared:
+        check_vectors(declared[name], config.measured)
+
+
 def sets(config: DedupeConfig) -> list[str]:
     """The set that this dedupe writes."""
     return [config.name]
@@ -212,7 +226,8 @@ def plan(dataset: Dataset, config: DedupeConfig, *, reading: Reading | None = No
     Files that an index holds, by their names, are left out: which of theirs are written again is known later.
     """
     reading, method = reading or Reading(), method_of(config)
-    columns = [reading.text, reading.id, reading.source, *method.reads]
+    measured = [config.measured] if config.measured else []
+    columns = [reading.text, reading.id, reading.source, *method.reads, *measured]
     shards, places = _named(dataset, config)
     _references(dataset, config, shards)
     growth = _growth(config, method, reading, places, RunOptions())
@@ -238,11 +253,13 @@ class Corpus:
     places: list[Place]
     references: list[Shard]
     growth: Growth
+    measured: Measured
 
     @property
     def inputs(self) -> list[InputFile]:
         """All files, old ones first."""
-        return [*self.growth.inputs, *(shard.input for shard in (*self.shards, *self.references))]
+        read = [*self.shards, *self.references]
+        return [*self.growth.inputs, *(shard.input for shard in read), *self.measured.inputs(read)]
 
 
 _ToWrite = tuple[str, str, dict[int, RunFile], Partition]
@@ -421,7 +438,7 @@ def _settings(config: DedupeConfig, method: Method, reading: Reading) -> dict[st
         **method.parameters,
         "version": method.version,
         "attributes_format": config.attributes_format,
-        "outputs": {name: asdict(output) for name, output in method.outputs.items()},
+        "outputs": {name: output.declared for name, output in method.outputs.items()},
         **reading.identity,
     }
 
@@ -466,7 +483,7 @@ def _named(dataset: Dataset, config: DedupeConfig) -> tuple[list[Shard], list[Pl
     folder that all of them have in common.
     """
     shards = dataset.shards()
-    places = dataset.places(config.name, shards)
+    places = replace(dataset, further=()).places(config.name, shards)
     by_place = bool(config.index or config.since or places[0].root)
     called = [
         replace(shard, name=place.name if by_place else name)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 import pyarrow as pa
 
+from dolma.data.aligned import RowFile
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Output
 from dolma.data.dataset import Piece
@@ -43,7 +44,8 @@ class Job:
     """What a method is to look at. `memory` is what a task may hold, in bytes.
 
     The first `n_references` of the pieces are of references: documents that are compared and never marked. With `held`,
-    the pieces of an index come before these. `index` is the folder of the set that is to have one, or "".
+    the pieces of an index come before these. `index` is the folder of the set that is to have one, or "". `measured`
+    has the attribute file of each shard, by its name, where a method reads one.
     """
 
     parts: Sequence[Piece]
@@ -52,6 +54,7 @@ class Job:
     memory: int
     held: Held | None = None
     index: str = ""
+    measured: Mapping[str, RowFile] = field(default_factory=dict)
 
     @property
     def first(self) -> int:

@@ -19,7 +19,6 @@ that share a band. In memory, the phase `components` alone grows: about 100 byte
 from __future__ import annotations
 
 import itertools
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -66,6 +65,7 @@ from dolma.dedupers.method import (
 )
 from dolma.dedupers.notes import NearNotes
 from dolma.dedupers.paragraphs import takes_part
+from dolma.dedupers.verdict import COUNTS, Spill, Verdict
 from dolma.kernels import minhash, shingles
 from dolma.kernels.hashing import hash128_documents
 from dolma.kernels.normalize import normalized
@@ -143,7 +143,6 @@ SETS = Table(
 PERMUTATIONS, RECALL, SEED = 128, 0.95, 1
 SCRATCH = 0.05
 """Bytes of bands for each byte of input, at the least."""
-_COUNTS = ("clusters", "compared", "alike", "by_chain")
 _DOCUMENTS_PER_TASK = 1 << 14  # of those that are verified
 _ROWS_PER_BLOCK = 1 << 14
 
@@ -302,18 +301,16 @@ class MinHash:
             for table, files in ((SETS, sets), (BUCKETS, [buckets]))
         )
         tasks = tasks_of(documents, shared)
-        verify = VerifyClusters(
-            work=work,
+        verdict = Verdict(
             threshold=self.threshold,
-            verify=self.verify,
             link=self.link,
             keep=self.keep,
             across_sources=self.scope == "across-sources",
             first_new=job.first_new,
-            memory=memory,
         )
+        verify = VerifyClusters(work=work, verify=self.verify, verdict=verdict, memory=memory)
         verified = stage.run("verify", tasks, verify, uses_up=(SETS.name, BUCKETS.name))
-        near = NearNotes(**{name: sum(result.payload[name] for result in verified) for name in _COUNTS})
+        near = NearNotes(**{name: sum(result.payload[name] for result in verified) for name in COUNTS})
         references, counted = job.apart(signed)
         return Found(
             rows=rows_of_pieces(counted),
@@ -676,23 +673,17 @@ class TakeKept:
 class VerifyClusters:
     """Compares documents that share a band. Called with (name, sets, buckets).
 
-    `threshold` is the least similarity; `verify` False: all that share a band are taken for alike. `link` "kept": only
-    what is like the kept document is its duplicate; `across_sources`: only what is of another source. From the place
-    `first_new` on, documents are new.
+    `verify` False: all that share a band are taken for alike.
     """
 
     work: str
-    threshold: float
     verify: bool
-    link: str
-    keep: Keep
-    across_sources: bool
+    verdict: Verdict
     memory: int
-    first_new: int = 0
 
     def __call__(self, spec: tuple[str, Partition, Partition]) -> TaskResult:
         name, sets, buckets = spec
-        count = dict.fromkeys(_COUNTS, 0)
+        count = dict.fromkeys(COUNTS, 0)
         batches = read_sorted(SETS, self.work, sets, memory=self.memory // 4)
         shared = Cursor(BUCKETS, read_sorted(BUCKETS, self.work, buckets, memory=self.memory // 8))
         with RunWriter(MARKS, self.work, name, memory=self.memory // 8) as marks:
@@ -705,44 +696,16 @@ class VerifyClusters:
     def _marks(self, group: Group, buckets: pa.RecordBatch, count: dict[str, int]) -> pa.RecordBatch:
         """The marks of all clusters of some components."""
         sets = group.sets()
-        joined = minhash.join(*in_buckets(buckets, group), sets, threshold=self.threshold if self.verify else 0.0)
+        threshold = self.verdict.threshold if self.verify else 0.0
+        joined = minhash.join(*in_buckets(buckets, group), sets, threshold=threshold)
         same = group.numbers(group.same)
-        leaders = joined.leaders[same]
-        members = np.argsort(leaders, kind="stable")
-        sizes = np.bincount(leaders, minlength=len(leaders))
-        members = members[sizes[leaders[members]] > 1]
-        starts = np.flatnonzero(np.diff(leaders[members], prepend=-1))
-        best = self.keep.best(group.ranks[members], group.tiers[members], starts) if len(starts) else starts
-        size = np.diff(np.append(starts, len(members)))
-        last = np.maximum.reduceat(group.places[members], starts) if len(starts) else group.places[:0]
-        kept = np.repeat(np.where(best < 0, -1, members[best]), size)
-        is_other = (kept >= 0) & (kept != members)
-        similarity = np.zeros(len(members))
-        similarity[is_other] = minhash.jaccard(sets, same[members[is_other]], same[kept[is_other]])
-        duplicate = kept != members
-        if self.link == "kept":
-            duplicate &= (similarity >= self.threshold) | ~is_other
-        if self.across_sources:
-            of_members, of_kept = (group.sources.take(pa.array(one)) for one in (members, kept))
-            duplicate &= pc.not_equal(of_members, of_kept).to_numpy(zero_copy_only=False)
         count["compared"] += joined.compared
         count["alike"] += joined.alike
-        count["clusters"] += len(starts)
-        count["by_chain"] += int(np.count_nonzero(similarity[is_other] < self.threshold))
-        named = pa.array(kept, mask=~(is_other & duplicate))
-        return pa.RecordBatch.from_arrays(
-            [
-                pa.array(group.places[members]),
-                pa.array(duplicate),
-                pa.array(np.repeat(group.places[members[starts]], size)),
-                pa.array(np.repeat(size, size)),
-                group.ids.take(named),
-                group.sources.take(named),
-                pa.array(similarity, mask=~is_other),
-                pa.array(np.repeat(last >= self.first_new, size)),
-            ],
-            schema=MARKS.schema,
-        )
+
+        def similarity(left: Ints, right: Ints) -> npt.NDArray[np.float64]:
+            return minhash.jaccard(sets, same[left], same[right])
+
+        return self.verdict.marks(joined.leaders[same], group, similarity, count)
 
 
 class Group:
@@ -752,10 +715,9 @@ class Group:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit, self.n_bytes = limit, 0
+        self.n_bytes = 0
         self._batches: list[pa.RecordBatch] = []
-        self._hashes: list[Words] = []
-        self._file: Any = None
+        self._hashes = Spill(np.uint64, 2 * limit)
 
     @classmethod
     def of_batches(cls, batches: Iterable[pa.RecordBatch], *, limit: int) -> Iterator[Group]:
@@ -782,15 +744,7 @@ class Group:
         hashes = np.frombuffer(encoded.buffers()[2] or b"", np.uint64)[offsets[0] // 8 : offsets[-1] // 8]
         self._batches.append(batch.drop_columns(["shingles"]).append_column("n", pa.array(np.diff(offsets) // 8)))
         self.n_bytes += batch.nbytes
-        if self.n_bytes > 2 * self._limit and self._file is None:
-            self._file = tempfile.TemporaryFile()
-            for held in self._hashes:
-                self._file.write(held)
-            self._hashes = []
-        if self._file is not None:
-            self._file.write(np.ascontiguousarray(hashes))
-        else:
-            self._hashes.append(hashes.copy())
+        self._hashes.add(hashes)
 
     def __enter__(self) -> Group:
         records = pa.Table.from_batches(self._batches).combine_chunks()
@@ -802,8 +756,7 @@ class Group:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._hashes.close()
 
     @property
     def last(self) -> int:
@@ -812,11 +765,7 @@ class Group:
 
     def sets(self) -> Shingles:
         """The shingles of each document; none for one whose text another has."""
-        index = np.concatenate([[0], np.cumsum(self._n)])
-        if self._file is None:
-            return Shingles(hashes=np.concatenate(self._hashes), index=index)
-        self._file.flush()
-        return Shingles(hashes=np.memmap(self._file, np.uint64, mode="r"), index=index)
+        return Shingles(hashes=self._hashes.array(), index=np.concatenate([[0], np.cumsum(self._n)]))
 
     def numbers(self, places: Words) -> Ints:
         """The numbers of these documents in the group."""

@@ -153,7 +153,7 @@ class DedupeNotes(msgspec.Struct, frozen=True, kw_only=True):
         if self.near is not None:
             compared = counted(self.near.compared, "pair")
             yield (
-                f"{counted(self.near.clusters, 'cluster')}; {compared} of unequal texts compared, "
+                f"{counted(self.near.clusters, 'cluster')}; {compared} of unequal ones compared, "
                 f"{self.near.alike:,} alike; {counted(self.near.by_chain, 'document')} joined by a chain alone"
             )
         if self.bloom is not None:

@@ -15,6 +15,7 @@ from dolma.kernels.reference.sentences import TERMINAL_PUNCTUATION
 from dolma.kernels.reference.sentences import sentences as split_sentences
 from dolma.kernels.reference.shingles import word_shingles
 from dolma.kernels.reference.substrings import tokens
+from dolma.kernels.reference.vectors import cosine, near
 
 Gate = Callable[[str], bool]
 Ranks = Sequence[float] | None
@@ -145,14 +146,63 @@ def near_duplicates(
     leaders = minhash.joined(buckets.values(), shingles, threshold if verify else 0.0)
     clusters = [[row for row, leader in enumerate(leaders) if leader == first] for first in sorted(set(leaders))]
     found = answers(ids, clusters, keep=keep, ranks=ranks, sources=sources)
+    least = threshold if link == "kept" else -2.0
+    return with_similarity(
+        found, clusters, lambda i, j: minhash.jaccard(shingles[i], shingles[j]), least, keep, ranks, sources
+    )
+
+
+def with_similarity(
+    found: list[dict[str, Any]],
+    clusters: Iterable[list[int]],
+    similarity: Callable[[int, int], float],
+    least: float,
+    keep: str,
+    ranks: Ranks,
+    sources: Sources,
+) -> list[dict[str, Any]]:
+    """The same with the similarity to the kept document; below the `least` a document is no duplicate of it."""
+    found = [row | {"similarity": None} for row in found]
     for cluster in clusters:
         kept = kept_of(cluster, keep, ranks, sources)
         for row in cluster:
-            alone = len(cluster) == 1 or kept in (None, row)
-            found[row]["similarity"] = None if alone else minhash.jaccard(shingles[row], shingles[kept or 0])
-            if link == "kept" and not alone and found[row]["similarity"] < threshold:
-                found[row] |= {"duplicate": False, "kept_id": None}
+            if kept is not None and row != kept:
+                found[row]["similarity"] = similarity(row, kept)
+                if found[row]["similarity"] < least:
+                    found[row] |= {"duplicate": False, "kept_id": None}
     return found
+
+
+def near_vectors(
+    ids: Sequence[str],
+    vectors: Sequence[Sequence[float] | None],
+    *,
+    threshold: float,
+    link: str = "components",
+    keep: str = "first",
+    ranks: Ranks = None,
+    sources: Sources | None = None,
+    cells: Sequence[int] = (),
+) -> list[dict[str, Any]]:
+    """The outputs for each document, given its vector, None where it takes no part; two `cells` are not compared.
+
+    >>> near_vectors(["a", "b"], [[1, 0], [2, 0]], threshold=0.9)[1]["similarity"]
+    1.0
+    """
+    sources = sources or Sources([""] * len(ids))
+    groups: dict[Any, list[int]] = {}
+    for row, vector in enumerate(vectors):
+        if vector is not None:
+            groups.setdefault(sources.key(row, cells[row] if cells else 0), []).append(row)
+    clusters = []
+    for rows in groups.values():
+        leaders = near([vectors[row] or () for row in rows], threshold)
+        clusters += [[rows[i] for i, of in enumerate(leaders) if of == first] for first in sorted(set(leaders))]
+    found = answers(ids, clusters, keep=keep, ranks=ranks, sources=sources)
+    least = threshold if link == "kept" else -2.0
+    return with_similarity(
+        found, clusters, lambda i, j: cosine(vectors[i] or (), vectors[j] or ()), least, keep, ranks, sources
+    )
 
 
 def paragraphs(text: str, separator: str = "\n") -> list[tuple[int, int, str]]:

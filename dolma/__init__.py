@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dolma.api.stages import dedupe, mix, run, stat, tag, tokenize, train, verify
     from dolma.api.training import eval, export, plan, soup
     from dolma.data.batch import TextBatch
-    from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Spans
+    from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, DocVector, Spans
     from dolma.errors import ConfigError, DataError, DolmaError
     from dolma.runner.report import StageReport
     from dolma.taggers.tagger import document_tagger
@@ -44,6 +44,7 @@ PUBLIC = {
     "DocFloat": "dolma.data.columns",
     "DocBool": "dolma.data.columns",
     "DocText": "dolma.data.columns",
+    "DocVector": "dolma.data.columns",
     "Spans": "dolma.data.columns",
     "DolmaError": "dolma.errors",
     "ConfigError": "dolma.errors",
@@ -59,6 +60,7 @@ __all__ = [
     "DocFloat",
     "DocInt",
     "DocText",
+    "DocVector",
     "DolmaError",
     "Frame",
     "Spans",

@@ -201,9 +201,14 @@ class _Wanted:
             folder = recipe.attributes
         listed = {key: _listed(getattr(given, key)) for key in ("documents", "attributes", "tokens")}
         for key, said in listed.items():
-            if said is not None and key not in stage.reads:
+            if said is not None and key not in stage.reads_of(config):
                 raise ConfigError(f"`{section}` reads no {key}\n  leave it out", path=f"{path}.{key}")
         return cls(name=name, stage=stage, path=path, config=config, folder=folder, **listed)
+
+    @property
+    def reads(self) -> tuple[Kind, ...]:
+        """The kinds of files that it reads."""
+        return self.stage.reads_of(self.config)
 
     def place(self, key: str, i: int) -> str:
         """The path of one of the names under a key."""
@@ -223,8 +228,8 @@ def _linked(stage: _Wanted, wanted: Mapping[str, _Wanted], recipe: Recipe) -> _W
     return replace(
         stage,
         documents=documents,
-        attributes=_measured(stage, documents, wanted) if "attributes" in stage.stage.reads else [],
-        tokens=_tokens(stage, wanted, recipe) if "tokens" in stage.stage.reads else [],
+        attributes=_measured(stage, documents, wanted) if "attributes" in stage.reads else [],
+        tokens=_tokens(stage, wanted, recipe) if "tokens" in stage.reads else [],
     )
 
 
@@ -262,7 +267,7 @@ def _documents(stage: _Wanted, wanted: Mapping[str, _Wanted]) -> list[str] | Non
 def _measured(stage: _Wanted, documents: list[str] | None, wanted: Mapping[str, _Wanted]) -> list[str]:
     if stage.attributes is not None:
         return stage.attributes
-    measuring = (wanted[name] for name in _writers(wanted, "attributes"))
+    measuring = (wanted[name] for name in _writers(wanted, "attributes") if wanted[name].stage is not stage.stage)
     return [other.name for other in measuring if _documents(other, wanted) == documents]
 
 
@@ -367,7 +372,8 @@ def _node(stage: _Wanted, linked: Mapping[str, _Wanted], recipe: Recipe) -> Node
     mixed = [streams.join(folder, "documents") for folder in folders if folder is not None]
     own = stage.folder if stage.stage.writes == _ATTRIBUTES else None
     named = [linked[name].folder if name in linked else name for name in stage.attributes or ()]
-    places = [own] if own is not None else _places(recipe, named)
+    read = _places(recipe, named) if own is None or "attributes" in stage.reads else []
+    places = list(dict.fromkeys([*([own] if own is not None else []), *read]))
     tokens = [linked[name].folder if name in linked else name for name in stage.tokens or ()]
     reading = reading_of(recipe)
     if mixed:  # what a stage has written of the first documents is read whole

@@ -207,11 +207,14 @@ def _again(graph: Graph, node: Node, found: Mapping[str, Mapping[str, str]]) -> 
         if own := node.again():
             return own
     measured = {set: why for name in node.reads for set, why in found.get(name, {}).items()}
-    manifest = read_manifest(node.folder) if measured and node.stage.writes != "attributes" else None
-    inputs = [file.name.split("/") for file in manifest.inputs] if manifest is not None else []
-    used = {parts[1] for parts in inputs if parts[0] == "attributes" and len(parts) > 1}
-    why = next((f"its attributes {set!r} are made again: {why}" for set, why in measured.items() if set in used), "")
-    return {"": why} if why else {}
+    again: dict[str, str] = {}
+    for own_set in node.sets() if measured else ():
+        manifest = read_manifest(streams.join(node.folder, own_set).rstrip("/"))
+        inputs = [file.name.split("/") for file in manifest.inputs] if manifest is not None else []
+        used = {parts[1] for parts in inputs if parts[0] == "attributes" and len(parts) > 1}
+        if of := next((one for one in measured if one in used), ""):
+            again[own_set] = f"its attributes {of!r} are made again: {measured[of]}"
+    return again
 
 
 def refuse_replacing(again: Sequence[str]) -> None:

@@ -191,7 +191,10 @@ class Node:
                 return None
             node = replace(node, config=chosen[0], dataset=chosen[1])
         if self.stage.writes == "attributes":
-            node = replace(node, dataset=replace(node.dataset, attributes=folder, further=()))
+            reads = "attributes" in self.stage.reads_of(self.config)
+            homes = (self.dataset.attributes, *self.dataset.further) if reads else ()
+            further = tuple(home for home in homes if home is not None)
+            node = replace(node, dataset=replace(node.dataset, attributes=folder, further=further))
         return None if self.stage.recomputed else node
 
     def recomputed(self) -> Iterator[str]:
@@ -307,11 +310,12 @@ class Stage:
     """A stage, whatever recipe it is in.
 
     What it is: `name` is its command and its section of a recipe; `folder` its place below the output of a recipe whose
-    stages have no names of their own. `reads` and `writes` are kinds of files; `after_mix`: its documents are those of
-    the mix, where there is one. `kept`: its results are replaced only when told to. `bare`: all settings have defaults.
-    `imports`: its section may name code, which is imported. `stops`: it saves and ends well when `Running.stop` says
-    so. `resumes`: its command goes on where it was killed. `beginning` says what takes time before any progress.
-    `kernels` is a section that needs all kernels of the stage, or the function that gives it; None: it compiles none.
+    stages have no names of their own. `reads` and `writes` are kinds of files, and attributes are read too where the
+    function `measured` says so of a section; `after_mix`: its documents are those of the mix, where there is one.
+    `kept`: its results are replaced only when told to. `bare`: all settings have defaults. `imports`: its section may
+    name code, which is imported. `stops`: it saves and ends well when `Running.stop` says so. `resumes`: its command
+    goes on where it was killed. `beginning` says what takes time before any progress. `kernels` is a section that needs
+    all kernels of the stage, or the function that gives it; None: it compiles none.
 
     What it does: the functions of its package as `module:name`, imported when they are called. Each is given what its
     parameters name: `config` (its section), `VALUES` of its node, and what the methods of `Node` of these names say
@@ -322,6 +326,7 @@ class Stage:
     name: str
     folder: str
     reads: tuple[Kind, ...]
+    measured: str = ""
     writes: Kind
     beginning: str
     after_mix: bool = False
@@ -351,6 +356,13 @@ class Stage:
     ending: str = ""
     accept: str = ""
     checks: Mapping[str, Checks]
+
+    def reads_of(self, config: Any) -> tuple[Kind, ...]:
+        """What it reads with these settings."""
+        sections = config if isinstance(config, list) else [config]
+        if not self.measured or not any(function_of(self.measured)(section) for section in sections):
+            return self.reads
+        return (*self.reads, "attributes")
 
     def tables(self, report: StageReport[Any]) -> Iterable[Table]:
         """What a report of this stage has to show."""

@@ -380,7 +380,7 @@ def _other_inputs(graph: Graph, found: list[str]) -> Iterator[str]:
                 first, expected = measured.setdefault(node.dataset.documents, (name, documents))
                 if documents != expected:
                     yield f"{name}: was made from other documents than {first}"
-            for file in manifest.inputs if "attributes" in node.stage.reads else ():
+            for file in manifest.inputs if "attributes" in node.stage.reads_of(node.config) else ():
                 of, _, below = file.name.partition("/")
                 is_beside = (of == "attributes" and below.split("/")[0] in names) or (of == "tokens" and bool(tokens))
                 if is_beside and file.checksum not in written:

@@ -226,6 +226,7 @@ def _compiled(rule: Rule, catalogue: Catalogue) -> Rule:
                 "names no attribute, so it says the same of every document"
                 "\n  name one: `length.words > 50`; `dolma mix --dry-run` shows which there are"
             )
+        _refuse_vectors(columns, catalogue)
         schema = _schema(columns, catalogue)
         if schema is None:
             return replace(rule, columns=columns)
@@ -242,6 +243,15 @@ def _compiled(rule: Rule, catalogue: Catalogue) -> Rule:
         hint = "join conditions by AND or OR" if several else f"compare it, such as `{printable(sql)} > 0`"
         raise ConfigError(f"`{printable(sql)}` is {kind_of_value}, expected BOOLEAN\n  {hint}", path=path)
     return rule
+
+
+def _refuse_vectors(columns: Sequence[Column], catalogue: Catalogue) -> None:
+    for name, output in itertools.filterfalse(is_field, columns):
+        if catalogue.outputs(name)[output].kind == "vector":
+            raise ExpressionError(
+                f"{name}.{output} is a vector, of which no number says something by itself\n  name what is made of it: "
+                f"`dolma dedupe --method semantic --by {name}.{output} --name near` writes `near.duplicate`"
+            )
 
 
 def _name_fields(expression: Expression, columns: Sequence[Column], path: str) -> None:
@@ -275,7 +285,7 @@ def _span_rule(attribute: str, path: str, catalogue: Catalogue) -> Rule:
 def _copied(attribute: str, path: str, catalogue: Catalogue) -> Column:
     column = _resolve(attribute.split("."), path, catalogue)
     kind = "of the document itself" if column[0] == DOCUMENT else catalogue.outputs(column[0])[column[1]].kind
-    if kind in ("spans", "of the document itself"):
+    if kind in ("spans", "vector", "of the document itself"):
         raise ConfigError(
             f"{attribute!r} is {kind}, expected a number, a text or a truth value of an attribute set"
             "\n  name one, such as `length.words`",

@@ -368,7 +368,8 @@ def _check(tagger: Any, use: str) -> None:
     if odd is not None or not outputs or taken is not None:
         raise ConfigError(
             f"the tagger {use!r} declares a bad output {odd or taken if outputs else '(none)'!r}: outputs are names of "
-            "letters, digits and `_`, other than `id` and `error`, with DocInt, DocFloat, DocBool, DocText or Spans"
+            "letters, digits and `_`, other than `id` and `error`, with DocInt, DocFloat, DocBool, DocText, DocVector "
+            "or Spans"
             "\n  see docs/tag.md, 'Your own tagger'"
         )
 

@@ -20,7 +20,7 @@ from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece, Place, Shard, is_native
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import FileSet, InputFile, Manifest, differences, output_file
-from dolma.errors import UnmeasuredError
+from dolma.errors import ConfigError, UnmeasuredError
 from dolma.printable import counted, printable
 from dolma.runner import attribute_sets
 from dolma.runner.executors import Executor, executor_for
@@ -283,11 +283,17 @@ def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[
 
 
 def _file_set(folder: str, config: TagConfig, spec: TaggerSpec, tagger: Tagger, reading: Reading) -> FileSet:
+    vector = next((name for name, output in outputs_of(tagger).items() if output.kind == "vector"), None)
+    if vector is not None and config.attributes_format == "dolma1":
+        raise ConfigError(
+            f"{tagger.name}.{vector} is a vector, which attributes of Dolma 1.x cannot hold\n"
+            "  leave `attributes_format` out, or this tagger"
+        )
     settings = {
         **identity_of(spec, tagger),
         "version": tagger.version,
         "options": spec.options,
-        "outputs": {name: _declared(output) for name, output in outputs_of(tagger).items()},
+        "outputs": {name: output.declared for name, output in outputs_of(tagger).items()},
         "attributes_format": config.attributes_format,
         "experiment": config.experiment,
         "max_document_bytes": config.max_document_bytes,
@@ -316,10 +322,6 @@ def _plan_of(
         for folder, files in sorted(homes.items())
     ]
     return _Plan(spec, tagger, {shard.name: place for shard, place in zip(shards, places, strict=True)}, sets)
-
-
-def _declared(output: Any) -> dict[str, str]:
-    return {"kind": output.kind, "meaning": output.meaning, "unit": output.unit, "range": output.range}
 
 
 def _report_of(plan: _Plan, options: RunOptions | None) -> StageReport[None]:

@@ -145,6 +145,7 @@ _RETURNED = {
     "bool": "True, False or None",
     "text": "a str or None",
     "spans": "a list of (start, end, score): code points, `text[start:end]`, and a float",
+    "vector": "a list of as many numbers as its size, or None",
 }
 
 

@@ -1,4 +1,4 @@
-"""Any transformer with a classification or regression head as a tagger: BERT, RoBERTa, DeBERTa and their like.
+"""Any transformer with a classification or regression head as a tagger, and embeddings: BERT, RoBERTa and their like.
 
 `path` is a folder as Hugging Face has them, with `model.onnx` or `model.safetensors`, `config.json` and
 `tokenizer.json`. FineWeb-Edu's classifier (Penedo et al. 2024, arXiv:2406.17557, section 4) is one: a regression, 0 to
@@ -11,6 +11,11 @@ encoded as text; transformers reads them as what they name.
 
 Scores are logits after `activation`: `softmax`, `sigmoid` or `none`, unless given what `config.json` says by its
 `problem_type`, as transformers' text classification pipeline reads it.
+
+With `embedding: mean` or `cls` the output is a `vector` in the place of scores: the mean of the last hidden states of
+all tokens, special ones included (as sentence-transformers has it), or that of the first token, of each window; then
+the mean of windows by tokens, with a Euclidean norm of 1. It is made of an ONNX file without a head. `dolma dedupe
+--method semantic` compares such vectors.
 
 A score depends on its document alone. On a CPU each window is run by itself at its own length; batches gain nothing
 from 128 tokens on, a third of the time at 64, and half of it at 16. With `batch_tokens` set, and on a GPU, windows are
@@ -33,14 +38,26 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dolma.data.batch import TextBatch
-from dolma.data.columns import Columns, DocFloat, DocText, Output
+from dolma.data.columns import Columns, DocFloat, DocText, DocVector, Output
 from dolma.errors import ConfigError, did_you_mean
-from dolma.models.sequence_classifier import EXTRAS, Activation, find_files, open_model, read_facts
+from dolma.kernels.vectors import normal, squares
+from dolma.models.sequence_classifier import (
+    EXTRAS,
+    Activation,
+    Hidden,
+    Ids,
+    Logits,
+    find_files,
+    open_encoder,
+    open_model,
+    read_facts,
+)
 from dolma.models.tokenizers_library import encode_texts, frame, load_tokenizer
 from dolma.taggers.catalogue import Need
 from dolma.taggers.fasttext import output_name
 
 Windows = Literal["first", "mean", "max"]
+Embedding = Literal["mean", "cls"]
 Scores = npt.NDArray[np.float64]
 Choice = TypeVar("Choice", bound=str)
 
@@ -51,7 +68,7 @@ SHORTEST = 32
 
 
 class Transformer:
-    """What a transformer for sequence classification or regression says of documents."""
+    """What a transformer for sequence classification or regression says of documents, or their embeddings."""
 
     name = "transformer"
     version = 1
@@ -74,6 +91,7 @@ class Transformer:
         tokenizer: str | Path | None = None,
         labels: Sequence[str] = (),
         activation: Activation | None = None,
+        embedding: Embedding | None = None,
         max_tokens: int | None = None,
         windows: Windows = "first",
         batch_tokens: int | None = None,
@@ -83,7 +101,8 @@ class Transformer:
         """Open the model. Without `labels` all that it has are outputs.
 
         `max_tokens` counts special tokens; 512 unless given, or less if the model takes less. `batch_tokens` is 0 on a
-        CPU unless given, 16,384 on a GPU. `threads` are of each worker.
+        CPU unless given, 16,384 on a GPU. `threads` are of each worker. `embedding` goes with neither `labels` nor
+        `activation`, nor with `windows: max`.
 
         Raises:
             ConfigError: a file is missing or of another model; or an option has no such value.
@@ -98,17 +117,29 @@ class Transformer:
         self._before, self._after = (np.array(ids, dtype=np.int64) for ids in frame(self._encoder))
         self.max_tokens = self._longest(max_tokens, facts.max_tokens)
         self._pad_id = facts.pad_id
-        self._chosen = _chosen(labels, facts.labels, str(files.config))
-        self._logits = open_model(
-            files, facts, device=device, threads=_at_least("threads", threads, 1), owner=self.name
-        )
+        _at_least("threads", threads, 1)
+        self.embedding = None if embedding is None else _one_of("embedding", embedding, get_args(Embedding))
+        if self.embedding is None:
+            self._chosen = _chosen(labels, facts.labels, str(files.config))
+            self._model = open_model(files, facts, device=device, threads=threads, owner=self.name)
+            self._n_values = len(facts.labels)
+        else:
+            _refuse_beside_embedding(labels=list(labels), activation=activation, windows=windows)
+            hidden, self._n_values = open_encoder(files, device=device, threads=threads, owner=self.name)
+            self._model = pooled(hidden, self.embedding)
         default = GPU_BATCH_TOKENS if device == "cuda" else 0
         self.batch_tokens = _at_least("batch_tokens", default if batch_tokens is None else batch_tokens, 0)
         self.one_by_one = self.batch_tokens == 0
         extra = EXTRAS[files.backend]
         self.files, self.needs = files.all(), (Need(kind="extra", name=extra, get=f"pip install 'dolma[{extra}]'"),)
         self.labels = facts.labels
-        self.outputs = outputs_of(facts.labels, self._chosen, activation=self._activation)
+        if self.embedding is None:
+            self.outputs = outputs_of(facts.labels, self._chosen, activation=self._activation)
+        else:
+            what = (
+                "mean of the last hidden states" if self.embedding == "mean" else "last hidden state of the first token"
+            )
+            self.outputs = {"vector": DocVector(f"{what}, with a norm of 1", size=self._n_values)}
 
     def _longest(self, given: int | None, limit: int | None) -> int:
         """Raises ConfigError: the model takes fewer tokens, or so many leave no room for the text."""
@@ -125,6 +156,8 @@ class Transformer:
     def __call__(self, batch: TextBatch) -> Columns:
         """One value per document and output."""
         found = self.scores(batch.texts())
+        if self.embedding is not None:
+            return {"vector": vectors_of(found)}
         if len(self.labels) == 1:
             return {"score": pa.array(found[:, 0])}
         best = found.argmax(axis=1)
@@ -135,11 +168,13 @@ class Transformer:
         }
 
     def scores(self, texts: Sequence[str]) -> Scores:
-        """The score of each label for each text; float64, shape `(n_texts, n_labels)`."""
+        """The score of each label for each text, float64, shape `(n_texts, n_labels)`; or its vector."""
         windows = [self._windows(ids.astype(np.int64)) for ids in self._encode(texts)]
         flat = [window for some in windows for window in some]
-        scores = activated(self._run(flat).astype(np.float64), self._activation)
-        found = np.empty((len(texts), len(self.labels)))
+        scores = self._run(flat).astype(np.float64)
+        if self.embedding is None:
+            scores = activated(scores, self._activation)
+        found = np.empty((len(texts), self._n_values))
         end = 0
         for i, some in enumerate(windows):
             start, end = end, end + len(some)
@@ -157,8 +192,8 @@ class Transformer:
         return [ids[start : start + room] for start in range(0, last, room)]
 
     def _run(self, windows: Sequence[npt.NDArray[np.int64]]) -> npt.NDArray[np.float32]:
-        """Logits of each window, shape `(n_windows, n_labels)`."""
-        found = np.empty((len(windows), len(self.labels)), dtype=np.float32)
+        """What the model says of each window, shape `(n_windows, n_labels)`, or the width of its states."""
+        found = np.empty((len(windows), self._n_values), dtype=np.float32)
         framed = [np.concatenate([self._before, window, self._after]) for window in windows]
         for rows, n_rows, length in self._batches([len(ids) for ids in framed]):
             ids = np.full((n_rows, length), self._pad_id, dtype=np.int64)
@@ -166,7 +201,7 @@ class Transformer:
             for i in range(n_rows):
                 row = framed[rows[min(i, len(rows) - 1)]]
                 ids[i, : len(row)], mask[i, : len(row)] = row, 1
-            found[rows] = self._logits(ids, mask)[: len(rows)]
+            found[rows] = self._model(ids, mask)[: len(rows)]
         return found
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[tuple[list[int], int, int]]:
@@ -193,6 +228,38 @@ def padded(length: int, *, longest: int) -> int:
     while wanted < length:
         wanted *= 2
     return min(wanted, longest)
+
+
+def pooled(hidden: Hidden, embedding: Embedding) -> Logits:
+    """From ids and mask to a vector for each row, float32 of shape `(n_rows, width)`."""
+
+    def vectors(ids: Ids, mask: Ids) -> npt.NDArray[np.float32]:
+        states = hidden(ids, mask)
+        if embedding == "cls":
+            return states[:, 0]
+        n_tokens = mask.sum(axis=1)
+        rows = [states[i, : n_tokens[i]].astype(np.float64).sum(axis=0) / n_tokens[i] for i in range(len(states))]
+        return np.array(rows, dtype=np.float32)
+
+    return vectors
+
+
+def vectors_of(found: Scores) -> pa.FixedSizeListArray:
+    """Rows with a Euclidean norm of 1, as float32; one of zeros stays so."""
+    rows = found.astype(np.float32)
+    lengths = squares(rows)
+    there = lengths > 0
+    rows[there] = normal(rows[there], lengths[there])
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.reshape(-1)), rows.shape[1])
+
+
+def _refuse_beside_embedding(**given: object) -> None:
+    for option, value in given.items():
+        if value and not (option == "windows" and value != "max"):
+            raise ConfigError(
+                f"transformer: {option}={value!r} is of scores, and `embedding` is given\n"
+                f"  leave `{option}` out, or `embedding`"
+            )
 
 
 def activated(logits: Scores, activation: Activation) -> Scores:

@@ -83,7 +83,8 @@ class _ParquetSink:
         spans = leaves(field for field in schema if field.type == SPANS)
         scores = [leaf for leaf in spans if leaf.endswith(".score")]
         positions = [leaf for leaf in spans if leaf not in scores]
-        self._file = ParquetOutput(path, schema, level=1, rising=positions, plain=["id", *scores])
+        vectors = leaves(field for field in schema if kind_of(field.type) == "vector")
+        self._file = ParquetOutput(path, schema, level=1, rising=positions, plain=["id", *scores, *vectors])
         self._held: list[pa.RecordBatch] = []
         self._held_rows = self._held_bytes = 0
 
@@ -152,13 +153,19 @@ def _output_of(field: pa.Field, path: str) -> Output:
     kind = kind_of(field.type)
     declared = notes.get("kind", kind)
     if kind is None or declared != kind:
-        expected = f"it is declared {declared}" if declared else "attributes are int, float, bool, text or spans"
+        expected = (
+            f"it is declared {declared}"
+            if declared
+            else "attributes are int, float, bool, text, spans or vectors (fixed_size_list of float)"
+        )
         raise DataError(
             f"the column {field.name!r} is {field.type}; {expected}\n"
             "  write the file again with the types of docs/formats.md, or without the column",
             file=path,
         )
-    return Output(kind=kind, meaning=notes.get("meaning", ""), unit=notes.get("unit", ""), range=notes.get("range", ""))
+    size = field.type.list_size if kind == "vector" else 0
+    texts = {key: notes.get(key, "") for key in ("meaning", "unit", "range")}
+    return Output(kind=kind, **texts, size=size)
 
 
 def read_attributes(path: str, columns: Sequence[str] | None = None, *, content: Content | None = None) -> pa.Table:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-Kind = Literal["int", "float", "bool", "text", "spans"]
+Kind = Literal["int", "float", "bool", "text", "spans", "vector"]
 Columns = dict[str, pa.Array]
 
 SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]))
@@ -43,17 +43,23 @@ class Output:
     """One declared measurement: what it means, its unit, and the values it can take.
 
     Numbers are held to a `range` such as `"0-1"`, `">= 0"`, `"< 5"`, `"[0, 1)"`, `"1"`, or several of these, as
-    `"0-1, or -1"`; another text is for readers.
+    `"0-1, or -1"`; another text is for readers. `size`: how many numbers a vector has.
     """
 
     kind: Kind
     meaning: str
     unit: str = ""
     range: str = ""
+    size: int = 0
 
     @property
     def arrow_type(self) -> pa.DataType:
-        return _ARROW[self.kind]
+        return pa.list_(pa.float32(), self.size) if self.kind == "vector" else _ARROW[self.kind]
+
+    @property
+    def declared(self) -> dict[str, Any]:
+        """What stands in manifests; `size` only of a vector."""
+        return {key: value for key, value in asdict(self).items() if key != "size" or self.kind == "vector"}
 
 
 def DocInt(meaning: str, *, unit: str = "", range: str = ">= 0") -> Output:
@@ -81,17 +87,24 @@ def Spans(meaning: str, *, range: str = "") -> Output:
     return Output(kind="spans", meaning=meaning, unit="code points", range=range)
 
 
+def DocVector(meaning: str, *, size: int, unit: str = "") -> Output:
+    """A list of `size` numbers per document, such as an embedding; float32."""
+    return Output(kind="vector", meaning=meaning, unit=unit, size=size)
+
+
 def kind_of(type: pa.DataType) -> Kind | None:
     """The kind of output that a column of this Arrow type holds; None if it is none of them.
 
-    >>> kind_of(pa.int8()), kind_of(SPANS), kind_of(pa.timestamp("us"))
-    ('int', 'spans', None)
+    >>> kind_of(pa.int8()), kind_of(SPANS), kind_of(pa.list_(pa.float32(), 3)), kind_of(pa.timestamp("us"))
+    ('int', 'spans', 'vector', None)
     """
     types = pa.types
     if types.is_integer(type):
         return "int"
     if types.is_floating(type):
         return "float"
+    if types.is_fixed_size_list(type):
+        return "vector" if type.value_type == pa.float32() and type.list_size > 0 else None
     if types.is_boolean(type):
         return "bool"
     if types.is_dictionary(type):
@@ -116,7 +129,7 @@ def as_declared(column: pa.Array | pa.ChunkedArray, output: Output) -> pa.Array:
     if array.type == output.arrow_type:
         return array
     kind = "null" if pa.types.is_null(array.type) else kind_of(array.type)
-    if kind not in ("null", output.kind) and (kind, output.kind) not in _LOSSLESS:
+    if kind == "vector" or (kind not in ("null", output.kind) and (kind, output.kind) not in _LOSSLESS):
         raise ValueError(f"{array.type}, expected {output.arrow_type}")
     try:
         return array.cast(output.arrow_type)

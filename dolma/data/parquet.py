@@ -155,7 +155,7 @@ def leaves(fields: Iterable[pa.Field], above: str = "") -> list[str]:
     found: list[str] = []
     for field in fields:
         path, kind = above + field.name, field.type
-        while pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        while pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
             path, kind = f"{path}.list.element", kind.value_type
         found += leaves(kind, f"{path}.") if pa.types.is_struct(kind) else [path]
     return found

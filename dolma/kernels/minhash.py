@@ -144,7 +144,7 @@ def _hash_bands(signatures: Any, rows: int, found: Any) -> None:
 
 
 @inlined
-def _leader(leaders: Any, doc: int) -> int:
+def leader_of(leaders: Any, doc: int) -> int:
     while leaders[doc] != doc:
         leaders[doc] = leaders[leaders[doc]]
         doc = leaders[doc]
@@ -154,14 +154,14 @@ def _leader(leaders: Any, doc: int) -> int:
 @kernel
 def _unite(leaders: Any, left: Any, right: Any) -> None:
     for pair in range(len(left)):
-        one, other = _leader(leaders, left[pair]), _leader(leaders, right[pair])
+        one, other = leader_of(leaders, left[pair]), leader_of(leaders, right[pair])
         leaders[max(one, other)] = min(one, other)
 
 
 @kernel
 def _settle(leaders: Any) -> None:
     for doc in range(len(leaders)):
-        leaders[doc] = _leader(leaders, doc)
+        leaders[doc] = leader_of(leaders, doc)
 
 
 @inlined
@@ -211,7 +211,7 @@ def _join(
             members[0, at], members[1, at] = doc, -1
             mine, c = -1, 0
             while c < n_clusters:
-                is_alike = threshold <= 0 or _leader(leaders, members[0, clusters[0, c]]) == _leader(leaders, doc)
+                is_alike = threshold <= 0 or leader_of(leaders, members[0, clusters[0, c]]) == leader_of(leaders, doc)
                 member = clusters[0, c]
                 while member >= 0 and not is_alike:
                     other = members[0, member]
@@ -228,7 +228,7 @@ def _join(
                 if not is_alike:
                     c += 1
                     continue
-                one, another = _leader(leaders, members[0, clusters[0, c]]), _leader(leaders, doc)
+                one, another = leader_of(leaders, members[0, clusters[0, c]]), leader_of(leaders, doc)
                 leaders[max(one, another)] = min(one, another)
                 if mine < 0:
                     members[1, clusters[1, c]] = at

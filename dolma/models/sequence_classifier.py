@@ -1,8 +1,9 @@
-"""Transformers with a classification or regression head, as Hugging Face folders hold them: weights, config, tokenizer.
+"""Transformers as Hugging Face folders hold them: weights, config, tokenizer; with a classification or regression head,
+or without one.
 
 Two forms of weights: `model.onnx`, run by ONNX Runtime, and `model.safetensors`, run by torch through `transformers`.
 Neither can run code; pickled weights and models that bring code of their own are not read. What was found is opened as
-a function from token ids to logits.
+a function from token ids to logits, or, of ONNX alone, to hidden states.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ Activation = Literal["softmax", "sigmoid", "none"]
 Ids = npt.NDArray[np.int64]
 Logits = Callable[[Ids, Ids], npt.NDArray[np.float32]]
 """From token ids and mask (1 where there is a token), int64, `(n_rows, length)`, to logits `(n_rows, n_labels)`."""
+Hidden = Callable[[Ids, Ids], npt.NDArray[np.float32]]
+"""The same to the hidden states of the last layer, `(n_rows, length, width)`."""
 
 EXTRAS: dict[Backend, str] = {"onnx": "onnx", "torch": "transformers"}
 WEIGHTS: dict[Backend, tuple[str, ...]] = {"onnx": ("model.onnx", "onnx/model.onnx"), "torch": ("model.safetensors",)}
@@ -211,7 +214,34 @@ def open_model(files: Files, facts: Facts, *, device: str, threads: int, owner: 
     return logits
 
 
-def _open_onnx(files: Files, *, device: str, threads: int, owner: str) -> Logits:
+def open_encoder(files: Files, *, device: str, threads: int, owner: str) -> tuple[Hidden, int]:
+    """The hidden states of the model as a function, which has been asked once, and their width.
+
+    Raises:
+        ConfigError: it cannot be read, is no ONNX file, has other inputs or outputs, or there is no such device.
+        MissingExtraError: what runs it is not installed.
+    """
+    if device not in get_args(Device):
+        raise ConfigError(f"{owner}: device={device!r}; valid: {', '.join(get_args(Device))}")
+    if files.backend != "onnx":
+        raise ConfigError(
+            f"{owner}: {printable(files.weights)} gives no embeddings here: they are made of model.onnx\n"
+            "  export the model to ONNX for feature extraction; docs/models.md says how"
+        )
+    hidden = _open_onnx(files, device=device, threads=threads, owner=owner, outputs=_HIDDEN)
+    found = hidden(np.zeros((1, 2), dtype=np.int64), np.ones((1, 2), dtype=np.int64))
+    if found.ndim != 3 or found.shape[:2] != (1, 2):
+        raise ConfigError(
+            f"{owner}: {printable(files.weights)} gives {found.shape} for two tokens, expected (1, 2, width): a hidden "
+            "state for each\n  export it for feature extraction, without a head; docs/models.md says how"
+        )
+    return hidden, found.shape[2]
+
+
+_HIDDEN = ("last_hidden_state", "token_embeddings")
+
+
+def _open_onnx(files: Files, *, device: str, threads: int, owner: str, outputs: Sequence[str] = ("logits",)) -> Logits:
     try:
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
@@ -233,17 +263,17 @@ def _open_onnx(files: Files, *, device: str, threads: int, owner: str) -> Logits
         ) from error
     if not set(wanted) <= set(session.get_providers()):
         raise ConfigError(f"{owner}: onnxruntime cannot use CUDA here\n  see `nvidia-smi`, or give `device: cpu`")
-    return _onnx_logits(session, files.weights, owner)
+    return _onnx_function(session, files.weights, owner, outputs)
 
 
-def _onnx_logits(session: Any, file: Path, owner: str) -> Logits:
+def _onnx_function(session: Any, file: Path, owner: str, outputs: Sequence[str]) -> Logits:
     types = {given.name: np.int32 if "int32" in given.type else np.int64 for given in session.get_inputs()}
     known = {"input_ids", "attention_mask", "token_type_ids"}
     if "input_ids" not in types or not set(types) <= known:
         raise ConfigError(
             f"{owner}: {printable(file)} takes {', '.join(types)}; expected input_ids, attention_mask and "
             "token_type_ids\n"
-            "  export it as a model for sequence classification"
+            "  export it as a model for sequence classification, or for feature extraction where it is to embed"
         )
     if any(isinstance(size, int) for given in session.get_inputs() for size in given.shape):
         raise ConfigError(
@@ -251,14 +281,14 @@ def _onnx_logits(session: Any, file: Path, owner: str) -> Logits:
             "\n  export it with dynamic axes"
         )
     names = [given.name for given in session.get_outputs()]
-    output = "logits" if "logits" in names else names[0]
+    output = next((name for name in outputs if name in names), names[0])
 
-    def logits(ids: Ids, mask: Ids) -> npt.NDArray[np.float32]:
+    def function(ids: Ids, mask: Ids) -> npt.NDArray[np.float32]:
         values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         (found,) = session.run([output], {name: values[name].astype(kind) for name, kind in types.items()})
         return np.asarray(found, dtype=np.float32)
 
-    return logits
+    return function
 
 
 def _open_torch(files: Files, *, device: str, threads: int, owner: str) -> Logits:

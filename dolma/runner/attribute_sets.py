@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 from dolma.data import streams
@@ -67,6 +66,6 @@ def contradictions(
             options=(options(parameters), parameters),
             outputs=(
                 manifest.config["outputs"],
-                {name: asdict(output) for name, output in attribute_schema(path).items()},
+                {name: output.declared for name, output in attribute_schema(path).items()},
             ),
         )

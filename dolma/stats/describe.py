@@ -22,9 +22,10 @@ from dolma.data.columns import Output, as_declared
 from dolma.data.exchange import RunFile, read_in_order
 from dolma.data.identity import Content
 from dolma.errors import DataError
+from dolma.kernels.vectors import norms
 from dolma.stats.counts import SOURCES
 from dolma.stats.numbers import NumberSummary, summarise
-from dolma.stats.statistics import OutputSummary, SpansSummary, Summary, TextSummary, TruthSummary
+from dolma.stats.statistics import OutputSummary, SpansSummary, Summary, TextSummary, TruthSummary, VectorSummary
 
 MOST_DISTINCT, MOST_DISTINCT_BYTES = 100_000, 16 << 20
 """Different strings that are counted, and their bytes together: bounds that do not depend on how a stage is run."""
@@ -165,11 +166,19 @@ def _summary(column: Column, source: int | None, numbers: Callable[..., NumberSu
             length=numbers(lambda: map(_lengths, column.chunks(source))),
             score=numbers(lambda: map(_scores, column.chunks(source))),
         )
+    if column.output.kind == "vector":
+        norm = numbers(lambda: map(_norms, column.chunks(source)), missing=n_missing)
+        return VectorSummary(size=column.output.size, norm=norm)
     return numbers(lambda: map(_values, column.chunks(source)), missing=n_missing)
 
 
 def _values(chunk: pa.Array) -> npt.NDArray[Any]:
     return chunk.drop_null().to_numpy(zero_copy_only=False)
+
+
+def _norms(chunk: pa.Array) -> npt.NDArray[np.float64]:
+    vectors = chunk.drop_null()
+    return norms(_values(vectors.flatten().fill_null(np.nan)).reshape(len(vectors), vectors.type.list_size))
 
 
 def _n_spans(chunk: pa.Array) -> npt.NDArray[np.int64]:

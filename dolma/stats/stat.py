@@ -11,7 +11,7 @@ import itertools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -311,7 +311,7 @@ class ConvertFile:
         target = streams.join(self.work, below)
         with streams.RawOutput(target) as out:
             pq.write_table(table, out)
-        outputs = {name: asdict(output) for name, output in attribute_schema(target).items()}
+        outputs = {name: output.declared for name, output in attribute_schema(target).items()}
         written = output_file(self.work, out.written, rows=len(table))
         return TaskResult(outputs=[written], payload={"outputs": outputs})
 

@@ -65,7 +65,14 @@ class SpansSummary(msgspec.Struct, frozen=True, kw_only=True, tag="spans"):
     score: NumberSummary
 
 
-Summary = NumberSummary | TruthSummary | TextSummary | SpansSummary
+class VectorSummary(msgspec.Struct, frozen=True, kw_only=True, tag="vector"):
+    """Vectors: how many numbers each has, and their Euclidean norms."""
+
+    size: int
+    norm: NumberSummary
+
+
+Summary = NumberSummary | TruthSummary | TextSummary | SpansSummary | VectorSummary
 
 
 class OutputSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +129,8 @@ def _summary_rows(attribute: str, source: str, summary: Summary) -> list[dict[st
     if isinstance(summary, SpansSummary):
         parts = {"spans per document": summary.per_document, "length": summary.length, "score": summary.score}
         return [_number_row(f"{attribute} ({part})", source, found) for part, found in parts.items()]
+    if isinstance(summary, VectorSummary):
+        return [_number_row(f"{attribute} (norm of {summary.size} numbers)", source, summary.norm)]
     if isinstance(summary, NumberSummary):
         return [_number_row(attribute, source, summary)]
     row: dict[str, Any] = {"attribute": attribute, "source": source, "count": summary.count, "missing": summary.missing}

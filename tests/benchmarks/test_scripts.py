@@ -73,6 +73,11 @@ def test_recall_prints_a_row_for_each_similarity_and_labelled_documents(tmp_path
     assert "| default, 18 x 7 | 1 of 1 | 1 of 1 | 2 of 2 |" in rows
 
 
+def test_semantic_prints_a_row_for_each_number_of_cells():
+    lines = printed("benchmarks.semantic", "--documents", "200", "--cells", "1", "2").splitlines()
+    assert sum(line.startswith(("| random | 1 | 0.99 | 100.0% | 0.0 |", "| topics | 2 | 0.9")) for line in lines) == 3
+
+
 def test_code_prints_a_row_per_tool():
     rows = printed("benchmarks.code", "data/sample/code/documents/*.jsonl.gz")
     assert "| signs |" in rows and "| pygments |" in rows

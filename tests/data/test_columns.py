@@ -7,9 +7,21 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from dolma.data.columns import SPANS, DocBool, DocFloat, DocInt, DocText, Output, Spans, as_declared, check_columns
+from dolma.data.columns import (
+    SPANS,
+    DocBool,
+    DocFloat,
+    DocInt,
+    DocText,
+    DocVector,
+    Output,
+    Spans,
+    as_declared,
+    check_columns,
+)
 
 INT, FLOAT, BOOL, TEXT, SPAN = DocInt("n"), DocFloat("x"), DocBool("b"), DocText("t"), Spans("s")
+VECTOR = DocVector("v", size=2)
 ONE_SPAN = [[{"start": 0, "end": 1, "score": 1.0}]]
 NARROW = pa.large_list(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("score", pa.float32())]))
 
@@ -26,6 +38,8 @@ NARROW = pa.large_list(pa.struct([("start", pa.int32()), ("end", pa.int32()), ("
         (pa.array(["a"], pa.string_view()), TEXT, ["a"]),
         (pa.array(ONE_SPAN, NARROW), SPAN, ONE_SPAN),
         (pa.nulls(2), BOOL, [None, None]),
+        (pa.array([[1, 2], None], pa.list_(pa.float32(), 2)), VECTOR, [[1.0, 2.0], None]),
+        (pa.nulls(1), VECTOR, [None]),
     ],
 )
 def test_what_keeps_its_values_is_read(given: pa.Array, output: Output, expected: list[Any]) -> None:
@@ -51,6 +65,10 @@ def test_what_keeps_its_values_is_read(given: pa.Array, output: Output, expected
         (pa.array([b"a"]), TEXT),
         (pa.array([0], pa.timestamp("us")), TEXT),
         (pa.array([[1]]), SPAN),
+        (pa.array([[1, 2, 3]], pa.list_(pa.float32(), 3)), VECTOR),
+        (pa.array([[1.1, 2]], pa.list_(pa.float64(), 2)), VECTOR),
+        (pa.array([[1.0, 2]]), VECTOR),
+        (pa.array([[1, 2]], pa.list_(pa.float32(), 2)), SPAN),
         (pa.array([[{"start": 0, "end": 1}]]), SPAN),
         (pa.array([[{"start": 0.5, "end": 1.0, "score": 1.0}]]), SPAN),
     ],
@@ -67,3 +85,8 @@ def test_a_tagger_that_returns_times_for_numbers_is_refused() -> None:
 
 def test_chunks_are_one_array() -> None:
     assert as_declared(pa.chunked_array([], SPANS), SPAN) == pa.array([], SPANS)
+
+
+def test_only_a_vector_says_its_size() -> None:
+    assert INT.declared == {"kind": "int", "meaning": "n", "unit": "", "range": ">= 0"}
+    assert VECTOR.declared == {"kind": "vector", "meaning": "v", "unit": "", "range": "", "size": 2}

@@ -23,7 +23,7 @@ from dolma.data.dataset import Piece, Shard, pieces
 from dolma.data.documents import Reading
 from dolma.data.exchange import RunWriter
 from dolma.dedupers import dedupe as stage_module
-from dolma.dedupers import lsh, method, minhash
+from dolma.dedupers import lsh, method, minhash, verdict
 from dolma.dedupers.dedupe import METHODS
 from dolma.dedupers.reference import near_duplicates
 from dolma.errors import DataError, Unfinished
@@ -154,8 +154,8 @@ def test_a_large_component_is_compared_from_a_file(corpora: Any, monkeypatch: py
         corpus.write_texts("a.jsonl", shard)
     held.dedupe(method="minhash")
     files: list[object] = []
-    temporary = minhash.tempfile.TemporaryFile
-    monkeypatch.setattr(minhash.tempfile, "TemporaryFile", lambda: files.append(temporary()) or files[-1])
+    temporary = verdict.tempfile.TemporaryFile
+    monkeypatch.setattr(verdict.tempfile, "TemporaryFile", lambda: files.append(temporary()) or files[-1])
     monkeypatch.setattr(stage_module, "MEMORY", 1 << 16)
     spilled.dedupe(method="minhash")
     assert len(files) == 1

@@ -31,6 +31,8 @@ STAGES = {
     "lines": {"dedupe": {"by": "paragraphs", "name": "lines"}},
     "known": {"dedupe": {"method": "bloom", "by": "both", "word_ngrams": 3, "overlap_threshold": 0.5, "name": "known"}},
     "repeated": {"dedupe": {"method": "substring", "min_tokens": 8, "name": "repeated"}},
+    "embedded": {"tag": {"taggers": [f"{Path(__file__).parent / 'letters.py'}:letters"]}},
+    "meant": {"dedupe": {"method": "semantic", "by": "letters.vector", "cells": 3, "name": "meant"}},
     "kept": {"mix": {"drop": ["copies.duplicate"], "dropped": True, "spans": [{"attribute": "lines.spans"}]}},
     "sampled": {
         "mix": {
@@ -66,6 +68,8 @@ PHASES = {
     "lines": {"hash", "merge-keys-1", "group", "merge-marks-1", "write"},
     "known": {"hash", "merge-items-1", "fill", "join", "write"},
     "repeated": {"seeds", "merge-seeds-1", "repeats", "windows", "merge-windows-1", "group", "write"},
+    "embedded": {"measure", "join"},
+    "meant": {"vectors", "sample", "centres", "assign", "compare", "write"},
     "kept": {"mix", "join"},
     "sampled": {"decide", "write", "join"},
     "apart": {"decide", "write", "join", "ids", "describe"},

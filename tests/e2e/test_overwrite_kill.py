@@ -24,6 +24,8 @@ OTHER: dict[str, dict[str, Any]] = {
     "lines": {"min_length": 40},
     "known": {"min_length": 40},
     "repeated": {"min_tokens": 12},
+    "embedded": {"max_document_bytes": 40},
+    "meant": {"threshold": 0.6},
     "kept": {"drop": []},
     "sampled": {"sources": {"one": {"repeat": 1}, "two": {"repeat": 2}}},
     "apart": {"holdout": {"share": 0.3}},
@@ -36,6 +38,7 @@ OTHER: dict[str, dict[str, Any]] = {
 READS = {
     **dict.fromkeys(["copies", "lines", "known"], "hash"),
     "repeated": "seeds",
+    "meant": "vectors",
     "sampled": "decide",
     "apart": "decide",
     "arranged": "decide",

@@ -13,7 +13,7 @@ import pytest
 
 from dolma.config import MixConfig, convert
 from dolma.data.attributes import AttributeWriter
-from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_of
+from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, DocVector, Output, Spans, spans_of
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.streams import open_input, open_output
@@ -29,6 +29,7 @@ OUTPUTS: dict[str, Output] = {
     "label": DocText("a string"),
     "spans": Spans("spans"),
     "more": Spans("more spans"),
+    "vector": DocVector("some numbers", size=2),
 }
 
 

@@ -206,6 +206,18 @@ def test_what_is_no_rule_is_refused_before_any_data_is_read(tagged: Any, rule: s
     assert found.value.path == "$.mix.drop[1]"
 
 
+def test_a_rule_about_a_vector_is_refused(corpus: Any) -> None:
+    corpus.write_texts("web", ["one", "two"])
+    corpus.tag("web", set="other", n=[1, 2], vector=[[1, 2], None])
+    why = r"other.vector is a vector, of which no number says something by itself\n  .*--by other.vector --name near"
+    with pytest.raises(ConfigError, match=why) as found:
+        compiled(corpus, keep=["other.n > 0"], drop=["other.vector[1] > 0"])
+    assert found.value.path == "$.mix.drop[0]"
+    assert corpus.mix(keep=["other.n > 1"]).ledger.total().out.documents == 1
+    with pytest.raises(ConfigError, match=r"'other.vector' is vector, expected a number"):
+        compiled(corpus, metadata={"v": "other.vector"})
+
+
 def test_the_same_rule_twice_is_refused(tagged: Any) -> None:
     with pytest.raises(ConfigError, match=r"\$.mix.keep\[1\]: `my.n  > 1` stands twice, at \$.mix.keep\[0\] too"):
         compiled(tagged, keep=["my.n > 1", "my.n  > 1"])

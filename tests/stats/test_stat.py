@@ -16,7 +16,7 @@ import pytest
 from dolma.cli.main import run
 from dolma.config import StatConfig, TagConfig
 from dolma.data.attributes import AttributeWriter
-from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, Output, Spans, spans_of
+from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, DocVector, Output, Spans, spans_of
 from dolma.data.dataset import Dataset, pieces
 from dolma.data.documents import Reading
 from dolma.data.json_text import decode_json
@@ -35,6 +35,7 @@ OUTPUTS: dict[str, Output] = {
     "flag": DocBool("a truth value"),
     "label": DocText("a string"),
     "found": Spans("spans"),
+    "vector": DocVector("some numbers", size=2),
 }
 
 
@@ -176,6 +177,15 @@ def test_truth_values_have_a_share(corpus: Corpus) -> None:
     corpus.write("a", blank(4))
     corpus.tag("a", flag=[True, False, None, True])
     assert of(corpus.stat(), "flag") == TruthSummary(count=3, missing=1, true=2, share=2 / 3)
+
+
+def test_vectors_have_norms(corpus: Corpus) -> None:
+    corpus.write("books", blank(4))
+    corpus.tag("books", vector=[[3, 4], None, [0, 0], [1, float("nan")]])
+    found = of(corpus.stat(), "vector")
+    assert (found.size, found.norm.count, found.norm.missing, found.norm.max, found.norm.min) == (2, 3, 1, 5.0, 0.0)
+    (row,) = corpus.stat().attribute_table()
+    assert row["attribute"] == "mine.vector (norm of 2 numbers)"
 
 
 def test_strings_have_a_top(corpus: Corpus) -> None:

@@ -639,3 +639,16 @@ def test_a_set_with_the_manifest_of_an_earlier_version_is_complete_until_it_grow
     run(of(sources, "hf/*/*.jsonl"), "length")
     assert [path.name for path in (sources / "out/length").glob("*manifest.json")] == ["_manifest.json"]
     assert len(listed(sources / "out/length")) == 3
+
+
+def test_a_vector_of_a_tagger_of_ones_own_is_kept_and_1x_files_refuse_it(corpus, tmp_path):
+    file = tmp_path / "counts.py"
+    file.write_text(
+        "import dolma\n\n\n"
+        '@dolma.document_tagger(name="counts", v=dolma.DocVector("of the text", size=2))\n'
+        "def counts(text):\n"
+        '    return {"v": [len(text), 0.1]}\n'
+    )
+    use = f"{file}:counts"
+    with pytest.raises(ConfigError, match=r"counts.v is a vector, which attributes of Dolma 1.x cannot hold"):
+        run(corpus, use, attributes_format="dolma1")

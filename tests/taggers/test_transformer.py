@@ -14,14 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from dolma.config import TagConfig, TaggerSpec
+from dolma.config import TagConfig, TaggerSpec, make_recipe
+from dolma.data.attributes import read_attributes
 from dolma.data.batch import TextBatch
 from dolma.data.columns import check_columns
 from dolma.data.dataset import Dataset
 from dolma.errors import ConfigError
 from dolma.models.fetch import cached_path
 from dolma.models.public import PUBLIC, Public
+from dolma.pipeline import prepare, run_node
 from dolma.runner.options import RunOptions
+from dolma.stages import Running
 from dolma.taggers.registry import content_of, make_tagger, tagger_of_process
 from dolma.taggers.tag import tag
 from dolma.taggers.transformer import Transformer, activated, padded
@@ -308,8 +311,8 @@ def test_a_gpu_gives_the_same_in_any_batch_and_nearly_what_a_cpu_gives(topics, b
 def test_runs_have_one_shape_per_length(topics, monkeypatch):
     tagger = Transformer(path=topics, windows="mean", batch_tokens=64, max_tokens=16)
     shapes = []
-    run = tagger._logits
-    monkeypatch.setattr(tagger, "_logits", lambda ids, mask: (shapes.append(ids.shape), run(ids, mask))[1])
+    run = tagger._model
+    monkeypatch.setattr(tagger, "_model", lambda ids, mask: (shapes.append(ids.shape), run(ids, mask))[1])
     tagger.scores(["a", "a b", "a b " * 20])
     assert shapes == [(4, 16), (4, 16)]
 
@@ -487,3 +490,103 @@ def test_without_transformers_the_extra_is_named(edu, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ConfigError, match=r"pip install 'dolma\[transformers\]'"):
         Transformer(path=edu, backend="torch")
+
+
+# --- embeddings ------------------------------------------------------------------------------------------------------
+
+
+def states(weights: dict[str, np.ndarray], ids: list[int]) -> np.ndarray:
+    """The last hidden states of a text by NumPy, in float64."""
+    w = {name: value.astype(np.float64) for name, value in weights.items()}
+    hidden = w["tokens"][ids] + w["positions"][: len(ids)]
+    attention = (hidden @ w["query"]) @ (hidden @ w["key"]).T / np.sqrt(WIDTH)
+    powers = np.exp(attention - attention.max(axis=1, keepdims=True))
+    return hidden + powers / powers.sum(axis=1, keepdims=True) @ (hidden @ w["value"])
+
+
+@pytest.fixture(scope="module")
+def embedder(tmp_path_factory) -> Path:
+    """The model of the other tests without its head."""
+    folder = write_model(tmp_path_factory.mktemp("models") / "embedder", 1)
+    model = onnx.load(str(folder / "model.onnx"))
+    keep = [node for node in model.graph.node if node.output[0] not in ("pooled", "activated", "logits")]
+    del model.graph.node[:], model.graph.output[:]
+    for node in keep:
+        node.output[0] = "last_hidden_state" if node.output[0] == "mixed" else node.output[0]
+    model.graph.node.extend(keep)
+    shape = ["batch", "sequence", WIDTH]
+    model.graph.output.append(helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, shape))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(folder / "model.onnx"))
+    return folder
+
+
+@pytest.mark.parametrize("batch_tokens", [0, 64])
+@pytest.mark.parametrize("embedding", ["mean", "cls"])
+def test_an_embedding_is_the_mean_of_states_or_the_first(embedder, embedding, batch_tokens):
+    tagger = Transformer(path=embedder, embedding=embedding, batch_tokens=batch_tokens)
+    assert tagger.outputs["vector"].size == WIDTH
+    found = values(tagger, "a good b.", "bad", "")["vector"]
+    for vector, words in zip(found, (["a", "good", "b", "."], ["bad"], []), strict=True):
+        all_states = states(weights_of(1), ids_of("[CLS]", *words, "[SEP]"))
+        expected = all_states.mean(axis=0) if embedding == "mean" else all_states[0]
+        assert vector == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+
+
+def test_embeddings_of_windows_are_combined_by_tokens(embedder):
+    tagger = Transformer(path=embedder, embedding="mean", windows="mean", max_tokens=4)
+    parts = [["a", "good"], ["b", "bad"], ["a"]]
+    means = [states(weights_of(1), ids_of("[CLS]", *part, "[SEP]")).mean(axis=0) for part in parts]
+    expected = np.average(means, axis=0, weights=[2, 2, 1])
+    (found,) = values(tagger, "a good b bad a")["vector"]
+    assert found == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"embedding": "max"}, "transformer: embedding='max'; valid: cls, mean"),
+        ({"embedding": "mean", "windows": "max"}, "windows='max' is of scores"),
+        ({"embedding": "mean", "labels": ["a"]}, r"labels=\['a'\] is of scores"),
+        ({"embedding": "cls", "activation": "none"}, "activation='none' is of scores"),
+    ],
+)
+def test_options_that_do_not_go_with_an_embedding_are_refused(embedder, options, said):
+    with pytest.raises(ConfigError, match=said):
+        Transformer(path=embedder, **options)
+
+
+def test_a_model_with_a_head_or_for_torch_gives_no_embeddings(edu, embedder, tmp_path):
+    with pytest.raises(ConfigError, match=r"gives \(1, 1\) for two tokens, expected \(1, 2, width\)"):
+        Transformer(path=edu, embedding="mean")
+    folder = write_model(tmp_path / "torch", 1)
+    (folder / "model.onnx").rename(folder / "model.safetensors")
+    with pytest.raises(ConfigError, match=r"model.safetensors gives no embeddings here: they are made of model.onnx"):
+        Transformer(path=folder, embedding="mean")
+
+
+def test_embeddings_are_found_near_from_end_to_end(embedder, tmp_path):
+    (tmp_path / "documents").mkdir()
+    texts = ["a good b", "bad bad", "a  good b", "b"]
+    lines = [json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(texts)]
+    (tmp_path / "documents/a.jsonl").write_text("".join(lines))
+    recipe = {
+        "documents": [str(tmp_path / "documents")],
+        "output": str(tmp_path / "out"),
+        "tag": {
+            "taggers": [{"use": "transformer", "name": "e", "options": {"path": str(embedder), "embedding": "mean"}}]
+        },
+        "dedupe": [{"method": "semantic", "by": "e.vector", "name": "near", "threshold": 0.9}],
+        "mix": {"drop": ["near.duplicate"]},
+    }
+    for _ in range(2):
+        list(
+            prepare(make_recipe(recipe)).go(
+                lambda node, _: run_node(node, Running(options=RunOptions(workers=1))), overwrite=False
+            )
+        )
+    vectors = np.array(read_attributes(str(tmp_path / "out/attributes/e/a.jsonl.parquet"))["vector"].to_pylist())
+    near = vectors @ vectors.T >= 0.9
+    rows = read_attributes(str(tmp_path / "out/attributes/near/a.jsonl.parquet")).to_pylist()
+    assert near[0, 2] and [row["duplicate"] for row in rows] == [False, *(near[i, :i].any() for i in range(1, 4))]
