@@ -52,7 +52,7 @@ from dolma.stages import PACKAGES, Checks, Node, Running, checks_of, find_stage
 
 @dataclass(slots=True)
 class Verification:
-    """What was checked: `(folder, files)` per file set, the problems found, and notes on what was not compared."""
+    """What was checked: `(folder, files)` per file set, the problems found, and notes on what was compared or not."""
 
     checked: list[tuple[str, int]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
