@@ -20,7 +20,7 @@ import xxhash
 from dolma.data import manifest as manifests
 from dolma.data import streams
 from dolma.data.manifest import FileSet, Manifest, OutputFile
-from dolma.errors import DataError, DolmaError, OutputExistsError, Unfinished
+from dolma.errors import ConfigError, DataError, DolmaError, OutputExistsError, Unfinished
 from dolma.printable import printable
 from dolma.runner.executors import Executor, executor_for
 from dolma.runner.heartbeat import Pulse
@@ -629,6 +629,13 @@ def _work_folder(sets: Sequence[FileSet], options: RunOptions) -> str:
     if options.work_dir is None:
         return streams.join(first, WORK)
     streams.check_writable(options.work_dir)
+    inside = [one.folder for one in sets if streams.is_below(options.work_dir, one.folder)]
+    if inside:
+        raise ConfigError(
+            f"work_dir is {printable(options.work_dir)}, in the folder of outputs {printable(inside[0])}, where every "
+            "other file is taken for one that dolma did not write\n"
+            "  leave `--work-dir` out, and intermediate files lie in `.work` there; or give a folder elsewhere"
+        )
     home = first if streams.is_url(first) else os.path.abspath(streams.local_path(first))
     return streams.join(options.work_dir, f"dolma-{sets[0].stage}-{xxhash.xxh3_64_hexdigest(home.encode())}")
 

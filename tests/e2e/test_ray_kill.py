@@ -28,7 +28,9 @@ REPOSITORY = Path(__file__).parents[2]
 SECONDS = 600.0
 DEADLY = {
     "measured": "measure",
+    "copies": "hash",
     "lines": "group",
+    "known": "fill",
     "sampled": "join",
     "tokens": "encode",
     "counted": "describe",

@@ -100,6 +100,44 @@ def test_killed_with_its_whole_group_in_the_middle(tmp_path: Path, folder: str, 
     assert works.contents(folder) == undisturbed
 
 
+SHARD = """
+import os, signal
+import run_works as works
+from dolma.runner.journal import Journal
+from dolma.runner.options import RunOptions
+
+write, left = Journal.write, int(sys.argv[3])
+
+def write_and_die(*arguments):
+    global left
+    result = write(*arguments)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+
+Journal.write = write_and_die
+works.run_two_phases(sys.argv[1], options=RunOptions(workers=1, shard=(int(sys.argv[2]), 2)), n_tasks=8)
+"""
+
+
+@pytest.mark.parametrize("shard", ["1", "2"])
+def test_a_shard_killed_after_some_of_its_records_and_started_again(
+    tmp_path: Path, folder: str, undisturbed, shard: str
+) -> None:
+    killed = start(tmp_path, SHARD, folder, shard, "2")
+    assert finish(killed)[0] == -signal.SIGKILL
+    assert len(list(Path(folder, ".journal", "parts").glob("[!.]*.json"))) == 2
+    both = [start(tmp_path, SHARD, folder, number, "0") for number in ("1", "2")]
+    try:
+        assert [finish(process)[0] for process in both] == [0, 0]
+    finally:
+        for process in both:
+            process.kill()
+            process.communicate()
+    assert works.contents(folder) == undisturbed
+
+
 # Every change of a name on disk is a moment to die at: before it and after it. One process forks a run for each, since
 # a fresh interpreter would cost half a second a moment; there is one worker, hence no thread that a fork could harm.
 EVERY_MOMENT = """

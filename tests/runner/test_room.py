@@ -11,7 +11,7 @@ import pytest
 import run_works as works
 
 from dolma.data.manifest import OutputFile
-from dolma.errors import WriteError
+from dolma.errors import ConfigError, WriteError
 from dolma.runner.options import RunOptions
 from dolma.runner.room import Room
 from dolma.runner.task import Task
@@ -90,6 +90,14 @@ def test_intermediates_lie_in_the_work_dir_and_are_removed(tmp_path: Path) -> No
     assert list(scratch.iterdir()) == []
     works.run_two_phases(str(tmp_path / "whole"), options=RunOptions(workers=1), n_tasks=4)
     assert works.contents(folder) == works.contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("below", ["", "/scratch", "/../out/scratch"])
+def test_a_work_dir_among_the_outputs_is_refused_before_anything_is_made(tmp_path: Path, below: str) -> None:
+    folder = str(tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"in the folder of outputs .*out.*\n  leave `--work-dir` out"):
+        works.open_stage([works.file_set(folder)], options=RunOptions(workers=1, work_dir=folder + below))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_that_goes_on_with_another_work_dir_makes_its_intermediates_again(tmp_path: Path) -> None:
