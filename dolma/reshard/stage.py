@@ -38,7 +38,7 @@ from dolma.runner.report import StageReport, Table
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.task import Task, TaskResult
 from dolma.tokens.order import Counts, Places, corpus_places, parts_in_order, shuffled_places
-from dolma.tokens.runs import PLACES, Documents, Encoded, Part
+from dolma.tokens.runs import PLACES, Documents, EncodedDocuments, Part
 from dolma.tokens.tokenize import (
     EndOfText,
     describe_shards,
@@ -328,7 +328,9 @@ class PlaceShard:
     def _documents(self, number: int, shard: ShardFile, rows: pa.Table, times: Counts) -> TaskResult:
         places = [self.selection.places(number, shard, rows, copy) for copy in range(int(times.max(initial=0)))]
         sizes = rows["end"].to_numpy() - rows["start"].to_numpy()
-        with Encoded(self.work, f"{number:06d}", dtype=self.dtype, memory=self.memory, grouped=self.grouped) as out:
+        with EncodedDocuments(
+            self.work, f"{number:06d}", dtype=self.dtype, memory=self.memory, grouped=self.grouped
+        ) as out:
             for some, ids in shard.ids(rows, times > 0, self.dtype):
                 first = np.flatnonzero(times[some] > 0) + some.start
                 for copy in range(int(times[some].max())):

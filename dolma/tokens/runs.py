@@ -69,7 +69,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """Encoded documents, or parts of some: all ids one after the other, and of each how many it has, and its row."""
+    """EncodedDocuments documents, or parts of some: all ids one after the other, and of each how many it has, and its row."""
 
     ids: npt.NDArray[Any]
     counts: Counts
@@ -83,7 +83,7 @@ class Documents:
     offsets: Counts
 
 
-class Encoded:
+class EncodedDocuments:
     """Collects the encoded documents of a task. A context manager; three properties afterwards.
 
     With `grouped`, the documents of each source have runs of their own.
@@ -95,7 +95,7 @@ class Encoded:
         self._documents = RunWriter(self._table, work, name, memory=memory - memory // 8)
         self._places = RunWriter(PLACES, work, name, memory=memory // 8)
 
-    def __enter__(self) -> Encoded:
+    def __enter__(self) -> EncodedDocuments:
         with ExitStack() as opening:
             opening.enter_context(self._documents)
             opening.enter_context(self._places)

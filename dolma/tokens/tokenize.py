@@ -56,7 +56,7 @@ from dolma.tokens.runs import (
     PLACES,
     CutParts,
     Documents,
-    Encoded,
+    EncodedDocuments,
     Part,
     bounds_of,
     documents_of,
@@ -269,7 +269,9 @@ class EncodePieces:
 
     def __call__(self, specs: Sequence[tuple[int, Piece]]) -> TaskResult:
         name, ledgers, n_dropped = f"{specs[0][0]:06d}", [], 0
-        with Encoded(self.work, name, dtype=self.facts.dtype, memory=self.memory, grouped=self.grouped) as encoded:
+        with EncodedDocuments(
+            self.work, name, dtype=self.facts.dtype, memory=self.memory, grouped=self.grouped
+        ) as encoded:
             for number, piece in specs:
                 ledger, n = self._add(number, piece, encoded)
                 ledgers.append(ledger)
@@ -284,7 +286,7 @@ class EncodePieces:
             },
         )
 
-    def _add(self, number: int, piece: Piece, encoded: Encoded) -> tuple[Ledger, int]:
+    def _add(self, number: int, piece: Piece, encoded: EncodedDocuments) -> tuple[Ledger, int]:
         """Encode a piece; its ledger, and how many characters had no token."""
         begin(piece.shard.path, piece.words)
         encoder = encoder_of(self.facts, allow_special_tokens=self.allow_special_tokens)

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 from dolma.data.exchange import END_OF_KEYS, MEMORY, partitions
 from dolma.errors import DataError
 from dolma.tokens.order import LAST_PLACE
-from dolma.tokens.runs import PLACES, Documents, Encoded, Part, bounds_of, documents_of, plan_parts, read_part
+from dolma.tokens.runs import PLACES, Documents, EncodedDocuments, Part, bounds_of, documents_of, plan_parts, read_part
 
 Document = tuple[int, list[int]]
 """Place and ids."""
 
 
-def write_pieces(work: Path, pieces: list[list[Document]], *, memory: int = MEMORY) -> list[Encoded]:
+def write_pieces(work: Path, pieces: list[list[Document]], *, memory: int = MEMORY) -> list[EncodedDocuments]:
     written = []
     for number, documents in enumerate(pieces):
         ids = [np.array(ids, "<u4") for _, ids in documents]
-        with Encoded(str(work), f"{number:06d}", dtype="uint32", memory=memory) as piece:
+        with EncodedDocuments(str(work), f"{number:06d}", dtype="uint32", memory=memory) as piece:
             for i, (place, _) in enumerate(documents):
                 piece.add(
                     Documents(
@@ -40,13 +40,13 @@ def write_pieces(work: Path, pieces: list[list[Document]], *, memory: int = MEMO
     return written
 
 
-def plan(work: Path, pieces: list[Encoded], *, limit: int, memory: int = MEMORY) -> list[Part]:
+def plan(work: Path, pieces: list[EncodedDocuments], *, limit: int, memory: int = MEMORY) -> list[Part]:
     (places,) = partitions(PLACES, str(work), [piece.places[""] for piece in pieces], [0, END_OF_KEYS])
     return plan_parts(str(work), places, limit=limit, memory=memory)
 
 
 def read_all(
-    work: Path, pieces: list[Encoded], parts: list[Part], *, memory: int = MEMORY
+    work: Path, pieces: list[EncodedDocuments], parts: list[Part], *, memory: int = MEMORY
 ) -> list[list[tuple[str, list[int]]]]:
     """Per part, id and token ids of each document."""
     files = [piece.documents[""] for piece in pieces]
