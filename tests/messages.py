@@ -71,7 +71,7 @@ AREAS = {
     "`dolma tag` and taggers": ("taggers/",),
     "`dolma dedupe`": ("dedupe/",),
     "`dolma mix`": ("mixers/",),
-    "`dolma tokenize`": ("dolma/tokens/",),
+    "`dolma tokenize`": ("dolma/tokens/", "dolma/reshard/"),
     "`dolma train`, `eval`, `trace`": ("dolma/training/",),
     "`dolma stat`": ("dolma/stats/",),
     "`dolma classifier`": ("dolma/classifier/",),

@@ -57,7 +57,9 @@ def compare_sample(folder: str, recipe: Recipe, *, sample: int, seed: int) -> Co
     """
     tokens, manifest = read_token_manifest(folder), read_manifest(folder)
     if manifest is None:
-        raise ConfigError(f"{printable(folder)} has no manifest, which says how its documents were read")
+        raise ConfigError(
+            f"{printable(folder)} has no manifest, which says how its documents were read\n  make the shards again"
+        )
     encoded = encoded_documents(folder, recipe)
     wanted = _drawn(folder, tokens, sample=sample, seed=seed)
     compared, origins = Compared(), Origins(manifest)
