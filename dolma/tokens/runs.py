@@ -69,7 +69,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Documents:
-    """EncodedDocuments documents, or parts of some: all ids one after the other, and of each how many it has, and its row."""
+    """Encoded documents, or parts of some: all ids one after the other, and of each how many it has, and its row."""
 
     ids: npt.NDArray[Any]
     counts: Counts
