@@ -28,6 +28,8 @@ from dolma.training.config import TrainConfig, check_seed
 MOST_PARTS = 100_000  # of a mix, each of them a file
 MOST_COPIES = 1_000_000  # of a document, each of which is written
 _KINDS_OF_RULES = ("keep", "drop", "spans")
+ALL_SHARES = 1e-9  # by how much shares may miss 1
+_MOST_BUCKETS = 1000  # of an attribute
 _MOST_BINS = 100_000  # of a histogram, for each attribute and source
 
 T = TypeVar("T")
@@ -199,6 +201,71 @@ class FieldChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 )
 
 
+class Curve(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often documents appear by their quality: ((q - discard) / (1 - discard)) ^ power, scaled, at most `max`.
+
+    `q` is the quantile of a document, 0 to 1; below `discard` it does not appear.
+    """
+
+    power: Annotated[float, about("How steep the curve is, from 0 on: 0 is flat above `discard`.")] = 1.0
+    discard: Annotated[float, about("Quantile below which documents are left out, 0 to below 1.")] = 0.0
+    max: Annotated[float, about("How often a document appears at most.")] = 7.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.power <= 100:
+            raise ValueError(f"`power` is {self.power:g}, expected 0 to 100")
+        if not 0 <= self.discard < 1:
+            raise ValueError(f"`discard` is {self.discard:g}, expected 0 to below 1")
+        if not 0 < self.max <= MOST_COPIES:
+            raise ValueError(f"`max` is {self.max:g}, expected above 0, at most {MOST_COPIES:,}")
+
+
+class Dimension(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The values of an attribute, or buckets of its numbers, and how much of each goes into the mix."""
+
+    attribute: Annotated[str, about("Attribute whose values are the strata, such as topic.label.")]
+    borders: Annotated[
+        list[float] | str | None,
+        about(
+            "Where one bucket of numbers ends and the next begins: numbers, or the file that `stat` writes.",
+            absent="each value is a stratum",
+        ),
+    ] = None
+    targets: Annotated[dict[str, float], about("Share of each stratum, by its value or the number of its bucket.")] = {}
+    alpha: Annotated[
+        float | None,
+        about(
+            "Strata without a target divide what is left by size^alpha.",
+            absent="1 where there are no targets, else none",
+        ),
+    ] = None
+    curve: Annotated[
+        Curve | None, about("How often documents appear by their quality, in place of targets.", absent="none")
+    ] = None
+    sources: Annotated[list[str] | None, about("Sources that are divided so.", absent="all", names=True)] = None
+
+    def __post_init__(self) -> None:
+        borders = self.borders if isinstance(self.borders, list) else []
+        if borders != sorted(set(borders)) or not all(map(math.isfinite, borders)) or self.borders == []:
+            raise ValueError(f"`borders` is {self.borders}, expected rising numbers, such as [0.2, 0.5]")
+        if odd := next((name for name, share in self.targets.items() if not 0 <= share <= 1), None):
+            raise ValueError(f"`targets` gives {odd!r} {self.targets[odd]:g}, expected 0 to 1")
+        if self.alpha is not None and not 0 <= self.alpha <= 10:
+            raise ValueError(f"`alpha` is {self.alpha:g}, expected 0 to 10")
+        total = math.fsum(self.targets.values())
+        if self.targets and (total > 1 + ALL_SHARES or (self.alpha is None and abs(total - 1) > ALL_SHARES)):
+            raise ValueError(
+                f"`targets` add up to {total:.10g}, expected {'at most 1' if self.alpha is not None else '1'}"
+                "\n  `alpha: 1` divides what is left among the other strata as they are"
+            )
+        if self.curve is not None and (self.targets or self.alpha is not None):
+            raise ValueError("`curve` says how much of each bucket goes in\n  leave `targets` and `alpha` out")
+        if self.curve is not None and not isinstance(self.borders, str):
+            raise ValueError("`curve` needs quantiles\n  give `borders` a file that `dolma stat --borders` writes")
+        if self.sources == []:
+            raise ValueError("`sources` is empty, so that nothing is divided\n  name one, or leave the key out")
+
+
 class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Decide what stays, as what, and how often."""
 
@@ -212,6 +279,9 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         dict[str, str], about("Attributes that are copied into `metadata`, by the name there: `lang: language.top`.")
     ] = {}
     sources: Annotated[dict[str, SourceShare], about("How much of each source goes in, by its name.")] = {}
+    strata: Annotated[
+        list[Dimension], about("Attributes by which the mix, or the share of each source, is divided further.")
+    ] = []
     holdout: Annotated[Holdout | None, about("Documents that are held out for validation.")] = None
     weights: Annotated[
         str | None,
@@ -286,6 +356,15 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             raise ValueError("`parts` and `part_bytes` both say how many files there are\n  give one of them")
         if "/" in self.format or not self.format.startswith("."):
             raise ValueError(f"`format` is {self.format!r}, expected a suffix such as .jsonl.zst or .parquet")
+        if self.strata and any(of.repeat != 1 for of in self.sources.values()):
+            raise ValueError("`strata` and `repeat` of a source both say how much goes in\n  give one of them")
+        if any(of.curve is not None for of in self.strata[:-1]):
+            raise ValueError("`strata` has others behind one with a `curve`\n  let that be the last")
+        if any(of.sources is not None for of in self.strata) and not self.has_shares:
+            raise ValueError(
+                "`strata` divide some sources alone, and sources have no shares"
+                "\n  give them shares; `alpha: 1` gives each the part that it has of the corpus"
+            )
         for name in self.rules:
             check_as("rules", name, check_name)
             if name in _KINDS_OF_RULES:
@@ -300,13 +379,14 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     @property
     def is_sampled(self) -> bool:
         """Whether documents are drawn."""
-        return bool(self.sources) or self.has_shares or self.holdout is not None
+        return bool(self.sources or self.strata) or self.has_shares or self.holdout is not None
 
     @property
     def reads_attributes(self) -> bool:
         """Whether anything of it names an attribute."""
         clusters = self.holdout is not None and self.holdout.clusters
-        return bool(self.keep or self.drop or self.rules or self.spans or self.metadata or self.token_count or clusters)
+        named = self.spans or self.metadata or self.token_count or self.strata or clusters
+        return bool(self.keep or self.drop or self.rules or named)
 
     @property
     def named_sources(self) -> dict[str, str]:
@@ -314,6 +394,8 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         found = {f"$.mix.sources.{source}": source for source in self.sources}
         for name, group in self.rules.items():
             found |= {f"$.mix.rules.{name}.sources[{i}]": source for i, source in enumerate(group.sources or [])}
+        for at, of in enumerate(self.strata):
+            found |= {f"$.mix.strata[{at}].sources[{i}]": source for i, source in enumerate(of.sources or [])}
         return found
 
 
@@ -361,9 +443,32 @@ class StatConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         0.95,
         0.99,
     )
+    borders: Annotated[
+        list[str],
+        about("Attribute and number of buckets with as many documents in each; to `borders.json`.", metavar="NAME=N"),
+    ] = []
+    borders_by: Annotated[
+        str | None, about("Attribute, such as a topic, for each value of which buckets have borders of their own.")
+    ] = None
     tokens: Annotated[str | None, about("Folder of token shards to count too.", metavar="DIR")] = None
 
+    @property
+    def buckets(self) -> dict[str, int]:
+        """The number of buckets of each attribute of `borders`."""
+        return {name: int(n) for name, _, n in (of.rpartition("=") for of in self.borders)}
+
     def __post_init__(self) -> None:
+        for of in self.borders:
+            name, _, n = of.rpartition("=")
+            if name.count(".") != 1 or not n.isdecimal() or not 2 <= int(n) <= _MOST_BUCKETS:
+                raise ValueError(
+                    f"`borders` has {of!r}, expected an attribute and 2 to {_MOST_BUCKETS:,} buckets"
+                    "\n  write quality.score=20"
+                )
+        if len(self.buckets) < len(self.borders):
+            raise ValueError(f"`borders` has an attribute twice: {', '.join(self.borders)}\n  give it once")
+        if self.borders_by is not None and not (self.borders and self.borders_by.count(".") == 1):
+            raise ValueError(f"`borders_by` is {self.borders_by!r}, expected an attribute beside `borders`")
         if not 1 <= self.bins <= _MOST_BINS:
             raise ValueError(f"`bins` is {self.bins}, expected 1 to {_MOST_BINS:,}")
         odd = [q for q in self.quantiles if not 0 <= q <= 1]

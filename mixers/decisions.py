@@ -54,7 +54,7 @@ DECIDED = Table(
     schema=pa.schema(
         [
             ("line", pa.uint64()),
-            ("source", pa.int32()),
+            ("cell", pa.int32()),  # its source and stratum, by their number in the piece
             ("bytes", pa.int64()),
             ("tokens", pa.int64()),  # NOT_COUNTED where they are not
             ("draw", pa.uint64()),
@@ -114,7 +114,7 @@ class Decision:
         return pa.Table.from_arrays(columns, schema=DECISIONS_SCHEMA)
 
     def records(self, lines: npt.NDArray[np.int64], codes: npt.NDArray[np.int32]) -> pa.RecordBatch:
-        """The same as records of `DECIDED`, with the number of each document's source."""
+        """The same as records of `DECIDED`, with the number of each document's cell."""
         bits = np.packbits(self.fired, axis=0).T
         n_bytes = bits.shape[1]
         bounds = np.arange(len(lines) + 1, dtype=np.int32) * np.int32(n_bytes)
@@ -149,13 +149,14 @@ class Decision:
 class DecidedPiece:
     """Where the decisions on a piece lie, by how many rules.
 
-    `codes[i]` is the number that its `i`-th source has, `rates[i]` the tokens to a byte of its documents that are not
-    counted.
+    Of its `i`-th cell, `codes[i]` is the number of the source, `quotas[i]` that of what it fills, and `rates[i]` the
+    tokens to a byte of documents that are not counted.
     """
 
     shard: str
     file: RunFile
     codes: tuple[int, ...]
+    quotas: tuple[int, ...]
     rates: tuple[float, ...]
     n_rules: int
     holding: Holding | None = None
@@ -193,12 +194,13 @@ class DecidedPiece:
 
     def _chosen(self, records: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> Candidates:
         kept = self.decision(records).kept & chosen
-        sources, n_bytes, n_tokens = (records[name].to_numpy()[kept] for name in ("source", "bytes", "tokens"))
-        estimated = np.rint(np.array([*self.rates, 0.0])[sources] * n_bytes).astype(np.int64)
+        cells, n_bytes, n_tokens = (records[name].to_numpy()[kept] for name in ("cell", "bytes", "tokens"))
+        estimated = np.rint(np.array([*self.rates, 0.0])[cells] * n_bytes).astype(np.int64)
         return Candidates(
             shard=self.shard,
             lines=records["line"].to_numpy().astype(np.int64)[kept],
-            sources=np.array([*self.codes, 0], dtype=np.int32)[sources],
+            sources=np.array([*self.codes, 0], dtype=np.int32)[cells],
+            quotas=np.array([*self.quotas, 0], dtype=np.int32)[cells],
             n_bytes=n_bytes,
             n_tokens=np.where(n_tokens == NOT_COUNTED, estimated, n_tokens),
             keys=records["draw"].to_numpy()[kept],

@@ -41,7 +41,7 @@ def first_look(subject: Subject) -> list[str]:
         waterfall.complete(taken, is_about=subject.judge.is_about),
         taken=taken,
         kept=1,  # whether anything is left is for the end
-        implicit=[rule.label for rule in rules.rules if rule.kind == "spans"],
+        implicit=[rule.label for rule in rules.rules if rule.is_implicit],
     )
     where = "the first documents" if len(chosen) == 1 else f"the first documents of {len(chosen)} files"
     return [f"mix: of {where} {line}" for line in found]

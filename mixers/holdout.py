@@ -31,7 +31,7 @@ from dolma.data.exchange import Table
 from dolma.data.json_text import decode_json
 from dolma.errors import ConfigError, DataError
 from dolma.mixers.catalogue import Catalogue, Column
-from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, find_cuts
+from dolma.mixers.sampling import Candidates, Cut, Quota, Supply, find_cuts, times_of
 from dolma.printable import printable
 from dolma.runner.seeds import derive_seed
 
@@ -180,9 +180,8 @@ class Holding:
         held = marks.forced & ~clustered
         held[clustered] = np.isin(marks.group[clustered], self.nodes)
         free = ~clustered & ~marks.forced
-        for i, cut in enumerate(self.cuts):
-            mine = free & (found.sources == i) if len(self.cuts) > 1 else free
-            held[mine] = cut.times(found.keys[mine], found.lines[mine], shard=found.shard) > 0
+        of_free = _of(found, free, pooled=len(self.cuts) == 1)
+        held[free] = times_of(of_free, self.cuts) > 0
         return held
 
 
@@ -216,15 +215,19 @@ def _part(n: int, share: float) -> int:
 
 def _free(candidates: Callable[[], Iterable[tuple[Candidates, Marks]]], *, pooled: bool) -> Iterator[Candidates]:
     for found, marks in candidates():
-        free = (marks.group == 0) & ~marks.forced
-        yield Candidates(
-            shard=found.shard,
-            lines=found.lines[free],
-            sources=found.sources[free] * (0 if pooled else 1),
-            n_bytes=found.n_bytes[free],
-            n_tokens=found.n_tokens[free],
-            keys=found.keys[free],
-        )
+        yield _of(found, (marks.group == 0) & ~marks.forced, pooled=pooled)
+
+
+def _of(found: Candidates, chosen: Mask, *, pooled: bool) -> Candidates:
+    """Some of these documents, by source or all as of one."""
+    return Candidates(
+        shard=found.shard,
+        lines=found.lines[chosen],
+        sources=found.sources[chosen] * (0 if pooled else 1),
+        n_bytes=found.n_bytes[chosen],
+        n_tokens=found.n_tokens[chosen],
+        keys=found.keys[chosen],
+    )
 
 
 def held_nodes(edges: Sequence[pa.RecordBatch], *, share: float, seed: int) -> Words:

@@ -54,9 +54,10 @@ from dolma.mixers.sampling import (
     check_seen,
     check_sources,
     find_cuts,
-    quotas,
+    times_of,
     with_weights,
 )
+from dolma.mixers.strata import Cell, allotment, strata_of
 from dolma.mixers.subject import (
     Subject,
     check_names,
@@ -66,7 +67,7 @@ from dolma.mixers.subject import (
     settings_of,
     subject_of,
 )
-from dolma.mixers.token_counts import Calibrating, Calibration, calibrated, counting_of
+from dolma.mixers.token_counts import Calibration, calibrated, counting_of
 from dolma.mixers.waterfall import WriteWaterfall, gone_sources, warnings_of
 from dolma.mixers.write import (
     DecidePiece,
@@ -76,9 +77,9 @@ from dolma.mixers.write import (
     WriteIds,
     WriteMixture,
     WritePiece,
+    Written,
     count_held,
     count_sampled,
-    times_of,
 )
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
@@ -173,6 +174,7 @@ def check(
     compile_rules(config, catalogue)
     counting_of(config, tokenize, catalogue)
     grouping_of(config.holdout, catalogue)
+    strata_of(config, catalogue)
 
 
 def made_again(
@@ -275,6 +277,7 @@ class _Made(msgspec.Struct, kw_only=True):
 
     judged: list[TaskResult]
     written: list[TaskResult] = []
+    supplies: dict[str, Supply] = {}
     wanted: list[Quota] = []
     errors: dict[str, float | None] = {}
 
@@ -308,29 +311,37 @@ class _Decided:
 
     judged: list[TaskResult]
     pieces: list[DecidedPiece]
+    sources: list[str]
+    supplies: dict[str, Supply]
     wanted: list[Quota]
     cuts: list[Cut]
     errors: dict[str, float | None]
 
-    @property
-    def sources(self) -> list[str]:
-        return [quota.source for quota in self.wanted]
-
     def as_made(self) -> _Made:
-        return _Made(judged=self.judged, wanted=self.wanted, errors=self.errors)
+        return _Made(judged=self.judged, supplies=self.supplies, wanted=self.wanted, errors=self.errors)
 
 
 def _decided_piece(
-    spec: PieceSpec, result: TaskResult, sources: Sequence[str], rates: Mapping[str, float], n_rules: int
+    spec: PieceSpec,
+    result: TaskResult,
+    sources: Sequence[str],
+    places: Mapping[Cell, int],
+    rates: Mapping[str, float],
+    n_rules: int,
 ) -> DecidedPiece:
-    names = result.payload["sources"]
+    cells = _cells(result)
     return DecidedPiece(
         shard=spec.piece.shard.name,
         file=msgspec.convert(result.payload["decided"], RunFile),
-        codes=tuple(sources.index(name) for name in names),
-        rates=tuple(rates.get(name, 0.0) for name in names),
+        codes=tuple(sources.index(source) for source, _ in cells),
+        quotas=tuple(places[cell] for cell in cells),
+        rates=tuple(rates.get(source, 0.0) for source, _ in cells),
         n_rules=n_rules,
     )
+
+
+def _cells(result: TaskResult) -> list[Cell]:
+    return msgspec.convert(result.payload["cells"], list[Cell])
 
 
 def _candidates(decisions: Sequence[DecidedPiece], work: str, *, memory: int) -> Iterator[Candidates]:
@@ -363,13 +374,13 @@ class CountSampled:
     memory: int
 
     def __call__(self, decisions: Sequence[DecidedPiece]) -> TaskResult:
-        ledger, tokens = Ledger(), Counter[str]()
+        ledger, written = Ledger(), Written(len(self.cuts))
         for found in _candidates(decisions, self.work, memory=self.memory):
-            count_sampled(ledger, tokens, found, times_of(found, self.cuts), self.sources)
+            count_sampled(ledger, written, found, times_of(found, self.cuts), self.sources)
         for of_piece in decisions:
             for records in of_piece.read(self.work, memory=self.memory) if of_piece.holding is not None else ():
                 count_held(ledger, of_piece.held(records), self.sources)
-        return TaskResult(ledger=ledger, payload={"tokens": dict(tokens)})
+        return TaskResult(ledger=ledger, payload=written.payload)
 
 
 def _memory(stage: StageRun) -> int:
@@ -384,25 +395,35 @@ def _decided(subject: Subject, stage: StageRun, layout: Layout, specs: list[Piec
         memory=_memory(stage),
         counting=subject.counting,
         grouping=subject.grouping,
+        strata=subject.strata,
     )
     judged = stage.run("decide", tasks_of(specs), work, reads=True)
     _check_rows(specs, judged)
-    sums = Calibrating.merged(result.payload["tokens"] for result in judged)
-    rates = calibrated(sums)
-    supplies = {
-        source: Supply(documents=documents, bytes=n_bytes, tokens=_all_tokens(sums, rates, source))
-        for source, (documents, n_bytes) in _sums(judged).items()
-    }
-    names, n_rules = sorted(_seen(judged)), len(subject.judge.labels)
-    pieces = [_decided_piece(spec, result, names, rates, n_rules) for spec, result in zip(specs, judged, strict=True)]
+    sums = _sums(judged)
+    of_source = {name: Calibration.sum(of for (source, _), of in sums.items() if source == name) for name, _ in sums}
+    rates = calibrated(of_source) if subject.counting is not None else {}
+    supplies = {cell: of.supply(rates.get(cell[0], 0.0)) for cell, of in sums.items()}
+    names, n_rules, cells = sorted(_seen(judged)), len(subject.judge.labels), sorted(sums)
+    places = {cell: i for i, cell in enumerate(cells)}
+    pieces = [
+        _decided_piece(spec, result, names, places, rates, n_rules) for spec, result in zip(specs, judged, strict=True)
+    ]
     if subject.config.holdout is not None:
         pieces, supplies = _held_out(subject.config.holdout, stage, judged, pieces, supplies, names, seed)
-    wanted = list(quotas(subject.config, supplies, seen=_seen(judged), limit=_limit(subject)).values())
-    finding = FindCuts(wanted=tuple(wanted), work=stage.work_folder, memory=_memory(stage))
-    found = stage.plan("cut", _all_decisions(pieces), finding)
-    cuts = msgspec.convert(found.payload["cuts"], list[Cut])
-    errors = {source: of.error(rates[source]) for source, of in sums.items()}
-    return _Decided(judged=judged, pieces=pieces, wanted=wanted, cuts=cuts, errors=errors)
+    found = allotment(subject.config, subject.strata, supplies, seen=_seen(judged), limit=_limit(subject))
+    fills = [found.of_cell[cell] for cell in cells]
+    pieces = [replace(piece, quotas=tuple(fills[place] for place in piece.quotas)) for piece in pieces]
+    finding = FindCuts(wanted=tuple(found.wanted), work=stage.work_folder, memory=_memory(stage))
+    cut = stage.plan("cut", _all_decisions(pieces), finding)
+    return _Decided(
+        judged=judged,
+        pieces=pieces,
+        sources=names,
+        supplies={name: Supply.sum(of for (source, _), of in supplies.items() if source == name) for name in names},
+        wanted=found.wanted,
+        cuts=msgspec.convert(cut.payload["cuts"], list[Cut]),
+        errors={source: of.error(rates[source]) for source, of in of_source.items()} if rates else {},
+    )
 
 
 def _held_out(
@@ -410,35 +431,40 @@ def _held_out(
     stage: StageRun,
     judged: Sequence[TaskResult],
     pieces: list[DecidedPiece],
-    supplies: Mapping[str, Supply],
+    supplies: Mapping[Cell, Supply],
     names: Sequence[str],
     seed: int,
-) -> tuple[list[DecidedPiece], dict[str, Supply]]:
-    """The pieces that know what is held out, and what that leaves of each source."""
+) -> tuple[list[DecidedPiece], dict[Cell, Supply]]:
+    """The pieces that know what is held out, and what that leaves of each cell."""
     groups = tuple(msgspec.convert(result.payload["groups"], RunFile) for result in judged)
     choosing = HoldOut(
-        config=config, groups=groups, sources=tuple(names), work=stage.work_folder, memory=_memory(stage), seed=seed
+        config=config,
+        groups=groups,
+        n_sources=len(names),
+        n_cells=len(supplies),
+        work=stage.work_folder,
+        memory=_memory(stage),
+        seed=seed,
     )
     found = stage.plan("hold_out", _all_decisions(pieces), choosing, uses_up=(GROUPS.name,)).payload
     holding = Holding(
         cuts=tuple(msgspec.convert(found["cuts"], list[Cut])), nodes=np.array(found["nodes"], dtype=np.uint64)
     )
-    left = {
-        source: Supply(**{name: getattr(of, name) - n for name, n in found["held"].get(source, {}).items()})
-        if source in found["held"]
-        else of
-        for source, of in supplies.items()
-    }
+    left = {}
+    for cell, (documents, n_bytes, n_tokens) in zip(sorted(supplies), found["held"], strict=True):
+        of = supplies[cell]
+        left[cell] = Supply(documents=of.documents - documents, bytes=of.bytes - n_bytes, tokens=of.tokens - n_tokens)
     return [replace(of_piece, holding=holding) for of_piece in pieces], left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldOut:
-    """Finds which documents are held out, and how much they are. Called with all decisions."""
+    """Finds which documents are held out, and how much they are of each cell. Called with all decisions."""
 
     config: Holdout
     groups: tuple[RunFile, ...]
-    sources: tuple[str, ...]
+    n_sources: int
+    n_cells: int
     work: str
     memory: int
     seed: int
@@ -454,29 +480,16 @@ class HoldOut:
             for file in self.groups
             for records in read_sorted(GROUPS, self.work, whole_runs([file]), memory=self.memory)
         )
-        holding = choose(self.config, len(self.sources), marked, edges, seed=self.seed)
-        held: dict[str, Counter[str]] = {}
+        holding = choose(self.config, self.n_sources, marked, edges, seed=self.seed)
+        held = Written(self.n_cells)
         for found, marks in marked():
-            mask = holding.mask(found, marks)
-            for i in np.unique(found.sources[mask]).tolist():
-                mine = mask & (found.sources == i)
-                amounts = {
-                    "documents": mine.sum(),
-                    "bytes": found.n_bytes[mine].sum(),
-                    "tokens": found.n_tokens[mine].sum(),
-                }
-                held.setdefault(self.sources[i], Counter()).update({name: int(n) for name, n in amounts.items()})
+            held.add(found, holding.mask(found, marks).astype(np.int64))
         payload = {
             "cuts": msgspec.to_builtins(holding.cuts),
             "nodes": holding.nodes.tolist(),
-            "held": {name: dict(of) for name, of in held.items()},
+            "held": held.payload["quotas"],
         }
         return TaskResult(payload=payload)
-
-
-def _all_tokens(sums: Mapping[str, Calibration], rates: Mapping[str, float], source: str) -> int:
-    of = sums.get(source)
-    return 0 if of is None else of.tokens + round(of.other_bytes * rates[source])
 
 
 def _seen(judged: Sequence[TaskResult]) -> set[str]:
@@ -494,12 +507,13 @@ def _all_decisions(decisions: Sequence[DecidedPiece]) -> Task:
     return Task(key=files.fingerprint, size=files.n_bytes, spec=tuple(decisions))
 
 
-def _sums(judged: Sequence[TaskResult]) -> dict[str, tuple[int, int]]:
-    sums: dict[str, tuple[int, int]] = {}
+def _sums(judged: Sequence[TaskResult]) -> dict[Cell, Calibration]:
+    """What the rules leave of each cell, summed in corpus order."""
+    sums: dict[Cell, Calibration] = {}
     for result in judged:
-        for source, (documents, n_bytes) in result.payload["kept"].items():
-            before = sums.get(source, (0, 0))
-            sums[source] = (before[0] + documents, before[1] + n_bytes)
+        amounts = msgspec.convert(result.payload["amounts"], list[Calibration])
+        for cell, of in zip(_cells(result), amounts, strict=True):
+            sums.setdefault(cell, Calibration()).add(of)
     return sums
 
 
@@ -563,10 +577,22 @@ def _notes(subject: Subject, made: _Made) -> MixNotes:
 
 def _mixture(subject: Subject, made: _Made, ledger: Ledger) -> Mixture:
     tokens: Counter[str] = Counter()
+    of_quotas = np.zeros((len(made.wanted), 3), dtype=np.int64)
     for result in made.written:
         tokens.update(result.payload["tokens"])
+        of_quotas += np.array(result.payload["quotas"], dtype=np.int64).reshape(of_quotas.shape)
     counted = "" if subject.counting is None else subject.counting.words
-    return mixture_of(made.wanted, ledger, unit=subject.config.unit, tokens=tokens, errors=made.errors, counted=counted)
+    return mixture_of(
+        made.wanted,
+        ledger,
+        unit=subject.config.unit,
+        supplies=made.supplies,
+        tokens=tokens,
+        errors=made.errors,
+        counted=counted,
+        axes={quota.source: subject.axes_of(quota.source) for quota in made.wanted},
+        written=[Supply(documents=n, bytes=n_bytes, tokens=of) for n, n_bytes, of in of_quotas.tolist()],
+    )
 
 
 def _n_parts(subject: Subject, ledger: Ledger) -> int:
@@ -577,6 +603,6 @@ def _n_parts(subject: Subject, ledger: Ledger) -> int:
 
 def _warnings(subject: Subject, rows: list[Any], ledger: Ledger) -> list[str]:
     taken = {source: account.taken.documents - account.failed for source, account in ledger.accounts.items()}
-    implicit = [rule.label for rule in subject.judge.rules.rules if rule.kind == "spans"]
+    implicit = [rule.label for rule in subject.judge.rules.rules if rule.is_implicit]
     kept = ledger.total().out.documents
     return [*warnings_of(rows, taken=taken, kept=kept, implicit=implicit), *gone_sources(rows, taken)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from dolma.mixers.sampling import Quota, Unit
+from dolma.mixers.sampling import Quota, Supply, Unit
 from dolma.runner.ledger import Ledger
 
 MIXTURE = "mixture.json"
@@ -16,7 +16,8 @@ FORMAT_VERSION = 1
 class SourceRow(msgspec.Struct, kw_only=True):
     """One source: what the rules left of it, what was asked, and what was written, copies included.
 
-    `asked`, `achieved` and their shares are in `unit`. `tokens` are None where they are not counted; `error` is the
+    `asked`, `achieved` and their shares are in `unit`; `asked` is None where all sources together are divided into
+    strata. `tokens` are None where they are not counted; `error` is the
     standard error of `left_tokens` as a part of them: 0 where all are counted, None where it is not known.
     """
 
@@ -25,8 +26,8 @@ class SourceRow(msgspec.Struct, kw_only=True):
     left_bytes: int
     left_tokens: int | None = None
     unit: Unit
-    asked: int
-    asked_share: float
+    asked: int | None
+    asked_share: float | None
     achieved: int
     achieved_share: float
     documents: int
@@ -35,8 +36,31 @@ class SourceRow(msgspec.Struct, kw_only=True):
     error: float | None = None
 
 
+class StratumRow(msgspec.Struct, kw_only=True):
+    """One stratum of a source, or with "" of all sources together: as `SourceRow`.
+
+    `labels` has its value, or the number of its bucket, by attribute; `asked_repeat` is how often what is left has to
+    appear. Shares are of the whole mix.
+    """
+
+    source: str
+    labels: dict[str, str]
+    left_documents: int
+    left_bytes: int
+    left_tokens: int | None = None
+    unit: Unit
+    asked: int
+    asked_share: float
+    asked_repeat: float
+    achieved: int
+    achieved_share: float
+    documents: int
+    bytes: int
+    tokens: int | None = None
+
+
 class Mixture(msgspec.Struct, kw_only=True):
-    """A sampled mix, by source. `counted` says how tokens were: empty where they were not."""
+    """A sampled mix, by source, and by stratum if it has any. `counted` says how tokens were: "" if they were not."""
 
     format_version: int = FORMAT_VERSION
     unit: Unit
@@ -44,6 +68,7 @@ class Mixture(msgspec.Struct, kw_only=True):
     achieved: int
     counted: str = ""
     sources: list[SourceRow]
+    strata: list[StratumRow] | msgspec.UnsetType = msgspec.UNSET
 
 
 def mixture_of(
@@ -51,44 +76,78 @@ def mixture_of(
     ledger: Ledger,
     *,
     unit: Unit,
+    supplies: Mapping[str, Supply],
     tokens: Mapping[str, int],
     errors: Mapping[str, float | None],
     counted: str,
+    axes: Mapping[str, Sequence[str]],
+    written: Sequence[Supply],
 ) -> Mixture:
-    """What each source was asked and gave; `tokens` are those written."""
-    achieved = {quota.source: _achieved(quota, ledger, tokens) for quota in wanted}
-    asked = sum(quota.asked for quota in wanted)
+    """What each source was asked and gave, of `supplies`; `tokens` are those written.
+
+    `axes` are the attributes that divide a source, or with "" all of them; `written` is of each quota, in order.
+    """
+    unit = wanted[0].unit if wanted else unit
+    asked, of_source = sum(quota.asked for quota in wanted), _asked(wanted)
+    shares = {quota.source: quota.share for quota in wanted if not quota.stratum}
+    achieved = {name: _achieved(name, ledger, tokens, unit) for name in supplies}
+    whole = sum(achieved.values())
     rows = [
         SourceRow(
+            source=name,
+            left_documents=supply.documents,
+            left_bytes=supply.bytes,
+            left_tokens=supply.tokens if counted else None,
+            unit=unit,
+            asked=of_source.get(name),
+            asked_share=_share(of_source.get(name), asked) if (share := shares.get(name)) is None else share,
+            achieved=achieved[name],
+            achieved_share=_share(achieved[name], whole) or 0.0,
+            documents=ledger.account(name).written.documents,
+            bytes=ledger.account(name).written.bytes,
+            tokens=tokens.get(name, 0) if counted else None,
+            error=errors.get(name, 0.0) if counted else None,
+        )
+        for name, supply in supplies.items()
+    ]
+    strata = [
+        StratumRow(
             source=quota.source,
+            labels=dict(zip(axes[quota.source], quota.stratum, strict=True)),
             left_documents=quota.supply.documents,
             left_bytes=quota.supply.bytes,
             left_tokens=quota.supply.tokens if counted else None,
-            unit=quota.unit,
+            unit=unit,
             asked=quota.asked,
-            asked_share=_share(quota.asked, asked) if quota.share is None else quota.share,
-            achieved=achieved[quota.source],
-            achieved_share=_share(achieved[quota.source], sum(achieved.values())),
-            documents=ledger.account(quota.source).written.documents,
-            bytes=ledger.account(quota.source).written.bytes,
-            tokens=tokens.get(quota.source, 0) if counted else None,
-            error=errors.get(quota.source, 0.0) if counted else None,
+            asked_share=_share(quota.asked, asked) or 0.0,
+            asked_repeat=_share(quota.asked, quota.supply.amount(unit)) or 0.0,
+            achieved=gave.amount(unit),
+            achieved_share=_share(gave.amount(unit), whole) or 0.0,
+            documents=gave.documents,
+            bytes=gave.bytes,
+            tokens=gave.tokens if counted else None,
         )
-        for quota in wanted
+        for quota, gave in zip(wanted, written, strict=True)
+        if quota.stratum
     ]
     return Mixture(
-        unit=wanted[0].unit if wanted else unit,
-        asked=asked,
-        achieved=sum(achieved.values()),
-        counted=counted,
-        sources=rows,
+        unit=unit, asked=asked, achieved=whole, counted=counted, sources=rows, strata=strata or msgspec.UNSET
     )
 
 
-def _achieved(quota: Quota, ledger: Ledger, tokens: Mapping[str, int]) -> int:
-    written = ledger.account(quota.source).written
-    return {"documents": written.documents, "bytes": written.bytes, "tokens": tokens.get(quota.source, 0)}[quota.unit]
+def _asked(wanted: Sequence[Quota]) -> dict[str, int]:
+    asked: dict[str, int] = {}
+    for quota in wanted:
+        asked[quota.source] = asked.get(quota.source, 0) + quota.asked
+    return asked
 
 
-def _share(part: int, whole: int) -> float:
+def _achieved(source: str, ledger: Ledger, tokens: Mapping[str, int], unit: Unit) -> int:
+    written = ledger.account(source).written
+    return {"documents": written.documents, "bytes": written.bytes, "tokens": tokens.get(source, 0)}[unit]
+
+
+def _share(part: int | None, whole: int) -> float | None:
+    if part is None:
+        return None
     return round(part / whole, 6) if whole else 0.0

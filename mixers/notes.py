@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from dolma.mixers.mixture import Mixture, SourceRow
+from dolma.mixers.mixture import Mixture, SourceRow, StratumRow
 from dolma.mixers.waterfall import WaterfallRow, plain_rows
 from dolma.runner.ledger import Ledger
 from dolma.runner.report import Table, ledger_table
@@ -49,7 +49,7 @@ def mixture_warnings(mixture: Mixture) -> list[str]:
         f"source {row.source!r}: nothing of it is in the mix, because {row.asked:,} {row.unit} were asked for, "
         f"less than half of one of its {row.left_documents:,} documents"
         for row in mixture.sources
-        if row.asked_share > 0 and not row.documents and row.left_documents
+        if row.asked_share and not row.documents and row.left_documents
     ]
     unsure = [row for row in mixture.sources if row.left_tokens and row.error != 0]
     for row in unsure:
@@ -76,6 +76,21 @@ def tables(ledger: Ledger, details: MixNotes) -> Iterator[Table]:
         sources = [msgspec.structs.asdict(row) for row in details.mixture.sources]
         counted = [key for key in SourceRow.__struct_fields__ if any(row[key] is not None for row in sources)]
         yield Table(title="sources", headers=counted, rows=[[row[key] for key in counted] for row in sources])
+        yield from _strata(details.mixture.strata or [])
+
+
+def _strata(rows: list[StratumRow]) -> Iterator[Table]:
+    """The strata of each list of attributes."""
+    attributes = dict.fromkeys(tuple(row.labels) for row in rows)
+    keys = [key for key in StratumRow.__struct_fields__ if key not in ("source", "labels")]
+    for names in attributes:
+        of = [row for row in rows if tuple(row.labels) == names]
+        counted = [key for key in keys if any(getattr(row, key) is not None for row in of)]
+        yield Table(
+            title="strata",
+            headers=["source", *names, *counted],
+            rows=[[row.source, *row.labels.values(), *(getattr(row, key) for key in counted)] for row in of],
+        )
 
 
 def _pairs(waterfall: list[WaterfallRow]) -> list[list[Any]]:

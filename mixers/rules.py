@@ -42,14 +42,15 @@ from dolma.mixers.fields import Field, values_of
 from dolma.mixers.sql import ExpressionError, bound_type, evaluate, first_lines, quoted
 from dolma.printable import printable
 
-Kind = Literal["keep", "drop", "spans"]
+Kind = Literal["keep", "drop", "spans", "strata"]
 Missing = Literal["error", "keep", "drop"]
 Arrays = Mapping[str, Mapping[str, pa.Array]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One condition: `kind` "keep" must hold, "drop" must not; "spans" asks that the list of a span edit is there.
+    """One condition: `kind` "keep" must hold, "drop" must not; "spans" asks that the list of a span edit is there,
+    "strata" that a value is by which the mix is divided.
 
     `path` is its key in the recipe; `columns` are the (set, output) pairs that it reads. It may be of a `group`, have
     a `name` there, and be about the documents of some `sources` alone: None is all. `evaluated` is what DuckDB is given
@@ -80,10 +81,15 @@ class Rule:
     @property
     def holds(self) -> str:
         """SQL that is true for documents that the rule leaves in, false for those that it drops, or NULL."""
-        if self.kind == "spans":
+        if self.is_implicit:
             name, output = self.columns[0]
             return f"CASE WHEN {quoted(name)}.{quoted(output)} IS NULL THEN NULL ELSE true END"
         return self.evaluated if self.kind == "keep" else f"NOT (\n{self.evaluated}\n)"
+
+    @property
+    def is_implicit(self) -> bool:
+        """Whether nobody wrote it: it asks that a value is there."""
+        return self.kind in ("spans", "strata")
 
     def is_about(self, source: str) -> bool:
         """Whether documents of this source can be dropped by it."""
@@ -168,8 +174,10 @@ class RuleSet:
             ) from error
 
 
-def compile_rules(config: MixConfig, catalogue: Catalogue, *, further: Iterable[Column] = ()) -> RuleSet:
-    """The rules and span edits of a mix, checked; nothing but attribute schemas is read.
+def compile_rules(
+    config: MixConfig, catalogue: Catalogue, *, further: Iterable[Column] = (), strata: Iterable[Rule] = ()
+) -> RuleSet:
+    """The rules and span edits of a mix, checked, and those of its strata; nothing but attribute schemas is read.
 
     Raises:
         ConfigError: a rule is no boolean expression over attributes that are there; carries the key's path.
@@ -179,6 +187,7 @@ def compile_rules(config: MixConfig, catalogue: Catalogue, *, further: Iterable[
     for i, edit in enumerate(config.spans):
         rule = _span_rule(edit.attribute, f"$.mix.spans[{i}].attribute", catalogue)
         rules += [] if any(rule.sql == other.sql and other.kind == "spans" for other in rules) else [rule]
+    rules += list(strata)
     copied = tuple((key, _copied(name, f"$.mix.metadata.{key}", catalogue)) for key, name in config.metadata.items())
     columns = sorted(
         {column for rule in rules for column in rule.columns} | {column for _, column in copied} | set(further)

@@ -21,7 +21,7 @@ on the corpus and the seed only, and a larger sample holds every smaller one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -32,7 +32,7 @@ import numpy.typing as npt
 import xxhash
 
 from dolma.amounts import count_of, exact, share_out
-from dolma.config import MixConfig, SourceShare
+from dolma.config import ALL_SHARES, MixConfig, SourceShare
 from dolma.data import streams
 from dolma.data.documents import Reading
 from dolma.data.json_text import decode_json
@@ -42,7 +42,7 @@ from dolma.runner.ledger import Ledger
 from dolma.runner.seeds import derive_seed
 
 _BIN_BITS = 16
-_ALL_SHARES = 1e-9
+_MOST_BINS = 1 << 22
 _MILLION = 1_000_000
 _MOST_WEIGHTS = 64 << 20  # bytes of JSON
 
@@ -74,12 +74,23 @@ class Supply:
         """In this unit."""
         return {"documents": self.documents, "bytes": self.bytes, "tokens": self.tokens}[unit]
 
+    @classmethod
+    def sum(cls, parts: Iterable[Supply]) -> Supply:
+        """All of these together."""
+        of = [(part.documents, part.bytes, part.tokens) for part in parts]
+        documents, n_bytes, tokens = map(sum, zip(*of, strict=True)) if of else (0, 0, 0)
+        return cls(documents=documents, bytes=n_bytes, tokens=tokens)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quota:
-    """What is asked of one source: `copies` of every document and a sample of `rest`, in `unit`; and its share."""
+    """What is asked of one source: `copies` of every document and a sample of `rest`, in `unit`; and its share.
+
+    Where a source, or with "" the whole corpus, is divided into strata, it is of one `stratum`: its labels.
+    """
 
     source: str
+    stratum: tuple[str, ...] = ()
     supply: Supply
     unit: Unit
     copies: int
@@ -99,10 +110,10 @@ def check_sources(config: MixConfig) -> None:
         ConfigError: they do not.
     """
     if not config.has_shares:
-        if config.total is not None:
+        if config.total is not None and not config.strata:
             raise ConfigError(
                 "is the size of a mix with shares, but no source has one\n"
-                "  give `share` to a source, or `alpha` or `weights`; or leave `total` out",
+                "  give `share` to a source, or `alpha`, `weights` or `strata`; or leave `total` out",
                 path="$.mix.total",
             )
         for source, given in config.sources.items():
@@ -126,7 +137,7 @@ def check_sources(config: MixConfig) -> None:
                 path=f"$.mix.sources.{source}",
             )
     total = math.fsum(given.share or 0.0 for given in config.sources.values())
-    if total > 1 + _ALL_SHARES or (config.alpha is None and abs(total - 1) > _ALL_SHARES):
+    if total > 1 + ALL_SHARES or (config.alpha is None and abs(total - 1) > ALL_SHARES):
         expected = "at most 1" if config.alpha is not None else "1"
         raise ConfigError(f"the shares add up to {total:.10g}, expected {expected}", path="$.mix.sources")
 
@@ -213,7 +224,8 @@ def check_corpus(config: MixConfig, ledger: Ledger, reading: Reading) -> None:
     if not config.named_sources:
         return
     taken = {source: account for source, account in ledger.accounts.items() if account.taken.documents}
-    if config.spans or config.unit == "tokens":  # what they leave, and what tokens are, is not known yet
+    # What spans leave, what tokens are, and what is of which stratum, is not known yet.
+    if config.spans or config.strata or config.unit == "tokens":
         check_seen(config, taken, limit=reading.limit)
         return
     supplies = {
@@ -230,11 +242,14 @@ def quotas(
     seen: Iterable[str],
     when: str = "after the rules",
     limit: int | None = None,
+    most: Mapping[str, int] | None = None,
+    usual: Mapping[str, int] | None = None,
 ) -> dict[str, Quota]:
     """What is asked of each source that the corpus has.
 
     `supplies` is what the rules leave, or what there was before them, as `when` says; `seen` are all sources of the
-    corpus, or of its first `limit` documents, also those of which nothing is left.
+    corpus, or of its first `limit` documents, also those of which nothing is left. `most` is what a source can give
+    that is divided further, `usual` what it gives where no total is asked for: whether that is enough the caller finds.
 
     Raises:
         ConfigError: a source is not there, has no share where others have, or cannot supply what is asked of it.
@@ -243,7 +258,7 @@ def quotas(
     check_seen(config, seen, limit=limit)
     left = {source: supplies.get(source, Supply(documents=0, bytes=0)) for source in seen}
     if config.has_shares:
-        return _by_share(config, left, when)
+        return _by_share(config, left, when, most or {}, usual or {})
     return {source: _by_repeat(source, supply, config.sources.get(source)) for source, supply in left.items()}
 
 
@@ -254,21 +269,29 @@ def _by_repeat(source: str, supply: Supply, given: SourceShare | None) -> Quota:
     return Quota(source=source, supply=supply, unit="documents", copies=copies, rest=rest)
 
 
-def _by_share(config: MixConfig, supplies: Mapping[str, Supply], when: str) -> dict[str, Quota]:
+def _by_share(
+    config: MixConfig, supplies: Mapping[str, Supply], when: str, divided: Mapping[str, int], usual: Mapping[str, int]
+) -> dict[str, Quota]:
     check_shared(config, supplies)
     sources, unit = sorted(config.sources if config.alpha is None else supplies), config.unit
     shares = _shares(config, {source: supplies[source].amount(unit) for source in sources})
-    most = [math.floor(supplies[source].amount(unit) * exact(max_repeat_of(config, source))) for source in sources]
+    most = [
+        divided[source]
+        if source in divided
+        else math.floor(supplies[source].amount(unit) * exact(max_repeat_of(config, source)))
+        for source in sources
+    ]
     total = None if config.total is None else count_of(config.total, key="total")
     found = {}
     for source, share, has in zip(sources, shares, most, strict=True):
-        if share and (not has or (total is not None and share * total > has)):
+        if share and source not in divided and (not has or (total is not None and share * total > has)):
             raise _too_little(config, sources, source, supplies[source], when, shares=shares, most=most)
     if not any(shares):
         raise ConfigError(
             f"nothing of any source is left {when}\n  see what drops it: `--dry-run`", path="$.mix.sources"
         )
-    parts = share_out(total or _attainable(shares, most), shares)
+    largest = _attainable(shares, [usual.get(source, has) for source, has in zip(sources, most, strict=True)])
+    parts = share_out(total or largest, shares)
     for source, share, asked in zip(sources, shares, parts, strict=True):
         amount = supplies[source].amount(unit)
         copies = asked // amount if amount else 0
@@ -380,7 +403,8 @@ def nearest_mixture(
 class Candidates:
     """Some kept documents of a shard; arrays of shape `(n_docs,)`.
 
-    `sources` index into the names of `find_cuts`; `n_bytes` and `n_tokens` are of the text as it would be written.
+    `sources` index into the names of sources, `quotas` into the list for `find_cuts`; without these both are the same.
+    `n_bytes` and `n_tokens` are of the text as it would be written.
     """
 
     shard: str
@@ -389,6 +413,12 @@ class Candidates:
     n_bytes: npt.NDArray[np.int64]
     n_tokens: npt.NDArray[np.int64]
     keys: npt.NDArray[np.uint64]
+    quotas: npt.NDArray[np.int32] | None = None
+
+    @property
+    def wanted(self) -> npt.NDArray[np.int32]:
+        """The quota of each document."""
+        return self.sources if self.quotas is None else self.quotas
 
     def amounts(self, unit: Unit) -> npt.NDArray[np.int64]:
         """What each document counts in this unit."""
@@ -408,30 +438,49 @@ class Cut:
 
     def times(self, keys: npt.NDArray[np.uint64], lines: npt.NDArray[np.int64], *, shard: str) -> npt.NDArray[np.int64]:
         """How often each document of a shard is written; int64, shape `(n_docs,)`."""
-        bound = np.uint64(self.key)
-        below = keys < bound
-        for i in np.flatnonzero(keys == bound).tolist():
-            below[i] = (shard, int(lines[i])) < (self.shard, self.line)
-        return self.copies + below.astype(np.int64)
+        return _times([self], np.zeros(len(keys), np.int32), keys, lines, shard)
+
+
+def times_of(found: Candidates, cuts: Sequence[Cut]) -> npt.NDArray[np.int64]:
+    """How often each document is written; int64, shape `(n_docs,)`. There is a cut for each quota."""
+    return _times(cuts, found.wanted, found.keys, found.lines, found.shard)
+
+
+def _times(
+    cuts: Sequence[Cut],
+    of: npt.NDArray[np.int32],
+    keys: npt.NDArray[np.uint64],
+    lines: npt.NDArray[np.int64],
+    shard: str,
+) -> npt.NDArray[np.int64]:
+    """The same of documents of a shard, each of which has a cut."""
+    if not len(keys):
+        return np.zeros(0, dtype=np.int64)
+    bounds = np.array([cut.key for cut in cuts], dtype=np.uint64)[of]
+    below = keys < bounds
+    for i in np.flatnonzero(keys == bounds).tolist():
+        cut = cuts[of[i]]
+        below[i] = (shard, int(lines[i])) < (cut.shard, cut.line)
+    return np.array([cut.copies for cut in cuts], dtype=np.int64)[of] + below
 
 
 def find_cuts(
-    wanted: Sequence[Quota], candidates: Callable[[], Iterable[Candidates]], *, bin_bits: int = _BIN_BITS
+    wanted: Sequence[Quota], candidates: Callable[[], Iterable[Candidates]], *, bin_bits: int | None = None
 ) -> list[Cut]:
-    """For each quota, the cut that comes nearest to what it asks.
+    """For each quota, all of one unit, the cut that comes nearest to what it asks.
 
-    `candidates` is called twice and gives all documents each time, some at a time, `sources` being indices into
-    `wanted`; memory holds those, a histogram of `2**bin_bits` bins per source, and the documents of one bin per source.
+    `candidates` is called twice and gives all documents each time, some at a time; memory holds those, a histogram of
+    `2**bin_bits` bins per quota (default: 2^22 bins in all, at most 2^16 each), and the documents of one bin per quota.
     """
-    bins = _Bins(wanted, bin_bits)
+    bins = _Bins(wanted, bin_bits or min(_BIN_BITS, (_MOST_BINS // max(len(wanted), 1)).bit_length() - 1))
     for piece in candidates():
         bins.add(piece)
     borders = [bins.border(i) for i in range(len(wanted))]
     inside: list[list[tuple[int, str, int, int]]] = [[] for _ in wanted]
+    ends = np.array([-1 if border is None else border.bin for border in borders], dtype=np.int64)
     for piece in candidates():
-        for i, border in enumerate(borders):
-            if border is not None:
-                inside[i] += bins.documents_in(piece, i, border)
+        for i, document in bins.documents_in(piece, ends):
+            inside[i].append(document)
     return [
         Cut(copies=quota.copies) if border is None else _cut(quota, border, sorted(inside[i]), bins)
         for i, (quota, border) in enumerate(zip(wanted, borders, strict=True))
@@ -447,38 +496,40 @@ class _Border:
 
 
 class _Bins:
-    """Per source, how much lies in each range of keys."""
+    """Per quota, how much lies in each range of keys."""
 
     def __init__(self, wanted: Sequence[Quota], bin_bits: int) -> None:
         self.wanted = wanted
+        self.unit: Unit = wanted[0].unit if wanted else "documents"
         self.shift = np.uint64(64 - bin_bits)
         self.n_bins = 1 << bin_bits
-        self.amounts = {i: np.zeros(self.n_bins, np.int64) for i, quota in enumerate(wanted) if quota.rest}
+        self.amounts = np.zeros((len(wanted), self.n_bins), np.int64)
+
+    def bins_of(self, piece: Candidates) -> npt.NDArray[np.int64]:
+        """The bin of each document; int64, shape `(n_docs,)`."""
+        return (piece.keys >> self.shift).astype(np.int64)
 
     def add(self, piece: Candidates) -> None:
-        bins = (piece.keys >> self.shift).astype(np.int64)
-        for i, amounts in self.amounts.items():
-            mine = piece.sources == i
-            np.add.at(amounts, bins[mine], piece.amounts(self.wanted[i].unit)[mine])
+        np.add.at(self.amounts, (piece.wanted, self.bins_of(piece)), piece.amounts(self.unit))
 
     def border(self, i: int) -> _Border | None:
         """Where the sample of a quota ends; None when it has none."""
-        if i not in self.amounts:
+        if not self.wanted[i].rest:
             return None
         sums = np.cumsum(self.amounts[i])
         at = min(int(np.searchsorted(sums, math.ceil(self.wanted[i].rest))), self.n_bins - 1)
         return _Border(bin=at, before=int(sums[at] - self.amounts[i][at]))
 
-    def documents_in(self, piece: Candidates, i: int, border: _Border) -> list[tuple[int, str, int, int]]:
-        """`(key, shard, line, amount)` of the documents of a source in a bin."""
-        mine = np.flatnonzero((piece.sources == i) & ((piece.keys >> self.shift) == np.uint64(border.bin)))
-        amounts = piece.amounts(self.wanted[i].unit)
-        return [
-            (key, piece.shard, line, amount)
-            for key, line, amount in zip(
-                piece.keys[mine].tolist(), piece.lines[mine].tolist(), amounts[mine].tolist(), strict=True
-            )
-        ]
+    def documents_in(
+        self, piece: Candidates, ends: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[int, tuple[int, str, int, int]]]:
+        """Quota and `(key, shard, line, amount)` of documents in the bin where the sample of their quota ends."""
+        if not len(piece.keys):
+            return
+        mine = np.flatnonzero(self.bins_of(piece) == ends[piece.wanted])
+        columns = (piece.wanted, piece.keys, piece.lines, piece.amounts(self.unit))
+        for i, key, line, amount in zip(*(column[mine].tolist() for column in columns), strict=True):
+            yield i, (key, piece.shard, line, amount)
 
 
 def _cut(quota: Quota, border: _Border, documents: list[tuple[int, str, int, int]], bins: _Bins) -> Cut:

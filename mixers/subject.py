@@ -24,6 +24,8 @@ from dolma.mixers.judge import Judge, PieceSpec
 from dolma.mixers.reshape import check_written_fields
 from dolma.mixers.rules import compile_rules
 from dolma.mixers.sampling import check_seen, check_shared, check_sources, with_weights
+from dolma.mixers.strata import Strata, strata_of
+from dolma.mixers.strata import identity_of as identity_of_strata
 from dolma.mixers.token_counts import TokenCounting, counting_of
 from dolma.printable import printable
 from dolma.runner.inputs import Inputs
@@ -45,6 +47,13 @@ class Subject:
     files: dict[str, tuple[AttributeFile, ...]]
     counting: TokenCounting | None = None
     grouping: Grouping | None = None
+    strata: Strata | None = None
+
+    def axes_of(self, source: str) -> list[str]:
+        """The attributes by which a source, or with "" the whole corpus, is divided."""
+        if self.strata is None:
+            return []
+        return [axis.name for axis in (self.strata.of(source) if source else self.strata.axes)]
 
     def specs(self) -> list[PieceSpec]:
         """The pieces of all shards, in corpus order."""
@@ -73,7 +82,8 @@ def subject_of(
     grouping = grouping_of(config.holdout, catalogue)
     further = [] if counting is None or counting.column is None else [counting.column]
     further += [] if grouping is None else grouping.columns
-    rules = compile_rules(config, catalogue, further=further)
+    strata = strata_of(config, catalogue)
+    rules = compile_rules(config, catalogue, further=further, strata=() if strata is None else strata.rules())
     found = {name: catalogue.files(name, rules.columns_of(name)) for name in rules.sets}
     files = {
         shard.name: tuple(
@@ -87,7 +97,14 @@ def subject_of(
         check_seen(config, measured or config.named_sources.values(), limit=reading.limit)
     judge = Judge.of(config, rules, reading)
     return Subject(
-        dataset=dataset, config=config, shards=shards, judge=judge, files=files, counting=counting, grouping=grouping
+        dataset=dataset,
+        config=config,
+        shards=shards,
+        judge=judge,
+        files=files,
+        counting=counting,
+        grouping=grouping,
+        strata=strata,
     )
 
 
@@ -163,6 +180,7 @@ def settings_of(
     if config.total is not None:
         settings["total"] = count_of(config.total, key="total")
     settings["holdout"] = identity_of(config.holdout)
+    settings["strata"] = identity_of_strata(config)
     return {
         **settings,
         "version": VERSION,

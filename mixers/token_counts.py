@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -24,7 +24,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.documents import Reading
 from dolma.errors import ConfigError, DataError, RecordError
 from dolma.mixers.catalogue import Catalogue, Column
-from dolma.mixers.waterfall import by_source
+from dolma.mixers.sampling import Supply
 from dolma.models.encoder import encoder_of
 from dolma.models.tokenizer_facts import TokenizerFacts, read_facts
 
@@ -168,27 +168,26 @@ class Calibration(msgspec.Struct, kw_only=True):
     other_bytes: int = 0
     other_documents: int = 0
 
-    def count(self, n_bytes: Numbers, n_tokens: Numbers) -> None:
-        """Add documents."""
-        counted = n_tokens != NOT_COUNTED
-        sizes, tokens = n_bytes[counted], n_tokens[counted]
-        self.add(
-            Calibration(
-                documents=len(sizes),
-                bytes=int(sizes.sum()),
-                tokens=int(tokens.sum()),
-                bytes_2=float(np.square(sizes.astype(np.float64)).sum()),
-                tokens_2=float(np.square(tokens.astype(np.float64)).sum()),
-                both=float((sizes.astype(np.float64) * tokens).sum()),
-                other_bytes=int(n_bytes[~counted].sum()),
-                other_documents=int((~counted).sum()),
-            )
-        )
-
     def add(self, other: Calibration) -> None:
         """Add the other's sums to these."""
         for name in self.__struct_fields__:
             setattr(self, name, getattr(self, name) + getattr(other, name))
+
+    @classmethod
+    def sum(cls, parts: Iterable[Calibration]) -> Calibration:
+        """All of these together."""
+        whole = cls()
+        for part in parts:
+            whole.add(part)
+        return whole
+
+    def supply(self, rate: float) -> Supply:
+        """All of its documents, the tokens of those that are not counted estimated by this rate."""
+        return Supply(
+            documents=self.documents + self.other_documents,
+            bytes=self.bytes + self.other_bytes,
+            tokens=self.tokens + round(self.other_bytes * rate),
+        )
 
     @property
     def rate(self) -> float:
@@ -218,9 +217,7 @@ def calibrated(sums: Mapping[str, Calibration]) -> dict[str, float]:
     Raises:
         ConfigError: a source has documents to be estimated, and none of any source is counted.
     """
-    everything = Calibration()
-    for name in sorted(sums):
-        everything.add(sums[name])
+    everything = Calibration.sum(sums[name] for name in sorted(sums))
     if everything.other_bytes and not everything.bytes:
         raise ConfigError(
             f"none of {everything.other_documents:,} documents is counted, so that their tokens cannot be estimated\n"
@@ -230,23 +227,31 @@ def calibrated(sums: Mapping[str, Calibration]) -> dict[str, float]:
     return {name: of.rate or everything.rate for name, of in sums.items()}
 
 
-@dataclass(slots=True)
 class Calibrating:
-    """Collects the sums of one task, by source."""
+    """Collects the sums of one task, by cell: a row for each field of `Calibration`."""
 
-    sums: dict[str, Calibration] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._sums = np.zeros((len(Calibration.__struct_fields__), 0))
 
-    def add(self, batch: TextBatch, kept: npt.NDArray[np.bool_], n_bytes: Numbers, n_tokens: Numbers) -> None:
-        """Count the kept documents of a batch."""
-        for source, mine in by_source(batch.sources):
-            chosen = mine & kept
-            self.sums.setdefault(source, Calibration()).count(n_bytes[chosen], n_tokens[chosen])
+    def add(
+        self, cells: npt.NDArray[np.int32], kept: npt.NDArray[np.bool_], n_bytes: Numbers, n_tokens: Numbers
+    ) -> None:
+        """Count the kept documents of a batch, each of a cell."""
+        counted, others = kept & (n_tokens != NOT_COUNTED), kept & (n_tokens == NOT_COUNTED)
+        sizes, tokens = n_bytes[counted].astype(np.float64), n_tokens[counted].astype(np.float64)
+        n_cells = max(int(cells.max(initial=-1)) + 1, self._sums.shape[1])
+        of_counted = (np.ones(len(sizes)), sizes, tokens, sizes * sizes, tokens * tokens, sizes * tokens)
+        of_others = (n_bytes[others].astype(np.float64), np.ones(int(others.sum())))
+        sums = [np.bincount(cells[counted], weights, n_cells) for weights in of_counted]
+        sums += [np.bincount(cells[others], weights, n_cells) for weights in of_others]
+        self._sums = np.pad(self._sums, ((0, 0), (0, n_cells - self._sums.shape[1]))) + np.array(sums)
 
-    @staticmethod
-    def merged(payloads: Iterable[Mapping[str, Any]]) -> dict[str, Calibration]:
-        """The sums of all tasks, in their order."""
-        whole: dict[str, Calibration] = {}
-        for payload in payloads:
-            for name, sums in msgspec.convert(payload, dict[str, Calibration]).items():
-                whole.setdefault(name, Calibration()).add(sums)
-        return whole
+    def of(self, n_cells: int) -> list[Calibration]:
+        """The sums of each cell. Whole numbers are exact below 2^53."""
+        whole = np.pad(self._sums, ((0, 0), (0, n_cells - self._sums.shape[1])))
+        names = Calibration.__struct_fields__
+        squares = {"bytes_2", "tokens_2", "both"}
+        return [
+            Calibration(**{name: x if name in squares else int(x) for name, x in zip(names, column, strict=True)})
+            for column in whole.T.tolist()
+        ]

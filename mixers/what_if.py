@@ -383,7 +383,7 @@ def _subject(
     """The mix with what is measured as rules behind those of `keep`; and these: the sweeps and, if any, tokens."""
     first, rules = len(config.keep), [sweep.rule() for sweep in sweeps]
     counted = config.token_count
-    unsampled: dict[str, Any] = {"sources": {}, "total": None, "unit": "bytes", "token_count": None}
+    unsampled: dict[str, Any] = {"sources": {}, "strata": [], "total": None, "unit": "bytes", "token_count": None}
     config = msgspec.structs.replace(config, **unsampled, keep=[*config.keep, *rules])
     catalogue = Catalogue.of(dataset, dataset.shards(), config, reading=reading)
     column = catalogue.counting("tokens")

@@ -40,8 +40,9 @@ from dolma.mixers.judge import Count, Judge, Judged, PieceSpec
 from dolma.mixers.mixture import MIXTURE, Mixture
 from dolma.mixers.records import with_default, with_field
 from dolma.mixers.rows import ROWS_SCHEMA, RowsWriter
-from dolma.mixers.sampling import Candidates, Cut, document_keys
+from dolma.mixers.sampling import Candidates, Cut, document_keys, times_of
 from dolma.mixers.spans import SpanCounts
+from dolma.mixers.strata import Cells, Strata
 from dolma.mixers.token_counts import NOT_COUNTED, Calibrating, TokenCounting
 from dolma.mixers.waterfall import HELD_OUT, SAMPLED_OUT
 from dolma.runner.ledger import Ledger
@@ -280,10 +281,10 @@ class DecidePiece:
     memory: int
     counting: TokenCounting | None
     grouping: Grouping | None
+    strata: Strata | None
 
     def __call__(self, spec: PieceSpec) -> TaskResult:
-        count, calibrating = Count.of(self.judge), Calibrating()
-        sources: dict[str, int] = {}
+        count, calibrating, cells = Count.of(self.judge), Calibrating(), Cells(self.strata)
         with ExitStack() as opened:
             out, groups = (
                 opened.enter_context(
@@ -292,12 +293,12 @@ class DecidePiece:
                 for table, part in ((DECIDED, 2), (GROUPS, 8))
             )
             for judged in self.judge.judge(spec, count, records=False):
-                out.add(self._decided(judged, spec.piece, sources, calibrating, groups))
+                out.add(self._decided(judged, spec.piece, cells, calibrating, groups))
                 del judged
         payload = {
             **count.payload(),
-            "sources": list(sources),
-            "tokens": msgspec.to_builtins(calibrating.sums),
+            "cells": list(cells.names),
+            "amounts": msgspec.to_builtins(calibrating.of(len(cells.names))),
             "decided": msgspec.to_builtins(out.file),
             "groups": msgspec.to_builtins(groups.file),
         }
@@ -306,41 +307,57 @@ class DecidePiece:
         )
 
     def _decided(
-        self, judged: Judged, piece: Piece, sources: dict[str, int], calibrating: Calibrating, groups: RunWriter
+        self, judged: Judged, piece: Piece, cells: Cells, calibrating: Calibrating, groups: RunWriter
     ) -> pa.RecordBatch:
         batch, decision = judged.batch, judged.decision
         draws = document_keys(batch.ids, batch.sources, batch.lines.tolist(), shard=piece.shard.name, seed=self.seed)
-        codes = np.array([sources.setdefault(name, len(sources)) for name in batch.sources], dtype=np.int32)
+        codes = cells.codes(batch, judged.arrays, decision.kept)
         n_tokens = np.full(len(batch), NOT_COUNTED, dtype=np.int64)
         if self.counting is not None:
-            kept, reading = decision.kept, self.judge.reading
             n_tokens = self.counting.count(
-                batch, judged.edited, kept=kept, arrays=judged.arrays, draws=draws, reading=reading
+                batch,
+                judged.edited,
+                kept=decision.kept,
+                arrays=judged.arrays,
+                draws=draws,
+                reading=self.judge.reading,
             )
-            calibrating.add(batch, kept, decision.n_bytes, n_tokens)
+        calibrating.add(codes, decision.kept, decision.n_bytes, n_tokens)
         marks = None if self.grouping is None else self.grouping.marks(batch, judged.arrays)
         if marks is not None and marks.edges is not None:
             groups.add(marks.edges)
         return replace(decision, draws=draws, n_tokens=n_tokens, marks=marks).records(batch.lines, codes)
 
 
-def times_of(found: Candidates, cuts: Sequence[Cut]) -> npt.NDArray[np.int64]:
-    """How often each kept document of a piece is written; int64, shape `(n_docs,)`."""
-    times = np.zeros(len(found.keys), dtype=np.int64)
-    for i, cut in enumerate(cuts):
-        mine = found.sources == i
-        times[mine] = cut.times(found.keys[mine], found.lines[mine], shard=found.shard)
-    return times
+class Written:
+    """What is written of each source, in tokens, and of each quota. JSON-able in `payload`."""
+
+    def __init__(self, n_quotas: int) -> None:
+        self.tokens = Counter[str]()
+        self.of_quotas = np.zeros((3, n_quotas), dtype=np.int64)
+
+    def add(self, found: Candidates, times: npt.NDArray[np.int64]) -> None:
+        """Count documents, each written as often as `times` says."""
+        for sums, amounts in zip(
+            self.of_quotas, (np.ones_like(found.n_bytes), found.n_bytes, found.n_tokens), strict=True
+        ):
+            np.add.at(sums, found.wanted, times * amounts)
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The tokens of each source; and documents, bytes and tokens of each quota."""
+        return {"tokens": dict(self.tokens), "quotas": self.of_quotas.T.tolist()}
 
 
 def count_sampled(
-    ledger: Ledger, tokens: Counter[str], found: Candidates, times: npt.NDArray[np.int64], names: Sequence[str]
+    ledger: Ledger, written: Written, found: Candidates, times: npt.NDArray[np.int64], names: Sequence[str]
 ) -> None:
-    """Enter kept documents as written, repeated or sampled out; `tokens` counts those written, by source."""
+    """Enter kept documents as written, repeated or sampled out."""
+    written.add(found, times)
     for i in np.unique(found.sources).tolist():
         mine, name = found.sources == i, names[i]
         chosen, n_bytes = mine & (times > 0), found.n_bytes
-        tokens[name] += int((times * found.n_tokens)[chosen].sum())
+        written.tokens[name] += int((times * found.n_tokens)[chosen].sum())
         out = mine & (times == 0)
         ledger.keep(name, documents=int(chosen.sum()), bytes=int(n_bytes[chosen].sum()))
         more = times[chosen] - 1
@@ -369,13 +386,13 @@ class WritePiece:
 
     def __call__(self, spec: tuple[PieceSpec, DecidedPiece]) -> TaskResult:
         piece_spec, decided = spec
-        ledger, tokens = Ledger(), Counter[str]()
+        ledger, written = Ledger(), Written(len(self.cuts))
         with MixWriter(self.layout, piece_spec, self.judge) as writer:
-            self._write(piece_spec, decided, ledger, tokens, writer)
-        return TaskResult(outputs=writer.outputs, ledger=ledger, payload={"tokens": dict(tokens), **writer.payload})
+            self._write(piece_spec, decided, ledger, written, writer)
+        return TaskResult(outputs=writer.outputs, ledger=ledger, payload={**written.payload, **writer.payload})
 
     def _write(
-        self, spec: PieceSpec, decided: DecidedPiece, ledger: Ledger, tokens: Counter[str], writer: MixWriter
+        self, spec: PieceSpec, decided: DecidedPiece, ledger: Ledger, written: Written, writer: MixWriter
     ) -> None:
         # Bad records were counted, and put into quarantine, in the first pass.
         policy = "fail" if self.judge.reading.on_error == "fail" else "skip"
@@ -387,7 +404,7 @@ class WritePiece:
                 records = cursor.before(int(batch.lines[-1]) + 1)
                 found = decided.candidates(records)
                 times = times_of(found, self.cuts)
-                count_sampled(ledger, tokens, found, times, self.sources)
+                count_sampled(ledger, written, found, times, self.sources)
                 count_held(ledger, decided.held(records), self.sources)
                 held = decided.held_out(records)
                 of_batch = np.zeros(len(batch), dtype=np.int64)

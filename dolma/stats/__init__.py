@@ -22,9 +22,9 @@ STAGE = Stage(
         dolma stat -c configs/quickstart.yaml --json
         dolma stat -c configs/quickstart.yaml --sql 'select source, avg(length.words) from documents group by 1'
         """,
-        options={"Counting": ("attributes --stat-attributes", "bins", "tokens")},
+        options={"Counting": ("attributes --stat-attributes", "bins", "borders", "borders_by", "tokens")},
         needed=("--documents",),
-        output="Folder for stat.json.",
+        output="Folder for stat.json and borders.json.",
         sql=True,
     ),
     checks={"stat": Checks(contradictions="dolma.stats.verify:contradictions")},

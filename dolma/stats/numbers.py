@@ -216,13 +216,13 @@ def order_statistics(series: Series, ranks: Sequence[int]) -> list[Number]:
         tallies = {prefix: np.zeros(1 << _DIGIT_BITS, dtype=np.int64) for prefix in prefixes}
         for values in series():
             kind = values.dtype.kind
-            _tally(_ordered(values), tallies, shift)
+            _tally(ordered_bits(values), tallies, shift)
         for i, prefix in enumerate(prefixes):
             before = np.cumsum(tallies[prefix])
             digit = int(np.searchsorted(before, left[i], side="right"))
             left[i] -= int(before[digit - 1]) if digit else 0
             prefixes[i] = prefix << _DIGIT_BITS | digit
-    return [_unordered(prefix, kind) for prefix in prefixes]
+    return [value_of_bits(prefix, kind) for prefix in prefixes]
 
 
 def _tally(keys: npt.NDArray[np.uint64], tallies: dict[int, npt.NDArray[np.int64]], shift: int) -> None:
@@ -233,7 +233,7 @@ def _tally(keys: npt.NDArray[np.uint64], tallies: dict[int, npt.NDArray[np.int64
         tally += np.bincount(digits.astype(np.int64), minlength=len(tally))
 
 
-def _ordered(values: Values) -> npt.NDArray[np.uint64]:
+def ordered_bits(values: Values) -> npt.NDArray[np.uint64]:
     """Unsigned integers in the order of the values."""
     bits = np.ascontiguousarray(values).view(np.uint64)
     if values.dtype.kind == "i":
@@ -241,7 +241,8 @@ def _ordered(values: Values) -> npt.NDArray[np.uint64]:
     return np.where(bits & _SIGN, ~bits, bits | _SIGN)
 
 
-def _unordered(key: int, kind: str) -> Number:
+def value_of_bits(key: int, kind: str) -> Number:
+    """The value that has these bits in `ordered_bits`, of an array of this kind: "i" or "f"."""
     bits = np.uint64(key)
     if kind == "i":
         return int((bits ^ _SIGN).view(np.int64))

@@ -22,6 +22,7 @@ from dolma.config import StatConfig
 from dolma.data import streams
 from dolma.data.aligned import RowFile, check_contiguous
 from dolma.data.attributes import attribute_schema, read_attributes
+from dolma.data.borders import BORDERS, AttributeBorders, borders_json
 from dolma.data.columns import Output
 from dolma.data.dataset import Dataset, Piece, Shard, is_native, pieces
 from dolma.data.documents import Reading
@@ -40,6 +41,7 @@ from dolma.runner.report import StageReport
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.task import Task, TaskResult
 from dolma.runner.together import together
+from dolma.stats.borders import VALUES, FindBorders, Measured
 from dolma.stats.counts import SOURCES, CountPieces, SourceCounts
 from dolma.stats.describe import Column, ShardRows, describe, held
 from dolma.stats.statistics import Counts, OutputSummary, Statistics, TokenCounts
@@ -77,6 +79,10 @@ def stat(
         AlignmentError: attributes were made from another version of a document file.
     """
     reading, options = reading or Reading(), options or RunOptions()
+    if config.borders and output is None:
+        raise ConfigError(
+            f"go to {BORDERS}, and there is no folder for it\n  give `--output DIR`", path="$.stat.borders"
+        )
     if config.tokens is None and tokens:
         if len(tokens) > 1:
             raise ConfigError(f"{len(tokens)} folders, expected one", path="$.stat.tokens")
@@ -199,6 +205,8 @@ def _file_set(subject: _Subject, folder: str, inputs: list[InputFile]) -> FileSe
         "attributes": list(subject.files),
         "bins": subject.config.bins,
         "quantiles": list(subject.config.quantiles),
+        "borders": subject.config.borders,
+        "borders_by": subject.config.borders_by,
         "tokens": bool(subject.tokens),
         **reading.identity,
     }
@@ -207,13 +215,14 @@ def _file_set(subject: _Subject, folder: str, inputs: list[InputFile]) -> FileSe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteStatistics:
-    """Writes `stat.json`. Called with what it holds."""
+    """Writes a file. Called with its name and what it holds."""
 
     folder: str
 
-    def __call__(self, found: bytes) -> TaskResult:
-        with streams.open_output(streams.join(self.folder, NAME)) as out:
-            out.write(found)
+    def __call__(self, spec: tuple[str, bytes]) -> TaskResult:
+        name, content = spec
+        with streams.open_output(streams.join(self.folder, name)) as out:
+            out.write(content)
         return TaskResult(outputs=[output_file(self.folder, out.written)])
 
 
@@ -226,14 +235,18 @@ def _run(subject: _Subject, stage: StageRun, folder: str) -> None:
     check_contiguous(parts, counted)
     sources = sorted({source for of_piece in counted for source in of_piece["sources"]})
     rows = _rows(subject, parts, counted, sources, stage.work_folder)
-    attributes = _describe(subject, stage, rows, sources)
+    outputs = [output for name in subject.files for output in _outputs(stage, name, subject)]
+    borders = _borders(subject, stage, rows, outputs)
+    attributes = _describe(subject, stage, rows, sources, outputs)
     found = Statistics(
         sources=_sums(counted),
         total=_total(counted),
         tokens=_tokens(subject, stage, rows, sources),
         attributes=attributes,
     )
-    written = stage.run("write", [Task(key=NAME, size=1, spec=found.to_json())], WriteStatistics(folder=folder))
+    contents = {NAME: found.to_json()} | ({BORDERS: borders_json(borders)} if borders else {})
+    tasks = [Task(key=name, size=1, spec=(name, content)) for name, content in contents.items()]
+    written = stage.run("write", tasks, WriteStatistics(folder=folder))
     stage.finish([*results, *written])
 
 
@@ -342,24 +355,53 @@ class _Output:
     files: dict[str, str]
 
 
+def _borders(
+    subject: _Subject, stage: StageRun, rows: dict[str, ShardRows], outputs: Sequence[_Output]
+) -> list[AttributeBorders]:
+    named = {f"{output.set}.{output.name}": output for output in outputs}
+
+    def column(name: str, kinds: Sequence[str], path: str) -> Column:
+        output = named.get(name)
+        if output is None or output.kind.kind not in kinds:
+            fit = [other for other, of in named.items() if of.kind.kind in kinds]
+            what = "no attribute" if output is None else f"{output.kind.kind}, expected {' or '.join(kinds)}:"
+            raise ConfigError(f"{what} {name!r}\n  {did_you_mean(name, fit)}", path=path)
+        return _column(output, rows, subject)
+
+    by = subject.config.borders_by
+    labels = None if by is None else column(by, ("text", "int", "bool"), "$.stat.borders_by")
+    measured = [
+        Measured(
+            attribute=name,
+            buckets=buckets,
+            values=column(name, ("float", "int"), f"$.stat.borders[{i}]"),
+            by=by,
+            labels=labels,
+        )
+        for i, (name, buckets) in enumerate(subject.config.buckets.items())
+    ]
+    n_rows = sum(shard.n_rows for shard in rows.values())
+    tasks = [Task(key=of.attribute, size=n_rows, spec=of) for of in measured]
+    work = FindBorders(work=stage.work_folder, memory=(stage.options.max_memory or MEMORY) // 2)
+    found = stage.run("borders", tasks, work, uses_up=(VALUES.name,)) if tasks else []
+    return [msgspec.convert(result.payload["borders"], AttributeBorders) for result in found]
+
+
+def _column(output: _Output, rows: dict[str, ShardRows], subject: _Subject) -> Column:
+    shards = tuple(_with_file(rows[name], output.files.get(name), subject.contents) for name in rows)
+    return Column(name=output.name, output=output.kind, shards=shards)
+
+
 def _describe(
-    subject: _Subject, stage: StageRun, rows: dict[str, ShardRows], sources: list[str]
+    subject: _Subject, stage: StageRun, rows: dict[str, ShardRows], sources: list[str], outputs: Sequence[_Output]
 ) -> dict[str, dict[str, OutputSummary]]:
-    outputs = [output for name in subject.files for output in _outputs(stage, name, subject)]
     n_rows = sum(shard.n_rows for shard in rows.values())
     groups = _read_together(outputs, subject.contents)
     tasks = [
         Task(
             key=f"{group[0].set}.{group[0].name}",
             size=n_rows * len(group),
-            spec=[
-                Column(
-                    name=output.name,
-                    output=output.kind,
-                    shards=tuple(_with_file(rows[name], output.files.get(name), subject.contents) for name in rows),
-                )
-                for output in group
-            ],
+            spec=[_column(output, rows, subject) for output in group],
         )
         for group in groups
     ]

@@ -24,6 +24,8 @@ def unlike(config: StatConfig, reading: Reading, manifest: Manifest, tokens: Seq
     wanted = {
         "bins": config.bins,
         "quantiles": config.quantiles,
+        "borders": config.borders,
+        "borders_by": config.borders_by,
         "tokens": bool(config.tokens or tokens),
         **reading.identity,
     }

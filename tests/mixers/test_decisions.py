@@ -136,7 +136,7 @@ def test_candidates_are_the_documents_that_the_rules_leave(web: Any) -> None:
         n_tokens=np.array([NOT_COUNTED, 4, 5]),
     )
     records = made.records(np.array([4, 5, 6]), np.array([1, 0, 1], dtype=np.int32))
-    piece = DecidedPiece(shard="web/a.jsonl", file=None, codes=(3, 2), rates=(0.0, 0.3), n_rules=2)  # type: ignore[arg-type]
+    piece = DecidedPiece(shard="web/a.jsonl", file=None, codes=(3, 2), quotas=(3, 2), rates=(0.0, 0.3), n_rules=2)  # type: ignore[arg-type]
     found = piece.candidates(records)
     assert found.n_tokens.tolist() == [2]  # three tenths of seven bytes
     assert (found.lines.tolist(), found.sources.tolist(), found.n_bytes.tolist(), found.keys.tolist()) == (

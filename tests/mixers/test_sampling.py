@@ -26,6 +26,7 @@ from dolma.mixers.sampling import (
     find_cuts,
     nearest_mixture,
     quotas,
+    times_of,
     with_weights,
 )
 
@@ -278,12 +279,10 @@ def candidates(sizes: list[list[int]], *, pieces: int = 1, bits: int = 64) -> li
 
 def achieved(wanted: list[Quota], found: list[Candidates], cuts: list[Cut]) -> list[int]:
     totals = []
-    for i, (quota, cut) in enumerate(zip(wanted, cuts, strict=True)):
+    for i, quota in enumerate(wanted):
         total = 0
         for piece in found:
-            mine = piece.sources == i
-            times = cut.times(piece.keys[mine], piece.lines[mine], shard=piece.shard)
-            total += int((times * piece.amounts(quota.unit)[mine]).sum())
+            total += int((times_of(piece, cuts) * piece.amounts(quota.unit))[piece.sources == i].sum())
         totals.append(total)
     return totals
 
@@ -358,9 +357,7 @@ def test_a_larger_amount_keeps_every_copy_and_the_twin_agrees(
         times = {
             (piece.shard, line): n
             for piece in found
-            for line, n in zip(
-                piece.lines.tolist(), cut.times(piece.keys, piece.lines, shard=piece.shard).tolist(), strict=True
-            )
+            for line, n in zip(piece.lines.tolist(), times_of(piece, [cut]).tolist(), strict=True)
         }
         twin = taken_one_by_one(quota, found)
         assert {key: times[key] for key in twin} == twin
@@ -387,7 +384,7 @@ def test_how_documents_are_spread_over_pieces_does_not_matter(sizes: list[int], 
         for part in (slice(len(sizes) // 2, None), slice(0, len(sizes) // 2))
     ]
     taken = [
-        cut.times(whole.keys, whole.lines, shard=whole.shard).tolist()
+        times_of(whole, [cut]).tolist()
         for pieces, bin_bits in (([whole], 3), (halves, 8), (halves[::-1], 5))
         for cut in find_cuts([quota], lambda: iter(pieces), bin_bits=bin_bits)  # noqa: B023 - called at once
     ]
@@ -400,7 +397,7 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
     def taken(n: int) -> set[int]:
         quota = Quota(source="0", supply=supply(200, 1400), unit="documents", copies=0, rest=n)
         (cut,) = find_cuts([quota], lambda: iter(found))
-        return set(np.flatnonzero(cut.times(found[0].keys, found[0].lines, shard="s0")).tolist())
+        return set(np.flatnonzero(times_of(found[0], [cut])).tolist())
 
     assert taken(10) < taken(50) < taken(199)
     assert len(taken(50)) == 50
@@ -409,9 +406,17 @@ def test_a_larger_sample_holds_the_smaller_one() -> None:
 def test_documents_with_equal_keys_go_by_shard_and_line() -> None:
     cut = Cut(copies=1, key=5, shard="b", line=3)
     keys, lines = np.array([4, 5, 5, 6], np.uint64), np.array([9, 2, 3, 1])
-    assert cut.times(keys, lines, shard="b").tolist() == [2, 2, 1, 1]
-    assert cut.times(keys, lines, shard="a").tolist() == [2, 2, 2, 1]
-    assert cut.times(keys, lines, shard="c").tolist() == [2, 1, 1, 1]
+    zeros = np.zeros(4, np.int64)
+
+    def times(shard: str) -> list[int]:
+        found = Candidates(
+            shard=shard, lines=lines, sources=zeros.astype(np.int32), n_bytes=zeros, n_tokens=zeros, keys=keys
+        )
+        return times_of(found, [cut]).tolist()
+
+    assert times("b") == [2, 2, 1, 1]
+    assert times("a") == [2, 2, 2, 1]
+    assert times("c") == [2, 1, 1, 1]
 
 
 def test_keys_depend_on_seed_source_id_shard_and_line() -> None:

@@ -18,7 +18,7 @@ from dolma.config import MixConfig, TokenizeConfig, convert
 from dolma.data.dataset import Dataset
 from dolma.errors import ConfigError
 from dolma.mixers.mix import mix
-from dolma.mixers.token_counts import NOT_COUNTED, Calibration, calibrated
+from dolma.mixers.token_counts import NOT_COUNTED, Calibrating, Calibration, calibrated
 from dolma.runner.options import RunOptions
 from dolma.tokens.tokenize import tokenize
 
@@ -187,13 +187,19 @@ def test_a_sample_is_counted_and_the_others_are_estimated_within_the_error(two: 
         assert abs(row.left_tokens - true.left_tokens) <= 4 * row.error * row.left_tokens
 
 
+def summed(*parts: tuple[np.ndarray, np.ndarray]) -> Calibration:
+    """The sums of sizes and tokens of documents of one cell, in batches."""
+    calibrating = Calibrating()
+    for sizes, tokens in parts:
+        calibrating.add(np.zeros(len(sizes), np.int32), np.ones(len(sizes), bool), sizes, tokens)
+    return calibrating.of(1)[0]
+
+
 def test_sums_of_tasks_are_those_of_the_whole() -> None:
     sizes, tokens = np.array([10, 20, 30, 40]), np.array([3, 5, NOT_COUNTED, 11])
-    whole, parts = Calibration(), Calibration()
-    whole.count(sizes, tokens)
-    for part in (slice(0, 1), slice(1, 4)):
-        parts.count(sizes[part], tokens[part])
-    assert whole == parts
+    parts = [(sizes[part], tokens[part]) for part in (slice(0, 1), slice(1, 4))]
+    whole = summed((sizes, tokens))
+    assert whole == summed(*parts) == Calibration.sum(summed(part) for part in parts)
     assert (whole.documents, whole.bytes, whole.tokens, whole.other_bytes) == (3, 70, 19, 30)
     assert whole.rate == 19 / 70
 
@@ -204,8 +210,7 @@ def test_the_error_is_that_of_a_ratio_estimate() -> None:
     tokens = np.rint(sizes / 4 * rng.normal(1, 0.2, 4000)).astype(np.int64)
     misses = []
     for _ in range(300):
-        sums = Calibration()
-        sums.count(sizes, np.where(rng.random(4000) < 0.05, tokens, NOT_COUNTED))
+        sums = summed((sizes, np.where(rng.random(4000) < 0.05, tokens, NOT_COUNTED)))
         estimate = sums.tokens + sums.rate * sums.other_bytes
         error = sums.error(sums.rate)
         assert error is not None
@@ -214,9 +219,7 @@ def test_the_error_is_that_of_a_ratio_estimate() -> None:
 
 
 def test_a_source_without_a_counted_document_takes_the_rate_of_all() -> None:
-    a, b = Calibration(), Calibration()
-    a.count(np.array([10, 10]), np.array([2, 4]))
-    b.count(np.array([100]), np.array([NOT_COUNTED]))
+    a, b = summed((np.array([10, 10]), np.array([2, 4]))), summed((np.array([100]), np.array([NOT_COUNTED])))
     assert calibrated({"a": a, "b": b}) == {"a": 0.3, "b": 0.3}
     assert b.error(0.3) is None
     with pytest.raises(ConfigError, match=r"\$.mix.count_share: none of 1 documents is counted"):
