@@ -11,7 +11,7 @@ distinct window is its piece and its number among those of the piece.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,8 +60,8 @@ MARKS = Table(
     schema=pa.schema([("place", pa.uint64()), ("first", pa.bool_()), ("documents", pa.uint32())]),
     key=("place",),
 )
-
-
+GROWING = replace(MARKS, schema=MARKS.schema.append(pa.field("grown", pa.bool_())))
+"""The same, with whether a row changes as documents are new that have the window."""
 _FEW_KEYS = 1 << 14
 
 
@@ -139,16 +139,19 @@ class Chunk:
         return pa.RecordBatch.from_arrays([ids, sources, pa.array(self._all("characters")), units], schema=ROWS.schema)
 
 
-def marks_of(keys: Iterable[pa.RecordBatch], *, min_documents: int) -> Iterator[pa.RecordBatch]:
-    """The marks of the windows that occur more than once and in so many documents.
+def marks_of(
+    keys: Iterable[pa.RecordBatch], *, min_documents: int, keep_first: bool = True, first_new: int = 0
+) -> Iterator[pa.RecordBatch]:
+    """The `GROWING` of the windows that occur more than once and in so many documents.
 
-    `keys` come sorted, equal ones in corpus order. `first` says that the first copy of all is the key's own chunk's.
+    `keys` come sorted, equal ones in corpus order. `first` says that the first copy of all is the key's own chunk's,
+    which has no mark with `keep_first`. From the place `first_new` on, documents are new.
     """
     for records in in_groups(KEYS, keys):
-        yield _marks(records, min_documents)
+        yield _marks(records, min_documents, keep_first=keep_first, first_new=first_new)
 
 
-def _marks(records: pa.RecordBatch, min_documents: int) -> pa.RecordBatch:
+def _marks(records: pa.RecordBatch, min_documents: int, *, keep_first: bool, first_new: int) -> pa.RecordBatch:
     high, low = KEYS.keys(records)
     starts = np.flatnonzero(np.append(True, (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
     copies, documents = (
@@ -157,13 +160,16 @@ def _marks(records: pa.RecordBatch, min_documents: int) -> pa.RecordBatch:
     sizes = np.diff(np.append(starts, len(records)))
     rows = np.flatnonzero(np.repeat((copies > 1) & (documents >= min_documents), sizes))
     firsts = np.repeat(starts, sizes)[rows]
+    is_new = np.maximum.reduceat(records["place"].to_numpy(), starts) >= np.uint64(first_new)
+    unmarked = keep_first & (firsts == rows) & (records["copies"].to_numpy()[rows] == 1)
     return pa.RecordBatch.from_arrays(
         [
             records["place"].take(pa.array(rows)),
             pa.array(firsts == rows),
             pa.array(np.repeat(documents, sizes)[rows].astype(np.uint32)),
+            pa.array(np.repeat(is_new, sizes)[rows] & ~unmarked),
         ],
-        schema=MARKS.schema,
+        schema=GROWING.schema,
     )
 
 

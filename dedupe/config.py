@@ -89,7 +89,11 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = None
     index: Annotated[
         bool | None,
-        about("Whether an index is kept in the set, for a later `since`.", absent="no", of=("exact", "minhash")),
+        about(
+            "Whether an index is kept in the set, for a later `since`.",
+            absent="no",
+            of=("exact", "minhash", "windows"),
+        ),
     ] = None
     since: Annotated[
         str | None,
@@ -97,7 +101,7 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "Set with an index: what it holds comes first, and documents that it does not hold after that.",
             metavar="SET",
             absent="all documents are new",
-            of=("exact", "minhash"),
+            of=("exact", "minhash", "windows"),
         ),
     ] = None
     dialect: Annotated[
@@ -260,6 +264,8 @@ class DedupeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         for one in keys_of(DedupeConfig):
             takers = _OF_COPIES.get(one.name, one.of)
             if takers and self.method not in takers and getattr(self, one.name) != one.default:
+                if one.name in ("index", "since"):
+                    raise ValueError(f"`{one.name}` is not for {self.method}, {_NOT_GROWN[self.method]}: leave it out")
                 methods = " or ".join(f"`method: {name}`" for name in takers)
                 raise ValueError(f"`{one.name}` is not for {self.method}: add {methods}, or leave it out")
         _CHECKS[self.method](self)
@@ -411,6 +417,14 @@ def _check_decontaminate(config: DedupeConfig) -> None:
     if not config.items:
         raise ValueError("`items` is missing: name the files of benchmark items, such as `--items 'evalsets/*.jsonl'`")
 
+
+_NOT_GROWN = {
+    "bloom": "whose filter has all that is needed of old documents, and changes nothing of them: use `reuse`",
+    "substring": "as which text of old documents is repeated takes a second reading of them",
+    "decontaminate": "as how common words are in all documents weighs each hit, old ones too",
+    "semantic": "as each new vector may move the cells of old ones",
+}
+"""Why a set of a method cannot go on from an index."""
 
 _CHECKS: Mapping[str, Callable[[DedupeConfig], None]] = {
     "exact": _check_exact,

@@ -32,7 +32,7 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import DocFloat, DocInt, Output, Spans
 from dolma.data.dataset import Piece
 from dolma.data.documents import Reading
-from dolma.data.exchange import Cursor, Partition, RunFile, RunWriter, read_in_order, read_sorted
+from dolma.data.exchange import Cursor, Partition, RunFile, RunWriter, Table, read_in_order, read_sorted
 from dolma.dedupers import chunks
 from dolma.dedupers.chunks import BatchWindows, Chunk, marked_chunks, marks_of
 from dolma.dedupers.clusters import first_place, salts
@@ -49,6 +49,7 @@ from dolma.dedupers.method import (
     SortedRecords,
     by_range,
     files_of,
+    outputs_of,
     rows_of_pieces,
     settings,
     tasks_of,
@@ -203,17 +204,27 @@ class Windows:
         hashed = stage.run("hash", job.tasks(), hashing, scratch=SCRATCH, reads=True)
         references, counted = job.apart(hashed)
         parts = by_range(stage, job, chunks.KEYS, files_of(hashed, "keys"))
-        grouping = GroupWindows(work=work, min_documents=self.min_documents, index=job.index, memory=memory)
+        table, keep_first = self._marks, self.keep.name == "first"
+        grouping = GroupWindows(
+            work=work,
+            table=table,
+            min_documents=self.min_documents,
+            keep_first=keep_first,
+            first_new=job.first_new,
+            index=job.index,
+            memory=memory,
+        )
         grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(chunks.KEYS.name,))
         return Found(
             rows=rows_of_pieces(counted),
             marks=files_of(grouped, "marks"),
-            table=chunks.MARKS,
+            table=table,
             tables=MarkedUnits(
                 work=work,
+                table=table,
                 unit=self.windows.by,
                 window=self.windows.window,
-                keep_first=self.keep.name == "first",
+                keep_first=keep_first,
                 scored=not self.of_exact,
                 memory=memory // 4,
             ),
@@ -222,7 +233,13 @@ class Windows:
             references=references,
             made=grouped if job.index else [],
             kept={chunks.KEYS.name: files_of(grouped, "kept")},
+            added=[] if self.of_exact else outputs_of(counted, chunks.ROWS),
         )
+
+    @property
+    def _marks(self) -> Table:
+        """Of exact copies the first stays, and nothing is said of how many there are: new ones change no old row."""
+        return chunks.MARKS if self.of_exact else chunks.GROWING
 
 
 # --- phases ----------------------------------------------------------------------------------------------------------
@@ -263,7 +280,10 @@ class GroupWindows:
     """Finds the windows of a range of hashes that occur more than once. Called with (name of the marks, range)."""
 
     work: str
+    table: Table
     min_documents: int
+    keep_first: bool
+    first_new: int
     memory: int
     index: str = ""
 
@@ -271,9 +291,14 @@ class GroupWindows:
         name, partition = spec
         sorting = SortedRecords(table=chunks.KEYS, work=self.work, folder=self.index, memory=self.memory // 2)
         keys = sorting(name, partition)
-        with RunWriter(chunks.MARKS, self.work, name, memory=self.memory // 4) as marks:
-            for found in marks_of(keys.read(), min_documents=self.min_documents):
-                marks.add(found)
+        with RunWriter(self.table, self.work, name, memory=self.memory // 4) as marks:
+            for found in marks_of(
+                keys.read(),
+                min_documents=self.min_documents,
+                keep_first=self.keep_first,
+                first_new=self.first_new,
+            ):
+                marks.add(found.select(self.table.schema.names))
         return TaskResult(
             outputs=[*marks.outputs, *keys.outputs],
             payload={"marks": msgspec.to_builtins(marks.file), "kept": msgspec.to_builtins(keys.file)},
@@ -285,6 +310,7 @@ class MarkedUnits:
     """Reads rows of pieces with what is said of their units. Called with (their files by piece, their marks)."""
 
     work: str
+    table: Table
     unit: str
     window: int
     keep_first: bool
@@ -292,7 +318,7 @@ class MarkedUnits:
     memory: int
 
     def __call__(self, rows: Mapping[int, RunFile], marks: Partition) -> Iterator[pa.Table]:
-        cursor = Cursor(chunks.MARKS, read_sorted(chunks.MARKS, self.work, marks, memory=self.memory))
+        cursor = Cursor(self.table, read_sorted(self.table, self.work, marks, memory=self.memory))
         for piece, file in rows.items():
             blocks = read_in_order(chunks.ROWS, self.work, file)
             for chunk in marked_chunks(blocks, cursor, piece=piece, window=self.window, keep_first=self.keep_first):

@@ -29,8 +29,9 @@ from dolma.runner.report import StageReport
 from tests.e2e.every_phase import Killed, KillOnce, small
 
 Documents = Sequence[tuple[str, str]]
+WINDOWS = {"method": "windows", "by": "paragraphs"}
 SMALL = {"method": "minhash", "word_ngrams": 1, "bands": 6, "rows": 2, "threshold": 0.5}
-METHOD = pytest.mark.parametrize("method", [{}, SMALL], ids=["exact", "minhash"])
+METHOD = pytest.mark.parametrize("method", [{}, SMALL, WINDOWS], ids=["exact", "minhash", "windows"])
 
 
 class Place:
@@ -137,13 +138,46 @@ def test_an_old_file_that_is_given_again_is_no_new_one(place: Place) -> None:
     assert [row["cluster"] for row in place.rows("a.jsonl")] == [3, 10, 10]
 
 
-@METHOD
+@pytest.mark.parametrize("method", [{}, SMALL], ids=["exact", "minhash"])
 def test_old_documents_may_be_gone(place: Place, method: dict[str, Any]) -> None:
     start(place, **method)
     (place.home / "in" / "m1.jsonl").unlink()
     place.dedupe("a.jsonl", since="out/dedupe", **method)
     assert [row["kept_id"] for row in place.rows("a.jsonl")] == ["m1.jsonl-0", None, "a.jsonl-1"]
     assert [row["cluster_size"] for row in place.rows("m1.jsonl")] == [2, 3, 1]
+
+
+def test_a_window_in_one_more_document_changes_old_scores_and_no_other_file(place: Place) -> None:
+    for name, text in (("m", "one\ntwo"), ("n", "two\nthree"), ("o", "four\nfive")):
+        place.write(f"{name}.jsonl", [("web", text)])
+    place.dedupe("*", **WINDOWS)
+    before = place.files()
+    place.write("a.jsonl", [("web", "two\nfive\nsix")])
+    report = place.dedupe("*", since="out/dedupe", **WINDOWS)
+    (row,) = place.rows("n.jsonl")
+    assert row["spans"] == [{"start": 0, "end": 4, "score": 3.0}]
+    (row,) = place.rows("a.jsonl")
+    assert [span["score"] for span in row["spans"]] == [3.0, 2.0]
+    assert report.details.growth.rewritten == ["n.jsonl.parquet"]
+    assert {name for name, data in place.files().items() if before.get(name) != data} == {
+        "a.jsonl.parquet",
+        "n.jsonl.parquet",
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"method": "bloom"}, "whose filter has all that is needed of old documents"),
+        ({"method": "substring"}, "as which text of old documents is repeated takes a second reading"),
+        ({"method": "decontaminate", "items": ["x"]}, "as how common words are in all documents"),
+        ({"method": "semantic", "by": "a.b"}, "as each new vector may move the cells of old ones"),
+    ],
+)
+@pytest.mark.parametrize("key", [{"index": True}, {"since": "set"}], ids=["index", "since"])
+def test_a_method_that_cannot_go_on_says_why(config: dict[str, Any], said: str, key: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"`{next(iter(key))}` is not for {config['method']}, {said}"):
+        DedupeConfig(**config, **key)
 
 
 def test_an_old_file_under_another_name_is_a_file_of_copies(place: Place) -> None:
@@ -214,7 +248,8 @@ def test_killed_in_each_phase_and_run_again(tmp_path: Path, method: dict[str, An
             if not kill.at:
                 break
             spared.add(kill.at)
-    own = {"sign", "candidates", "components", "shingles", "verify"} if method else {"hash", "group"}
+    near = {"sign", "candidates", "components", "shingles", "verify"}
+    own = near if method == SMALL else {"hash", "group"}
     assert own | {"rewrite", "write", "keep", "index", "the manifest"} <= spared
 
 
@@ -433,6 +468,8 @@ BY = [
     SMALL,
     SMALL | {"link": "kept"},
     SMALL | {"verify": False},
+    {"method": "windows", "by": "paragraphs"},
+    {"method": "windows", "by": "sentences", "window": 1, "min_documents": 2},
 ]
 
 
@@ -462,6 +499,9 @@ def test_the_answer_is_that_of_one_run_over_old_and_then_new_documents(
     config = by | {"keep": keep, "scope": scope, "priority": priority}
     if by == {"by": "paragraphs"}:
         config |= {"keep": "first", "priority": None, "scope": "within-source" if scope == "within-source" else "all"}
+    if by.get("method") == "windows":
+        scope = "within-source" if scope == "within-source" else "all"
+        config |= {"keep": keep if keep == "none" else "first", "priority": None, "scope": scope}
     if config["scope"] == "across-sources" and keep == "none":
         config["keep"] = "first"
     grown, whole = (Place(tmp_path_factory.mktemp("growth")) for _ in range(2))
