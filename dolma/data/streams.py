@@ -415,20 +415,21 @@ class InputStream:
     """A decompressed file, or a part of it, as `read(n)`; a context manager. It takes what `read_chunks` does."""
 
     def __init__(self, path: str, **settings: Any) -> None:
-        self._chunks, self._rest = read_chunks(path, **settings), b""
+        self._chunks, self._rest = read_chunks(path, **settings), memoryview(b"")
 
     def read(self, n: int = -1) -> bytes:
         """The next `n` bytes (fewer only at the end), or all the rest."""
-        parts, have = [self._rest], len(self._rest)
-        while n < 0 or have < n:
-            chunk = next(self._chunks, b"")
-            if not chunk:
-                break
-            parts.append(chunk)
-            have += len(chunk)
-        whole = b"".join(parts)
-        out, self._rest = (whole, b"") if n < 0 else (whole[:n], whole[n:])
-        return out
+        parts, left = [], n
+        while left:
+            if not self._rest:
+                self._rest = memoryview(next(self._chunks, b""))
+                if not self._rest:
+                    break
+            part = self._rest if n < 0 else self._rest[:left]
+            self._rest = self._rest[len(part) :]
+            parts.append(part)
+            left -= len(part) if n > 0 else 0
+        return b"".join(parts)
 
     def close(self) -> None:
         """Release the file."""

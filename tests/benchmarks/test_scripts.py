@@ -104,3 +104,8 @@ def test_gpu_skips_where_there_is_none():
     if torch.cuda.is_available():
         pytest.skip("there is one")
     assert printed("benchmarks.gpu") == "skipped: torch sees no CUDA device here\n"
+
+
+def test_reshard_prints_a_row_per_command():
+    rows = printed("benchmarks.reshard", "--copies", "2", "--repeats", "1", FORUM)
+    assert all(f"| {name} |" in rows for name in ("floor", "reshard, in order", "mix, shuffled"))
