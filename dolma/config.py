@@ -416,6 +416,9 @@ class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Literal["source"] | None, about("Give each source shards of its own.", absent="all are mixed")
     ] = None
     max_tokens_per_shard: Annotated[int, about("Tokens that a shard may hold.")] = 2**28
+    format: Annotated[Literal["dolma", "datatrove", "megatron", "mds", "parquet"], about("Whose shards they are.")] = (
+        "dolma"
+    )
     split_long_documents: Annotated[
         bool, about("Cut documents that are longer than a shard at words, a row for each part.")
     ] = False

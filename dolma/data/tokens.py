@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol, Self
 
 import msgspec
 import numpy as np
@@ -83,6 +83,7 @@ class TokenManifest(msgspec.Struct, frozen=True, kw_only=True):
     shards: list[TokenShardInfo]
     shuffle: bool = True
     special_tokens_allowed: bool = False
+    format: str = "dolma"
 
     @property
     def tokens(self) -> int:
@@ -162,6 +163,20 @@ def _no_folder(path: str) -> str:
     return f"no such folder of token shards\n  {hint}"
 
 
+def check_format(folder: str, manifest: TokenManifest) -> None:
+    """Return when the shards of this folder have the format of Dolma.
+
+    Raises:
+        DataError: they have that of another trainer.
+    """
+    if manifest.format != "dolma":
+        raise DataError(
+            f"has shards in the format {manifest.format!r}, which only other trainers read"
+            "\n  tokenize again with `--format dolma`",
+            file=folder,
+        )
+
+
 def write_token_manifest(folder: str, manifest: TokenManifest) -> None:
     """Put `tokens.json` there, whole or not at all."""
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
@@ -200,7 +215,7 @@ def rows_path(shard: str) -> str:
     >>> rows_path("tokens/part-00000.npy")
     'tokens/part-00000.csv.gz'
     """
-    return shard.removesuffix(".npy") + ".csv.gz"
+    return os.path.splitext(shard)[0] + ".csv.gz"
 
 
 def parquet_path(shard: str) -> str:
@@ -209,7 +224,7 @@ def parquet_path(shard: str) -> str:
     >>> parquet_path("tokens/part-00000.npy")
     'tokens/part-00000.parquet'
     """
-    return shard.removesuffix(".npy") + ".parquet"
+    return os.path.splitext(shard)[0] + ".parquet"
 
 
 def source_folder(source: str) -> str:
@@ -309,7 +324,7 @@ def read_rows(shard: str, *, only: Sequence[str] = tuple(ROWS.names), content: C
 def _read_parquet(shard: str, only: Sequence[str], content: Content | None) -> pa.Table:
     path = parquet_path(shard)
     with open_parquet(path, content=content) as file:
-        if not file.schema_arrow.equals(ROWS):
+        if not all(field in file.schema_arrow for field in ROWS):
             raise DataError(
                 f"expected the columns {', '.join(ROWS.names)} of document rows, found "
                 f"{printable(', '.join(file.schema_arrow.names))}\n"
@@ -370,9 +385,9 @@ class TokenShard:
         DataError: the file is missing, has a NumPy header, or no whole number of ids.
     """
 
-    def __init__(self, path: str, dtype: Dtype) -> None:
+    def __init__(self, path: str, dtype: Dtype, *, ids: npt.NDArray[Any] | None = None) -> None:
         self.path = path
-        self.ids = open_tokens(path, dtype)
+        self.ids = open_tokens(path, dtype) if ids is None else ids
 
     @cached_property
     def rows(self) -> pa.Table:
@@ -391,33 +406,86 @@ class TokenShard:
         return self.rows.slice(i, 1).to_pylist()[0]
 
 
-class TokenShardWriter:
-    """Writes a shard and its rows in both forms; all appear when the block ends well, and nothing when it does not.
+class IdsFile(Protocol):
+    """What a shard's ids are written to: one file, or several of which the first is the shard. A context manager."""
 
-    `name` is the path of the shard below the folder. Afterwards `info` describes the shard, and `rows_written` its rows
-    files. What these are compressed in (csv.gz: rows of `tokens_per_part`) does not depend on how many documents come
-    at a time.
+    @property
+    def written(self) -> list[streams.Written]:
+        """The files, once the block has ended well."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None: ...
+
+    def write(self, ids: Sequence[bytes | memoryview], *, counts: npt.NDArray[np.int64], rows: pa.Table) -> None:
+        """Append documents: their ids as little-endian numbers, how many each has, and their rows (`ROWS`)."""
+        ...
+
+    def end(self) -> None:
+        """Write what is left: no documents follow."""
+        ...
+
+
+class RawIds:
+    """Ids as they are, without a header."""
+
+    def __init__(self, path: str) -> None:
+        self._file = streams.open_output(path)
+
+    @property
+    def written(self) -> list[streams.Written]:
+        return [self._file.written] if self._file.written is not None else []
+
+    def __enter__(self) -> Self:
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self._file.__exit__(kind, value, trace)
+
+    def write(self, ids: Sequence[bytes | memoryview], *, counts: npt.NDArray[np.int64], rows: pa.Table) -> None:
+        for some in ids:
+            self._file.write(some)  # type: ignore[arg-type]
+
+    def end(self) -> None:
+        pass
+
+
+class TokenShardWriter:
+    """Writes a shard and its rows; all files appear when the block ends well, and nothing when it does not.
+
+    `name` is the path of the shard below the folder, `ids` what its ids are written to (None: raw). With `csv` and
+    `parquet` the rows lie beside it in these forms. Afterwards `info` describes the shard, `rows_written` the files
+    beside it. What these are compressed in (csv.gz: rows of `tokens_per_part`) does not depend on how many documents
+    come at a time.
     """
 
-    def __init__(self, folder: str, name: str, *, source: str | None = None, tokens_per_part: int = 1 << 24) -> None:
+    def __init__(
+        self,
+        folder: str,
+        name: str,
+        *,
+        source: str | None = None,
+        tokens_per_part: int = 1 << 24,
+        ids: IdsFile | None = None,
+        csv: bool = True,
+        parquet: bool = True,
+    ) -> None:
         self.path, self._name, self._source = streams.join(folder, name), name, source
-        self._tokens_per_part, self._part, self._held = tokens_per_part, 0, io.StringIO()
-        self._rows_held: list[pa.Table] = []
-        self._group = self._row_bytes = 0
         self.tokens = self.documents = self.continued = 0
         self.info: TokenShardInfo | None = None
         self.rows_written: list[streams.Written] = []
-        self._ids, self._csv = streams.open_output(self.path), streams.open_output(rows_path(self.path))
-        self._parquet = ParquetOutput(
-            parquet_path(self.path), ROWS, rising=("line", "start", "end", "offset"), plain=("id",)
-        )
+        self._ids = RawIds(self.path) if ids is None else ids
+        self._csv = CsvRows(rows_path(self.path), tokens_per_part=tokens_per_part) if csv else None
+        self._parquet = ParquetRows(parquet_path(self.path), ROWS) if parquet else None
         self._open = ExitStack()
 
     def __enter__(self) -> TokenShardWriter:
         with ExitStack() as opening:
-            opening.enter_context(self._parquet)
-            opening.enter_context(self._csv)
-            opening.enter_context(self._ids)
+            for file in (self._parquet, self._csv, self._ids):
+                if file is not None:
+                    opening.enter_context(file)
             self._open = opening.pop_all()
         return self
 
@@ -425,69 +493,121 @@ class TokenShardWriter:
         self, ids: Iterable[bytes | memoryview], *, counts: Sequence[int] | npt.NDArray[np.int64], rows: pa.Table
     ) -> None:
         """Append documents: their ids as on disk, the number of ids of each, and their rows but `start` and `end`."""
-        for some in ids:
-            self._ids.write(some)  # type: ignore[arg-type]
-        ends = self.tokens + np.cumsum(counts)
-        starts = np.concatenate([[self.tokens], ends[:-1]])
-        self._write_csv(starts, ends, rows)
-        self._write_parquet(starts, ends, rows)
+        sizes = np.asarray(counts, np.int64)
+        ends = self.tokens + np.cumsum(sizes)
+        columns = {name: rows[name] for name in ROWS.names if name not in ("start", "end")}
+        placed = pa.table({**columns, "start": array_of(ends - sizes), "end": array_of(ends)})
+        placed = placed.select(ROWS.names).cast(ROWS)
+        self._ids.write(list(ids), counts=sizes, rows=placed)
+        for file in (self._csv, self._parquet):
+            if file is not None:
+                file.write(placed)
         self.tokens = int(ends[-1])
         n_last = int(pc.sum(pc.equal(pc.add(rows["part"], 1), rows["parts"])).as_py())
         self.documents += n_last
         self.continued += len(rows) - n_last
-
-    def _write_csv(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], rows: pa.Table) -> None:
-        names, paths, lines = (rows[name].to_pylist() for name in ("id", "path", "line"))
-        lists = zip(starts.tolist(), ends.tolist(), _escaped(names), _escaped(paths), lines, strict=True)
-        parts, held = (ends - 1) // self._tokens_per_part, list(lists)
-        for start, end in _stretches(parts, self._part):
-            csv.writer(self._held, lineterminator="\n").writerows(held[start:end])
-            if end < len(held):
-                self._end_csv()
-        self._part = int(parts[-1])
-
-    def _end_csv(self) -> None:
-        if text := self._held.getvalue():
-            self._csv.write(text.encode())
-        self._held = io.StringIO()
-
-    def _write_parquet(self, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64], rows: pa.Table) -> None:
-        columns = {name: rows[name] for name in ROWS.names if name not in ("start", "end")}
-        whole = pa.table({**columns, "start": array_of(starts), "end": array_of(ends)}).select(ROWS.names).cast(ROWS)
-        sizes = pc.binary_length(whole["id"]).to_numpy().astype(np.int64) + _ROW_BYTES
-        at = self._row_bytes + np.cumsum(sizes)
-        groups = (at - 1) // _GROUP_BYTES
-        for start, end in _stretches(groups, self._group):
-            self._rows_held.append(whole.slice(start, end - start))
-            if end < len(whole):
-                self._end_group()
-        self._group, self._row_bytes = int(groups[-1]), int(at[-1])
-
-    def _end_group(self) -> None:
-        held, self._rows_held = pa.concat_tables(self._rows_held), []
-        if len(held):
-            self._parquet.write(held.combine_chunks())
 
     def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
         if kind is not None:
             self._open.__exit__(kind, value, trace)
             return
         with self._open:
-            self._end_csv()
-            if self._rows_held:
-                self._end_group()
-        written = self._ids.written
-        assert written is not None and self._csv.written is not None and self._parquet.written is not None
-        self.rows_written = [self._csv.written, self._parquet.written]
+            for file in (self._ids, self._csv, self._parquet):
+                if file is not None:
+                    file.end()
+        main, *others = self._ids.written
+        beside = [file.written for file in (self._csv, self._parquet) if file is not None]
+        self.rows_written = [*others, *(written for written in beside if written is not None)]
         self.info = TokenShardInfo(
             path=self._name,
             tokens=self.tokens,
             documents=self.documents,
             continued=self.continued,
             source=self._source,
-            bytes=written.bytes,
-            xxh3=written.checksum,
+            bytes=main.bytes,
+            xxh3=main.checksum,
         )
+
+
+class CsvRows:
+    """Rows in the form of Dolma 1.x, compressed in parts of `tokens_per_part`. A context manager."""
+
+    def __init__(self, path: str, *, tokens_per_part: int) -> None:
+        self._file, self._tokens_per_part = streams.open_output(path), tokens_per_part
+        self._part, self._held = 0, io.StringIO()
+
+    @property
+    def written(self) -> streams.Written | None:
+        """The file, once the block has ended well."""
+        return self._file.written
+
+    def __enter__(self) -> Self:
+        self._file.__enter__()
+        return self
+
+    def write(self, rows: pa.Table) -> None:
+        """Append rows (`ROWS`)."""
+        starts, ends, names, paths, lines = (rows[name].to_pylist() for name in _IN_CSV)
+        held = list(zip(starts, ends, _escaped(names), _escaped(paths), lines, strict=True))
+        parts = (np.array(ends) - 1) // self._tokens_per_part
+        for start, end in _stretches(parts, self._part):
+            csv.writer(self._held, lineterminator="\n").writerows(held[start:end])
+            if end < len(held):
+                self._end_part()
+        self._part = int(parts[-1])
+
+    def _end_part(self) -> None:
+        if text := self._held.getvalue():
+            self._file.write(text.encode())
+        self._held = io.StringIO()
+
+    def end(self) -> None:
+        """Write what is held: no rows follow."""
+        self._end_part()
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self._file.__exit__(kind, value, trace)
+
+
+class ParquetRows:
+    """Rows with an `id`, in row groups of about as many bytes, whatever comes at a time. A context manager."""
+
+    def __init__(self, path: str, schema: pa.Schema) -> None:
+        self._file = ParquetOutput(path, schema, rising=("line", "start", "end", "offset"), plain=("id",))
+        self._held: list[pa.Table] = []
+        self._group = self._n_bytes = 0
+
+    @property
+    def written(self) -> streams.Written | None:
+        """The file, once the block has ended well."""
+        return self._file.written
+
+    def __enter__(self) -> Self:
+        self._file.__enter__()
+        return self
+
+    def write(self, rows: pa.Table, *, n_bytes: npt.NDArray[np.int64] | int = 0) -> None:
+        """Append rows; `n_bytes` of each beside its `id` and numbers."""
+        sizes = pc.binary_length(rows["id"]).to_numpy().astype(np.int64) + _ROW_BYTES + n_bytes
+        at = self._n_bytes + np.cumsum(sizes)
+        groups = (at - 1) // _GROUP_BYTES
+        for start, end in _stretches(groups, self._group):
+            self._held.append(rows.slice(start, end - start))
+            if end < len(rows):
+                self._end_group()
+        self._group, self._n_bytes = int(groups[-1]), int(at[-1])
+
+    def _end_group(self) -> None:
+        held, self._held = self._held, []
+        if any(map(len, held)):
+            self._file.write(pa.concat_tables(held).combine_chunks())
+
+    def end(self) -> None:
+        """Write what is held: no rows follow."""
+        self._end_group()
+
+    def __exit__(self, kind: Any, value: Any, trace: Any) -> None:
+        self._file.__exit__(kind, value, trace)
 
 
 def _stretches(numbers: npt.NDArray[np.int64], before: int) -> Iterator[tuple[int, int]]:

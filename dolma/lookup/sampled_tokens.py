@@ -15,7 +15,7 @@ from dolma.data.dataset import Shard
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import Manifest, read_manifest
 from dolma.data.origins import Origins
-from dolma.data.tokens import TokenManifest, open_tokens, read_rows, read_token_manifest
+from dolma.data.tokens import TokenManifest, read_rows, read_token_manifest
 from dolma.errors import ConfigError
 from dolma.lookup.tokens import encoded_documents
 from dolma.models.encoder import Encoder
@@ -23,6 +23,7 @@ from dolma.models.tokenizer_facts import read_facts
 from dolma.models.tokenizers_library import load_tokenizer
 from dolma.printable import counted, printable
 from dolma.runner.seeds import derive_seed
+from dolma.tokens.formats.table import read_ids
 
 Rows = list[dict[str, Any]]
 """Rows of shards, each with its `ids`."""
@@ -90,7 +91,7 @@ def _drawn(folder: str, tokens: TokenManifest, *, sample: int, seed: int) -> dic
         if not len(mine):
             continue
         path = streams.join(folder, info.path)
-        ids = open_tokens(path, tokens.dtype)
+        ids = read_ids(path, tokens)
         for row in read_rows(path).take(mine).to_pylist():
             row |= {"shard": path, "ids": np.array(ids[row["start"] : row["end"]])}
             found.setdefault(row["path"], []).append(row)

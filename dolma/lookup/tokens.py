@@ -27,6 +27,7 @@ from dolma.lookup.measured import Measured, attribute_row, measured
 from dolma.models.tokenizers_library import load_tokenizer
 from dolma.printable import printable
 from dolma.stages import Node
+from dolma.tokens.formats.table import read_ids
 
 AROUND = 40
 """Tokens on each side of one that are shown as text."""
@@ -88,7 +89,7 @@ def trace_token(given: str, recipe: Recipe) -> Traced:
     path, position = _place_of(given)
     folder = tokens_folder(path)
     manifest = read_token_manifest(folder)
-    shard = TokenShard(path, manifest.dtype)
+    shard = TokenShard(path, manifest.dtype, ids=read_ids(path, manifest))
     if not 0 <= position < len(shard.ids):
         raise ConfigError(
             f"there is no token {position:,} in {printable(path)}, which has {len(shard.ids):,}"

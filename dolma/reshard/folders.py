@@ -21,6 +21,7 @@ from dolma.data.tokens import (
     Dtype,
     TokenManifest,
     TokenShardInfo,
+    check_format,
     little_endian,
     read_rows,
     read_token_manifest,
@@ -135,6 +136,8 @@ def open_folders(folders: Mapping[str, str]) -> Folders:
         DataError: a folder has no token shards.
     """
     manifests = {source: read_token_manifest(folder) for source, folder in folders.items()}
+    for source, found in manifests.items():
+        check_format(folders[source], found)
     (first, manifest), *others = manifests.items()
     for source, other in others:
         for key in _ALIKE:

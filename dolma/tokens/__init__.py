@@ -30,7 +30,7 @@ STAGE = Stage(
                 *("tokenizer", "eos", "bos"),
                 *("allow_special_tokens --allow-special-tokens/--no-special-tokens", "strip"),
             ),
-            "Output": ("dtype", "max_tokens_per_shard", "split_long_documents", "group_by", "shuffle"),
+            "Output": ("format", "dtype", "max_tokens_per_shard", "split_long_documents", "group_by", "shuffle"),
         },
         needed=("--tokenizer", "--documents", "--output"),
         output="Folder of the token shards.",

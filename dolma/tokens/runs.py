@@ -62,9 +62,9 @@ class Part:
 
     @property
     def name(self) -> str:
-        """The path of the shard below its folder."""
+        """The path of the shard below its folder, without a suffix."""
         folder = "" if self.source is None else source_folder(self.source) + "/"
-        return f"{folder}part-{self.index:05d}.npy"
+        return f"{folder}part-{self.index:05d}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -50,6 +51,7 @@ from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.standing import why_again
 from dolma.runner.task import Task, TaskResult
 from dolma.runner.together import together
+from dolma.tokens.formats.table import FORMATS
 from dolma.tokens.long_documents import Cuts, cut_long, token_starts, whole
 from dolma.tokens.order import Counts, corpus_places, parts_in_order, shuffled_places
 from dolma.tokens.runs import (
@@ -132,7 +134,9 @@ def tokenize(
         )
         encoded = stage.run("encode", _encode_tasks(parts), encode, scratch=SCRATCH, reads=True)
         limit, grouped = config.max_tokens_per_shard, config.group_by is not None
-        written = write_shards(stage, encoded, dtype=facts.dtype, limit=limit, grouped=grouped, output=output)
+        written = write_shards(
+            stage, encoded, dtype=facts.dtype, limit=limit, grouped=grouped, output=output, format=config.format
+        )
         described = describe_shards(stage, config, facts, written, output=output, seed=seed)
         dropped = sum(result.payload["dropped"] for result in encoded) if facts.drops_characters else None
         if dropped is not None:
@@ -171,7 +175,7 @@ def plan(
             "input": shard.path,
             "bytes": shard.size,
             "columns": f"{reading.text}, {reading.id}, {reading.source}",
-            "output": streams.join(output, "part-*.npy"),
+            "output": streams.join(output, f"part-*{FORMATS[config.format].suffix}"),
             "holds": f"{facts.dtype} ids of {facts.vocab_size:,}, at most {config.max_tokens_per_shard:,} to a shard",
         }
 
@@ -226,6 +230,7 @@ def _settings(config: TokenizeConfig, facts: TokenizerFacts, *, reading: Reading
         "group_by": config.group_by,
         "max_tokens_per_shard": config.max_tokens_per_shard,
         "split_long_documents": config.split_long_documents,
+        "format": config.format,
         "allow_special_tokens": config.allow_special_tokens,
         "strip": config.strip,
         **reading.identity,
@@ -404,6 +409,7 @@ def write_shards(
     grouped: bool,
     output: str,
     n_parts: int | None = None,
+    format: str = "dolma",
 ) -> list[TaskResult]:
     """The shards of the documents that these tasks have left; otherwise as `planned_parts`."""
     memory, work = stage.options.max_memory or MEMORY, stage.work_folder
@@ -413,7 +419,7 @@ def write_shards(
     stretches = partitioned_groups(stage, table, list(documents), list(map(bounds_of, groups)), memory=memory)
     itemsize = little_endian(dtype).itemsize
     parts = [part for some in groups for part in some]
-    write = WritePart(work=work, output=output, dtype=dtype, memory=memory)
+    write = WritePart(work=work, output=output, dtype=dtype, memory=memory, format=format)
     tasks = [
         Task(key=part.name, size=part.tokens * itemsize, spec=(part, stretch))
         for part, stretch in zip(parts, [one for some in stretches for one in some], strict=True)
@@ -480,21 +486,36 @@ class WritePart:
     output: str
     dtype: Dtype
     memory: int
+    format: str = "dolma"
 
     def __call__(self, spec: tuple[Part, Partition]) -> TaskResult:
         part, documents = spec
-        with shard_writer(self.output, part, self.dtype) as writer:
-            for block in read_part(self.work, documents, dtype=self.dtype, memory=self.memory):
+        read = partial(read_part, self.work, documents, dtype=self.dtype, memory=self.memory)
+        counts = [block.counts for block in read()] if FORMATS[self.format].needs_counts else None
+        known = None if counts is None else np.concatenate(counts)
+        with shard_writer(self.output, part, self.dtype, format=self.format, counts=known) as writer:
+            for block in read():
                 writer.write([block.ids], counts=block.counts, rows=block.rows)
                 advance(documents=len(block.counts))
                 del block
         return shard_written(writer, part, output=self.output, made_from=self.work)
 
 
-def shard_writer(output: str, part: Part, dtype: Dtype) -> TokenShardWriter:
-    """The writer of this shard."""
-    itemsize = little_endian(dtype).itemsize
-    return TokenShardWriter(output, part.name, source=part.source, tokens_per_part=_ROWS_PART // itemsize)
+def shard_writer(
+    output: str, part: Part, dtype: Dtype, *, format: str = "dolma", counts: Counts | None = None
+) -> TokenShardWriter:
+    """The writer of this shard; `counts` are the tokens of each of its rows, where the format needs them before."""
+    itemsize, form = little_endian(dtype).itemsize, FORMATS[format]
+    name = part.name + form.suffix
+    return TokenShardWriter(
+        output,
+        name,
+        source=part.source,
+        tokens_per_part=_ROWS_PART // itemsize,
+        ids=form.open(streams.join(output, name), dtype, counts=counts),
+        csv=form.csv,
+        parquet=form.parquet,
+    )
 
 
 def shard_written(writer: TokenShardWriter, part: Part, *, output: str, made_from: str) -> TaskResult:
@@ -530,7 +551,8 @@ class Describe:
         write_token_manifest(self.output, manifest)
         tokenizer = read_tokenizer(self.facts.path, sha256=self.facts.sha256)
         streams.write_bytes(streams.join(self.output, TOKENIZER_NAME), tokenizer)
-        return TaskResult(outputs=[file_there(self.output, name) for name in (NAME, TOKENIZER_NAME)])
+        beside = FORMATS[manifest.format].describe(self.output, manifest)
+        return TaskResult(outputs=[file_there(self.output, name) for name in (NAME, TOKENIZER_NAME, *beside)])
 
 
 def describe_shards(
@@ -556,5 +578,6 @@ def describe_shards(
         shards=[msgspec.convert(result.payload, TokenShardInfo) for result in written],
         shuffle=config.shuffle,
         special_tokens_allowed=config.allow_special_tokens,
+        format=config.format,
     )
     return stage.run("describe", [Task(key=NAME, size=1, spec=manifest)], Describe(output=output, facts=facts))

@@ -17,7 +17,6 @@ from dolma.data.manifest import Manifest, differences
 from dolma.data.tokens import (
     TokenManifest,
     TokenShardInfo,
-    open_tokens,
     parquet_path,
     read_csv_rows,
     read_rows,
@@ -28,6 +27,7 @@ from dolma.data.tokens import (
 from dolma.errors import ConfigError, DataError
 from dolma.models.tokenizer_facts import read_facts
 from dolma.runner.ledger import Ledger
+from dolma.tokens.formats.table import format_of, read_ids
 
 _TOGETHER = 1 << 24  # ids looked at together
 
@@ -61,7 +61,7 @@ def _check(path: str, info: TokenShardInfo, manifest: TokenManifest, parts: list
     """The problems of a shard; `parts` gets its rows of documents that are cut."""
     try:
         with streams.local_copy(path) as local:
-            ids = open_tokens(local, manifest.dtype)
+            ids = read_ids(local, manifest)
             n_ends = yield from _check_ids(path, ids, info, manifest)
             if streams.checksum(local) != info.xxh3:
                 yield f"{path}: its bytes have changed (xxh3 differs from tokens.json)"
@@ -78,8 +78,9 @@ def _check_ids(
     path: str, ids: npt.NDArray[Any], info: TokenShardInfo, manifest: TokenManifest
 ) -> Generator[str, None, int]:
     """Returns the number of end-of-text tokens."""
-    if (len(ids), ids.nbytes) != (info.tokens, info.bytes):
-        yield f"{path}: {len(ids):,} tokens in {ids.nbytes:,} bytes, tokens.json says {info.tokens:,} in {info.bytes:,}"
+    size = streams.size(path)
+    if (len(ids), size) != (info.tokens, info.bytes):
+        yield f"{path}: {len(ids):,} tokens in {size:,} bytes, tokens.json says {info.tokens:,} in {info.bytes:,}"
     n_ends = 0
     for start in range(0, len(ids), _TOGETHER):
         some = ids[start : start + _TOGETHER]
@@ -113,6 +114,9 @@ def _check_rows(
         return
     if len(rows) and ends[-1] != len(ids):
         yield f"{where}: its rows end at token {ends[-1]:,} of {len(ids):,}"
+    own = format_of(manifest).counts(path, manifest.dtype)
+    if own is not None and not np.array_equal(own, ends - starts):
+        yield f"{path}: documents are of other lengths by the index of its format than by its rows"
     for some, at, id, which in ((first, starts, manifest.bos_id, "begin"), (last, ends - 1, manifest.eos_id, "end")):
         if id is not None and np.any(wrong := some & (ids[at] != id)):
             i = int(np.argmax(wrong))
@@ -153,12 +157,13 @@ def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[
     yield from differences(
         "tokens.json",
         shards=(
-            sorted(out.path for out in manifest.outputs if out.path.endswith(".npy")),
+            sorted(out.path for out in manifest.outputs if out.path.endswith(format_of(tokens).suffix)),
             sorted(shard.path for shard in tokens.shards),
         ),
         tokenizer=(config["tokenizer_sha256"], tokens.tokenizer_sha256),
         dtype=(config["dtype"], tokens.dtype),
         shuffle=(config["shuffle"], tokens.shuffle),
+        format=(config.get("format", "dolma"), tokens.format),
         seed=(config["seed"] or 0, tokens.seed),
         allow_special_tokens=(config["allow_special_tokens"], tokens.special_tokens_allowed),
     )

@@ -514,7 +514,14 @@ def test_the_folder_describes_itself(tmp_path: Path, documents: Write, run: Toke
     assert (tmp_path / "tokens" / manifest.tokenizer).read_bytes() == Path(path).read_bytes()
     made = read_manifest(str(tmp_path / "tokens"))
     assert made is not None
-    names = ["part-00000.csv.gz", "part-00000.npy", "part-00000.parquet", "tokenizer.json", "tokens.json"]
+    names = [
+        "olmo-core.yaml",
+        "part-00000.csv.gz",
+        "part-00000.npy",
+        "part-00000.parquet",
+        "tokenizer.json",
+        "tokens.json",
+    ]
     assert [out.path for out in made.outputs] == names
     assert made.config["tokenizer_sha256"] == manifest.tokenizer_sha256
 

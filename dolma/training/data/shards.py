@@ -26,6 +26,7 @@ from dolma.data.numbers import numbers_in
 from dolma.data.tokens import (
     NAME,
     TokenManifest,
+    check_format,
     has_rows,
     open_tokens,
     read_rows,
@@ -202,6 +203,7 @@ def open_shards(tokens: str | Sequence[str], *, source: str | None = None) -> To
         )
     first = manifests[0]
     for folder, manifest in zip(folders, manifests, strict=True):
+        check_format(folder, manifest)
         if _tokenizer(manifest) != _tokenizer(first):
             raise DataError(
                 f"is of another tokenizer than {printable(folders[0])}\n  tokenize both with the same one", file=folder
