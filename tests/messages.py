@@ -67,7 +67,7 @@ AREAS = {
         "dolma/doctor.py",
         "dolma/requirements.py",
     ),
-    "`dolma show`, `why`, `diff`, `card`": ("dolma/lookup/",),
+    "`dolma show`, `why`, `diff`, `card`, `report`": ("dolma/lookup/",),
     "`dolma tag` and taggers": ("taggers/",),
     "`dolma dedupe`": ("dedupe/",),
     "`dolma mix`": ("mixers/",),

@@ -29,6 +29,7 @@ COMMANDS = {
     "show": "show documents: by id, a sample, or those nearest to a threshold",
     "why": "what became of a document: measurements, rules, copies, tokens",
     "diff": "compare two versions of a corpus, mix, or folder of tokens",
+    "report": "write an HTML report on a finished recipe",
     "card": "write the dataset card of a finished recipe",
     "run": "go through all stages of a recipe; only what changed runs again",
     "list": "show taggers: what they measure, need and assume; their speed",

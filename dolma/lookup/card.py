@@ -50,7 +50,7 @@ def card(recipe: Recipe, *, name: str) -> str:
         DataError: a file cannot be read.
     """
     nodes = [node for node in graph_of(recipe) if node.output is not None]
-    manifests = {node.name: found for node in nodes if (found := _manifest(node)) is not None}
+    manifests = {node.name: found for node in nodes if (found := manifest_of(node)) is not None}
     mixes = [node for node in nodes if node.stage.writes == "documents" and node.name in manifests]
     if not mixes:
         raise ConfigError("has no finished mix to describe\n  run the recipe first: `dolma run RECIPE`")
@@ -75,7 +75,7 @@ def card(recipe: Recipe, *, name: str) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _manifest(node: Node) -> Manifest | None:
+def manifest_of(node: Node) -> Manifest | None:
     """That of a stage, or of the first of its file sets."""
     folders = [streams.join(str(node.output), name) if name else str(node.output) for name in node.sets()]
     return next((found for folder in folders if (found := read_manifest(folder)) is not None), None)
@@ -233,7 +233,7 @@ def _limits(counts: _Counts, ledger: Ledger) -> str:
 
 
 def _again(recipe: Recipe, manifests: Mapping[str, Manifest]) -> str:
-    settings = {key: value for key, value in _given(recipe).items() if key != "output"}
+    settings = {key: value for key, value in given_settings(recipe).items() if key != "output"}
     text: str = yaml.safe_dump(settings, sort_keys=False, allow_unicode=False)
     rows = [(name, manifest.code_version, manifest.fingerprint) for name, manifest in manifests.items()]
     table = _table(("stage", "made by dolma", "fingerprint"), rows)
@@ -243,7 +243,7 @@ def _again(recipe: Recipe, manifests: Mapping[str, Manifest]) -> str:
     )
 
 
-def _given(value: Any) -> Any:
+def given_settings(value: Any) -> Any:
     """The settings that are not their defaults, as plain values."""
     if isinstance(value, msgspec.Struct):
         fields = msgspec.structs.fields(value)
@@ -252,10 +252,10 @@ def _given(value: Any) -> Any:
             for one in fields
         }
         found = {name: getattr(value, name) for name in defaults}
-        return {name: _given(one) for name, one in found.items() if one is not None and one != defaults[name]}
+        return {name: given_settings(one) for name, one in found.items() if one is not None and one != defaults[name]}
     if isinstance(value, list | tuple):
-        return [_given(one) for one in value]
-    return {key: _given(one) for key, one in value.items()} if isinstance(value, dict) else value
+        return [given_settings(one) for one in value]
+    return {key: given_settings(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _share(n: int, of: int) -> str:

@@ -33,7 +33,7 @@ def write_curve(path: str, records: Sequence[StepRecord], evaluations: Sequence[
         ]
         for name in held_out
     }
-    body = _chart("Loss, nats per token", lines) + (_chart("Held-out text, bits per byte", bits) if bits else "")
+    body = chart("Loss, nats per token", lines) + (chart("Held-out text, bits per byte", bits) if bits else "")
     page = (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Loss</title>"
         "<style>body{font:14px sans-serif;margin:2em;max-width:60em}svg{width:100%}text{font-size:12px}</style>"
@@ -48,7 +48,8 @@ def _thinned(points: list[Point]) -> list[Point]:
     return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
 
 
-def _chart(title: str, lines: dict[str, list[Point]]) -> str:
+def chart(title: str, lines: dict[str, list[Point]]) -> str:
+    """Lines of points in one drawing, as SVG below a title, with a legend."""
     points = [point for line in lines.values() for point in line]
     if not points:
         return f"<h2>{html.escape(title)}</h2><p>No finite values.</p>"
