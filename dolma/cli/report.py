@@ -18,7 +18,13 @@ dolma report -c configs/quickstart.yaml -o report.html --no-text
 @click.command("report", cls=ManualCommand, example=EXAMPLE)
 @recipe_options
 @option("-o", "--output", "file", section="Output", metavar="FILE", required=True, help="HTML file to write.")
-@option("--text/--no-text", section="Output", default=True, help="Show texts near thresholds, and their ids.")
+@option(
+    "--text/--no-text",
+    section="Output",
+    default=True,
+    help="Show texts near thresholds, and their ids.  [default: text]",
+    show_default=False,
+)
 @option("--show-pii", section="Output", is_flag=True, show_default=False, help="Do not mask personal data in texts.")
 @click.pass_context
 def command(ctx: click.Context, file: str, text: bool, show_pii: bool, *, as_json: bool, **_: Any) -> None:
