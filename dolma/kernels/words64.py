@@ -47,6 +47,24 @@ def byte_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     return builder.load(builder.gep(array.data, [arguments[1]]))
 
 
+@intrinsic("uint64", None, "intp")
+def word_at(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """`data[index]` of a uint64 array, for an index that is never negative: there is no test for that."""
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    return builder.load(builder.gep(array.data, [arguments[1]]))
+
+
+@intrinsic("void", None, "intp")
+def prefetch(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    """Ask for the cache line of `data[index]`, which is read soon; the index may be one beyond the array."""
+    array = context.make_array(signature.args[0])(context, builder, arguments[0])
+    address = builder.bitcast(builder.gep(array.data, [arguments[1]]), ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [address.type, *[ir.IntType(32)] * 3])
+    asked = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+    builder.call(asked, [address, *(ir.Constant(ir.IntType(32), value) for value in (0, 3, 1))])
+    return context.get_dummy_value()
+
+
 @intrinsic("uint64", "uint64")
 def _trailing_zeros(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
     """How many low bits of a uint64 are zero: 0 to 64."""

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dolma.data.batch import offsets_of
 from dolma.data.tokens import little_endian
 from dolma.errors import RecordError
+from dolma.kernels.token_table import framed
+from dolma.models.byte_level import ByteLevel, NotByteLevel
 from dolma.models.tokenizer_facts import KEY, TokenizerFacts
 from dolma.models.tokenizer_file import read_tokenizer_file
 from dolma.models.tokenizers_library import count_dropped, encode_texts, load_tokenizer
@@ -37,16 +40,22 @@ class Encoder:
     """Texts to ids, each text framed by the recipe's begin and end tokens.
 
     Unless `allow_special_tokens`, no id of `facts.control` comes from a text: what looks like such a token is encoded
-    as the characters that it consists of.
+    as the characters that it consists of. `path` says what encodes, in words.
     """
 
     def __init__(self, facts: TokenizerFacts, *, allow_special_tokens: bool = False) -> None:
         self.facts = facts
         self._tokenizer = load_tokenizer(facts.path, sha256=facts.sha256, key=KEY)
         self._encode = encode_texts(self._tokenizer, allow_special_tokens=allow_special_tokens)
+        file = read_tokenizer_file(facts.path, key=KEY)
+        self._by_table: ByteLevel | None = None
+        try:
+            self._by_table = ByteLevel(file, allow_special_tokens=allow_special_tokens, whole=self._encode)
+            self.path = "a table of pre-tokens that the library fills"
+        except NotByteLevel as reason:
+            self.path = f"the library, each whole: {reason}"
         self._dropped: Callable[[Sequence[str]], list[int]] | None = None
         if facts.drops_characters:
-            file = read_tokenizer_file(facts.path, key=KEY)
             self._dropped = count_dropped(file, allow_special_tokens=allow_special_tokens)
         control = () if allow_special_tokens else facts.control
         self._cut_at = [token for token, _ in control]
@@ -59,11 +68,28 @@ class Encoder:
         Raises:
             RecordError: the tokenizer fails on one of the texts.
         """
+        if self._by_table is None:
+            return self._framed(*self._by_library(texts))
+        encoded = [text.encode() for text in texts]
+        return self.encode(np.frombuffer(b"".join(encoded), np.uint8), offsets_of(encoded))
+
+    def encode(
+        self, utf8: npt.NDArray[np.uint8], offsets: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
+        """As the call, for the texts of a batch (`TextBatch`)."""
+        if self._by_table is not None:
+            ids, counts = self._by_table(utf8, offsets)
+            if not self._is_control[ids].any():
+                return self._framed(ids, counts)
+        whole, bounds = utf8.tobytes(), offsets.tolist()
+        return self._framed(*self._by_library([whole[a:b].decode() for a, b in itertools.pairwise(bounds)]))
+
+    def _by_library(self, texts: Sequence[str]) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
         found = self._encode(texts)
         ids, counts = _joined(found)
         if self._is_control[ids].any():
             ids, counts = _joined([self._as_text(*item) for item in zip(texts, found, strict=True)])
-        return self._framed(ids, counts)
+        return ids, counts
 
     def n_dropped(self, texts: Sequence[str]) -> int:
         """How many characters of these texts no token stands for (bytes, for a byte-level tokenizer)."""
@@ -79,18 +105,8 @@ class Encoder:
     def _framed(
         self, ids: npt.NDArray[np.uint32], counts: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.int64]]:
-        bos, full = self.facts.bos_id, counts > 0
-        sizes = np.where(full, counts + (1 if bos is None else 2), 0)
-        ends = np.cumsum(sizes)
-        framed = np.empty(int(sizes.sum()), dtype=little_endian(self.facts.dtype))
-        is_text = np.ones(len(framed), dtype=bool)
-        last = ends[full] - 1
-        framed[last], is_text[last] = self.facts.eos_id, False
-        if bos is not None:
-            first = (ends - sizes)[full]
-            framed[first], is_text[first] = bos, False
-        framed[is_text] = ids
-        return framed, sizes
+        facts = self.facts
+        return framed(ids, counts, bos=facts.bos_id, eos=facts.eos_id, dtype=little_endian(facts.dtype))
 
     def _as_text(self, text: str, ids: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         """The ids of a text in which the model, or an added token that is not marked special, makes a control token.

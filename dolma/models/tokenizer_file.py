@@ -46,6 +46,10 @@ class AddedToken(msgspec.Struct, frozen=True, kw_only=True):
     id: _Id
     content: str
     special: bool = False
+    single_word: bool = False
+    lstrip: bool = False
+    rstrip: bool = False
+    normalized: bool | None = None  # the library's default is that it is not special
 
 
 class _Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +59,7 @@ class _Model(msgspec.Struct, frozen=True, kw_only=True):
     unk_token: str | None = None
     byte_fallback: bool | None = None
     continuing_subword_prefix: str | None = None
+    dropout: float | None = None
 
 
 class _Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +67,7 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True):
     added_tokens: list[AddedToken] | None = None
     normalizer: Any = None
     pre_tokenizer: Any = None
+    post_processor: Any = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -50,7 +51,7 @@ def load_tokenizer(path: str, *, sha256: str | None = None, key: str = "") -> An
         if not (number := _number(tokenizer, token)) == token.id:
             raise ConfigError(
                 f"{printable(path)}: the file says that the added token {token.content!r} is {token.id}, "
-                f"tokenizers {_version()} gives it {number}: shards would hold both\n"
+                f"tokenizers {version()} gives it {number}: shards would hold both\n"
                 "  number added tokens without gaps after the vocabulary, as `tokenizers` saves them",
                 path=key,
             )
@@ -69,12 +70,13 @@ def _check_that_it_encodes(tokenizer: Any, file: TokenizerFile, key: str) -> Non
             failed = error
     reason = printable(failed.__cause__)
     raise ConfigError(
-        f"tokenizers {_version()} cannot encode any text with {printable(file.path)}: {reason}\n  {_OTHER_VERSION}",
+        f"tokenizers {version()} cannot encode any text with {printable(file.path)}: {reason}\n  {_OTHER_VERSION}",
         path=key,
     ) from failed
 
 
-def _version() -> str:
+def version() -> str:
+    """The version of the library."""
     import tokenizers
 
     return tokenizers.__version__
@@ -93,9 +95,25 @@ def _loaded(raw: bytes, path: str, key: str) -> Any:
             if not _is_of_the_library(error):
                 raise
             raise ConfigError(
-                f"tokenizers {_version()} cannot read {printable(path)}: {printable(error)}\n  {_OTHER_VERSION}",
+                f"tokenizers {version()} cannot read {printable(path)}: {printable(error)}\n  {_OTHER_VERSION}",
                 path=key,
             ) from error
+
+
+def load_words(file: TokenizerFile, *, separator: str | None) -> Any:
+    """The library's tokenizer with the file's model alone, for byte-level words: one, or with separators between."""
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    split = {"type": "Split", "pattern": {"String": separator}, "behavior": "Isolated", "invert": False}
+    others: dict[str, Any] = {
+        "added_tokens": [],
+        "normalizer": None,
+        "pre_tokenizer": byte_level
+        if separator is None
+        else {"type": "Sequence", "pretokenizers": [split, byte_level]},
+        "post_processor": None,
+    }
+    content = msgspec.json.decode(file.raw, type=dict[str, msgspec.Raw])
+    return _loaded(msgspec.json.encode({**content, **others}), file.path, "")
 
 
 def read_tokenizer(path: str, *, sha256: str | None) -> bytes:

@@ -85,9 +85,13 @@ class EndOfText(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TokenizeNotes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the manifest of token shards says beside its ledger; characters without a token where there may be some."""
+    """What the manifest of token shards says beside its ledger; characters without a token where there may be some.
+
+    `encoded_by`: a table of pre-tokens, or the library and why (docs/tokenize.md); the ids are the same.
+    """
 
     eos: EndOfText | None = None
+    encoded_by: str = ""
     dropped_characters: int | None = None
 
 
@@ -117,8 +121,8 @@ def tokenize(
     made = _file_set(shards, config, facts, output=output, reading=reading, seed=seed)
     with open_stage([made], options=options, reporter=reporter, inputs=inputs) as stage:
         stage.leave_if_complete()
-        encoder_of(facts, allow_special_tokens=config.allow_special_tokens)  # fails now or never
-        for note in _notes(facts):
+        encoder = encoder_of(facts, allow_special_tokens=config.allow_special_tokens)  # fails now or never
+        for note in _notes(facts, encoder):
             stage.reporter.note(note)
         parts = [piece for shard in shards for piece in pieces(shard)]
         encode = EncodePieces(
@@ -142,13 +146,13 @@ def tokenize(
         if dropped is not None:
             stage.reporter.note(f"tokenize: {dropped:,} characters had no token and are gone")
         end = EndOfText(token=facts.eos, id=facts.eos_id, because=facts.eos_because)
-        notes = TokenizeNotes(eos=end, dropped_characters=dropped)
+        notes = TokenizeNotes(eos=end, encoded_by=encoder.path, dropped_characters=dropped)
         report = stage.finish([*encoded, *written, *described], notes=msgspec.to_builtins(notes))
         return report.detailed(notes)
     return stage.noted(TokenizeNotes)
 
 
-def _notes(facts: TokenizerFacts) -> Iterator[str]:
+def _notes(facts: TokenizerFacts, encoder: Encoder) -> Iterator[str]:
     """What to tell before any text is read."""
     yield f"tokenize: each document ends with {facts.eos!r}, id {facts.eos_id}: {facts.eos_because}"
     if facts.drops_characters:
@@ -157,6 +161,7 @@ def _notes(facts: TokenizerFacts) -> Iterator[str]:
             "characters that it does not know vanish\n"
             "  train it with byte fallback or an `unk_token`, or see at the end how many there were"
         )
+    yield f"tokenize: texts are encoded by {encoder.path}"
     if note := slow_note():
         yield note
 
@@ -299,10 +304,10 @@ class EncodePieces:
         faults = Faults(piece, self.reading, intake)
         kept = self.reading.on_error == "quarantine"
         for batch in read_batches(piece, self.reading, intake=intake, records=kept, faults=faults):
-            texts = [text.strip() for text in batch.texts()] if self.strip else batch.texts()
+            texts = TextBatch.of(text.strip() for text in batch.texts()) if self.strip else batch
             ids, counts, readable = _encode(encoder, batch, texts, faults)
             if self.facts.drops_characters:
-                n_dropped += encoder.n_dropped([text for text, could in zip(texts, readable, strict=True) if could])
+                n_dropped += encoder.n_dropped([texts.text(i) for i in np.flatnonzero(readable).tolist()])
             count.add(batch, counts, readable)
             full = np.flatnonzero(counts)
             if len(full):
@@ -348,14 +353,14 @@ class EncodePieces:
 
 
 def _encode(
-    encoder: Encoder, batch: TextBatch, texts: Sequence[str], faults: Faults
+    encoder: Encoder, batch: TextBatch, texts: TextBatch, faults: Faults
 ) -> tuple[npt.NDArray[Any], Counts, npt.NDArray[np.bool_]]:
     """All ids of the batch, how many each document has, and whether the tokenizer could read it."""
     try:
-        ids, counts = encoder(texts)
+        ids, counts = encoder.encode(texts.utf8, texts.offsets)
         return ids, counts, np.ones(len(texts), dtype=bool)
     except RecordError:
-        each = [_encode_one(encoder, batch, i, text, faults) for i, text in enumerate(texts)]
+        each = [_encode_one(encoder, batch, i, text, faults) for i, text in enumerate(texts.texts())]
     found = [np.zeros(0, little_endian(encoder.facts.dtype)) if ids is None else ids for ids in each]
     return np.concatenate(found), np.array([len(ids) for ids in found]), np.array([ids is not None for ids in each])
 

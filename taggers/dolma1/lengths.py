@@ -23,10 +23,11 @@ import pyarrow as pa
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocInt, Output, Spans, spans_column
 from dolma.kernels.automata import Automaton, automaton, counts_of
+from dolma.kernels.code_points import table_of
 from dolma.kernels.pieces import Pieces, text_pieces, trimmed_texts
 from dolma.kernels.views import Int64, code_points
 from dolma.taggers.dolma1.segments import segments
-from dolma.taggers.dolma1.unicode_tables import TOKENS, table_of
+from dolma.taggers.dolma1.unicode_tables import TOKENS
 
 
 class BytesLengthV1:

@@ -30,10 +30,11 @@ import pyarrow as pa
 from dolma.data.batch import TextBatch, offsets_of
 from dolma.data.columns import Columns, DocText, Output, Spans, spans_column, spans_of
 from dolma.data.urls import UrlField
+from dolma.kernels.code_points import table_of
 from dolma.kernels.positions import positions_of
 from dolma.kernels.views import Int64, code_points
 from dolma.taggers.catalogue import Need
-from dolma.taggers.dolma1.unicode_tables import OTHER, TOKENS, table_of
+from dolma.taggers.dolma1.unicode_tables import OTHER, TOKENS
 
 _SITE = "creativecommons.org/"
 _ENCODED_SITE = b"creativecommons.org"  # "/" may be written "\\/"

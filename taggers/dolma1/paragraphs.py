@@ -13,10 +13,11 @@ import numpy as np
 
 from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, Spans, spans_column
+from dolma.kernels.code_points import table_of
 from dolma.kernels.pieces import are_all_of
 from dolma.kernels.views import code_points
 from dolma.taggers.dolma1.lengths import paragraphs
-from dolma.taggers.dolma1.unicode_tables import PUNCTUATION, table_of
+from dolma.taggers.dolma1.unicode_tables import PUNCTUATION
 
 
 class NotAlphanumParagraphV1:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dolma.kernels.automata import Automaton, automaton
+from dolma.kernels.code_points import table_of
 from dolma.kernels.unicode import SPACE, character_classes
 from dolma.taggers.dolma1 import unicode_tables as tables
 from dolma.taggers.dolma1.unicode_tables import (
@@ -60,9 +61,7 @@ class _State(NamedTuple):
 def segments() -> Automaton:
     """First count: segments; second: segments that are not blank (`str.isspace`)."""
     spaces = (character_classes() & SPACE).astype(bool)
-    kinds, classes = np.unique(
-        tables.table_of(WORD_BREAK) | np.where(spaces, np.uint8(64), np.uint8(0)), return_inverse=True
-    )
+    kinds, classes = np.unique(table_of(WORD_BREAK) | np.where(spaces, np.uint8(64), np.uint8(0)), return_inverse=True)
 
     def step(state: _State, cls: int) -> tuple[_State, int, int]:
         kind = int(kinds[cls])

@@ -21,9 +21,10 @@ from dolma.data.batch import TextBatch
 from dolma.data.columns import Columns, DocInt, Output, Spans
 from dolma.errors import ConfigError
 from dolma.kernels.automata import Automaton, automaton, counts_of
+from dolma.kernels.code_points import table_of
 from dolma.taggers.catalogue import Need
 from dolma.taggers.dolma1.lengths import paragraphs, piece_spans
-from dolma.taggers.dolma1.unicode_tables import ISOLATED, PRETOKENS, SPACE, table_of
+from dolma.taggers.dolma1.unicode_tables import ISOLATED, PRETOKENS, SPACE
 from dolma.taggers.tokens import encoder_at, n_tokens
 
 _BLANK = 5  # U+0020, which goes with what follows; SPACE: any other whitespace

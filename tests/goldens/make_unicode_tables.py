@@ -41,20 +41,12 @@ PICTOGRAPHIC = 32
 
 HEAD = '''"""What Dolma 1.2.1 takes each code point for, as runs; made by `tests/goldens/make_unicode_tables.py`.
 
-Each table is the base 85 form of a zlib stream of pairs of LEB128 numbers, (code points, class), from U+0000 on; what
-follows the last run has class 0. Derived from the Unicode Character Database, (c) Unicode, Inc., under the Unicode
-License v3: `LICENCE-unicode.txt`. No maintained library with wheels offers Word_Break for a Unicode version of one's
-choice at import; tables made at run time from `regex` or `uniseg` would change answers with their versions.
+Each table is read by `dolma.kernels.code_points`. Derived from the Unicode Character Database, (c) Unicode, Inc., under
+the Unicode License v3: `LICENCE-unicode.txt`. No maintained library with wheels offers Word_Break for a Unicode version
+of one's choice at import; tables made at run time from `regex` or `uniseg` would change answers with their versions.
 """
 
 from __future__ import annotations
-
-import base64
-import functools
-import zlib
-
-import numpy as np
-import numpy.typing as npt
 
 WORD, OTHER = 1, 2
 """Classes of `TOKENS`; 0 is whitespace."""
@@ -86,33 +78,6 @@ LETTER, NUMBER, ISOLATED, SPACE = 1, 2, 3, 4
 
 PICTOGRAPHIC = 32
 """Added to a class of `WORD_BREAK`: Extended_Pictographic."""
-
-
-@functools.cache
-def table_of(runs: str) -> npt.NDArray[np.uint8]:
-    """The class of each code point, in a table that even malformed UTF-8 indexes; uint8, `(2 ** 21,)`, read-only.
-
-    >>> bool(table_of(TOKENS)[ord("é")] == WORD), bool(table_of(PUNCTUATION)[ord("!")])
-    (True, True)
-    """
-    table = np.zeros(1 << 21, dtype=np.uint8)
-    numbers, at = _numbers(zlib.decompress(base64.b85decode(runs))), 0
-    for size, cls in zip(numbers[::2], numbers[1::2], strict=True):
-        table[at : at + size] = cls
-        at += size
-    table.flags.writeable = False
-    return table
-
-
-def _numbers(encoded: bytes) -> list[int]:
-    numbers, number, shift = [], 0, 0
-    for byte in encoded:
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            numbers.append(number)
-            number, shift = 0, 0
-    return numbers
 
 '''
 

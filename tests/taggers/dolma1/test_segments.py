@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from dolma.data.batch import TextBatch
 from dolma.kernels.automata import counts_of
+from dolma.kernels.code_points import table_of
 from dolma.taggers.dolma1.segments import segments
-from dolma.taggers.dolma1.unicode_tables import WORD_BREAK, ZWJ, table_of
+from dolma.taggers.dolma1.unicode_tables import WORD_BREAK, ZWJ
 
 
 def counts(text: str) -> tuple[int, int]:
