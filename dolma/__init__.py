@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dolma.api.corpus import Corpus
     from dolma.api.frame import Frame
-    from dolma.api.stages import dedupe, mix, run, stat, tag, tokenize, train, verify
+    from dolma.api.stages import dedupe, mix, run, stat, tag, takedown, tokenize, train, verify
     from dolma.api.training import eval, export, plan, soup
     from dolma.data.batch import TextBatch
     from dolma.data.columns import DocBool, DocFloat, DocInt, DocText, DocVector, Spans
@@ -30,6 +30,7 @@ PUBLIC = {
     "train": "dolma.api.stages",
     "stat": "dolma.api.stages",
     "run": "dolma.api.stages",
+    "takedown": "dolma.api.stages",
     "verify": "dolma.api.stages",
     "plan": "dolma.api.training",
     "export": "dolma.api.training",
@@ -76,6 +77,7 @@ __all__ = [
     "soup",
     "stat",
     "tag",
+    "takedown",
     "tokenize",
     "train",
     "verify",

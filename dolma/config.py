@@ -580,6 +580,14 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
     limit: Annotated[
         int | None, about("Documents to read, the first ones in corpus order, as a run of its own.", absent="all")
     ] = None
+    takedown: Annotated[
+        str | None,
+        about(
+            "List of documents that no stage reads, as `dolma takedown` writes it.",
+            metavar="FILE",
+            absent="<output>/takedown.jsonl, if it is there",
+        ),
+    ] = None
     output: Annotated[str | None, about("Folder for everything that a run writes.", metavar="DIR")] = None
     attributes: Annotated[
         str | None,
@@ -613,7 +621,7 @@ class Recipe(Sections, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError(f"`workers` is {self.workers}, expected at least 1")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"`limit` is {self.limit}, expected at least 1")
-        for key in ("documents", "exclude", "output", "attributes", "quarantine"):
+        for key in ("documents", "exclude", "takedown", "output", "attributes", "quarantine"):
             given = getattr(self, key)
             if given == "" or (isinstance(given, list) and "" in given):
                 raise ValueError(

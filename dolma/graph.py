@@ -23,6 +23,8 @@ from dolma.data import streams
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
 from dolma.data.manifest import RECIPE
+from dolma.data.takedown import NAME as TAKEDOWN
+from dolma.data.takedown import takedown_at
 from dolma.errors import ConfigError, did_you_mean
 from dolma.names import check_name
 from dolma.printable import printable
@@ -171,7 +173,16 @@ def reading_of(recipe: Recipe) -> Reading:
         invalid_unicode=recipe.invalid_unicode,
         max_line_bytes=recipe.max_line_bytes,
         limit=recipe.limit,
+        takedown=None if (path := takedown_of(recipe)) is None else takedown_at(path),
     )
+
+
+def takedown_of(recipe: Recipe) -> str | None:
+    """The list of documents that are taken down; None where a recipe has none. Beside a remote output it is named."""
+    if recipe.takedown is not None or recipe.output is None or streams.is_url(recipe.output):
+        return recipe.takedown
+    path = streams.join(recipe.output, TAKEDOWN)
+    return path if streams.exists(path) else None
 
 
 # --- what a stage reads ----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dolma.config import Recipe, dump_recipe
 from dolma.data import streams
 from dolma.data.manifest import RECIPE, read_manifest, recipe_beside
 from dolma.data.named_fields import check_named_fields, names_fields
+from dolma.data.takedown import NAME as TAKEDOWN
 from dolma.errors import ConfigError, DolmaError, OutputExistsError
 from dolma.graph import Graph, graph_of
 from dolma.stages import PACKAGES, Node, Running
@@ -324,7 +325,8 @@ def write_recipe(recipe: Recipe) -> bool:
     assert recipe.output is not None
     path = streams.join(recipe.output, RECIPE)
     # Looked at first: another shard may be writing the recipe.
-    empty = all(map(streams.is_temporary, streams.list_files(recipe.output)))
+    beside = streams.join(recipe.output, TAKEDOWN)
+    empty = all(path == beside or streams.is_temporary(path) for path in streams.list_files(recipe.output))
     there = streams.read_bytes(path) if streams.exists(path) else None
     ours = empty or there is not None
     if ours and there != (resolved := dump_recipe(recipe)):

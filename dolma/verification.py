@@ -40,6 +40,8 @@ from dolma.data.manifest import (
     stage_of,
 )
 from dolma.data.origins import Origins
+from dolma.data.takedown import NAME as TAKEDOWN
+from dolma.data.tokens import TokenShardInfo, read_token_manifest
 from dolma.errors import ConfigError, DataError, DolmaError, LedgerError
 from dolma.graph import Graph, corpus_of, graph_of, reading_of
 from dolma.pipeline import made_otherwise, run_node, waits_for
@@ -353,7 +355,7 @@ def _beside_sets(folder: str, graph: Graph, recipe: Recipe) -> Iterator[str]:
         parent = path.rpartition("/")[0]
         is_hidden = any(part.startswith(".") for part in path.removeprefix(folder).split("/"))
         is_beside = parent in measured or not path.startswith(tuple(homes))
-        if is_beside and not is_hidden and path != streams.join(folder, RECIPE):
+        if is_beside and not is_hidden and path not in (streams.join(folder, RECIPE), streams.join(folder, TAKEDOWN)):
             yield f"{path}: no run has written it"
 
 
@@ -388,9 +390,16 @@ def _other_inputs(graph: Graph, found: list[str]) -> Iterator[str]:
             mixed = {o.checksum for made in mixes.values() for o in made.outputs if o.path.startswith("documents/")}
             if mixes and len(mixes) == len(node.dataset.documents) and documents != mixed:
                 yield f"{name}: was made from other documents than those in {' and '.join(mixes)}"
-            shards = {o.checksum for made in tokens.values() for o in made.outputs if o.path.endswith(".npy")}
+            shards = {shard.origin for folder in tokens for shard in _shards_of(folder)}
             if node.stage.writes == "checkpoints" and len(tokens) == len(node.tokens) > 0 and documents != shards:
                 yield f"{name}: was made from other tokens than those in {' and '.join(tokens)}"
+
+
+def _shards_of(folder: str) -> list[TokenShardInfo]:
+    try:
+        return read_token_manifest(folder).shards
+    except DataError:
+        return []  # said of the set itself
 
 
 # --- made again ------------------------------------------------------------------------------------------------------

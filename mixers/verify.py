@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dolma.data.formats.table import format_of
 from dolma.data.manifest import Manifest, OutputFile, differences
+from dolma.data.takedown import REASON as TAKEDOWN
 from dolma.mixers.waterfall import HELD_OUT, SAMPLED_OUT
 from dolma.runner.ledger import Ledger
 
@@ -18,8 +19,8 @@ def count_rows(out: OutputFile, path: str) -> int:
 def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[str]:
     """What of a manifest and its files does not fit."""
     total = ledger.total()
-    read = total.taken.documents - total.failed
     counts = {reason: tally.documents for reason, tally in total.dropped.items()}
+    read = total.taken.documents - total.failed - counts.pop(TAKEDOWN, 0)
     held = counts.pop(HELD_OUT, 0)
     dropped = sum(n for reason, n in counts.items() if reason != SAMPLED_OUT)
     for place, expected in (

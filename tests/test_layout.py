@@ -27,7 +27,7 @@ FLOORS = [
     {"taggers", "dedupers", "mixers", "tokens", "training", "stats"},
     {"graph"},
     {"pipeline"},
-    {"verification", "doctor", "classifier", "reshard", "compilation", "lookup"},
+    {"verification", "doctor", "classifier", "reshard", "compilation", "lookup", "removal"},
     {"api"},
     {"cli"},
     {"__main__"},

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from dolma.dedupers.notes import DedupeNotes
     from dolma.mixers.notes import MixNotes
+    from dolma.removal.receipt import Receipt
+    from dolma.removal.shards import How
     from dolma.stats.statistics import Statistics
     from dolma.taggers.tag import TagDetails
     from dolma.tokens.tokenize import TokenizeNotes
@@ -268,6 +270,58 @@ def verify(
     overrides = {"documents": None if documents is None else documents_of(documents), "attributes": attributes}
     given = {key: value for key, value in overrides.items() if value is not None}
     return verify_folders(list(folders), _recipe(recipe, given), deep=deep)
+
+
+@as_arguments()
+def takedown(
+    *folders: str,
+    ids: str | None = None,
+    domains: str | None = None,
+    rule: str | None = None,
+    with_cluster: str | Sequence[str] = (),
+    url_field: str | Sequence[str] = (),
+    recipe: str | Settings | None = None,
+    documents: Patterns | None = None,
+    attributes: str | None = None,
+    read_only: str | Sequence[str] = (),
+    tokens: How = "pad",
+    dry_run: bool = False,
+) -> Receipt:
+    """Take documents out of everything that a recipe has written, or that lies in folders, as `dolma takedown` does.
+
+    Args:
+        folders: folders to look in, beside those of the recipe.
+        ids: a file with an id on each line.
+        domains: a file with a domain on each line; documents whose URL is of it, or of a subdomain, go.
+        rule: a condition in SQL over attributes and fields, as a mix has them; documents of which it is true go.
+        with_cluster: attributes of clusters, such as `near.cluster`, which go whole.
+        url_field: where records have their URL; none: `metadata.url` and `url`.
+        recipe: the path of a recipe file, or the same as a mapping.
+        documents: patterns of documents, if not the recipe's.
+        attributes: the folder of their attributes.
+        read_only: patterns and folders of document files that stay as they are.
+        tokens: `"pad"`: tokens become padding in their place; `"rewrite"`: shards are written again without them.
+        dry_run: say what would go, and touch nothing.
+
+    Returns:
+        The receipt, with `to_dict()` and `tables()`.
+
+    Raises:
+        ConfigError: nothing is found, or a folder is in use.
+        DataError: a file has changed since its stage wrote it, or cannot be read.
+    """
+    from dolma.removal.asked import read_asked
+    from dolma.removal.takedown import takedown as take_down
+
+    overrides = {"documents": None if documents is None else documents_of(documents), "attributes": attributes}
+    given = {key: value for key, value in overrides.items() if value is not None}
+    asked = read_asked(ids=ids, domains=domains, rule=rule, clusters=_several(with_cluster), urls=_several(url_field))
+    made = _recipe(recipe, given)
+    return take_down(made, list(folders), asked, read_only=_several(read_only), tokens=tokens, dry_run=dry_run)
+
+
+def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 @_accepting("run")

@@ -38,6 +38,7 @@ COMMANDS = {
     "classifier": "train a fastText classifier on labelled text, or evaluate one",
     "fetch": "get public models and lists, once, for taggers to use",
     "verify": "check output folders against their manifests",
+    "takedown": "take documents out of everything that a run has written",
 }
 ALIASES = {entry.alias: name for name, entry in PACKAGES.items() if entry.alias}
 

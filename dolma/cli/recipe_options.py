@@ -38,6 +38,7 @@ input_options = stacked(
     option(section="Input", key="documents"),
     option(section="Input", key="exclude"),
     option(section="Input", key="limit"),
+    option(section="Input", key="takedown"),
     option(section="Input", key="attributes"),
     option("--text-field", section="Input", key="fields.text"),
     option("--id-field", section="Input", key="fields.id"),

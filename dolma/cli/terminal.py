@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dolma.config import Recipe
     from dolma.dedupers.inspection import Pair
     from dolma.graph import Graph
+    from dolma.removal.receipt import Receipt
     from dolma.requirements import Finding
     from dolma.runner.heartbeat import RunStatus
     from dolma.runner.report import StageReport, Table
@@ -674,6 +675,23 @@ def show_verification(result: Verification, *, as_json: bool) -> None:
         tell("error", problem, word="problem")
     if not result.problems:
         say(f"ok: {counted(result.files, 'file')} in {counted(result.sets, 'file set')} as the manifests say")
+
+
+def show_receipt(receipt: Receipt, *, as_json: bool) -> None:
+    """What a take-down removed, what it could not reach, and who has seen it."""
+    if as_json:
+        show_json(receipt)
+        return
+    if receipt.continued:
+        say("a take-down that was interrupted here is finished now")
+    show_tables(list(receipt.tables()), as_json=False)
+    if receipt.nothing_left:
+        say("nothing is left of what was asked for")
+    elif receipt.dry_run:
+        say(f"{counted(receipt.documents, 'document')} would be taken down; nothing was written")
+    else:
+        moved = f"; {counted(receipt.moved, 'cluster')} keep another document now" if receipt.moved else ""
+        say(f"{counted(receipt.documents, 'document')} taken down, and on {receipt.takedown}{moved}")
 
 
 def show_findings(findings: Sequence[Finding]) -> None:

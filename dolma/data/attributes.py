@@ -6,7 +6,7 @@ to know which: they are told by the suffix.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, TypeVar
 
@@ -378,6 +378,21 @@ def concatenate_attributes(parts: Sequence[str], path: str) -> tuple[streams.Wri
                 rows += reader.rows
                 for batch in reader.batches():
                     sink.write_batch(batch)
+    assert sink.written is not None
+    return sink.written, rows
+
+
+def filtered_attributes(
+    path: str, out: str, *, keep: Callable[[pa.RecordBatch], pa.RecordBatch]
+) -> tuple[streams.Written, int]:
+    """One native attribute file of what `keep` leaves of each batch of another one, in its columns; and its rows."""
+    with open_parquet(path) as file:
+        sink, rows = _ParquetSink(out, file.schema_arrow), 0
+    with sink, AttributeReader(path) as reader:
+        for batch in reader.batches():
+            left = keep(batch)
+            rows += len(left)
+            sink.write_batch(left.cast(file.schema_arrow))
     assert sink.written is not None
     return sink.written, rows
 

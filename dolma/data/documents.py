@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from dolma.data import streams
 from dolma.data.batch import TextBatch
 from dolma.data.formats.table import format_of
 from dolma.data.intake import LISTED_FAILURES, FailedRecord, Faults, Intake, Reading
 from dolma.data.shards import Piece, Shard
+from dolma.data.takedown import Passing, passing
 
 __all__ = [
     "LISTED_FAILURES",
@@ -34,8 +37,8 @@ def read_batches(
 ) -> Iterator[TextBatch]:
     """The documents of a shard or a piece of one, in order, in batches of about `reading.batch_bytes`.
 
-    Of a shard of so many `documents` no more are read. With `faults` given, whoever has a batch may find further
-    records bad, until the next one is asked for.
+    Of a shard of so many `documents` no more are read. Those that `reading.takedown` names are passed over. With
+    `faults` given, whoever has a batch may find further records bad, until the next one is asked for.
 
     Raises:
         RecordError: a record cannot be used and `reading.on_error` is "fail".
@@ -43,8 +46,13 @@ def read_batches(
     """
     piece = Piece(shard=piece) if isinstance(piece, Shard) else piece
     format, left = format_of(piece.shard.path), piece.shard.documents
+    over = None if reading.takedown is None else passing(reading.takedown)
+    whole = records or (over is not None and over.need_records)
     with faults or Faults(piece, reading, intake) as faults:
-        for batch in format.batches(piece, reading, faults, records=records, metadata=metadata):
+        for batch in format.batches(piece, reading, faults, records=whole, metadata=metadata):
+            if over is not None:
+                batch = _passed_over(batch, over, intake)
+                batch.records = batch.records if records else None
             if left is not None:
                 batch = batch.first(left)
                 left -= len(batch)
@@ -55,6 +63,16 @@ def read_batches(
             del batch  # before the next one is read
             if left == 0:
                 return
+
+
+def _passed_over(batch: TextBatch, over: Passing, intake: Intake) -> TextBatch:
+    """The documents of a batch that are not taken down."""
+    mask = over.mask(batch)
+    if not mask.any():
+        return batch
+    for i in np.flatnonzero(mask).tolist():
+        intake.take_down(batch.sources[i], int(batch.n_bytes[i]))
+    return batch.taken(np.flatnonzero(~mask))
 
 
 class DocumentWriter:

@@ -14,6 +14,7 @@ import msgspec
 
 from dolma.data import streams
 from dolma.data.shards import Piece
+from dolma.data.takedown import Takedown
 from dolma.errors import RecordError
 
 OnError = Literal["fail", "skip", "quarantine"]
@@ -36,6 +37,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     batch_bytes: int = BATCH_BYTES
     limit: int | None = None
     """Only the first so many documents of the corpus (`dolma/data/limit.py`)."""
+    takedown: Takedown | None = None
+    """The documents that are passed over, as if they were not there (`dolma/data/takedown.py`)."""
 
     def __post_init__(self) -> None:
         if self.on_error == "quarantine" and not self.quarantine:
@@ -53,6 +56,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             "max_line_bytes": self.max_line_bytes,
             "invalid_unicode": self.invalid_unicode,
             **({} if self.limit is None else {"limit": self.limit}),
+            **({} if self.takedown is None else {"takedown": self.takedown.identity}),
         }
 
 
@@ -66,7 +70,10 @@ class FailedRecord(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class Intake:
-    """What one task read: documents, UTF-8 bytes of text, records left out, characters repaired."""
+    """What one task read: documents, UTF-8 bytes of text, records left out, characters repaired.
+
+    `taken_down` has the documents, and their bytes, that were passed over of each source.
+    """
 
     def __init__(self) -> None:
         self.documents = 0
@@ -74,6 +81,12 @@ class Intake:
         self.n_failed = 0
         self.failed: list[FailedRecord] = []
         self.repaired: dict[str, int] = {}
+        self.taken_down: dict[str, tuple[int, int]] = {}
+
+    def take_down(self, source: str, n_bytes: int) -> None:
+        """Count a document that is passed over."""
+        documents, before = self.taken_down.get(source, (0, 0))
+        self.taken_down[source] = documents + 1, before + n_bytes
 
     def repair(self, kind: str, n: int) -> None:
         """Count `n` replaced characters of a kind."""

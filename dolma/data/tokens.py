@@ -48,6 +48,7 @@ class TokenShardInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One shard: path below the folder, tokens, documents that end in it, bytes on disk, and xxh3-128 of them.
 
     `continued`: rows whose document goes on in a further row. `source`: that of all its documents, if they are grouped.
+    `before`: the checksums that it had before documents of it became padding, the first one first.
     """
 
     path: str
@@ -57,11 +58,22 @@ class TokenShardInfo(msgspec.Struct, frozen=True, kw_only=True):
     xxh3: str
     continued: _Count = 0
     source: str | None = None
+    before: list[str] | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def rows(self) -> int:
         """Rows beside it."""
         return self.documents + self.continued
+
+    @property
+    def earlier(self) -> list[str]:
+        """`before`, as a list."""
+        return [] if self.before is msgspec.UNSET else self.before
+
+    @property
+    def origin(self) -> str:
+        """The checksum by which training knows the shard: where its windows are has not changed since."""
+        return next(iter(self.earlier), self.xxh3)
 
 
 class TokenManifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +100,20 @@ class TokenManifest(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def tokens(self) -> int:
         return sum(shard.tokens for shard in self.shards)
+
+    @property
+    def filler(self) -> int | None:
+        """The id that padding is made of: that of padding, or else that of the end of a text."""
+        return self.eos_id if self.pad_id is None else self.pad_id
+
+    def padding(self, n: int) -> npt.NDArray[Any]:
+        """`n` ids in the place of a document that was taken down: framed as one, its text of `filler`."""
+        ids = np.full(n, self.filler, dtype=little_endian(self.dtype))
+        if self.bos_id is not None:
+            ids[0] = self.bos_id
+        if self.eos_id is not None:
+            ids[-1] = self.eos_id
+        return ids
 
 
 def dtype_of(vocab_size: int) -> Dtype:
@@ -376,6 +402,10 @@ def whole_documents(
     columns = {"id": names, "source": [None] * n if sources is None else sources, "path": paths, "line": lines}
     found = {name: pa.array(values, ROWS.field(name).type) for name, values in columns.items()}
     return pa.table(found | {name: _repeated(value, n, name) for name, value in _WHOLE.items()})
+
+
+PADDING = ""
+"""The id of a row whose tokens are padding; no document has it."""
 
 
 class TokenShard:

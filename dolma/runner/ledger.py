@@ -13,6 +13,7 @@ import msgspec
 
 from dolma.data.batch import TextBatch
 from dolma.data.documents import FailedRecord, Intake
+from dolma.data.takedown import REASON as TAKEDOWN
 from dolma.errors import LedgerError
 
 
@@ -133,7 +134,13 @@ class Ledger(msgspec.Struct, kw_only=True):
         self.account(source).dropped.setdefault(reason, Tally()).add(tally)
 
     def fail(self, source: str, intake: Intake) -> None:
-        """What the reader of one task left out and repaired: failed records count as taken in, and failed."""
+        """What the reader of one task left out and repaired: failed records count as taken in, and failed.
+
+        So do documents that were taken down, by their own sources, and dropped.
+        """
+        for of, (documents, n_bytes) in intake.taken_down.items():
+            self.take(of, documents=documents, bytes=n_bytes)
+            self.drop(of, TAKEDOWN, documents=documents, bytes=n_bytes)
         for kind, count in intake.repaired.items():
             self.repair(kind, count)
         if not intake.n_failed:

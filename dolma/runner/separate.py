@@ -7,7 +7,7 @@ whole when an input changes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -96,6 +96,25 @@ def without(manifest: Manifest, file_set: FileSet, paths: Sequence[str]) -> Mani
         ledger=msgspec.to_builtins(_sum(ledgers.values())),
         notes={**manifest.notes, "ledgers": ledgers},
     )
+
+
+def with_ledgers(
+    manifest: Manifest, inputs: Iterable[InputFile], change: Callable[[Ledger, InputFile], None]
+) -> Manifest:
+    """The manifest after `change` of its account for each of these inputs, in the accounts of its parts as well."""
+    ledgers = dict(manifest.notes.get("ledgers") or {"": manifest.ledger})
+    parts = parts_of(manifest) if "ledgers" in manifest.notes else {}
+    for file in inputs:
+        name = next((name for name, part in parts.items() if part.input.checksum == file.checksum), _REST)
+        of = name if name in ledgers else _REST
+        ledger = msgspec.convert(ledgers[of], Ledger)
+        change(ledger, file)
+        ledgers[of] = _sparse(ledger)
+    if "ledgers" in manifest.notes:
+        notes, ledger = {**manifest.notes, "ledgers": ledgers}, _sum(ledgers.values())
+    else:
+        notes, ledger = dict(manifest.notes), _sum(ledgers.values())
+    return msgspec.structs.replace(manifest, notes=notes, ledger=msgspec.to_builtins(ledger))
 
 
 def account_of(manifest: Manifest, names: Iterable[str]) -> Ledger:

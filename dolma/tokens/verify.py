@@ -15,6 +15,7 @@ from dolma.config import TokenizeConfig
 from dolma.data import streams
 from dolma.data.manifest import Manifest, differences
 from dolma.data.tokens import (
+    PADDING,
     TokenManifest,
     TokenShardInfo,
     parquet_path,
@@ -38,7 +39,7 @@ def verify_tokens(folder: str) -> list[str]:
     Of each shard: size and checksum are those of `tokens.json`; ids are in the vocabulary; rows follow each other
     from the first token to the last, and are the same in parquet and csv.gz; every document ends with the end-of-text
     token, begins with the begin token if there is one, and has no further end-of-text token unless texts were allowed
-    to; of one that is cut, all parts follow each other.
+    to; of one that is cut, all parts follow each other; the tokens of one that was taken down are padding.
     """
     try:
         manifest = read_token_manifest(folder)
@@ -98,6 +99,13 @@ def _check_rows(
     first = rows["part"].to_numpy() == 0
     last = rows["part"].to_numpy() + 1 == rows["parts"].to_numpy()
     framing = int(np.count_nonzero(last)) + (manifest.bos_id == manifest.eos_id) * int(np.count_nonzero(first))
+    padded = rows.filter(pc.equal(rows["id"], PADDING)).select(["start", "end"]).to_pylist()
+    if manifest.filler == manifest.eos_id:
+        n_ends -= sum(row["end"] - row["start"] - 1 - (manifest.bos_id == manifest.eos_id) for row in padded)
+    for start, end in ((row["start"], row["end"]) for row in padded):
+        if not np.array_equal(ids[start:end], manifest.padding(max(0, end - start))):
+            yield f"{path}: tokens {start:,} to {end:,} are of no document, and are no padding"
+            return
     if n_ends != framing and not manifest.special_tokens_allowed:
         yield f"{path}: {n_ends:,} end-of-text tokens in {np.count_nonzero(last):,} documents"
     where = rows_file(path)
@@ -167,14 +175,21 @@ def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[
         seed=(config["seed"] or 0, tokens.seed),
         allow_special_tokens=(config["allow_special_tokens"], tokens.special_tokens_allowed),
     )
+    padding = padding_of(manifest)
+    n_documents = sum(shard.documents for shard in tokens.shards) - padding["documents"]
     yield from differences(
         "tokens.json",
         **{
-            "number of tokens in the ledger": (out.tokens, tokens.tokens),
-            "number of documents in the ledger": (out.documents, sum(shard.documents for shard in tokens.shards)),
+            "number of tokens in the ledger": (out.tokens, tokens.tokens - padding["tokens"]),
+            "number of documents in the ledger": (out.documents, n_documents),
         },
     )
     yield from _of_tokenizer(streams.join(folder, tokens.tokenizer), config, tokens)
+
+
+def padding_of(manifest: Manifest) -> dict[str, int]:
+    """How many documents of the shards are padding, and their tokens, as a take-down has noted."""
+    return {"documents": 0, "tokens": 0} | manifest.notes.get("takedown", {}).get("padding", {})
 
 
 def _of_tokenizer(path: str, config: dict[str, Any], tokens: TokenManifest) -> Iterator[str]:

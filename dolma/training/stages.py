@@ -94,12 +94,12 @@ class Stages:
         return next(stage for stage in self.stages if step <= stage.last)
 
     def files(self) -> list[InputFile]:
-        """All shards; where several folders are read, names begin with the number of theirs."""
+        """All shards as a run knows them; where several folders are read, names begin with the number of theirs."""
         several = len(self.shards) > 1
         return [
-            msgspec.structs.replace(file, name=f"{number}/{file.name}") if several else file
+            msgspec.structs.replace(file, name=f"{number}/{file.name}" if several else file.name, checksum=origin)
             for number, shards in enumerate(self.shards.values())
-            for file in shards.files
+            for file, origin in zip(shards.files, shards.origins, strict=True)
         ]
 
     def differ(self, before: Stages, *, steps: int) -> str | None:

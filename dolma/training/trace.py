@@ -8,11 +8,12 @@ from functools import lru_cache
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from dolma.data import streams
-from dolma.data.tokens import has_rows, parquet_path, read_rows
+from dolma.data.tokens import has_rows, parquet_path, read_rows, rows_file
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 from dolma.training.stages import Stage, Stages, resolve_stages
@@ -61,29 +62,39 @@ def steps_of_document(stages: Stages, id: str) -> Iterator[Seen]:
         ConfigError: no document has this id.
         DataError: a shard has no rows.
     """
-    found = False
+    ids = frozenset((id,))
+    paths = (shard.path for stage in stages.stages for of in stage.loader.instances.populations for shard in of.shards)
+    if not any(id in _ids(path) for path in paths):
+        raise ConfigError(
+            f"no document in the shards of this run has the id {id!r}"
+            "\n  give an id as it stands in the documents, a copy's with `#2`"
+        )
+    yield from steps_of_documents(stages, ids)
+
+
+def steps_of_documents(stages: Stages, ids: frozenset[str]) -> Iterator[Seen]:
+    """Every stretch of the documents of these ids that a step sees, in the order of the run.
+
+    Raises:
+        DataError: a shard has no rows.
+    """
     for stage in stages.stages:
         instances = stage.loader.instances
         wanted = set()
         for source, population in enumerate(instances.populations):
-            shards = [shard.path for shard in population.shards]
-            holding = {n for n, path in enumerate(shards) if id in _ids(path)}
-            found = found or bool(holding)
-            for window in range(len(population)) if holding else ():
+            places = {
+                n: where for n, shard in enumerate(population.shards) if len((where := _places(shard.path, ids))[0])
+            }
+            for window in range(len(population)) if places else ():
                 if any(
-                    stretch.shard in holding and _overlaps(shards[stretch.shard], id, stretch.start, stretch.end)
+                    stretch.shard in places and _overlaps(places[stretch.shard], stretch.start, stretch.end)
                     for stretch in population.stretches(window)
                 ):
                     wanted.add((source, window))
         for step, row, source, window in _occurrences(stage, wanted):
             for seen in _stretches(stage, source, window, step=step, window=row):
-                if seen.id == id:
+                if seen.id in ids:
                     yield seen
-    if not found:
-        raise ConfigError(
-            f"no document in the shards of this run has the id {id!r}"
-            "\n  give an id as it stands in the documents, a copy's with `#2`"
-        )
 
 
 def _occurrences(stage: Stage, wanted: set[tuple[int, int]]) -> Iterator[tuple[int, int, int, int]]:
@@ -128,8 +139,12 @@ def _stretches(stage: Stage, source: int, number: int, *, step: int, window: int
             )
 
 
-@lru_cache(maxsize=64)
 def _rows(shard: str) -> pa.Table:
+    return _rows_of(shard, streams.version(rows_file(shard)))
+
+
+@lru_cache(maxsize=64)
+def _rows_of(shard: str, version: tuple[int, str] | None) -> pa.Table:
     if not has_rows(shard):
         raise DataError(
             "has no document rows beside it, so nothing says what its tokens are of\n"
@@ -139,20 +154,24 @@ def _rows(shard: str) -> pa.Table:
     return read_rows(shard)
 
 
-@lru_cache(maxsize=64)
 def _ids(shard: str) -> frozenset[str]:
     return frozenset(_rows(shard)["id"].to_pylist())
 
 
-def _overlaps(shard: str, id: str, start: int, end: int) -> bool:
-    return any(a < end and start < b for a, b in _places(shard, id))
+_Places = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
-@lru_cache(maxsize=1024)
-def _places(shard: str, id: str) -> Sequence[tuple[int, int]]:
+def _overlaps(places: _Places, start: int, end: int) -> bool:
+    """Whether any of these places, which follow one another, has a token from `start` to before `end`."""
+    first = int(np.searchsorted(places[1], start, side="right"))
+    return first < len(places[0]) and int(places[0][first]) < end
+
+
+def _places(shard: str, ids: frozenset[str]) -> _Places:
+    """Where the documents of these ids begin and end."""
     rows = _rows(shard)
-    chosen = rows.filter(pc.equal(rows["id"], id))
-    return list(zip(chosen["start"].to_pylist(), chosen["end"].to_pylist(), strict=True))
+    chosen = rows.filter(pc.is_in(rows["id"], pa.array(sorted(ids), pa.string())))
+    return chosen["start"].to_numpy(), chosen["end"].to_numpy()
 
 
 def stages_of_run(run: str, *, tokens: Sequence[str] | None = None) -> Stages:

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from dolma.data import streams
 from dolma.data.batch import TextBatch
-from dolma.data.formats.format import DocumentFormat
-from dolma.data.formats.rows import SCHEMA, Rows, RowSink
+from dolma.data.formats.format import DocumentFormat, Lines
+from dolma.data.formats.rows import SCHEMA, KeptLines, Rows, RowSink, is_ours, left_of
 from dolma.data.identity import Content
 from dolma.data.intake import Faults, Reading
 from dolma.data.row_bytes import Bytes, row_bytes
@@ -64,6 +64,29 @@ class Arrow(DocumentFormat):
     def sink(self, path: str) -> RowSink:
         return RowSink(ArrowOutput(path))
 
+    def without(self, path: str, lines: Lines, out: str) -> streams.Written:
+        """The rows at these lines are gone, and the schema's metadata says which; a record batch at a time.
+
+        The file is compressed, with zstd, if it is one of ours or smaller than what its first batch holds.
+        """
+        with _opened(path) as file, streams.RawOutput(out) as sink:
+            kept, first = KeptLines(file.schema, path), 1
+            schema, removed = kept.noted(file.schema, lines), kept.rows(lines)
+            is_file = isinstance(file, pa.RecordBatchFileReader)
+            new, writer = pa.ipc.new_file if is_file else pa.ipc.new_stream, None
+            for batch in _raw_batches(file, path):
+                if writer is None:
+                    compression = "zstd" if is_ours(schema) or batch.nbytes > (streams.size(path) or 0) else None
+                    options = pa.ipc.IpcWriteOptions(
+                        compression=compression, use_threads=False, emit_dictionary_deltas=False
+                    )
+                    writer = new(sink, schema, options=options)
+                writer.write_batch(left_of(batch, first, removed).replace_schema_metadata(schema.metadata))
+                first += len(batch)
+            (writer or new(sink, schema)).close()
+        assert sink.written is not None
+        return sink.written
+
     def concatenate(self, parts: Sequence[str], path: str) -> streams.Written:
         with ArrowOutput(path) as out:
             for part in parts:
@@ -98,6 +121,14 @@ def _opened(path: str, content: Content | None = None) -> Iterator[Any]:
                 f"two columns are called {twice!r}\n  rename one of them, or write the file again", file=path
             )
         yield file
+
+
+def _raw_batches(file: Any, path: str) -> Iterator[pa.RecordBatch]:
+    """The record batches as they are."""
+    if isinstance(file, pa.RecordBatchFileReader):
+        yield from map(file.get_batch, range(file.num_record_batches))
+    else:
+        yield from file
 
 
 def _batches(file: Any, path: str, start: int = 0, end: int | None = None) -> Iterator[pa.RecordBatch]:

@@ -11,6 +11,7 @@ import codecs
 import csv
 import io
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ import msgspec
 from dolma.data import streams
 from dolma.data.arrow_json import json_text
 from dolma.data.batch import TextBatch
-from dolma.data.formats.format import DocumentFormat
+from dolma.data.formats.format import DocumentFormat, Lines
 from dolma.data.formats.jsonl import LongLine, blocks, checked
 from dolma.data.formats.records import RecordBlocks
 from dolma.data.formats.rows import NAMES, all_columns, columns_needed, in_blocks, own_record, row_of, text_column
@@ -29,6 +30,7 @@ from dolma.data.shards import Piece, Shard
 from dolma.errors import DataError
 from dolma.printable import printable
 
+_LONGEST_CELL = sys.maxsize >> 1
 _LINE = re.compile(rb"[^\n]*\n|[^\n]+")
 _CARRIAGE_RETURN = "a carriage return (byte 0d) outside quotes and not before a line feed"
 
@@ -78,6 +80,17 @@ class Delimited(DocumentFormat):
     def sink(self, path: str) -> DelimitedSink:
         return DelimitedSink(path, self.delimiter)
 
+    def without(self, path: str, lines: Lines, out: str) -> streams.Written:
+        """Each row that begins at one of these lines is left empty, as many lines as it has."""
+        removed = set(lines.tolist())
+        rows = _Rows(path, None, self.delimiter, _LONGEST_CELL, name=self.name.upper())
+        with streams.open_output(out) as sink:
+            sink.write(rows.bom + rows.held)
+            for line, raw in rows.raw_rows():
+                sink.write(b"\n" * raw.count(b"\n") if line in removed else raw)
+        assert sink.written is not None
+        return sink.written
+
     def concatenate(self, parts: Sequence[str], path: str) -> streams.Written:
         header = _line(NAMES, self.delimiter)
         with streams.open_output(path) as out:
@@ -113,6 +126,7 @@ class _Rows:
         self._path, self._delimiter = path, delimiter
         self._held = bytearray()  # of the row that is being read
         self._max_bytes, self.long = max_bytes, 0
+        self.bom = b""
         csv.field_size_limit(max_bytes)
         chunks = checked(streams.read_chunks(path, content=content), path, name)
         self._reader = csv.reader(
@@ -125,12 +139,31 @@ class _Rows:
         """The bytes of the last row."""
         return bytes(self._held.rstrip(b"\r\n"))
 
+    @property
+    def held(self) -> bytes:
+        """The same with its line end."""
+        return bytes(self._held)
+
+    def raw_rows(self) -> Iterator[tuple[int, bytes]]:
+        """The line on which each row begins that is left, and its bytes with its line end; empty lines too."""
+        while True:
+            line = self._reader.line_num + 1
+            self._held.clear()
+            try:
+                row = next(self._reader, None)
+            except csv.Error:
+                row = []  # a bad record
+            if row is None and not self._held:
+                return
+            yield line, self.held
+
     def _lines(self, chunks: Iterator[bytes]) -> Iterator[str]:
         first = True
         for block in blocks(chunks, streams.CHUNK_BYTES, self._max_bytes):
             if isinstance(block, LongLine):
                 self.long, some = block.n_bytes, [block.head]
             else:
+                self.bom = codecs.BOM_UTF8 if first and block.startswith(codecs.BOM_UTF8) else self.bom
                 some = _LINE.findall(block.removeprefix(codecs.BOM_UTF8 if first else b""))
             first = False
             for line in some:

@@ -6,10 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from dolma.data.batch import TextBatch
 from dolma.data.intake import Faults, Reading
 from dolma.data.shards import Piece, Shard
 from dolma.data.streams import Written
+
+Lines = npt.NDArray[np.int64]
 
 
 class RecordSink(Protocol):
@@ -57,6 +62,13 @@ class DocumentFormat(ABC):
     @abstractmethod
     def sink(self, path: str) -> RecordSink:
         """A file to be written."""
+
+    @abstractmethod
+    def without(self, path: str, lines: Lines, out: str) -> Written:
+        """The file without the records at these lines (ascending), written at `out`, whose suffix is that of `path`.
+
+        All other records keep their bytes, or in columns their values, and their lines.
+        """
 
     @abstractmethod
     def concatenate(self, parts: Sequence[str], path: str) -> Written:

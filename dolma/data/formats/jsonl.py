@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from dolma.data import streams
 from dolma.data.batch import TextBatch
-from dolma.data.formats.format import DocumentFormat
+from dolma.data.formats.format import DocumentFormat, Lines
 from dolma.data.formats.records import RecordBlocks, is_blank
-from dolma.data.intake import KEPT_BYTES, Faults, Reading
+from dolma.data.intake import BATCH_BYTES, KEPT_BYTES, Faults, Reading
 from dolma.data.shards import Piece, Shard
 from dolma.data.signatures import LENGTH, mistaken, signature_of
 from dolma.errors import DataError
@@ -67,8 +68,29 @@ class Jsonl(DocumentFormat):
     def sink(self, path: str) -> JsonlSink:
         return JsonlSink(path)
 
+    def without(self, path: str, lines: Lines, out: str) -> streams.Written:
+        """Each of these lines is left empty."""
+        first = 1
+        with streams.open_output(out) as sink:
+            for block in blocks(streams.read_chunks(path), BATCH_BYTES, sys.maxsize):
+                assert not isinstance(block, LongLine)
+                n_lines = block.count(b"\n") + (not block.endswith(b"\n"))
+                mine = lines[(lines >= first) & (lines < first + n_lines)] - first
+                sink.write(_emptied(block, mine) if len(mine) else block)
+                first += n_lines
+        assert sink.written is not None
+        return sink.written
+
     def concatenate(self, parts: Sequence[str], path: str) -> streams.Written:
         return streams.concatenate(parts, path)
+
+
+def _emptied(block: bytes, lines: Lines) -> bytes:
+    """The block without what stands on these of its lines, from 0."""
+    parts = block.split(b"\n")
+    for line in lines.tolist():
+        parts[line] = b""
+    return b"\n".join(parts)
 
 
 class JsonlSink(streams.OutputStream):

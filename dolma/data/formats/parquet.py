@@ -10,8 +10,8 @@ import pyarrow as pa
 
 from dolma.data import streams
 from dolma.data.batch import TextBatch
-from dolma.data.formats.format import DocumentFormat
-from dolma.data.formats.rows import SCHEMA, Rows, RowSink
+from dolma.data.formats.format import DocumentFormat, Lines
+from dolma.data.formats.rows import SCHEMA, KeptLines, Rows, RowSink, left_of
 from dolma.data.intake import Faults, Reading
 from dolma.data.parquet import ParquetOutput, open_parquet
 from dolma.data.parquet_footer import row_groups
@@ -75,6 +75,25 @@ class Parquet(DocumentFormat):
     def sink(self, path: str) -> RowSink:
         return RowSink(ParquetOutput(path, SCHEMA))
 
+    def without(self, path: str, lines: Lines, out: str) -> streams.Written:
+        """The rows at these lines are gone, and its metadata says which; compressed as before, by row groups."""
+        from pyarrow import parquet as pq
+
+        with open_parquet(path) as file, streams.RawOutput(out) as sink:
+            kept, first = KeptLines(file.schema_arrow, path), 1
+            schema, removed = kept.noted(file.schema_arrow, lines), kept.rows(lines)
+            with pq.ParquetWriter(
+                sink, schema, compression=_compressions(file), compression_level=None, write_page_checksum=True
+            ) as writer:
+                for group in range(file.metadata.num_row_groups):
+                    table = file.read_row_group(group, use_threads=False)
+                    left = left_of(table, first, removed)
+                    first += len(table)
+                    if len(left):
+                        writer.write_table(left.replace_schema_metadata(schema.metadata), row_group_size=len(left))
+        assert sink.written is not None
+        return sink.written
+
     def concatenate(self, parts: Sequence[str], path: str) -> streams.Written:
         with ParquetOutput(path, SCHEMA) as out:
             for part in parts:
@@ -114,6 +133,16 @@ def _tables(file: pq.ParquetFile, piece: Piece, names: list[str], limit: int) ->
             f"corrupt parquet near row {piece.first_line + row}: {printable(error)}\n  copy or write the file again",
             file=path,
         ) from error
+
+
+def _compressions(file: pq.ParquetFile) -> dict[str, str] | str:
+    """How each column is compressed, as the writer calls it."""
+    if not file.metadata.num_row_groups:
+        return "zstd"
+    group = file.metadata.row_group(0)
+    columns = (group.column(i) for i in range(group.num_columns))
+    names = {"UNCOMPRESSED": "none", "LZ4_RAW": "lz4"}
+    return {column.path_in_schema: names.get(column.compression, column.compression.lower()) for column in columns}
 
 
 def _uuids(file: pq.ParquetFile) -> set[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ import pyarrow as pa
 from dolma.data import streams
 from dolma.data.arrow_json import LONG_BYTES, JsonForm, is_text, json_of
 from dolma.data.batch import TextBatch
+from dolma.data.formats.format import Lines
 from dolma.data.formats.records import RecordBlocks
 from dolma.data.intake import KEPT_BYTES, Faults, Reading
 from dolma.data.row_bytes import Bytes, row_bytes
@@ -26,6 +27,8 @@ from dolma.errors import DataError
 from dolma.printable import printable
 
 NOTE = b"dolma.documents"
+REMOVED = b"dolma.removed"
+"""The key in a file's metadata of the lines of rows that were taken out of it: a list, as JSON, ascending."""
 _GROUP_BYTES = 64 << 20
 _MOST_ROWS = 1024  # that are made JSON at once
 _JSON_TEXT = ("metadata", "extra")
@@ -52,6 +55,7 @@ class Rows:
         uuids: Collection[str] = (),
     ) -> None:
         self._path, self._row, self._reading, self._faults = piece.shard.path, piece.first_line, reading, faults
+        self._lines = KeptLines(schema, self._path)
         self._ours = is_ours(schema)
         text = text_column(reading, schema.names, self._path, ours=self._ours)
         wanted = columns_needed(reading, schema.names, metadata=metadata, ours=self._ours)
@@ -74,11 +78,12 @@ class Rows:
 
     def _records(self, tables: Iterator[tuple[pa.RecordBatch, Bytes]]) -> Iterator[tuple[int, bytes]]:
         for table, n_bytes in tables:
+            lines = self._lines.of(self._row, len(table)).tolist()
             for start, end in itertools.pairwise(cuts(n_bytes, self._reading.max_line_bytes)):
                 rows, line = table.slice(start, end - start), self._row + start
                 try:
                     if (size := int(n_bytes[start])) > self._reading.max_line_bytes:
-                        self._faults.too_long(self._head(rows), size, line=line, offset=None)
+                        self._faults.too_long(self._head(rows), size, line=lines[start], offset=None)
                         continue
                     parts = map(own_record, self._form.rows(rows)) if self._ours else self._form.rows(rows)
                     records = list(map(json_of, parts))
@@ -92,7 +97,7 @@ class Rows:
                     ) from error
                 records.reverse()
                 for i in range(len(records)):
-                    yield line + i, records.pop()  # which is then held once
+                    yield lines[start + i], records.pop()  # which is then held once
             self._row += len(table)
 
     def _head(self, row: pa.RecordBatch) -> bytes:
@@ -127,6 +132,57 @@ def cuts(n_bytes: Bytes, max_bytes: int) -> list[int]:
 def all_columns(reading: Reading, *, records: bool) -> bool:
     """Whether all columns are needed: for whole records, and where damaged text anywhere makes a bad record."""
     return records or reading.invalid_unicode == "error"
+
+
+_Line = Annotated[int, msgspec.Meta(ge=1, lt=1 << 62)]
+
+
+class KeptLines:
+    """The lines of the rows of a file: their numbers from 1, as they were before rows were taken out of it.
+
+    >>> schema = pa.schema([], {REMOVED: b"[1,4]"})
+    >>> lines = KeptLines(schema, "a.parquet")
+    >>> lines.of(1, 4).tolist(), lines.rows(np.array([3, 6])).tolist()
+    ([2, 3, 5, 6], [2, 4])
+    """
+
+    def __init__(self, schema: pa.Schema, path: str) -> None:
+        """Read them.
+
+        Raises:
+            DataError: they are not as they were written.
+        """
+        noted = (schema.metadata or {}).get(REMOVED, b"[]")
+        try:
+            self.removed = np.array(msgspec.json.decode(noted, type=list[_Line]), dtype=np.int64)
+        except msgspec.DecodeError as error:
+            raise DataError(
+                f"its metadata {REMOVED.decode()!r} is no list of lines: {printable(error)}"
+                "\n  write the file again without that key",
+                file=path,
+            ) from error
+        self._passed = self.removed - np.arange(len(self.removed))  # the first row behind each
+
+    def of(self, row: int, n: int) -> Lines:
+        """The lines of `n` rows from one on."""
+        rows = np.arange(row, row + n, dtype=np.int64)
+        return rows + np.searchsorted(self._passed, rows, side="right")
+
+    def rows(self, lines: Lines) -> Lines:
+        """The rows at these lines."""
+        return lines - np.searchsorted(self.removed, lines)
+
+    def noted(self, schema: pa.Schema, lines: Lines) -> pa.Schema:
+        """The schema of the file when the rows at these lines are taken out of it, too."""
+        removed = np.union1d(self.removed, lines).tolist()
+        return schema.with_metadata({**(schema.metadata or {}), REMOVED: msgspec.json.encode(removed)})
+
+
+def left_of(rows: pa.Table | pa.RecordBatch, first: int, removed: Lines) -> Any:
+    """The rows of a part of a file, of which the first has this number, that are not among `removed`."""
+    mask = np.ones(len(rows), dtype=bool)
+    mask[removed[(removed >= first) & (removed < first + len(rows))] - first] = False
+    return rows.filter(pa.array(mask))
 
 
 def is_ours(schema: pa.Schema) -> bool:

@@ -163,7 +163,8 @@ def _label_mask(shard: str, n_tokens: int) -> npt.NDArray[Any] | None:
 class TokenShards:
     """Mapped shards in the order of their folders and manifests, with what is odd about them in words.
 
-    `files` and `shards` are parallel. Of several folders, file names begin with the folder's number, from 0.
+    `files`, `origins` and `shards` are parallel. Of several folders, file names begin with the folder's number, from 0.
+    `origins` are the checksums by which a run knows them: those from before documents became padding.
     """
 
     tokenizer: str | None  # path of the copy beside the shards, if it is there
@@ -171,6 +172,7 @@ class TokenShards:
     vocab_size: int
     eos_id: int | None
     files: tuple[InputFile, ...]
+    origins: tuple[str, ...]
     shards: tuple[ShardTokens, ...]
     warnings: tuple[str, ...]
 
@@ -208,13 +210,14 @@ def open_shards(tokens: str | Sequence[str], *, source: str | None = None) -> To
             raise DataError(
                 f"is of another tokenizer than {printable(folders[0])}\n  tokenize both with the same one", file=folder
             )
-    files, shards, unended = [], [], []
+    files, origins, shards, unended = [], [], [], []
     for number, (folder, manifest) in enumerate(zip(folders, manifests, strict=True)):
         for info in manifest.shards:
             path = streams.join(folder, info.path)
             stamp = _stamp(path)
             name = info.path if len(folders) == 1 else f"{number}/{info.path}"
             files.append(InputFile(name=name, size=info.bytes, checksum=info.xxh3))
+            origins.append(info.origin)
             array = open_tokens(path, manifest.dtype)
             if array.nbytes != info.bytes:
                 raise not_described(path, array.nbytes, files[-1])
@@ -235,6 +238,7 @@ def open_shards(tokens: str | Sequence[str], *, source: str | None = None) -> To
         vocab_size=first.vocab_size,
         eos_id=first.eos_id,
         files=tuple(files),
+        origins=tuple(origins),
         shards=tuple(shards),
         warnings=_unended(unended, n_shards=len(files)),
     )
