@@ -41,6 +41,7 @@ from dolma.data.manifest import (
 )
 from dolma.data.origins import Origins
 from dolma.data.takedown import NAME as TAKEDOWN
+from dolma.data.takedown import STAGED
 from dolma.data.tokens import TokenShardInfo, read_token_manifest
 from dolma.errors import ConfigError, DataError, DolmaError, LedgerError
 from dolma.graph import Graph, corpus_of, graph_of, reading_of
@@ -174,7 +175,8 @@ def file_sets(folders: list[str]) -> list[str]:
     """
     found = set()
     for folder in folders:
-        homes = [path.rpartition("/")[0] for path in streams.list_files(folder) if os.path.basename(path) in NAMES]
+        there = (os.path.split(path) for path in streams.list_files(folder))
+        homes = [home for home, name in there if name in NAMES and os.path.basename(home) != STAGED]
         if not homes:
             usual = "a stage writes one when it is finished; an unfinished one goes on when its command is run again"
             raise ConfigError(
@@ -186,7 +188,11 @@ def file_sets(folders: list[str]) -> list[str]:
 
 
 def _unfinished(folders: Iterable[str]) -> Iterator[str]:
-    """The file sets at or below these folders that a stage has begun and not finished."""
+    """The file sets at or below these folders that a stage, or a take-down, has begun and not finished."""
+    staged = {path.partition(f"/{STAGED}/")[0] for folder in folders for path in streams.list_files(folder)
+              if f"/{STAGED}/" in path}  # fmt: skip
+    for folder in sorted(staged):
+        yield f"{folder}: a take-down was interrupted here: run it again"
     marks = {path for folder in folders for path in streams.list_files(folder) if path.endswith(f"/{HEADER}")}
     for folder in sorted(mark.removesuffix(f"/{HEADER}") for mark in marks):
         if is_unfinished(folder):
@@ -409,6 +415,8 @@ def _made_again(graph: Graph) -> Iterator[str]:
     """What is otherwise when it is made again, from what lies there now."""
     with tempfile.TemporaryDirectory(prefix="dolma-verify-") as home:
         for node in graph:
+            if any(_had_a_takedown(name) for name in _sets_of(node)):
+                continue  # what was drawn or cut of all documents would be otherwise
             try:
                 yield from node.recomputed()
                 again = node.elsewhere(streams.join(home, node.name))
@@ -434,6 +442,14 @@ def _other_set(folder: str, again: str) -> Iterator[str]:
     for key in ("config", "inputs", "ledger"):
         if getattr(was, key) != getattr(now, key):
             yield f"{manifest_path(folder)}: its {key} is not what it is when the set is made again"
+
+
+def _had_a_takedown(folder: str) -> bool:
+    try:
+        manifest = read_manifest(folder)
+    except DataError:
+        return False  # said of the set itself
+    return manifest is not None and "takedown" in manifest.notes
 
 
 _OTHER = "is not what is made again"

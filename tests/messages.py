@@ -74,6 +74,7 @@ AREAS = {
     "`dolma tokenize`": ("dolma/tokens/", "dolma/reshard/"),
     "`dolma train`, `eval`, `trace`": ("dolma/training/",),
     "`dolma stat`": ("dolma/stats/",),
+    "`dolma takedown`": ("dolma/removal/",),
     "`dolma classifier`": ("dolma/classifier/",),
     "`import dolma`": ("dolma/api/",),
 }

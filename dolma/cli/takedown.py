@@ -11,9 +11,8 @@ from dolma.cli.recipe_options import recipe_options
 from dolma.cli.session import recipe_of, without_recipe
 
 EXAMPLE = """
-dolma takedown -c configs/quickstart.yaml --ids ids.txt --dry-run
-dolma takedown -c configs/quickstart.yaml --ids ids.txt --with-cluster near.cluster
-dolma takedown runs/web --documents 'data/web/*.jsonl.gz' --domains domains.txt --read-only data/web
+dolma takedown -c configs/quickstart.yaml --rule "document.id = 'moby/chapter_28'" --read-only data --dry-run
+dolma takedown -c configs/quickstart.yaml --rule "document.id = 'moby/chapter_28'" --read-only data
 """
 
 

@@ -31,6 +31,8 @@ from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 
 NAME = "takedown.jsonl"
+STAGED = ".takedown"
+"""Folders of files that a take-down has begun to put in the place of others, beside these."""
 FORMAT_VERSION = 1
 URL_FIELDS = ("metadata.url", "url")
 REASON = "takedown"

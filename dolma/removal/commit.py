@@ -17,11 +17,11 @@ import msgspec
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
+from dolma.data.takedown import STAGED
 from dolma.errors import DataError
 from dolma.printable import printable
 
-FOLDER = ".takedown"
-JOURNAL = f"{FOLDER}/journal.json"
+JOURNAL = f"{STAGED}/journal.json"
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +47,7 @@ class Staging:
         self.home = os.path.abspath(home)
         self._places: list[tuple[str, str]] = []
         self._removals: list[str] = []
-        self._folders: set[str] = {os.path.join(self.home, FOLDER)}
+        self._folders: set[str] = {os.path.join(self.home, STAGED)}
 
     def __enter__(self) -> Staging:
         return self
@@ -59,7 +59,7 @@ class Staging:
     def place(self, path: str) -> str:
         """Where the file is to be written that takes the place of this one."""
         path = os.path.abspath(path)
-        folder = os.path.join(os.path.dirname(path), FOLDER)
+        folder = os.path.join(os.path.dirname(path), STAGED)
         self._folders.add(folder)
         staged = os.path.join(folder, os.path.basename(path))
         if (staged, path) not in self._places:
@@ -117,7 +117,7 @@ def finish(home: str) -> dict[str, Any] | None:
 def discard(folders: Iterable[str]) -> None:
     """Remove what a take-down has staged in these folders, and has not committed."""
     for folder in folders:
-        streams.remove_tree(os.path.join(folder, FOLDER))
+        streams.remove_tree(os.path.join(folder, STAGED))
 
 
 def _flush(folders: Iterable[str]) -> None:

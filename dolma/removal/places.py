@@ -17,6 +17,7 @@ from dolma.data.discovery import absent_folder, fixed_prefix
 from dolma.data.documents import Reading
 from dolma.data.manifest import NAMES, Manifest, OutputFile, read_manifest, stage_of
 from dolma.data.shards import Shard
+from dolma.data.takedown import STAGED
 from dolma.errors import ConfigError
 from dolma.graph import Graph, corpus_of, graph_of, reading_of
 from dolma.printable import printable
@@ -90,7 +91,17 @@ def home_of(recipe: Recipe, folders: Sequence[str]) -> str:
             "nothing says where to look\n  give a recipe with an `output`, `-c RECIPE`, or folders: "
             "`dolma takedown runs/a --ids FILE`"
         )
+    _refuse_remote([home, *folders])
     return home
+
+
+def _refuse_remote(folders: Iterable[str]) -> None:
+    for folder in folders:
+        if streams.is_url(folder):
+            raise ConfigError(
+                f"{printable(folder)} is not on a disk of this machine, so nothing there can be taken down at once\n"
+                "  copy it to a disk, take down there, and copy it back"
+            )
 
 
 def places_of(recipe: Recipe, folders: Sequence[str], *, read_only: Sequence[str] = ()) -> Places:
@@ -104,12 +115,7 @@ def places_of(recipe: Recipe, folders: Sequence[str], *, read_only: Sequence[str
     datasets, home = _datasets(recipe, graph), home_of(recipe, folders)
     found = Places(home=home, reading=reading_of(recipe), dataset=_of_rules(recipe, graph))
     homes = _homes([home, *folders], datasets)
-    for folder in homes:
-        if streams.is_url(folder):
-            raise ConfigError(
-                f"{printable(folder)} is not on a disk of this machine, so nothing there can be taken down at once\n"
-                "  copy it to a disk, take down there, and copy it back"
-            )
+    _refuse_remote(homes)
     for folder in folders:
         if not os.path.isdir(folder):
             raise ConfigError(
@@ -176,7 +182,7 @@ def _sets(homes: Iterable[str], unreached: list[Unreached]) -> Iterator[FileSetT
     for home in homes:
         for path in streams.list_files(home):
             folder, _, name = path.rpartition("/")
-            if name not in NAMES or (real := streams.real_path(folder)) in seen:
+            if name not in NAMES or folder.endswith(f"/{STAGED}") or (real := streams.real_path(folder)) in seen:
                 continue
             if not any(streams.is_below(folder, one) for one in homes):
                 unreached.append(Unreached(path=folder, why="a link leads there, out of the folders that were named"))

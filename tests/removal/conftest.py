@@ -140,5 +140,5 @@ def tree(folder: Path | str) -> dict[str, str]:
 
 def attributes(name: str) -> dict[str, dict[str, Any]]:
     """The rows of an attribute set of the run by id."""
-    rows = (row for path in Path("run/attributes", name).glob("**/*.parquet") for row in pq.read_table(path).to_pylist())
-    return {row["id"]: row for row in rows}
+    files = map(pq.read_table, Path("run/attributes", name).glob("**/*.parquet"))
+    return {row["id"]: row for table in files for row in table.to_pylist()}
