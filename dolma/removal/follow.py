@@ -134,6 +134,14 @@ def mixed(ledger: Ledger, removed: Iterable[_Removed], now: InputNow) -> None:
         _leave(account, n_bytes, reached=now.reached)
 
 
+def of_shard(ledger: Ledger, row: Mapping[str, Any], *, is_first: bool) -> None:
+    """The account of a set that was made of token shards, without one of its rows; a further one is a copy."""
+    account, n_tokens = ledger.account(row["source"] or ""), row["end"] - row["start"]
+    documents = int(row["part"] + 1 == row["parts"])
+    for tally in (account.written, *((account.out, account.taken) if is_first else ())):
+        _less(tally, documents=documents, tokens=n_tokens)
+
+
 # --- what a mix says of itself ---------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ from dolma.data.documents import Reading
 from dolma.data.manifest import NAMES, Manifest, OutputFile, read_manifest, stage_of
 from dolma.data.shards import Shard
 from dolma.data.takedown import STAGED
+from dolma.data.tokens import NAME as TOKENS
 from dolma.errors import ConfigError
 from dolma.graph import Graph, corpus_of, graph_of, reading_of
 from dolma.printable import printable
@@ -48,7 +49,9 @@ class FileSetThere:
 
     @property
     def writes(self) -> str:
-        """What its stage writes; the name of a stage that is none of a recipe."""
+        """What its stage writes; the name of a stage that is none of a recipe, unless it writes token shards."""
+        if any(out.path == TOKENS for out in self.manifest.outputs):
+            return "tokens"
         return kind_written(self.manifest.stage) or self.manifest.stage
 
     def path(self, out: OutputFile) -> str:

@@ -24,6 +24,7 @@ from dolma.removal.places import DocumentFile, FileSetThere, Places
 from dolma.removal.receipt import Place, Unreached
 from dolma.removal.rewrite import lines_of_ids, linked_names, without_keys
 from dolma.removal.shards import Gone, How, gone_of
+from dolma.stages import PACKAGES
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,7 +143,7 @@ class Scan:
                 self._lines(path, "id", "held-out ids")
 
     def _tokens(self, one: FileSetThere) -> None:
-        n_documents = 0
+        documents: set[tuple[str, int]] = set()  # of which one that is cut may be in several shards
         for info in read_token_manifest(one.folder).shards:
             path = streams.join(one.folder, info.path)
             gone = gone_of(path, self.ids)
@@ -151,9 +152,9 @@ class Scan:
                 self.shards[path] = gone
                 self._hit(path, "token shards", len(gone.rows))
                 self.found |= gone.ids
-            n_documents += len(gone.tokens)
-        if n_documents:
-            self._check_known(one, n_documents)
+            documents |= gone.tokens.keys()
+        if documents and one.manifest.stage in PACKAGES:
+            self._check_known(one, len(documents))
 
     def _statistics(self, one: FileSetThere) -> None:
         """Ids may be among the most frequent values of an attribute."""
@@ -201,7 +202,7 @@ class Scan:
             mine = {
                 checksum
                 for info in read_token_manifest(one.folder).shards
-                for checksum in (info.xxh3, *info.before)
+                for checksum in (info.xxh3, *info.earlier)
                 if streams.join(one.folder, info.path) in self.shards
             }
             for run in self.at.of("checkpoints"):

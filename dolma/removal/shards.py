@@ -1,7 +1,7 @@
 """Token shards: a document's tokens become padding in their place, or the shard is written again without them.
 
 Padding keeps every other token where it was, so that a training run on the shards goes on, and can be traced. The row
-of such a document has no id, no file and line 0.
+of such a document, or of each part of one that is cut, has no id, no file and line 0, and stands alone.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from dolma.data import streams
 from dolma.data.streams import Written
@@ -25,6 +26,7 @@ from dolma.data.tokens import (
     TokenShardInfo,
     TokenShardWriter,
     open_tokens,
+    parquet_path,
     read_rows,
     rows_path,
 )
@@ -50,7 +52,7 @@ def gone_of(path: str, ids: set[str]) -> Gone:
     found = [i for i, id in enumerate(names) if id in ids]
     tokens: dict[tuple[str, int], int] = {}
     for row in read_rows(path).take(found).to_pylist() if found else ():
-        place = row["src"], row["loc"]
+        place = row["path"], row["line"]
         tokens[place] = tokens.get(place, 0) + row["end"] - row["start"]
     return Gone(rows=found, ids={names[i] for i in found}, tokens=tokens)
 
@@ -70,24 +72,33 @@ def without_documents(
     path = streams.join(folder, info.path)
     rows = read_rows(path)
     if how == "rewrite" and len(gone.rows) == len(rows):
-        for one in filter(streams.exists, (path, rows_path(path), mask_path(path))):
+        for one in filter(streams.exists, files_of(path)):
             staging.remove(one)
         return NewShard(info=None, files={})
     mask = np.zeros(len(rows), dtype=bool)
     mask[gone.rows] = True
     ids = open_tokens(path, manifest.dtype)
     out = staging.place(path)
-    staging.place(rows_path(path))
-    with TokenShardWriter(out) as writer:
+    with TokenShardWriter(os.path.dirname(out), os.path.basename(out), source=info.source) as writer:
         for first in range(0, len(rows), _ROWS):
             _write(writer, ids, rows.slice(first, _ROWS), mask[first : first + _ROWS], manifest, how)
-    assert writer.info is not None and writer.rows_written is not None
-    shard = Written(path=path, bytes=writer.info.bytes, checksum=writer.info.xxh3)
-    files = {path: shard, rows_path(path): writer.rows_written}
+    assert writer.info is not None
+    files = {path: Written(path=path, bytes=writer.info.bytes, checksum=writer.info.xxh3)}
+    for one, written in zip((rows_path(path), parquet_path(path)), writer.rows_written, strict=True):
+        if streams.exists(one):
+            staging.place(one)
+            files[one] = written
+        else:  # of shards of others
+            streams.remove(written.path)
     if streams.exists(mask_path(path)):
         files[mask_path(path)] = _mask(path, rows, mask, staging, how)
-    before = [*info.before, info.xxh3] if how == "pad" else []
-    return NewShard(info=msgspec.structs.replace(writer.info, before=before), files=files)
+    before = [*info.earlier, info.xxh3] if how == "pad" else msgspec.UNSET
+    return NewShard(info=msgspec.structs.replace(writer.info, path=info.path, before=before), files=files)
+
+
+def files_of(path: str) -> tuple[str, ...]:
+    """A shard and what may lie beside it."""
+    return path, rows_path(path), parquet_path(path), mask_path(path)
 
 
 def _write(
@@ -107,18 +118,24 @@ def _write(
             elif how == "pad":
                 yield manifest.padding(end - start).data.cast("B")
 
-    names, sources, lines = (rows[name].to_pylist() for name in ("id", "src", "loc"))
-    for i in np.flatnonzero(gone).tolist():
-        names[i], sources[i], lines[i] = PADDING, "", 0
-    chosen = list(range(len(rows))) if how == "pad" else np.flatnonzero(~gone).tolist()
-    if chosen:
-        writer.write(
-            parts(),
-            counts=[ends[i] - starts[i] for i in chosen],
-            names=[names[i] for i in chosen],
-            sources=[sources[i] for i in chosen],
-            lines=[lines[i] for i in chosen],
-        )
+    chosen = np.arange(len(rows)) if how == "pad" else np.flatnonzero(~gone)
+    if len(chosen):
+        counts = [ends[i] - starts[i] for i in chosen.tolist()]
+        writer.write(parts(), counts=counts, rows=_anonymous(rows, gone).take(pa.array(chosen)))
+
+
+_OF_PADDING = {"id": PADDING, "path": "", "line": 0, "part": 0, "parts": 1, "offset": 0}
+
+
+def _anonymous(rows: pa.Table, gone: npt.NDArray[np.bool_]) -> pa.Table:
+    """The rows, of which some say nothing of their document any more but its source."""
+    mask, columns = pa.array(gone), {}
+    for name in rows.column_names:
+        column = rows[name]
+        if name in _OF_PADDING:
+            column = pc.if_else(mask, pa.scalar(_OF_PADDING[name], column.type), column)
+        columns[name] = column
+    return pa.table(columns)
 
 
 def _mask(path: str, rows: pa.Table, gone: npt.NDArray[np.bool_], staging: Staging, how: How) -> Written:
@@ -134,9 +151,3 @@ def _mask(path: str, rows: pa.Table, gone: npt.NDArray[np.bool_], staging: Stagi
         out.write(learnt[kept])
     assert out.written is not None
     return out.written
-
-
-def is_beside(path: str, info: TokenShardInfo) -> bool:
-    """Whether a file is that of a shard, of its rows or of its mask."""
-    name = os.path.basename(path)
-    return name in (info.path, rows_path(info.path), mask_path(info.path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from dolma.data.json_text import decode_json
 from dolma.data.manifest import InputFile, OutputFile, manifest_path, name_of, write_manifest
 from dolma.data.streams import Written
 from dolma.data.tokens import NAME as TOKENS
-from dolma.data.tokens import read_token_manifest, rows_path, write_token_manifest
+from dolma.data.tokens import read_rows, read_token_manifest, write_token_manifest
 from dolma.mixers.mixture import MIXTURE
 from dolma.mixers.notes import MixNotes
 from dolma.mixers.waterfall import WATERFALL, WriteWaterfall
@@ -33,7 +34,7 @@ from dolma.removal.rewrite import (
     write_json,
 )
 from dolma.removal.scan import Scan
-from dolma.removal.shards import How, without_documents
+from dolma.removal.shards import How, files_of, without_documents
 from dolma.runner.ledger import Ledger
 from dolma.stages import PACKAGES, find_stage
 
@@ -74,7 +75,9 @@ class Stager:
             self._statistics(one)
         for one in at.sets:
             if one.manifest.stage in PACKAGES and "documents" in find_stage(one.manifest.stage).reads:
-                self._manifest(one)
+                self._manifest(one, self.config | self._of_held_ids(one.manifest.config))
+            elif one.writes == "tokens":  # of other shards
+                self._manifest(one, {})
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -191,7 +194,7 @@ class Stager:
             made = without_documents(one.folder, info, manifest, gone, self.staging, how=self.how)
             n_gone += len(gone.rows)
             if made.info is None:
-                for name in (info.path, rows_path(info.path)):
+                for name in filter(outputs.get, files_of(info.path)):
                     self._outputs.setdefault(one.folder, {})[name] = None
                     self.written[streams.join(one.folder, name)] = outputs[name].checksum, ""
                 continue
@@ -200,9 +203,9 @@ class Stager:
                 padded["documents"] += len(gone.rows)
                 padded["tokens"] += sum(gone.tokens.values())
             for path, written in made.files.items():
-                name = os.path.basename(path)
+                name = path.removeprefix(streams.join(one.folder, ""))
                 if name in outputs:
-                    self._output(one, outputs[name], written, made.info.documents)
+                    self._output(one, outputs[name], written, made.info.rows if outputs[name].rows else 0)
         self._removed[one.folder] = n_gone
         if not n_gone:
             return
@@ -226,8 +229,10 @@ class Stager:
 
     # --- manifests ----------------------------------------------------------------------------------------------------
 
-    def _manifest(self, one: FileSetThere) -> None:
+    def _manifest(self, one: FileSetThere, config: dict[str, Any]) -> None:
         manifest = one.manifest
+        if not config:
+            manifest = msgspec.structs.replace(manifest, ledger=self._of_shards(one))
         notes = self._notes.get(one.folder, {})
         if manifest.stage == "dedupe":
             notes = self._dedupe_notes(one)
@@ -236,11 +241,15 @@ class Stager:
             inputs=self._inputs,
             outputs=self._outputs.get(one.folder, {}),
             ledger=self._ledger(one),
-            config=self.config | self._of_held_ids(manifest.config),
+            config=config,
             notes=notes,
             removed=self._removed.get(one.folder, 0),
             folder=one.folder,
         )
+        if not config:
+            accounts = msgspec.convert(made.ledger, Ledger).accounts
+            by_source = {"tokens": {source: account.written.tokens for source, account in accounts.items()}}
+            made = msgspec.structs.replace(made, notes=made.notes | by_source)
         path = streams.join(one.folder, name_of(manifest.stage))
         before = manifest_path(one.folder)
         if before is not None and before != path:  # of an earlier version
@@ -251,7 +260,7 @@ class Stager:
     def _ledger(self, one: FileSetThere) -> Callable[[Ledger, InputFile], None]:
         """What takes the documents of an input out of the account of a set."""
         honours, writes = "takedown" in one.manifest.config, one.writes
-        gone = [of for path, of in self.scan.shards.items() if os.path.dirname(path) == one.folder.rstrip("/")]
+        gone = [of for path, of in self.scan.shards.items() if path.startswith(streams.join(one.folder, ""))]
 
         def change(ledger: Ledger, file: InputFile) -> None:
             now = self._inputs[file.checksum]
@@ -262,13 +271,30 @@ class Stager:
             if writes == "documents":
                 removed = self._decided.get(one.folder, {}).get(follow.decisions_path(file), ())
                 follow.mixed(ledger, removed, now)
+            elif one.manifest.stage not in PACKAGES:
+                return  # see `_of_shards`
             elif writes == "tokens":
-                tokens = {line: n for of in gone for (src, line), n in of.tokens.items() if src == file.name}
+                tokens = Counter[int]()
+                for of in gone:
+                    tokens.update({line: n for (name, line), n in of.tokens.items() if name == file.name})
                 follow.tokenized(ledger, now, tokens)
             else:
                 follow.pass_on(ledger, now)
 
         return change
+
+    def _of_shards(self, one: FileSetThere) -> dict[str, Any]:
+        """The account of a set that was made of token shards, without the documents that it has written."""
+        ledger, seen = msgspec.convert(one.manifest.ledger, Ledger), set[tuple[str, int, str]]()
+        for path, gone in self.scan.shards.items():
+            if path.startswith(streams.join(one.folder, "")):
+                for row in read_rows(path).take(gone.rows).to_pylist():
+                    document = row["path"], row["line"], row["id"]
+                    follow.of_shard(ledger, row, is_first=document not in seen)
+                    if row["part"] + 1 == row["parts"]:
+                        seen.add(document)
+        plain: dict[str, Any] = msgspec.to_builtins(ledger)
+        return plain
 
     def _dedupe_notes(self, one: FileSetThere) -> dict[str, Any]:
         of = self.scan.clusters[one.manifest.fingerprint]

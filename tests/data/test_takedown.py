@@ -1,4 +1,4 @@
-"""The list of documents that are taken down, and readers that pass over them. Run: pytest tests/data/test_takedown.py"""
+"""Documents that are taken down: the list, and readers. Run: pytest tests/data/test_takedown.py"""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 import dolma
+from dolma.cli.main import run
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import read_manifest
 from dolma.data.shards import Shard
@@ -255,7 +256,7 @@ def test_padding_leaves_other_tokens_where_they_are(here: Path) -> None:
     for was, is_ in zip(before, after, strict=True):
         where = slice(was["start"] * itemsize, was["end"] * itemsize)
         if was["id"].startswith(BOOK):
-            assert is_ == {**was, "id": "", "src": "", "loc": 0} and now[where] != ids[where]
+            assert is_ == {**was, "id": "", "path": "", "line": 0} and now[where] != ids[where]
         else:
             assert is_ == was and now[where] == ids[where]
 
@@ -267,6 +268,25 @@ def test_rewritten_shards_have_the_others_in_their_order(here: Path) -> None:
     kept = [row["id"] for row in before if not row["id"].startswith(BOOK)]
     assert [row["id"] for row in after] == kept
     assert read_token_manifest("run/tokens").shards[0].documents == len(kept)
+
+
+@pytest.mark.parametrize("tokens", ["pad", "rewrite"])
+def test_shards_made_of_shards_follow(here: Path, tokens: str) -> None:
+    assert run(["tokenize", "reshard", "run/tokens", "--output", "run/again", "--seed", "3", "-q"]) == 0
+    take_down(*GONE, tokens=tokens)
+    assert holding("run", *GONE) == []
+    assert dolma.verify("run/again").problems == []
+    assert run(["tokenize", "reshard", "run/tokens", "--output", "run/again", "--seed", "3", "-q"]) == 0
+
+
+def test_parts_of_a_document_that_is_cut_become_padding(here: Path) -> None:
+    settings = {"tokenizer": "tokenizer.json", "max_tokens_per_shard": 2000, "split_long_documents": True}
+    dolma.tokenize(documents="run/mixed/documents", output="run/parts", **settings)
+    rows = [row for path in sorted(Path("run/parts").glob("*.npy")) for row in read_rows(str(path)).to_pylist()]
+    assert any(row["parts"] > 1 and row["id"] == BOOK for row in rows)
+    dolma.takedown("run", documents="raw/*/documents/*", ids=write_ids(BOOK))
+    assert holding("run/parts", BOOK) == []
+    assert dolma.verify("run/parts").problems == []
 
 
 def test_a_training_run_goes_on_and_can_be_traced_over_padding(here: Path) -> None:
