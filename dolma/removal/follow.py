@@ -265,7 +265,7 @@ def followed(
     said[NOTE] = before | notes.get(NOTE, {}) | {"records": before.get("records", 0) + removed}
     account = msgspec.convert(changed.ledger, Ledger)
     _check(account, folder)
-    if manifest.stage == "dedupe":
+    if "duplicates" in said:
         said["documents"] = account.total().out.documents
     return msgspec.structs.replace(
         changed,

@@ -58,7 +58,7 @@ class Scan:
             DataError: a file cannot be read, or has changed since its stage wrote it.
         """
         scan = cls(at=at, ids=ids, listed=listed)
-        scan.clusters = {name: reclustered(list(group), ids) for name, group in scan._deduped()}
+        scan.clusters = {name: reclustered(list(group), ids) for name, group in scan._together()}
         touched = {id for of in scan.clusters.values() for id in of.ids}
         for file in at.documents:
             scan._documents(file, touched)
@@ -85,12 +85,9 @@ class Scan:
     def _read_only(self) -> set[str]:
         return {file.shard.path for file in self.at.documents if not file.writable}
 
-    def _deduped(self) -> Iterator[tuple[str, Iterable[FileSetThere]]]:
-        """The file sets that one dedupe has written together, by their fingerprint."""
-        sets = sorted(
-            (one for one in self.at.of("attributes") if one.manifest.stage == "dedupe"),
-            key=lambda one: (one.manifest.fingerprint, one.folder),
-        )
+    def _together(self) -> Iterator[tuple[str, Iterable[FileSetThere]]]:
+        """The attribute sets that one stage has written together, by their fingerprint."""
+        sets = sorted(self.at.of("attributes"), key=lambda one: (one.manifest.fingerprint, one.folder))
         return itertools.groupby(sets, key=lambda one: one.manifest.fingerprint)
 
     def _hit(self, path: str, kind: str, n: int) -> None:

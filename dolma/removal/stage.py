@@ -234,7 +234,7 @@ class Stager:
         if not config:
             manifest = msgspec.structs.replace(manifest, ledger=self._of_shards(one))
         notes = self._notes.get(one.folder, {})
-        if manifest.stage == "dedupe":
+        if (clusters := self.scan.clusters.get(manifest.fingerprint)) is not None and clusters.removed:
             notes = self._dedupe_notes(one)
         made = follow.followed(
             manifest,
