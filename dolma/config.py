@@ -402,7 +402,9 @@ class MixConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 class TokenizeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Encode documents into token shards."""
 
-    tokenizer: Annotated[str, about("A Hugging Face tokenizer.json.", metavar="FILE")]
+    tokenizer: Annotated[
+        str, about("A Hugging Face tokenizer.json, its folder, or a name in Hugging Face's cache.", metavar="FILE")
+    ]
     eos: Annotated[
         str | None,
         about("Token after each document.", metavar="TOKEN", absent="what the tokenizer, or a file beside it, says"),

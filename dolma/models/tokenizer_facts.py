@@ -40,13 +40,15 @@ _MOST_BYTES = 64 << 20
 class TokenizerFacts:
     """A tokenizer and how documents are to be framed by it.
 
-    `vocab_size` is the largest id that it can emit plus one, added tokens included; `dtype` holds every id below it.
+    `pinned` is the name and commit of a hub that it was found by. `vocab_size` is the largest id that it can emit plus
+    one, added tokens included; `dtype` holds every id below it.
     `eos_because` says what decided on the token that ends documents. `control` are the tokens that stand for something
     other than text, with their ids: special ones, and those that begin, end and pad documents; but not the one for
     unknown text. With `drops_characters`, those that it has no token for vanish.
     """
 
     path: str
+    pinned: str | None
     sha256: str
     vocab_size: int
     dtype: Dtype
@@ -83,7 +85,8 @@ def read_facts(config: TokenizeConfig) -> TokenizerFacts:
     control = {token: ids[token] for token in (*special, eos, bos, pad) if token is not None}
     control.pop(file.unknown or "", None)
     return TokenizerFacts(
-        path=config.tokenizer,
+        path=file.path,
+        pinned=file.pinned,
         sha256=hashlib.sha256(file.raw).hexdigest(),
         vocab_size=file.vocab_size,
         dtype=_dtype(config, file.vocab_size),

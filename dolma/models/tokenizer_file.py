@@ -17,6 +17,7 @@ import msgspec
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.errors import ConfigError, DataError
+from dolma.models.tokenizer_place import find_tokenizer, is_hub_name
 from dolma.printable import printable
 
 MOST_BYTES = 512 << 20
@@ -35,6 +36,10 @@ _FROM_FOLDER = (
 _FROM_TIKTOKEN = (
     'transformers converts ranks of tiktoken: `python -c "from transformers.integrations.tiktoken import '
     "convert_tiktoken_to_fast as c; c('cl100k_base', 'converted')\"`, with the name of the encoding"
+)
+
+_FROM_RWKV = (
+    "RWKV's vocabulary is matched greedily, which no tokenizer.json can say: use a model's tokenizer that has one"
 )
 
 _Id = Annotated[int, msgspec.Meta(ge=0)]
@@ -72,11 +77,15 @@ class _Content(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerFile:
-    """What a `tokenizer.json` says. `ids` has every token, added ones included; `vocab_size` is the largest id + 1."""
+    """What a `tokenizer.json` says. `ids` has every token, added ones included; `vocab_size` is the largest id + 1.
+
+    `pinned`: the name and commit of a hub that it was found by.
+    """
 
     path: str
     raw: bytes
     content: _Content
+    pinned: str | None = None
 
     @property
     def added(self) -> Sequence[AddedToken]:
@@ -153,11 +162,15 @@ BYTE_SYMBOLS = [chr(byte) if byte in _PLAIN else chr(0x100 + _ODD.index(byte)) f
 
 
 def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:
-    """The file at `path`; `key` is the path in the recipe, or the tagger, of the setting that names it.
+    """The file at `path`, or that `find_tokenizer` finds for it.
+
+    `key` is the path in the recipe, or the tagger, of the setting that names it.
 
     Raises:
         ConfigError: there is none, it is no `tokenizer.json`, or its ids are not those of its tokens.
     """
+    place = find_tokenizer(path)
+    path = place.path
     raw = _read(path, key)
     try:
         content = decode_json(raw, _Content)
@@ -168,7 +181,7 @@ def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:
         raise ConfigError(
             f"{printable(path)} is no tokenizer.json: {printable(error)}\n  {_conversion(path, raw)}", path=key
         ) from error
-    file = TokenizerFile(path=path, raw=raw, content=content)
+    file = TokenizerFile(path=path, raw=raw, content=content, pinned=place.pinned)
     _check_ids(file, key)
     _check_growth(file, key)
     return file
@@ -176,23 +189,18 @@ def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:
 
 def _read(path: str, key: str) -> bytes:
     if os.path.isdir(path):
-        file = streams.join(path, "tokenizer.json")
-        if os.path.isfile(file):
-            raise ConfigError(f"{printable(path)} is a folder\n  give the file: {printable(file)}", path=key)
         slow = any(os.path.isfile(streams.join(path, name)) for name in _SLOW)
         how = _FROM_FOLDER.format(printable(path.rstrip("/"))) if slow else "give the path of a tokenizer.json"
         raise ConfigError(f"{printable(path)} is a folder without a tokenizer.json\n  {how}", path=key)
     try:
         return streams.read_bytes(path, limit=MOST_BYTES)
     except FileNotFoundError as error:
-        hub = (
-            f"; from a hub: `hf download {printable(path)} tokenizer.json`"
-            if path.count("/") == 1 and "." not in path
-            else ""
-        )
+        name, _, revision = path.partition("@")
+        wanted = f" --revision {printable(revision)}" if revision else ""
+        hub = f"; of a hub, get it once: `hf download {printable(name)} tokenizer.json{wanted}`"
         raise ConfigError(
             f"no such file: {printable(path)}"
-            f"\n  give the path of a tokenizer.json; names of a hub are not looked up{hub}",
+            f"\n  give the path of a tokenizer.json, or of its folder{hub if is_hub_name(path) else ''}",
             path=key,
         ) from error
     except DataError as error:
@@ -210,6 +218,8 @@ def _conversion(path: str, raw: bytes) -> str:
         return f"a SentencePiece model needs its tokenizer_config.json beside it; {from_folder}"
     if ".tiktoken" in name or raw[:200].partition(b"\n")[0].endswith(b"= 0"):
         return _FROM_TIKTOKEN
+    if name.startswith("rwkv_vocab") or raw[:200].partition(b"\n")[0].startswith(b"1 '"):
+        return _FROM_RWKV
     if name in (*_SLOW, "tokenizer_config.json", "merges.txt"):
         return from_folder
     return "expected the file that `tokenizers` saves, with a `model` and its `vocab`"

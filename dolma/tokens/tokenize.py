@@ -87,12 +87,14 @@ class EndOfText(msgspec.Struct, frozen=True, kw_only=True):
 class TokenizeNotes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the manifest of token shards says beside its ledger; characters without a token where there may be some.
 
-    `encoded_by`: a table of pre-tokens, or the library and why (docs/tokenize.md); the ids are the same.
+    `encoded_by`: a table of pre-tokens, or the library and why (docs/tokenize.md); the ids are the same. `tokenizer`:
+    the name and commit of a hub that the tokenizer was found by.
     """
 
     eos: EndOfText | None = None
     encoded_by: str = ""
     dropped_characters: int | None = None
+    tokenizer: str | None = None
 
 
 def tokenize(
@@ -146,7 +148,7 @@ def tokenize(
         if dropped is not None:
             stage.reporter.note(f"tokenize: {dropped:,} characters had no token and are gone")
         end = EndOfText(token=facts.eos, id=facts.eos_id, because=facts.eos_because)
-        notes = TokenizeNotes(eos=end, encoded_by=encoder.path, dropped_characters=dropped)
+        notes = TokenizeNotes(eos=end, encoded_by=encoder.path, dropped_characters=dropped, tokenizer=facts.pinned)
         report = stage.finish([*encoded, *written, *described], notes=msgspec.to_builtins(notes))
         return report.detailed(notes)
     return stage.noted(TokenizeNotes)

@@ -97,15 +97,22 @@ def test_a_truth_value_beside_a_tokenizer_is_no_token(tokenizer: Write, byte_tok
     assert facts_of(path).eos == "<eos>"
 
 
-def test_a_hub_name_is_not_looked_up(tmp_path: Path) -> None:
+def test_a_name_that_is_not_in_the_cache_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "none"))
     with pytest.raises(ConfigError, match=r"no such file: allenai/dolma2-tokenizer\n  .*hf download allenai/dolma2"):
         facts_of("allenai/dolma2-tokenizer")
 
 
-def test_a_folder_is_refused_with_the_file_in_it(tmp_path: Path, tokenizer: Write) -> None:
-    tokenizer()
-    with pytest.raises(ConfigError, match=r"is a folder\n  give the file: .*/tokenizer.json"):
-        facts_of(str(tmp_path))
+def test_the_vocabulary_of_rwkv_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rwkv_vocab_v20230424.txt"
+    path.write_text("1 '\\x00' 1\n2 '\\x01' 1\n")
+    with pytest.raises(ConfigError, match=r"is no tokenizer.json: .*\n  RWKV's vocabulary is matched greedily"):
+        facts_of(str(path))
+
+
+def test_a_folder_stands_for_the_file_in_it(tmp_path: Path, tokenizer: Write) -> None:
+    path = tokenizer()
+    assert facts_of(str(tmp_path)) == facts_of(path)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"version": "1.0"}', '{"model": {"type": "BPE"}}', '"text"'])
