@@ -19,7 +19,19 @@ LINKS = {"dolma/taggers", "dolma/mixers", "dolma/dedupers", "dolma/configs"}
 
 # From the ground up; packages on one floor never import each other.
 FLOORS = [
-    {"amounts", "printable", "errors", "keys", "names", "recipe_file", "config", "configs", "requirements", "stages"},
+    {
+        "amounts",
+        "printable",
+        "html_text",
+        "errors",
+        "keys",
+        "names",
+        "recipe_file",
+        "config",
+        "configs",
+        "requirements",
+        "stages",
+    },
     {"kernels"},
     {"data"},
     {"models"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -20,9 +20,13 @@ from dolma.data.named_fields import check_named_fields
 from dolma.data.shards import Piece, Shard
 from dolma.errors import ConfigError, did_you_mean
 from dolma.graph import corpus_of, reading_of
+from dolma.html_text import shown
 from dolma.lookup.choose import attribute_rows_with_ids
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile, JoinedRows
+
+if TYPE_CHECKING:
+    from dolma.api.documents import FoundDocument
 
 _DOCUMENT = pa.schema(
     [
@@ -161,6 +165,29 @@ class Corpus:
 
         with as_arguments():
             return select(self.joined, query)
+
+    def find(self, document: str) -> list[FoundDocument]:
+        """The documents with this id, or at this `FILE:LINE`; the first 20 in corpus order.
+
+        The index of ids is kept in the attributes' folder, where there is one; see `dolma show`.
+
+        Raises:
+            ConfigError: there is none; names ids that are near.
+            DataError: a file cannot be read, or attributes are of other documents.
+
+        >>> import dolma
+        >>> (found,) = dolma.Corpus("data/sample/books/documents/*").find("moby/chapter_28")
+        >>> found
+        <document 'moby/chapter_28' of data/sample/books/documents/registry-0000.jsonl.gz:1, 8,062 characters>
+        """
+        from dolma.api.documents import found_in
+
+        with as_arguments():
+            return found_in(self._dataset, self._reading, document, home=self._recipe.output)
+
+    def _repr_html_(self) -> str:
+        """The corpus and its first documents, as a notebook shows them."""
+        return f"<p>{shown(self)}</p>{self.documents._repr_html_()}"
 
     def __repr__(self) -> str:
         return f"<Corpus of {self._n_files()}, attributes: {', '.join(self._sets) or 'none'}>"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from dolma.errors import ConfigError, MissingExtraError, did_you_mean
+from dolma.html_text import shown, table
 
 if TYPE_CHECKING:
     import duckdb
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _SHOWN = 12  # columns
+_ROWS, _CHARACTERS = 10, 200  # of a frame in a notebook, and of a text
 ReadBatches = Callable[[Sequence[str]], Iterator[pa.RecordBatch]]
 
 
@@ -116,11 +118,21 @@ class Frame:
 
         return (connection or duckdb).from_arrow(Nested(self))
 
+    def _repr_html_(self) -> str:
+        """The first rows, as a notebook shows them; long texts are cut."""
+        rows = [[_cut(value) for value in row.values()] for row in self.head(_ROWS).to_pylist()]
+        return f"<p>{shown(self)}</p>{table(self.columns, rows)}"
+
     def __repr__(self) -> str:
-        shown = [f"{field.name}: {field.type}" for field in list(self._schema)[:_SHOWN]]
+        columns = [f"{field.name}: {field.type}" for field in list(self._schema)[:_SHOWN]]
         if len(self._schema) > _SHOWN:
-            shown.append(f"and {len(self._schema) - _SHOWN} more")
-        return f"<{self._about}: {', '.join(shown)}>"
+            columns.append(f"and {len(self._schema) - _SHOWN} more")
+        return f"<{self._about}: {', '.join(columns)}>"
+
+
+def _cut(value: Any) -> Any:
+    text = value if isinstance(value, str) else repr(value) if isinstance(value, list | dict) else None
+    return value if text is None else text if len(text) <= _CHARACTERS else f"{text[:_CHARACTERS]}…"
 
 
 class Nested:

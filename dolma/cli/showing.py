@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dolma.lookup.choose import Near
     from dolma.lookup.diff import Diff
     from dolma.lookup.documents import Document
-    from dolma.lookup.measured import Measured
+    from dolma.lookup.measured import Measured, Span
     from dolma.lookup.tokens import Place, Traced
     from dolma.lookup.why import Station, Verdict
 
@@ -138,9 +138,13 @@ _REASONS = {
 
 
 def value_text(value: Any) -> str:
-    """An attribute's value in a table; of spans their number and the first ones."""
+    """An attribute's value in a table; of spans and vectors their number and the first ones."""
+    from dolma.lookup.measured import is_spans
+
     if not isinstance(value, list):
         return cell_text(value)
+    if not is_spans(value):
+        return f"{counted(len(value), 'number')}: {', '.join(f'{one:.4g}' for one in value[:_SPANS])}, …"
     shown = [f"{span['start']}-{span['end']}" + _score(span.get("score")) for span in value[:_SPANS]]
     more = [f"{len(value) - _SPANS:,} more"] if len(value) > _SPANS else []
     return f"{counted(len(value), 'span')}" + (f": {', '.join(shown + more)}" if value else "")
@@ -202,6 +206,8 @@ def _as_json(document: Document, values: Measured) -> dict[str, Any]:
 def _show_document(document: Document, values: Measured, *, most: int | None, as_json: bool) -> None:
     import msgspec
 
+    from dolma.lookup.measured import spans_of
+
     if as_json:
         print_json(msgspec.json.encode(_as_json(document, values)))
         return
@@ -212,21 +218,14 @@ def _show_document(document: Document, values: Measured, *, most: int | None, as
     if document.metadata is not None:
         say(f"  metadata {printable(document.metadata.decode(errors='replace'))[:_WIDEST]}")
     say("")
-    spans = [
-        (span["start"], span["end"], f"{name}.{output}", span.get("score"))
-        for name, outputs in values.items()
-        for output, value in outputs.items()
-        if isinstance(value, list)
-        for span in value
-        if most is None or span["start"] < most
-    ]
+    spans = [one for one in spans_of(values) if most is None or one.start < most]
     text = document.text if most is None else document.text[:most]
     for line in _coloured(text, spans):
         write(line)
     if len(text) < len(document.text):
         say(f"... {len(document.text) - len(text):,} characters more; `--full` shows them")
     say("")
-    for start, end, name, score in sorted(spans)[:_LISTED]:
+    for start, end, name, score in spans[:_LISTED]:
         quoted = document.text[start:end]
         shown = quoted if len(quoted) <= _QUOTED else quoted[:_QUOTED] + "…"
         say(f"  {name} {start}-{end}{_score(score)}: {printable(shown)}")
@@ -238,7 +237,7 @@ def _show_document(document: Document, values: Measured, *, most: int | None, as
 _WIDEST = 300
 
 
-def _coloured(text: str, spans: Sequence[tuple[int, int, str, Any]]) -> list[str]:
+def _coloured(text: str, spans: Sequence[Span]) -> list[str]:
     """The lines of a text; what spans cover has a colour for each output."""
     names = list(dict.fromkeys(name for _, _, name, _ in spans))
     colours = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}

@@ -326,9 +326,7 @@ def show_report(report: StageReport[Any], *, brief: bool = False) -> None:
 
 
 def _show_tables(report: StageReport[Any]) -> None:
-    from dolma.stages import find_stage
-
-    for table in find_stage(report.stage).tables(report):
+    for table in report.tables():
         show_table(table)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from dolma.printable import printable
+from dolma.html_text import number, shown
 
 _WIDTH, _HEIGHT, _MARGIN = 420, 150, 24
 _BINS = 40
@@ -17,20 +16,6 @@ _HUGE = 1e300  # differences of numbers up to here are finite
 _FLOW_WIDTH, _FLOW_HEIGHT, _NODE, _GAP = 860, 420, 14, 4
 _LEAST = 16  # room of a node, for its label
 _COLOURS = ("#1b6ca8", "#c2542d", "#3a7d44", "#7a4fa3", "#8a6d1d", "#a33b5c", "#2a8c8c", "#5a5f66")
-
-
-def shown(value: object) -> str:
-    """Text of others, on one line, as HTML.
-
-    >>> shown("<b>&'")
-    '&lt;b&gt;&amp;&#x27;'
-    """
-    return html.escape(printable(value), quote=True)
-
-
-def number(value: float) -> str:
-    """A number as it stands beside an axis."""
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e12 else f"{value:,.4g}"
 
 
 def histogram(title: str, values: npt.NDArray[np.float64], *, thresholds: Sequence[float] = ()) -> str:
@@ -132,20 +117,3 @@ def _names(amounts: Mapping[tuple[str, str], int], side: int) -> list[str]:
     for pair, n in amounts.items():
         totals[pair[side]] = totals.get(pair[side], 0) + n
     return list(totals) if side == 0 else sorted(totals, key=lambda name: -totals[name])
-
-
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, heat: bool = False) -> str:
-    """Rows under headers; numbers with thousands, to the right. `heat`: numbers colour their cells by size."""
-    if not rows:
-        return "<p>none</p>"
-    most = max((one for row in rows for one in row if isinstance(one, int)), default=0) or 1
-    head = "".join(f"<th scope='col'>{shown(one)}</th>" for one in headers)
-    body = "".join(f"<tr>{''.join(_cell(one, most if heat else 0) for one in row)}</tr>" for row in rows)
-    return f"<div class='wide'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-
-
-def _cell(value: object, most: int) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"<td>{shown('-' if value is None else value)}</td>"
-    style = f" style='background:rgba(194,84,45,{value / most * 0.6:.2f})'" if most and value else ""
-    return f"<td class='number'{style}>{number(value)}</td>"

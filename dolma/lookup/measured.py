@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -19,6 +19,31 @@ from dolma.printable import printable
 Measured = dict[str, dict[str, Any]]
 """Values by attribute set and output; spans are lists of start, end and score."""
 _AT_ONCE = 1 << 10
+
+
+class Span(NamedTuple):
+    """A span of a document, in code points, `end` exclusive; `attribute` is `set.output`."""
+
+    start: int
+    end: int
+    attribute: str
+    score: float | None
+
+
+def spans_of(values: Measured) -> list[Span]:
+    """All spans that were found in a document, in the order of the text."""
+    return sorted(
+        Span(one["start"], one["end"], f"{name}.{output}", one.get("score"))
+        for name, outputs in values.items()
+        for output, value in outputs.items()
+        if is_spans(value)
+        for one in value
+    )
+
+
+def is_spans(value: Any) -> bool:
+    """Whether an attribute's value is a list of spans, and no vector."""
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def measured(dataset: Dataset, shards: Sequence[Shard], document: Document) -> Measured:

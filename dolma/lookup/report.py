@@ -24,11 +24,12 @@ from dolma.data.manifest import Manifest
 from dolma.data.parquet import open_parquet
 from dolma.errors import ConfigError
 from dolma.graph import graph_of
+from dolma.html_text import number, shown, table
 from dolma.lookup.card import given_settings, manifest_of
 from dolma.lookup.choose import attribute_rows, nearest
 from dolma.lookup.documents import Document, Documents
-from dolma.lookup.drawings import flow, histogram, number, shown, table
-from dolma.lookup.measured import Measured, measured
+from dolma.lookup.drawings import flow, histogram
+from dolma.lookup.measured import Measured, Span, measured, spans_of
 from dolma.lookup.thresholds import Threshold, thresholds
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile
@@ -241,7 +242,7 @@ class _Page:
                 for near in side:
                     values = measured(self._catalogue.dataset, self._documents.shards, near.document)
                     said = f"{title} {number(limit.value)}: {number(near.value)}, {near.document.id}"
-                    text = marked(near.document, self._spans(values), masked=self._masked(values, show_pii=show_pii))
+                    text = marked(near.document, spans_of(values), masked=self._masked(values, show_pii=show_pii))
                     parts.append(f"<details><summary>{shown(limit.attribute)} {shown(said)}</summary>{text}</details>")
         if not parts:
             return ""
@@ -254,37 +255,26 @@ class _Page:
         found = self._catalogue.outputs(limit.set).get(limit.output)
         return found is not None and found.kind in _NUMBERS
 
-    def _spans(self, values: Measured) -> list[tuple[int, int]]:
-        return [
-            (span["start"], span["end"])
-            for outputs in values.values()
-            for value in outputs.values()
-            if isinstance(value, list)
-            for span in value
-        ]
-
     def _masked(self, values: Measured, *, show_pii: bool) -> list[tuple[int, int]]:
         """What is personal: spans of sets that are called so, and those that the mix edits."""
         if show_pii:
             return []
         edited = {edit.attribute for edit in self._config.spans}
         return [
-            (span["start"], span["end"])
-            for name, outputs in values.items()
-            for output, value in outputs.items()
-            if isinstance(value, list) and ("pii" in name.lower() or f"{name}.{output}" in edited)
-            for span in value
+            (one.start, one.end)
+            for one in spans_of(values)
+            if "pii" in one.attribute.partition(".")[0].lower() or one.attribute in edited
         ]
 
 
-def marked(document: Document, spans: Sequence[tuple[int, int]], *, masked: Sequence[tuple[int, int]] = ()) -> str:
+def marked(document: Document, spans: Sequence[Span], *, masked: Sequence[tuple[int, int]] = ()) -> str:
     """The beginning of a text as HTML, spans marked and others masked; nothing in it is markup of the text's."""
     text = document.text[:_CHARACTERS]
     hidden, covered = np.zeros(len(text), bool), np.zeros(len(text), bool)
     for start, end in masked:
         hidden[start:end] = True
-    for start, end in spans:
-        covered[start:end] = True
+    for span in spans:
+        covered[span.start : span.end] = True
     letters = [_MASK if hidden[i] and not character.isspace() else character for i, character in enumerate(text)]
     edges = [0, *(np.flatnonzero(np.diff(covered)) + 1).tolist(), len(text)]
     parts = []

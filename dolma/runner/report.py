@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import msgspec
 
 from dolma.errors import MissingExtraError, SkippedRecordsError
+from dolma.html_text import shown, table
 from dolma.printable import counted
 from dolma.runner.ledger import Ledger
 
@@ -125,6 +126,17 @@ class StageReport(Generic[D]):
             for source, account in self.ledger.accounts.items()
         }
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("source")
+
+    def _repr_html_(self) -> str:
+        """What it did and its tables, as a notebook shows them."""
+        tables = "".join(f"<h4>{shown(one.title)}</h4>{table(one.headers, list(one.rows))}" for one in self.tables())
+        return f"<p>{shown(self)}</p>{tables}"
+
+    def tables(self) -> list[Table]:
+        """The tables that its command prints."""
+        from dolma.stages import find_stage
+
+        return list(find_stage(self.stage).tables(self))
 
     def to_json(self) -> str:
         """All of it as JSON."""

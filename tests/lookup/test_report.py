@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from dolma.lookup.drawings import flow, histogram, table
+from dolma.html_text import table
+from dolma.lookup.drawings import flow, histogram
 from dolma.lookup.thresholds import thresholds
 from dolma.mixers.rules import Rule
 
