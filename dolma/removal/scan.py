@@ -25,6 +25,9 @@ from dolma.removal.receipt import Place, Unreached
 from dolma.removal.rewrite import lines_of_ids, linked_names, without_keys
 from dolma.removal.shards import Gone, How, gone_of
 from dolma.stages import PACKAGES
+from dolma.tokens.formats.dolma import FORMAT as OF_DOLMA
+
+DOLMA = OF_DOLMA.name
 
 
 @dataclass(slots=True, kw_only=True)
@@ -141,7 +144,11 @@ class Scan:
 
     def _tokens(self, one: FileSetThere) -> None:
         documents: set[tuple[str, int]] = set()  # of which one that is cut may be in several shards
-        for info in read_token_manifest(one.folder).shards:
+        manifest = read_token_manifest(one.folder)
+        if manifest.format != DOLMA:
+            self._refuse_format(one, manifest.format)
+            return
+        for info in manifest.shards:
             path = streams.join(one.folder, info.path)
             gone = gone_of(path, self.ids)
             if gone.rows:
@@ -152,6 +159,16 @@ class Scan:
             documents |= gone.tokens.keys()
         if documents and one.manifest.stage in PACKAGES:
             self._check_known(one, len(documents))
+
+    def _refuse_format(self, one: FileSetThere, name: str) -> None:
+        """Return when shards of another format have none of the documents."""
+        mine = {file.checksum for path, file in self.inputs.items() if self.facts[path]}
+        if any(file.checksum in mine for file in one.manifest.inputs):
+            raise ConfigError(
+                f"{printable(one.folder)} has documents that are to go, in shards of the format {name}, out of which "
+                "nothing can be taken\n"
+                "  remove that folder, take down, and make it again with `dolma tokenize`"
+            )
 
     def _statistics(self, one: FileSetThere) -> None:
         """Ids may be among the most frequent values of an attribute."""

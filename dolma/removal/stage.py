@@ -37,6 +37,7 @@ from dolma.removal.scan import Scan
 from dolma.removal.shards import How, files_of, without_documents
 from dolma.runner.ledger import Ledger
 from dolma.stages import PACKAGES, find_stage
+from dolma.tokens.formats.dolma import FORMAT
 
 _INDEX, _FILTER = "_index/", "_filter.bloom"
 
@@ -211,9 +212,13 @@ class Stager:
             return
         described = outputs[TOKENS]
         staged = self.staging.place(one.path(described))
-        write_token_manifest(os.path.dirname(staged), msgspec.structs.replace(manifest, shards=shards))
-        written = Written(path=staged, bytes=streams.size(staged) or 0, checksum=streams.checksum(staged))
-        self._summary(one, described, written)
+        manifest = msgspec.structs.replace(manifest, shards=shards)
+        write_token_manifest(os.path.dirname(staged), manifest)
+        beside = FORMAT.describe(os.path.dirname(staged), manifest)
+        for out in (described, *(outputs[name] for name in beside if name in outputs)):
+            staged = self.staging.place(one.path(out))
+            written = Written(path=staged, bytes=streams.size(staged) or 0, checksum=streams.checksum(staged))
+            self._summary(one, out, written)
         before = one.manifest.notes.get(follow.NOTE, {}).get("padding", {})
         padding = {key: n + before.get(key, 0) for key, n in padded.items()}
         self._notes[one.folder] = {follow.NOTE: {"padding": padding}} if any(padding.values()) else {}
