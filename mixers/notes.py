@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from dolma.mixers.mixture import Mixture, SourceRow, StratumRow
-from dolma.mixers.waterfall import WaterfallRow, plain_rows
+from dolma.mixers.waterfall import WaterfallRow
 from dolma.runner.ledger import Ledger
 from dolma.runner.report import Table, ledger_table
 
@@ -61,9 +61,7 @@ def mixture_warnings(mixture: Mixture) -> list[str]:
 def tables(ledger: Ledger, details: MixNotes) -> Iterator[Table]:
     """The ledger; what each rule drops first, in all and alone, in their order; edits; what sources came to."""
     yield ledger_table(ledger, rules=details.rules)
-    keys = ("rule", "source", "documents", "bytes", "total", "alone", "samples")
-    rows = [[row[key] for key in keys] for row in plain_rows(details.waterfall)]
-    if rows:
+    if rows := _rules(details.waterfall):
         headers = ["rule", "source", "drops first", "bytes", "drops in all", "alone", "for example"]
         yield Table(title="rules", headers=headers, rows=rows)
     if pairs := _pairs(details.waterfall):
@@ -73,24 +71,49 @@ def tables(ledger: Ledger, details: MixNotes) -> Iterator[Table]:
     if details.spans:
         yield Table.of("edits", [msgspec.structs.asdict(row) for row in details.spans])
     if details.mixture is not None:
-        sources = [msgspec.structs.asdict(row) for row in details.mixture.sources]
-        counted = [key for key in SourceRow.__struct_fields__ if any(row[key] is not None for row in sources)]
-        yield Table(title="sources", headers=counted, rows=[[row[key] for key in counted] for row in sources])
+        yield _mixed("sources", details.mixture.sources, {"source": [row.source for row in details.mixture.sources]})
         yield from _strata(details.mixture.strata or [])
+
+
+def _rules(waterfall: list[WaterfallRow]) -> list[list[Any]]:
+    """For each rule all sources together, where there are several; and those of which it drops anything."""
+    found: list[list[Any]] = []
+    several = len({row.source for row in waterfall}) > 1
+    for rule in dict.fromkeys(row.rule for row in waterfall):
+        mine = [row for row in waterfall if row.rule == rule]
+        if several:
+            whole = WaterfallRow(rule=rule, source="all")
+            for row in mine:
+                whole.add(row)
+            found.append(_cells(whole))
+        found += [_cells(row) for row in mine if row.total or not several]
+    return found
+
+
+def _cells(row: WaterfallRow) -> list[Any]:
+    return [row.rule, row.source, row.documents, row.bytes, row.total, row.alone, ", ".join(row.samples)]
+
+
+_WORDS = {"error": "error of tokens"}
+"""What a table calls a key of `mixture.json`."""
+
+
+def _mixed(title: str, rows: Sequence[SourceRow | StratumRow], first: Mapping[str, Sequence[str]]) -> Table:
+    """What rows were asked and gave, and by how much that differs, behind columns that say what they are about."""
+    keys = [key for key in rows[0].__struct_fields__ if key not in ("source", "labels")] if rows else []
+    counted = [key for key in keys if any(getattr(row, key) is not None for row in rows)]
+    columns = {**first, **{_WORDS.get(key, key): [getattr(row, key) for row in rows] for key in counted}}
+    if "asked" in columns:
+        columns["achieved - asked"] = [None if row.asked is None else row.achieved - row.asked for row in rows]
+    return Table(title=title, headers=list(columns), rows=list(map(list, zip(*columns.values(), strict=True))))
 
 
 def _strata(rows: list[StratumRow]) -> Iterator[Table]:
     """The strata of each list of attributes."""
-    attributes = dict.fromkeys(tuple(row.labels) for row in rows)
-    keys = [key for key in StratumRow.__struct_fields__ if key not in ("source", "labels")]
-    for names in attributes:
+    for names in dict.fromkeys(tuple(row.labels) for row in rows):
         of = [row for row in rows if tuple(row.labels) == names]
-        counted = [key for key in keys if any(getattr(row, key) is not None for row in of)]
-        yield Table(
-            title="strata",
-            headers=["source", *names, *counted],
-            rows=[[row.source, *row.labels.values(), *(getattr(row, key) for key in counted)] for row in of],
-        )
+        first = {"source": [row.source for row in of]} if any(row.source for row in of) else {}
+        yield _mixed("strata", of, first | {name: [row.labels[name] for row in of] for name in names})
 
 
 def _pairs(waterfall: list[WaterfallRow]) -> list[list[Any]]:

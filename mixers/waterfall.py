@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -218,8 +217,3 @@ def gone_sources(rows: Iterable[WaterfallRow], taken: Mapping[str, int]) -> list
     if not gone or sum(first.values()) == sum(taken.values()):
         return []
     return [f"the rules drop all documents of {', '.join(map(printable, gone))}"]
-
-
-def plain_rows(rows: Iterable[WaterfallRow]) -> list[dict[str, Any]]:
-    """The rows as plain values, the sample ids as one string."""
-    return [{**msgspec.to_builtins(row), "samples": ", ".join(row.samples)} for row in rows]

@@ -111,7 +111,7 @@ class WhatIf:
 
     `values` is float64 of shape `(n_sweeps, n_docs)`: NaN where a measurement is missing. `n_bytes` and `tokens` are
     int64, `labels` int8: 1 for a document to keep, 0 for one to drop, -1 without a label. `wanted` counts documents of
-    the corpus whose label is 1, also those that other rules drop.
+    the corpus whose label is 1, also those that other rules drop; `unknown_labels` the ids that no document has.
     """
 
     sweeps: tuple[Sweep, ...]
@@ -121,6 +121,7 @@ class WhatIf:
     tokens: npt.NDArray[np.int64] | None = None
     labels: npt.NDArray[np.int8] | None = None
     wanted: int = 0
+    unknown_labels: int = 0
 
     def passes(self, sweep: int, threshold: float) -> npt.NDArray[np.bool_]:
         """Which documents a sweep leaves at a threshold; bool, shape `(n_docs,)`."""
@@ -190,9 +191,11 @@ class WhatIf:
     def table(self, rows: Sequence[Retained]) -> Table:
         """These rows under the sweeps that they are about."""
         headers = [sweep.label for sweep in self.sweeps]
+        n = self.unknown_labels
+        unknown = [f"{n:,} labelled {'id is' if n == 1 else 'ids are'} of no document"] if n else []
         shown = [key for key in Retained.__struct_fields__[1:] if any(getattr(row, key) is not None for row in rows)]
         return Table(
-            title="what if: " + "; ".join(f"`{sweep.label}` {sweep.stands}" for sweep in self.sweeps),
+            title="what if: " + "; ".join([*(f"`{sweep.label}` {sweep.stands}" for sweep in self.sweeps), *unknown]),
             headers=[*headers, *shown],
             rows=[[*map(_number, row.thresholds), *(_cell(getattr(row, key)) for key in shown)] for row in rows],
         )
@@ -374,6 +377,7 @@ def what_if(
         tokens=np.nan_to_num(values[-1]).astype(np.int64) if len(own) > len(read) else None,
         labels=None if known is None else table.column("label").to_numpy(),
         wanted=sum(result.payload["wanted"] for result in results),
+        unknown_labels=len(known or ()) - len({id for result in results for id in result.payload["labelled"]}),
     )
 
 
@@ -425,15 +429,16 @@ class MeasurePiece:
         count = Count.of(self.judge)
         values = [(f"value{i}", pa.float64()) for i in range(len(self.own))]
         schema = pa.schema([*values, ("bytes", pa.int64()), ("label", pa.int8())])
-        wanted = 0
+        wanted, labelled = 0, set[str]()
         with ParquetOutput(streams.join(self.work, f"{spec.index:06d}.measured.parquet"), schema, level=1) as out:
             for judged in self.judge.judge(spec, count, records=False):
                 labels = self._labels(judged.batch)
                 wanted += int((labels == 1).sum())
+                labelled |= {judged.batch.ids[i] for i in np.flatnonzero(labels >= 0).tolist()}
                 columns = [*self._values(judged), pa.array(judged.decision.n_bytes), pa.array(labels)]
                 out.write(pa.Table.from_arrays(columns, schema=schema).filter(pa.array(judged.decision.kept)))
         outputs = [output_file(self.work, out.written)]
-        payload = {"wanted": wanted, "first_row": count.first_row, "rows": count.rows}
+        payload = {"wanted": wanted, "labelled": sorted(labelled), "first_row": count.first_row, "rows": count.rows}
         return TaskResult(outputs=outputs, ledger=count.ledger(spec.piece, keep=True), payload=payload)
 
     def _labels(self, batch: TextBatch) -> npt.NDArray[np.int8]:

@@ -12,7 +12,7 @@ import msgspec
 from dolma.errors import MissingExtraError, SkippedRecordsError
 from dolma.html_text import shown, table
 from dolma.printable import counted
-from dolma.runner.ledger import Ledger
+from dolma.runner.ledger import Ledger, Tally
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,6 +146,8 @@ class StageReport(Generic[D]):
 def _of_documents(ledger: Ledger) -> str:
     total = ledger.total()
     text = f"{counted(total.taken.documents, 'document')} in, {total.out.documents:,} out"
+    if total.written.documents != total.out.documents:
+        text += f" ({total.written.documents:,} with copies)"
     if total.out.tokens:
         text += f", {counted(total.out.tokens, 'token')}"
     if total.failed:
@@ -175,11 +177,13 @@ class Table:
 
 
 def ledger_table(ledger: Ledger, *, rules: Sequence[str] = ()) -> Table:
-    """Documents and bytes in, dropped by reason, and out, per source; `rules` in their order, whatever they drop."""
+    """Documents and bytes in, dropped by reason, and out, per source; `rules` in their order."""
     rows: list[Sequence[Any]] = []
     for source, account in sorted(ledger.accounts.items()):
         rows.append((source, "in", account.taken.documents, account.taken.bytes, account.taken.tokens))
         for reason, tally in account.drops(rules):
+            if tally == Tally():
+                continue
             rows.append((source, f"- {reason}", tally.documents, tally.bytes, tally.tokens))
         if account.failed:
             rows.append((source, "- bad record", account.failed, "", ""))

@@ -13,7 +13,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -26,7 +25,6 @@ from dolma.dedupers.dedupe import dedupe
 from dolma.errors import AlignmentError, ConfigError, DataError, OutputExistsError, RecordError, Unfinished
 from dolma.mixers.mix import mix, plan
 from dolma.mixers.notes import tables
-from dolma.mixers.waterfall import plain_rows
 from dolma.runner.ledger import Tally
 from dolma.runner.options import RunOptions
 from dolma.taggers.tag import tag
@@ -293,11 +291,11 @@ def test_dropped_documents_are_kept_aside_with_the_rules(corpus: Any, more: Any,
 
 def test_the_waterfall_is_in_report_and_manifest(three: Any) -> None:
     report = three.mix(keep=["my.n >= 10"], drop=["my.flag"])
-    rows = {(row["rule"], row["source"]): row for row in plain_rows(report.details.waterfall)}
+    rows = {(row.rule, row.source): row for row in report.details.waterfall}
     first, second = rows["keep: my.n >= 10", "web"], rows["drop: my.flag", "web"]
-    assert (first["documents"], first["alone"], first["total"], first["bytes"]) == (10, 5, 10, 55)
-    assert (second["documents"], second["alone"], second["total"]) == (10, 10, 15)
-    assert first["samples"] == "web-0, web-1, web-2"
+    assert (first.documents, first.alone, first.total, first.bytes) == (10, 5, 10, 55)
+    assert (second.documents, second.alone, second.total) == (10, 10, 15)
+    assert first.samples == ["web-0", "web-1", "web-2"]
     manifest = read_manifest(str(three.out))
     assert manifest is not None
     assert len(manifest.notes["waterfall"]) == 6
@@ -307,6 +305,34 @@ def test_the_waterfall_is_in_report_and_manifest(three: Any) -> None:
     ]
     assert table[2]["overlaps"] == [{"rule": "drop: my.flag", "documents": 5}]
     assert table[2]["samples"] == ["web-0", "web-1", "web-2"]
+
+
+def test_the_report_has_a_row_of_all_sources_for_each_rule_and_none_where_it_drops_nothing(three: Any) -> None:
+    report = three.mix(
+        keep=["my.n >= 0"], rules={"few": {"keep": {"long": "my.n > 27"}, "sources": ["web"]}}, overwrite=True
+    )
+    shown = next(table for table in tables(report.ledger, report.details) if table.title == "rules")
+    assert [row[:3] for row in shown.rows] == [
+        ["keep: my.n >= 0", "all", 0],
+        ["few: long", "all", 28],
+        ["few: long", "web", 28],
+    ]
+    ledger = next(tables(report.ledger, report.details))
+    assert [row[1] for row in ledger.rows] == ["in", "out", "in", "out", "in", "- few: long", "out"]
+
+
+def test_a_report_says_how_many_were_written_with_copies(three: Any) -> None:
+    report = three.mix(sources={"web": {"repeat": 2}})
+    assert "90 documents in, 90 out (120 with copies)" in report.summary
+
+
+def test_the_table_of_sources_says_by_how_much_they_differ_from_what_was_asked(three: Any) -> None:
+    shares = {source: {"share": 1 / 3} for source in ("books", "code", "web")}
+    report = three.mix(sources=shares, total=300)
+    shown = list(tables(report.ledger, report.details))[-1]
+    found = [dict(zip(shown.headers, row, strict=True)) for row in shown.rows]
+    assert [row["achieved - asked"] for row in found] == [row["achieved"] - row["asked"] for row in found]
+    assert all(abs(row["achieved - asked"]) <= 15 for row in found)
 
 
 def test_the_report_shows_the_rules_that_drop_most_together(three: Any) -> None:
@@ -696,10 +722,7 @@ def test_the_sample_corpus_is_mixed_by_words_and_masked(tmp_path: Path) -> None:
     assert total.taken.documents == len(originals)
     assert 0 < total.out.documents < len(originals)
     assert n_masks == report.details.spans[0].spans > 0
-    assert (
-        np.sum([row["documents"] for row in plain_rows(report.details.waterfall)])
-        == total.taken.documents - total.out.documents
-    )
+    assert sum(row.documents for row in report.details.waterfall) == total.taken.documents - total.out.documents
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from dolma.mixers.waterfall import (
     by_source,
     gone_sources,
     overlaps_of,
-    plain_rows,
     warnings_of,
 )
 from dolma.runner.ledger import Ledger
@@ -111,22 +110,6 @@ def test_masks_by_source() -> None:
         ("b", [True, False, True]),
         ("a", [False, True, False]),
     ]
-
-
-def test_rows_can_be_printed() -> None:
-    row = WaterfallRow(rule="keep: a.b > 1", source="web", documents=2, bytes=3, samples=["x", "y"])
-    assert plain_rows([row])[0] == {
-        "rule": "keep: a.b > 1",
-        "source": "web",
-        "documents": 2,
-        "bytes": 3,
-        "alone": 0,
-        "alone_bytes": 0,
-        "total": 0,
-        "total_bytes": 0,
-        "overlaps": {},
-        "samples": "x, y",
-    }
 
 
 # --- warnings --------------------------------------------------------------------------------------------------------

@@ -99,6 +99,16 @@ def test_an_expression_that_fails_is_an_error_at_the_file(corpus: Any) -> None:
 # --- labels and tokens -----------------------------------------------------------------------------------------------
 
 
+def test_labels_of_no_document_are_said(two: Any, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("id,keep\nbooks-1,true\nboks-2,true\nweb-99,false\n")
+    found = asked(two, "my.n >= {0}", labels=str(path))
+    assert found.unknown_labels == 2
+    assert found.table(found.grid()).title.endswith("; 2 labelled ids are of no document")
+    path.write_text("id,keep\nbooks-1,true\n")
+    assert "labelled" not in (again := asked(two, "my.n >= {0}", labels=str(path))).table(again.grid()).title
+
+
 def test_labels_give_precision_and_recall(two: Any, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("id,keep\nweb-2,true\nweb-12,true\nweb-13,false\nweb-19,true\nbooks-1,true\nelsewhere,true\n")
