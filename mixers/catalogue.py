@@ -174,6 +174,15 @@ class Catalogue:
             )
         return name, output
 
+    def has(self, column: Column) -> bool:
+        """Whether there is this column, for each shard."""
+        name, output = column
+        return (
+            name in self.names
+            and output in self.outputs(name)
+            and all(path is not None for _, path in self._files(name))
+        )
+
     def counting(self, unit: str) -> Column | None:
         """The first output that is a number of these; None where there is none."""
         columns = ((name, output) for name in self.names for output in self.outputs(name))

@@ -183,6 +183,12 @@ class Count:
 
     def ledger(self, piece: Piece, *, keep: bool) -> Ledger:
         """Everything that came in and what the rules dropped; with `keep`, the rest as kept."""
+        ledger = self.balance(keep=keep)
+        ledger.fail(piece.shard.source, self.intake)
+        return ledger
+
+    def balance(self, *, keep: bool) -> Ledger:
+        """The same without records that could not be read."""
         ledger = Ledger()
         for source, (documents, n_bytes) in self.taken.items():
             ledger.take(source, documents=documents, bytes=n_bytes)
@@ -191,7 +197,6 @@ class Count:
         self.waterfall.drop(ledger)
         for source, n_bytes in self.edited_away.items():
             ledger.drop(source, EDITED_AWAY, bytes=n_bytes)
-        ledger.fail(piece.shard.source, self.intake)
         return ledger
 
     def payload(self) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from dolma.mixers.arrange import Arrangement, arranged, is_arranged, n_parts
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.decisions import DECIDED, DecidedPiece
 from dolma.mixers.first_look import first_look
+from dolma.mixers.from_attributes import JudgeRows, tasks_of_rows, why_documents
 from dolma.mixers.holdout import GROUPS, IDS, Holding, Marks, choose, grouping_of
 from dolma.mixers.judge import PieceSpec, spans_of, tasks_of, waterfall_of
 from dolma.mixers.mixture import MIXTURE, Mixture, mixture_of
@@ -236,27 +237,26 @@ def preview(
     reporter: Reporter | None = None,
     tokenize: TokenizeConfig | None = None,
 ) -> StageReport[MixNotes]:
-    """What `mix` would drop and keep, by rule and source. Reads documents and attributes; writes no document.
+    """What `mix` would drop and keep, by rule and source; writes no document, and reads none where attributes will do.
 
     Raises:
         ConfigError: rules or shares cannot be used as they are.
         DataError: a file cannot be read, attributes do not fit their documents, or a rule has no answer.
     """
-    subject = subject_of(dataset, with_weights(config), reading or Reading(), tokenize)
+    config = with_weights(config)
+    subject = subject_of(dataset, config, reading or Reading(), tokenize, sizes=True)
     options = (options or RunOptions()).whole()
+    documents = why_documents(subject)
     with tempfile.TemporaryDirectory(prefix="dolma-mix-") as folder:
         file_set = FileSet(folder=folder, stage="mix", name="preview", config={}, inputs=[])
         with open_stage([file_set], options=options, reporter=reporter) as stage:
-            layout = Layout(output=folder, work=stage.work_folder, format=config.format)
-            decided = _decided(subject, stage, layout, subject.specs(), seed)
-            made = decided.as_made()
-            counting = CountSampled(
-                cuts=tuple(decided.cuts),
-                sources=tuple(decided.sources),
-                work=stage.work_folder,
-                memory=_memory(stage),
-            )
-            made.written = stage.run("count", [_all_decisions(decided.pieces)], counting)
+            if documents:
+                stage.reporter.note(f"mix: documents are read, too: {documents}")
+                made = _previewed(subject, stage, folder, seed)
+            else:
+                assert subject.sizes is not None
+                work = JudgeRows(judge=subject.judge, sizes=subject.sizes)
+                made = _Made(judged=stage.run("rows", tasks_of_rows(subject), work))
             notes, ledger = _notes(subject, made), merged_of([*made.judged, *made.written])
     return StageReport(
         stage="mix",
@@ -267,6 +267,17 @@ def preview(
         reasons=notes.rules,
         details=notes,
     )
+
+
+def _previewed(subject: Subject, stage: StageRun, folder: str, seed: int) -> _Made:
+    layout = Layout(output=folder, work=stage.work_folder, format=subject.config.format)
+    decided = _decided(subject, stage, layout, subject.specs(), seed)
+    counting = CountSampled(
+        cuts=tuple(decided.cuts), sources=tuple(decided.sources), work=stage.work_folder, memory=_memory(stage)
+    )
+    made = decided.as_made()
+    made.written = stage.run("count", [_all_decisions(decided.pieces)], counting)
+    return made
 
 
 # --- running ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from dolma.data.formats.table import EXPECTED, format_of, is_document, strip_suf
 from dolma.data.manifest import FileSet, InputFile, Manifest, input_file, read_manifest
 from dolma.data.origins import check_origins
 from dolma.errors import ConfigError, DataError, did_you_mean
-from dolma.mixers.catalogue import Catalogue
+from dolma.mixers.catalogue import Catalogue, Column
 from dolma.mixers.holdout import Grouping, grouping_of, identity_of
 from dolma.mixers.join import AttributeFile
 from dolma.mixers.judge import Judge, PieceSpec
@@ -32,6 +32,8 @@ from dolma.runner.inputs import Inputs
 from dolma.runner.separate import same_settings
 
 VERSION = 4
+LENGTH: Column = ("length", "bytes")
+"""Of the tagger `length`: the UTF-8 bytes of a text."""
 _SAMPLED_SHARDS = 16
 _EMPTY_BYTES = 128  # a compressed file without any text is smaller
 
@@ -48,6 +50,7 @@ class Subject:
     counting: TokenCounting | None = None
     grouping: Grouping | None = None
     strata: Strata | None = None
+    sizes: Column | None = None  # an attribute with the bytes of each text, where it was asked for
 
     def axes_of(self, source: str) -> list[str]:
         """The attributes by which a source, or with "" the whole corpus, is divided."""
@@ -62,9 +65,16 @@ class Subject:
 
 
 def subject_of(
-    dataset: Dataset, config: MixConfig, reading: Reading, tokenize: TokenizeConfig | None = None
+    dataset: Dataset,
+    config: MixConfig,
+    reading: Reading,
+    tokenize: TokenizeConfig | None = None,
+    *,
+    sizes: bool = False,
 ) -> Subject:
     """What this recipe mixes, with rules compiled and attribute files found; nothing but their schemas is read.
+
+    `sizes`: the attribute with the bytes of a text is read too, if there is one.
 
     Where a rule names a field of the records, the first ones are read too.
 
@@ -83,6 +93,8 @@ def subject_of(
     further = [] if counting is None or counting.column is None else [counting.column]
     further += [] if grouping is None else grouping.columns
     strata = strata_of(config, catalogue)
+    size = LENGTH if sizes and catalogue.has(LENGTH) else None
+    further += [] if size is None else [size]
     rules = compile_rules(config, catalogue, further=further, strata=() if strata is None else strata.rules())
     found = {name: catalogue.files(name, rules.columns_of(name)) for name in rules.sets}
     files = {
@@ -93,7 +105,7 @@ def subject_of(
     }
     check_written_fields(config, dataset, reading)
     for name in rules.sets[:1]:
-        measured = _sources_measured(dataset, shards, name, reading)
+        measured = sources_measured(dataset, shards, name, reading)
         check_seen(config, measured or config.named_sources.values(), limit=reading.limit)
     judge = Judge.of(config, rules, reading)
     return Subject(
@@ -105,10 +117,11 @@ def subject_of(
         counting=counting,
         grouping=grouping,
         strata=strata,
+        sizes=size,
     )
 
 
-def _sources_measured(dataset: Dataset, shards: Sequence[Shard], name: str, reading: Reading) -> set[str]:
+def sources_measured(dataset: Dataset, shards: Sequence[Shard], name: str, reading: Reading) -> set[str]:
     """The sources in the account of the stage that made this attribute set; none when it does not tell of all."""
     seen: set[str] = set()
     for folder in {dataset.attribute_folder(name, shard) for shard in shards}:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -95,29 +96,33 @@ class Waterfall:
         n_failing = fails.sum(axis=0)
         first = fails.argmax(axis=0)
         for source, mine in by_source(sources):
+            mine &= n_failing > 0
+            places, firsts, sizes = np.flatnonzero(mine), first[mine], n_bytes[mine]
             both = overlaps_of(fails[:, mine])
-            for rule in range(len(self.labels)):
-                total = fails[rule] & mine
-                if total.any():
-                    firsts, alone = total & (first == rule), total & (n_failing == 1)
-                    self._row(rule, source).add(
-                        WaterfallRow(
-                            rule=self.labels[rule],
-                            source=source,
-                            documents=int(firsts.sum()),
-                            bytes=int(n_bytes[firsts].sum()),
-                            alone=int(alone.sum()),
-                            alone_bytes=int(n_bytes[alone].sum()),
-                            total=int(total.sum()),
-                            total_bytes=int(n_bytes[total].sum()),
-                            overlaps={
-                                self.labels[other]: int(both[rule, other])
-                                for other in np.flatnonzero(both[rule]).tolist()
-                                if other != rule
-                            },
-                            samples=[ids[i] for i in np.flatnonzero(firsts)[:SAMPLES].tolist()],
-                        )
+            total_bytes = fails[:, mine].astype(np.float64) @ sizes
+            documents, of_documents = _by_rule(firsts, sizes, len(self.labels))
+            only = n_failing[mine] == 1
+            alone, of_alone = _by_rule(firsts[only], sizes[only], len(self.labels))
+            for rule in np.flatnonzero(both.diagonal()).tolist():
+                found = places[firsts == rule][:SAMPLES] if documents[rule] else places[:0]
+                self._row(rule, source).add(
+                    WaterfallRow(
+                        rule=self.labels[rule],
+                        source=source,
+                        documents=int(documents[rule]),
+                        bytes=int(of_documents[rule]),
+                        alone=int(alone[rule]),
+                        alone_bytes=int(of_alone[rule]),
+                        total=int(both[rule, rule]),
+                        total_bytes=int(total_bytes[rule]),
+                        overlaps={
+                            self.labels[other]: int(both[rule, other])
+                            for other in np.flatnonzero(both[rule]).tolist()
+                            if other != rule
+                        },
+                        samples=[ids[i] for i in found.tolist()],
                     )
+                )
 
     def _row(self, rule: int, source: str) -> WaterfallRow:
         return self.rows.setdefault((rule, source), WaterfallRow(rule=self.labels[rule], source=source))
@@ -147,6 +152,13 @@ class Waterfall:
         for row in self.rows.values():
             if row.documents:
                 ledger.drop(row.source, row.rule, documents=row.documents, bytes=row.bytes)
+
+
+def _by_rule(
+    rules: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], n_rules: int
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """How many documents there are for each rule, and their bytes, exact below 2**53."""
+    return np.bincount(rules, minlength=n_rules), np.bincount(rules, weights=sizes, minlength=n_rules)
 
 
 def overlaps_of(fired: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -109,3 +109,8 @@ def test_gpu_skips_where_there_is_none():
 def test_reshard_prints_a_row_per_command():
     rows = printed("benchmarks.reshard", "--copies", "2", "--repeats", "1", FORUM)
     assert all(f"| {name} |" in rows for name in ("floor", "reshard, in order", "mix, shuffled"))
+
+
+def test_the_waterfall_is_measured() -> None:
+    rows = printed("benchmarks.waterfall", "--rows", "2000", "--rounds", "1").splitlines()
+    assert rows[0].startswith("rows 2,000, rules 20, columns 22")
