@@ -64,7 +64,11 @@ def test_what_was_verified_is_plain_values(documents, tmp_path):
     dolma.tag(documents, taggers=["length"], attributes=folder)
     found = dolma.verify(folder).to_dict()
     assert found["problems"] == []
-    assert json.loads(json.dumps(found)) == {"checked": [[f"{folder}/length", 1]], "problems": []}
+    assert json.loads(json.dumps(found)) == {
+        "checked": [[f"{folder}/length", 1]],
+        "problems": [],
+        "notes": [],
+    }
 
 
 def test_fields_are_named_as_they_are_in_the_files(tmp_path):
