@@ -181,8 +181,8 @@ def attribute_files(one: FileSetThere) -> list[str]:
 
 def reading_of(places: Places) -> Reading:
     """How all of it is read: what is on the list, too; and no bad record is kept again."""
-    reading = msgspec.structs.replace(places.reading, takedown=None, quarantine=None, limit=None)
-    return msgspec.structs.replace(reading, on_error="fail" if reading.on_error == "fail" else "skip")
+    policy = "fail" if places.reading.on_error == "fail" else "skip"
+    return msgspec.structs.replace(places.reading, takedown=None, quarantine=None, limit=None, on_error=policy)
 
 
 def facts_in(shard: Shard, reading: Reading, ids: set[str]) -> list[Fact]:

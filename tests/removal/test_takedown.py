@@ -456,3 +456,52 @@ def test_links_are_not_followed_out_of_the_folders(here: Path, tmp_path: Path) -
     receipt = dolma.takedown("linked", documents="linked/*", ids=write_ids("linked", "here"))
     assert "linked" in outside.read_text() and "here" not in Path("linked/b.jsonl").read_text()
     assert [one.path for one in receipt.unreached] == ["linked/a.jsonl"]
+
+
+# --- files of a recipe that are of no stage --------------------------------------------------------------------------
+
+
+def test_bad_records_and_files_of_ids_lose_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("raw")
+    lines = [json.dumps({"id": f"docu/{i}", "text": f"A text of its own, {i}."}) for i in range(8)]
+    lines[3] = '{"id": "docu/3", "text": "Broken '
+    lines[4] = '{"id": "docu/4", "text": 4}'
+    Path("raw/a.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    Path("held.jsonl").write_text("".join(f'{{"id": "docu/{i}"}}\n' for i in (1, 2)))
+    recipe = {
+        "documents": ["raw/*"],
+        "output": "run",
+        "workers": 1,
+        "on_error": "quarantine",
+        "max_errors": 9,
+        "tag": {"taggers": ["length"]},
+        "mix": {"keep": ["length.words > 1"], "holdout": {"ids": "held.jsonl"}},
+    }
+    Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
+    dolma.run("recipe.yaml")
+    kept = [path for path in Path("run/quarantine").glob("**/*.jsonl") if "reasons" not in path.name]
+    assert any("docu/3" in path.read_text() for path in kept)
+    Path("ids.txt").write_text("docu/1\ndocu/3\ndocu/6\n")
+    receipt = dolma.takedown(recipe="recipe.yaml", ids="ids.txt")
+    os.remove("ids.txt")
+    assert {place.kind for place in receipt.places} >= {"quarantined", "held-out ids", "documents"}
+    assert holding(".", "docu/1", "docu/3", "docu/6") == []
+    assert holding("run/quarantine", "docu/4") and "docu/2" in Path("held.jsonl").read_text()
+    assert dolma.verify("run").problems == []
+    assert run_again() == []
+
+
+def test_attributes_of_dolma_1_lose_their_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.makedirs("raw/documents")
+    texts = ["One text that is there twice.", "Another text.", "One text that is there twice.", "A last one."]
+    records = [{"id": f"d{i}", "text": text} for i, text in enumerate([*texts, texts[0]])]
+    Path("raw/documents/a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    dolma.dedupe(documents="raw/documents/*", name="exact", attributes_format="dolma1")
+    dolma.takedown("raw", documents="raw/documents/*", ids=write_ids("d0", "d3"))
+    lines = [json.loads(line) for line in Path("raw/attributes/exact/a.jsonl").read_text().splitlines()]
+    said = {line["id"]: {key.removeprefix("exact__exact__") for key in line["attributes"]} for line in lines}
+    assert said["d2"] == {"duplicate", "cluster", "cluster_size"} and "kept_id__d2" in said["d4"]
+    assert said.keys() == {"d1", "d2", "d4"}
+    assert dolma.verify("raw").problems == []
