@@ -44,6 +44,7 @@ def test_every_option_that_is_no_key_shows_its_default(name: str) -> None:
         "config", "assignments", "shard", "take_over", "stall_after", "tokens", "document", "run", "step", "task",
         "olmo_task", "sha256", "only", "start", "sweeps", "target_tokens", "labels",
         "sample", "where", "nearest", "pairs", "characters", "sql", "examples", "file",
+        "ids", "domains", "rule", "with_cluster", "read_only",
     }  # fmt: skip
     options = [param for param in command_of(name).params if isinstance(param, click.Option) and not param.is_flag]
     own = [option for option in options if getattr(option, "key", None) is None]
