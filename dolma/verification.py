@@ -500,6 +500,7 @@ def _check_ids(dataset: Dataset, reading: Reading, *, only: Container[str] | Non
     shards = dataset.shards()
     checksums = {shard.path: streams.checksum(shard.path) for shard in shards}
     origins = functools.cache(lambda folder: Origins(read_manifest(folder)))
+    readings = functools.cache(lambda folder: _as_made(reading, folder))
     problems = []
     for name in dataset.attribute_names(shards):
         for shard, (place, path) in zip(shards, dataset.attribute_files(name, shards), strict=True):
@@ -509,11 +510,17 @@ def _check_ids(dataset: Dataset, reading: Reading, *, only: Container[str] | Non
                 problems.append(f"{place.path()}: missing for {shard.path}")
                 continue
             try:
-                _check_shard_ids(shard, path, reading)
+                _check_shard_ids(shard, path, readings(place.folder))
                 origins(place.folder).check(shard, checksums[shard.path], name=name, path=path)
             except DataError as error:
                 problems.append(_line(error))
     return problems
+
+
+def _as_made(reading: Reading, folder: str) -> Reading:
+    """How the documents of a set were read, as far as its manifest says."""
+    manifest = read_manifest(folder)
+    return reading if manifest is None else reading.as_made(manifest.config)
 
 
 def _check_shard_ids(shard: Shard, path: str, reading: Reading) -> None:

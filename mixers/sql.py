@@ -115,7 +115,7 @@ def _over(rows: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
     con = connection()
     con.register(ROWS, rows)
     try:
-        with _bounded_memory():
+        with bounded_memory():
             yield con
     except MemoryError as error:
         raise duckdb.OutOfMemoryException(f"Out of Memory Error: more than {MAX_BYTES:,} bytes") from error
@@ -127,7 +127,8 @@ def _over(rows: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def _bounded_memory() -> Iterator[None]:
+def bounded_memory() -> Iterator[None]:
+    """While entered, this process may take `MAX_BYTES` more than it has, where the system can tell."""
     # DuckDB's own limit does not count the texts that functions make.
     try:
         import resource

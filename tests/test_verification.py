@@ -715,3 +715,14 @@ def test_the_command_makes_things_again(out: Path, capsys: pytest.CaptureFixture
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no .*NOPE"):
         file_sets([str(tmp_path / "NOPE")])
+
+
+def test_documents_are_read_as_they_were_when_they_were_measured(tmp_path: Path) -> None:
+    path = tmp_path / "documents" / "a.jsonl"
+    path.parent.mkdir()
+    texts = ["one", "x" * 300, "two"]
+    path.write_text("".join(json.dumps({"id": str(i), "text": text}) + "\n" for i, text in enumerate(texts)))
+    options = ["--max-line-bytes", "200", "--on-error", "skip", "--max-errors", "1"]
+    assert run(["tag", "-t", "length", "--documents", str(path), *options]) == 0
+    assert verify([], make_recipe({"documents": [str(path)]})).problems == []
+    assert run(["show", "2", "--documents", str(path)]) == 0

@@ -22,6 +22,7 @@ from dolma.errors import ConfigError, did_you_mean
 from dolma.graph import corpus_of, reading_of
 from dolma.html_text import shown
 from dolma.lookup.choose import attribute_rows_with_ids
+from dolma.lookup.documents import as_measured
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile, JoinedRows
 
@@ -103,6 +104,7 @@ class Corpus:
         self._reading: Reading = reading_of(self._recipe)
         self._shards: list[Shard] = self._dataset.shards()
         self._sets = self._found(sets)
+        self._reading = as_measured(self._dataset, self._shards, self._reading)
 
     def _found(self, sets: Sequence[str] | None) -> list[str]:
         self._dataset.check_attributes(self._shards)

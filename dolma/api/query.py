@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from dolma.api.frame import Frame, Nested
 from dolma.errors import ConfigError, DolmaError
-from dolma.mixers.sql import ExpressionError, connection, first_lines, tree_of
+from dolma.mixers.sql import ExpressionError, bounded_memory, connection, first_lines, tree_of
 from dolma.printable import printable
 
 DOCUMENTS = "documents"
@@ -37,14 +37,20 @@ def select(frame: Frame, sql: str, *, path: str = "") -> pa.Table:
         failed: list[DolmaError] = []
         con.register(DOCUMENTS, _Stream(frame.select(*chosen), failed))
         try:
-            rows: pa.Table = con.sql(sql).to_arrow_table()
+            with bounded_memory():
+                rows: pa.Table = con.sql(sql).to_arrow_table()
         except duckdb.Error:
             if failed:
                 raise failed[0] from None
             raise
+    except MemoryError as error:
+        raise _too_much(path) from error
     except duckdb.Error as error:
+        if isinstance(error, duckdb.OutOfMemoryException) or "bad allocation" in str(error):
+            raise _too_much(path) from error
+        said = first_lines(error).partition("\n")[0]  # what follows are settings that cannot be set
         raise ConfigError(
-            f"{printable(first_lines(error))}\n"
+            f"{printable(said)}\n"
             '  write a SELECT over `documents`: "select source, count(*) from documents group by 1"',
             path=path,
         ) from error
@@ -54,6 +60,10 @@ def select(frame: Frame, sql: str, *, path: str = "") -> pa.Table:
         twice = next(name for name in rows.column_names if rows.column_names.count(name) > 1)
         raise ConfigError(f"two columns are called {twice!r}\n  name one of them: `... AS other`", path=path)
     return rows
+
+
+def _too_much(path: str) -> ConfigError:
+    return ConfigError("needs more than 2 GiB of memory\n  ask for fewer rows or columns", path=path)
 
 
 class _Stream:
@@ -81,7 +91,7 @@ Reference = tuple[str, ...]
 
 
 def _references(sql: str, path: str) -> set[Reference] | None:
-    """The names of columns in the query, each as its parts in lower case; None where it has a `*`."""
+    """The names of columns in the query, each as its parts in lower case; None where it may read others."""
     try:
         tree = tree_of(sql)
     except ExpressionError as error:
@@ -95,20 +105,31 @@ def _references(sql: str, path: str) -> set[Reference] | None:
     if len(tree["statements"]) != 1:
         raise ConfigError(f"has {len(tree['statements'])} statements, expected one\n  write one SELECT", path=path)
     found: set[Reference] = set()
-    return found if _gather(tree, found) else None
+    tables: set[str] = set()
+    plain = _gather(tree["statements"][0]["node"], found, tables)
+    return found if plain and not any(reference[-1] in tables for reference in found) else None
 
 
-def _gather(tree: Any, found: set[Reference]) -> bool:
-    """Add the names below this node; False where there is a `*`."""
+_TABLES = frozenset({"BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "CTE"})
+_READS_ALL = frozenset({"STAR", "POSITIONAL_REFERENCE"})
+
+
+def _gather(tree: Any, found: set[Reference], tables: set[str]) -> bool:
+    """Add the names of columns and of tables below this node; False where not only those named may be read."""
     if isinstance(tree, list):
-        return all(_gather(item, found) for item in tree)
+        return all(_gather(item, found, tables) for item in tree)
     if not isinstance(tree, dict):
         return True
-    if tree.get("class") == "STAR" and tree.get("type") != "COUNT_STAR":
+    if tree.get("class") in _READS_ALL and tree.get("type") != "COUNT_STAR":
         return False
     if tree.get("class") == "COLUMN_REF":
         found.add(tuple(part.lower() for part in tree["column_names"]))
-    return all(_gather(value, found) for value in tree.values())
+    if "class" not in tree and "alias" in tree and "sample" in tree:  # what stands behind FROM
+        if tree["type"] not in _TABLES or tree.get("column_name_alias") or tree.get("ref_type") == "NATURAL":
+            return False
+        found.update((column.lower(),) for column in tree.get("using_columns") or ())
+        tables.update(name.lower() for name in (tree["alias"], tree.get("table_name")) if name)
+    return all(_gather(value, found, tables) for value in tree.values())
 
 
 def _is_read(column: str, references: set[Reference] | None) -> bool:

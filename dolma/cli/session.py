@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dolma.cli.interrupts import StopOnSignal
-from dolma.cli.options import overrides_of
+from dolma.cli.options import is_given, overrides_of
 from dolma.cli.printing import say, say_warnings, tell
 from dolma.config import Recipe, make_recipe, read_recipe
 from dolma.errors import ConfigError
@@ -102,6 +102,7 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
         show_explanation(node, as_json=ctx.params["as_json"])
         return
     if (sql := ctx.params.get("sql")) is not None:
+        _check_alone(ctx, name)
         from dolma.api.corpus import Corpus
         from dolma.api.query import select
 
@@ -138,6 +139,14 @@ def run_command(ctx: click.Context, name: str, *, section: Sequence[str] = ()) -
                 show_profile(report.details.profile)
         report.check_skipped(recipe.max_errors)
         node.accept(report, recipe.max_errors)
+
+
+def _check_alone(ctx: click.Context, name: str) -> None:
+    """Return unless options of the stage itself are given, which do nothing beside `--sql`."""
+    for param in ctx.command.params:
+        key = getattr(param, "key", None) or ""
+        if is_given(ctx, param) and (key == "output" or key.startswith(f"{name}.")):
+            raise ConfigError(f"does nothing beside --sql\n  leave {param.opts[0]} out", path=param.opts[0])
 
 
 def _asked(ctx: click.Context) -> dict[str, Any]:

@@ -375,11 +375,25 @@ def show_rows(rows: pa.Table, *, as_json: bool) -> None:
     """The rows of an answer; as JSON an object a line."""
     import msgspec
 
+    columns = [_values(name, column) for name, column in zip(rows.column_names, rows.columns, strict=True)]
     if as_json:
-        for row in rows.to_pylist():
-            print_json(msgspec.json.encode(row, enc_hook=str))
+        for row in zip(*columns, strict=True):
+            print_json(msgspec.json.encode(dict(zip(rows.column_names, row, strict=True)), enc_hook=str))
         return
-    print_table(rows.column_names, [list(row.values()) for row in rows.to_pylist()])
+    print_table(rows.column_names, list(zip(*columns, strict=True)))
+
+
+def _values(name: str, column: pa.ChunkedArray) -> list[Any]:
+    from dolma.errors import ConfigError
+
+    try:
+        found: list[Any] = column.to_pylist()
+    except (OverflowError, ValueError) as error:
+        raise ConfigError(
+            f"the column {name!r} has a value that Python has none for, such as a date beyond the year 9999"
+            "\n  write CAST(... AS VARCHAR)"
+        ) from error
+    return found
 
 
 def show_written(path: str, line: str, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ line and byte, or is left out and counted, as `Reading.on_error` says. Blank lin
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, Literal
 
@@ -46,6 +47,13 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         for name in ("batch_bytes", "max_line_bytes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected at least 1")
+
+    def as_made(self, config: Mapping[str, Any]) -> Reading:
+        """This reading, with what the settings of a manifest say of how records were read; no quarantine."""
+        known = {key: config[key] for key in ("on_error", "max_line_bytes", "invalid_unicode") if key in config}
+        if known.get("on_error") == "quarantine":
+            known["on_error"] = "skip"
+        return msgspec.structs.replace(self, **known, **config.get("fields", {}))
 
     @property
     def identity(self) -> dict[str, Any]:

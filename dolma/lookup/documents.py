@@ -10,6 +10,7 @@ from functools import cached_property
 from dolma.data import streams
 from dolma.data.dataset import Dataset, Piece, Shard, pieces
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.manifest import read_manifest
 from dolma.errors import ConfigError, DataError
 from dolma.lookup.keys import FOLDER, Entry, KeyIndex
 from dolma.lookup.near import is_called, nearest_ids
@@ -50,8 +51,8 @@ class Documents:
     def __init__(
         self, dataset: Dataset, reading: Reading, *, index: str | None, reporter: Reporter | None = None
     ) -> None:
-        self.dataset, self.reading = dataset, reading
-        self.shards = dataset.shards()
+        self.dataset, self.shards = dataset, dataset.shards()
+        self.reading = as_measured(dataset, self.shards, reading)
         self._folder, self._reporter = index, reporter
 
     def find(self, given: str) -> list[Document]:
@@ -168,6 +169,15 @@ class Documents:
                 return None
             at += len(batch)
         return None
+
+
+def as_measured(dataset: Dataset, shards: Sequence[Shard], reading: Reading) -> Reading:
+    """How documents were read when they were measured, so that rows of attributes are theirs."""
+    for name in dataset.attribute_names(list(shards)) if dataset.has_homes(shards) else ():
+        for folder in {place.folder for place, path in dataset.attribute_files(name, shards) if path is not None}:
+            if (manifest := read_manifest(folder)) is not None:
+                return reading.as_made(manifest.config)
+    return reading
 
 
 def index_folder(dataset: Dataset, shards: Sequence[Shard], output: str | None) -> str | None:

@@ -41,6 +41,13 @@ def test_attributes_are_named_as_in_rules(corpus: dolma.Corpus) -> None:
         ("select count(*) as n from documents x join documents y on x.source = y.source", [{"n": 5}]),
         ("select id from documents order by length(text) desc limit 1", [{"id": "b0"}]),
         ("select length.words as w from (select length from documents) order by 1 limit 1", [{"w": 1}]),
+        ("select count(distinct d) as n from documents d", [{"n": 3}]),
+        ("select count(distinct documents) as n from documents", [{"n": 3}]),
+        ("select count(*) as n from documents a natural join documents b", [{"n": 3}]),
+        ("select count(*) as n from documents a join documents b using (text)", [{"n": 3}]),
+        ("select max(c) as c from documents d(a, b, c)", [{"c": "one two three four"}]),
+        ("select count(*) as n from documents positional join documents", [{"n": 3}]),
+        ("select count(*) as n from documents semi join documents b using (source)", [{"n": 3}]),
     ],
 )
 def test_what_a_query_gives(corpus: dolma.Corpus, query: str, rows: list[dict[str, object]]) -> None:
@@ -79,6 +86,7 @@ def test_only_the_columns_that_are_named_are_read(corpus: dolma.Corpus, monkeypa
         ("select lenght.words from documents", "lenght"),
         ("select id, id from documents", "two columns are called 'id'"),
         ("select * from range(100000000) order by hash(range)", "Memory|memory|write a SELECT"),
+        ("select max(length(repeat(text, 500000000))) from documents", "Memory|memory"),
     ],
 )
 def test_what_is_no_question_about_the_corpus(corpus: dolma.Corpus, query: str, said: str) -> None:
@@ -97,3 +105,18 @@ def test_after_an_error_the_next_query_works(corpus: dolma.Corpus) -> None:
     with pytest.raises(ConfigError):
         corpus.sql("select nothing from documents")
     assert corpus.sql("select count(*) as n from documents").to_pylist() == [{"n": 3}]
+
+
+def test_options_that_would_do_nothing_are_refused(corpus: dolma.Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    from dolma.cli.main import run
+
+    command = ["stat", "--documents", corpus.files[0], "--sql", "select 1 as a"]
+    assert run([*command, "--bins", "3"]) == 2
+    assert "--bins: does nothing beside --sql" in capsys.readouterr().err
+
+
+def test_a_date_that_python_has_none_for_is_an_error(corpus: dolma.Corpus, capsys: pytest.CaptureFixture[str]) -> None:
+    from dolma.cli.main import run
+
+    assert run(["stat", "--documents", corpus.files[0], "--sql", "select date '99999-01-01' as a", "--json"]) == 2
+    assert "the column 'a' has a value that Python has none for" in capsys.readouterr().err
