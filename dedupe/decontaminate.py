@@ -68,6 +68,7 @@ from dolma.errors import ConfigError
 from dolma.printable import printable
 from dolma.runner.compiling import compile_by_calling
 from dolma.runner.merging import partitioned
+from dolma.runner.progress import begin
 from dolma.runner.report import Table as Shown
 from dolma.runner.stage import StageRun
 from dolma.runner.task import Task, TaskResult
@@ -251,9 +252,8 @@ class Decontaminate:
     def _items(self, stage: StageRun, memory: int) -> RunFile:
         name = xxhash.xxh3_64_hexdigest(msgspec.json.encode(self.files))
         size = sum(streams.size(file.path) or 0 for file in self.files)
-        made = stage.plan(
-            "items", Task(key=name, size=size, spec=tuple(self.files)), ReadItems(work=stage.work_folder, name=name)
-        )
+        task = Task(key=name, size=size, spec=tuple(self.files), file=self.files[0].path)
+        made = stage.plan("items", task, ReadItems(work=stage.work_folder, name=name))
         needed = int(made.payload["bytes"] * _MEMORY_PER_BYTE)
         if needed > memory:
             raise ConfigError(
@@ -289,6 +289,7 @@ def asked_in(files: Iterable[ItemFile]) -> list[tuple[str, Asked]]:
     """
     asked = []
     for file in files:
+        begin(file.path, "")
         asked += [(file.benchmark, one) for one in read_asked(file.path)]
         if streams.checksum(file.path) != file.checksum:
             raise identity.changed(file.path)

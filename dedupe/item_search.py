@@ -71,10 +71,12 @@ def _code_points(batch: TextBatch, index: Ints, document: Ints, first: Ints, end
     """From where to where the words from `first` of all to before `end` lie in their documents, which come in order."""
     starts, ends = [], []
     latest, bounds = -1, np.zeros((0, 2), np.int64)
+    last = np.zeros(len(batch), np.int64)
+    np.maximum.at(last, document, end)
     for doc, one, other in zip(document.tolist(), first.tolist(), end.tolist(), strict=True):
         if doc != latest:
             text = batch.utf8[batch.offsets[doc] : batch.offsets[doc + 1]]
-            latest, bounds = doc, shingles.word_bounds(text, int(index[doc + 1] - index[doc]))
+            latest, bounds = doc, shingles.word_bounds(text, int(last[doc] - index[doc]))
         starts.append(int(bounds[one - index[doc], 0]))
         ends.append(int(bounds[other - 1 - index[doc], 1]))
     return starts, ends

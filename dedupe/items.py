@@ -118,7 +118,17 @@ class Benchmarks:
     @functools.cached_property
     def lookup(self) -> contamination.Lookup:
         """Where a seed stands among those of the items."""
-        return contamination.Lookup(self.items.seeds)
+        return contamination.Lookup(self.items.seeds, self._neighbours())
+
+    def _neighbours(self) -> npt.NDArray[np.uint64]:
+        """Each two words that follow each other in a question, in its first answer, or from one to the other."""
+        items = self.items
+        asked = np.flatnonzero((np.diff(items.index) > 0) & (np.diff(items.answers) > 0))
+        ends, begins = items.words[items.index[asked + 1] - 1], items.answer_index[items.answers[asked]]
+        there = begins < items.answer_index[items.answers[asked] + 1]
+        between = ends[there], items.answer_words[begins[there]]
+        inside = ((words[:-1], words[1:]) for words in (items.words, items.answer_words))
+        return np.concatenate([np.column_stack(pair) for pair in (*inside, between)])
 
     @property
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

@@ -37,6 +37,8 @@ AROUND = 100
 """Words before and behind a question in which its answer is looked for."""
 _FILTER_BITS_PER_KEY = 32
 _MOST_FILTER_BITS = 32
+_MOST_PAIR_BITS = 22  # what a cache near the processor has room for
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +74,18 @@ class Items:
 
 
 class Lookup:
-    """Where a seed stands among the sorted ones: a bit for short ranges of hashes, and where longer ones begin."""
+    """Where a seed stands among the sorted ones: a bit for short ranges of hashes, and where longer ones begin.
 
-    def __init__(self, seeds: Words) -> None:
+    Before a seed is hashed, each two of its neighbours have to be neighbours in some item: a bit for each such pair.
+    """
+
+    def __init__(self, seeds: Words, pairs: Words) -> None:
+        """`pairs`, of shape `(n, 2)`: words that follow each other in what seeds are made of, or more."""
+        pair_bits = min(max(len(pairs).bit_length() + 3, 6), _MOST_PAIR_BITS)
+        self._pair_shift = 64 - pair_bits
+        near = np.zeros(1 << (pair_bits - 3), np.uint8)
+        _set_bits(read_only(pair_hashes(pairs) >> np.uint64(self._pair_shift), np.uint64), near)
+        self._pairs = read_only(near, np.uint8)
         self.seeds = read_only(seeds, np.uint64)
         bits = max(len(seeds).bit_length(), 6)
         self._shift = 64 - bits
@@ -103,6 +114,8 @@ class Lookup:
             self._shift,
             self._filter,
             self._filter_shift,
+            self._pairs,
+            self._pair_shift,
             counts,
             latest,
             first,
@@ -110,6 +123,11 @@ class Lookup:
             found,
         )
         return at[:n], found[:n]
+
+
+def pair_hashes(pairs: Words) -> Words:
+    """A hash of each pair of words, whose high bits tell most; uint64, shape `(n,)`."""
+    return (pairs[:, 0] * _MIX ^ pairs[:, 1]) * _MIX
 
 
 @kernel
@@ -127,6 +145,8 @@ def _find_seeds(
     shift: int,
     present: Any,
     filter_shift: int,
+    pairs: Any,
+    pair_shift: int,
     counts: Any,
     latest: Any,
     number: int,
@@ -135,8 +155,15 @@ def _find_seeds(
 ) -> int:
     n = 0
     by_bucket, by_bit, seven = np.uint64(shift), np.uint64(filter_shift), np.uint64(7)
+    by_pair = np.uint64(pair_shift)
     for doc in range(len(index) - 1):
-        for i in range(index[doc], index[doc + 1] - SEED + 1):
+        follow = 0  # pairs in a row, up to the one at hand, that are in some item
+        for last in range(index[doc] + 1, index[doc + 1]):
+            bit = (words[last - 1] * _MIX ^ words[last]) * _MIX >> by_pair
+            follow = (follow + 1) * np.int64(pairs[bit >> np.uint64(3)] >> np.uint8(bit & seven) & 1)
+            if follow < SEED - 1:
+                continue
+            i = last - SEED + 1
             state = start64()
             for k in range(SEED):
                 state = absorb64(state, words[i + k])

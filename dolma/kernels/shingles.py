@@ -122,7 +122,7 @@ def word_hashes(utf8: npt.NDArray[np.uint8], offsets: Int64) -> Shingles:
 
 
 def word_bounds(utf8: npt.NDArray[np.uint8], n_words: int) -> Int64:
-    """Where each of the words of one text lies, in code points; int64, shape `(n_words, 2)`, the end exclusive.
+    """Where the first `n_words` words of a text lie, in code points; int64, shape `(n_words, 2)`, the end exclusive.
 
     >>> word_bounds(np.frombuffer("é, ab 東京".encode(), np.uint8), 4).tolist()
     [[0, 1], [3, 5], [6, 7], [7, 8]]
@@ -265,6 +265,8 @@ def _find_words(utf8: Any, table: Any, found: Any) -> None:
         if inside and (entry == 0 or begins):
             found[n - 1, 1] = at
             inside = False
+        if n == len(found) and not inside:
+            return
         if entry != 0 and not inside:
             found[n, 0] = at
             n += 1

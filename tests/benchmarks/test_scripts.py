@@ -73,6 +73,11 @@ def test_recall_prints_a_row_for_each_similarity_and_labelled_documents(tmp_path
     assert "| default, 18 x 7 | 1 of 1 | 1 of 1 | 2 of 2 |" in rows
 
 
+def test_growth_prints_a_row_for_each_method_and_size():
+    lines = printed("benchmarks.growth", "--megabytes", "0.01", "--methods", "exact", "--", FORUM).splitlines()
+    assert [line.split("|")[2].strip() for line in lines if line.startswith("| exact |")] == ["1 x", "4 x", "16 x"]
+
+
 def test_semantic_prints_a_row_for_each_number_of_cells():
     lines = printed("benchmarks.semantic", "--documents", "200", "--cells", "1", "2").splitlines()
     assert sum(line.startswith(("| random | 1 | 0.99 | 100.0% | 0.0 |", "| topics | 2 | 0.9")) for line in lines) == 3

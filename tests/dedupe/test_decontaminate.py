@@ -249,8 +249,10 @@ def test_a_file_without_items_is_an_error_and_leaves_nothing(
     corpus: Corpus, tmp_path: Path, content: str, message: str
 ) -> None:
     (tmp_path / "mine.jsonl").write_text(content)
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as found:
         marked(corpus, [PROSE], items=[str(tmp_path / "mine.jsonl")])
+    notes = getattr(found.value, "__notes__", [])
+    assert all("mine.jsonl" in note for note in notes if note.startswith("while working on"))
     assert not list((corpus.folder / "attributes").rglob("*.parquet"))
 
 

@@ -28,13 +28,13 @@ def parts_of(hashes: np.ndarray, index: np.ndarray) -> list[list[int]]:
 @given(st.lists(WORDS, max_size=3), ITEMS)
 def test_stretches_and_words_are_those_of_the_twin(texts: list[str], given_items: list[tuple[str, list[str]]]) -> None:
     asked = [("b", Asked(id=str(i), question=q, answers=tuple(a))) for i, (q, a) in enumerate(given_items)]
-    items = Benchmarks.of(asked).items
+    benchmarks = Benchmarks.of(asked)
+    items, lookup = benchmarks.items, benchmarks.lookup
     batch = TextBatch.of(texts)
     words = shingles.word_hashes(batch.utf8, batch.offsets)
     documents, questions = parts_of(words.hashes, words.index), parts_of(items.words, items.index)
     answers = parts_of(items.answer_words, items.answer_index)
     counts, latest = np.zeros(len(items.seeds), np.int64), np.full(len(items.seeds), -1, np.int64)
-    lookup = contamination.Lookup(items.seeds)
     at, seeds = lookup.seeds_in(words.hashes, words.index, counts=counts, latest=latest, first=0)
     found = contamination.places_of(items, at, seeds, words.index)
     measures = contamination.measured(items, found, words.hashes, words.index)
@@ -81,8 +81,10 @@ def test_stretches_and_words_are_those_of_the_twin(texts: list[str], given_items
 
 
 def test_a_document_counts_once_for_a_seed_however_often_it_has_it() -> None:
-    seeds = shingles.word_shingles(np.frombuffer(b"a b c d e", np.uint8), np.array([0, 9]), n=5).hashes
-    lookup, counts, latest = contamination.Lookup(seeds), np.zeros(1, np.int64), np.full(1, -1, np.int64)
+    text = np.frombuffer(b"a b c d e", np.uint8), np.array([0, 9])
+    seeds, words = shingles.word_shingles(*text, n=5).hashes, shingles.word_hashes(*text).hashes
+    lookup = contamination.Lookup(seeds, np.column_stack([words[:-1], words[1:]]))
+    counts, latest = np.zeros(1, np.int64), np.full(1, -1, np.int64)
     for first, texts in ((0, ["a b c d e a b c d e", "x"]), (2, ["A, b\nc d e."])):
         batch = TextBatch.of(texts)
         words = shingles.word_hashes(batch.utf8, batch.offsets)
@@ -91,7 +93,7 @@ def test_a_document_counts_once_for_a_seed_however_often_it_has_it() -> None:
 
 
 def test_there_may_be_no_seeds_and_no_words() -> None:
-    lookup = contamination.Lookup(np.zeros(0, np.uint64))
+    lookup = contamination.Lookup(np.zeros(0, np.uint64), np.zeros((0, 2), np.uint64))
     nothing = np.zeros(0, np.int64)
     at, found = lookup.seeds_in(np.zeros(0, np.uint64), np.zeros(1, np.int64), counts=nothing, latest=nothing, first=0)
     assert (len(at), len(found)) == (0, 0)
