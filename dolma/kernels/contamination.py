@@ -157,7 +157,7 @@ def _find_seeds(
     by_bucket, by_bit, seven = np.uint64(shift), np.uint64(filter_shift), np.uint64(7)
     by_pair = np.uint64(pair_shift)
     for doc in range(len(index) - 1):
-        follow = 0  # pairs in a row, up to the one at hand, that are in some item
+        follow = np.int64(0)  # pairs in a row, up to the one at hand, that are in some item
         for last in range(index[doc] + 1, index[doc + 1]):
             bit = (words[last - 1] * _MIX ^ words[last]) * _MIX >> by_pair
             follow = (follow + 1) * np.int64(pairs[bit >> np.uint64(3)] >> np.uint8(bit & seven) & 1)
