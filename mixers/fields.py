@@ -19,7 +19,7 @@ from dolma.data.batch import clean_text
 from dolma.data.dataset import Dataset, Shard
 from dolma.data.documents import Reading
 from dolma.data.formats.rows import is_ours
-from dolma.data.formats.table import format_of
+from dolma.data.formats.table import format_name
 from dolma.data.named_fields import look_for
 from dolma.data.parquet import open_parquet
 from dolma.errors import nearest
@@ -89,7 +89,7 @@ class Fields:
 
 def _kind_in(shard: Shard, path: Sequence[str]) -> str | None:
     """The type that a field has in a file of parquet, `_ABSENT` where it has no such column; None of JSON records."""
-    if format_of(shard.path).name != "parquet":
+    if format_name(shard.path) != "parquet":
         return None
     with open_parquet(shard.path) as file:
         schema = file.schema_arrow

@@ -74,6 +74,7 @@ class TaggerEntry:
 
     `family` is the module it is defined in (`gopher`, `dolma1.lengths`), `at` its place, `outputs` one mapping per
     output with `name`, `kind`, `unit`, `range` and `meaning`; `problem` says why nothing more is known, else empty.
+    `version` is given where it and the outputs are all that decides what is written, so that a run need not make it.
     """
 
     name: str
@@ -84,6 +85,7 @@ class TaggerEntry:
     needs: tuple[Need, ...] = ()
     megabytes_per_second: float | None = None
     outputs: tuple[Mapping[str, str], ...] = ()
+    version: int | None = None
     problem: str = ""
 
     def as_json(self) -> dict[str, Any]:

@@ -47,7 +47,16 @@ def entry_of(name: str) -> TaggerEntry:
             | {"unit": out.unit, "range": out.range, "meaning": out.meaning}
             for key, out in outputs.items()
         ),
+        version=tagger.version if declares and _is_whole(found) else None,
     )
+
+
+def _is_whole(found: type) -> bool:
+    """Whether a class says all that there is: it takes no options, opens no files and has no vectors."""
+    plain = not inspect.signature(found).parameters and not hasattr(found, "files")
+    light = all(need.kind == "metadata" for need in needs_of(found))
+    outputs: Mapping[str, Output] = getattr(found, "outputs", {})
+    return plain and light and hasattr(found, "version") and all(out.kind != "vector" for out in outputs.values())
 
 
 def built_in() -> bytes:

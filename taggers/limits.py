@@ -23,24 +23,25 @@ import pyarrow as pa
 
 from dolma.config import TagConfig
 from dolma.data.batch import TextBatch
-from dolma.data.columns import Columns, DocText, Output, check_columns
+from dolma.data.columns import Columns, check_columns
 from dolma.data.intake import FailedRecord
 from dolma.data.ranges import undeclared
 from dolma.errors import DolmaError, RecordError
 from dolma.printable import text_of
 from dolma.taggers.compiling import characters_of
-from dolma.taggers.tagger import Tagger, in_same_folder, one_by_one, raised_at
+from dolma.taggers.tagger import (
+    ERROR,
+    SIZE_LIMIT,
+    TIME_LIMIT,
+    Tagger,
+    in_same_folder,
+    one_by_one,
+    outputs_of,
+    raised_at,
+)
 
-ERROR = "error"
-ERROR_OUTPUT = DocText("why the tagger has no values for this document; null if it has")
-SIZE_LIMIT, TIME_LIMIT = "size limit", "time limit"
 _LONGEST = 200  # characters of an error
 _MANY = 10  # documents: when all of so many fail, the tagger is at fault
-
-
-def outputs_of(tagger: Tagger) -> dict[str, Output]:
-    """What is written of a tagger: its outputs, and `error`."""
-    return {**tagger.outputs, ERROR: ERROR_OUTPUT}
 
 
 class _OverTime(BaseException):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from dolma.config import TagConfig, TaggerSpec
-from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.fields import JsonField, field_names
@@ -24,13 +24,16 @@ from dolma.requirements import Finding, extra_finding
 from dolma.runner.ledger import Ledger
 from dolma.taggers.catalogue import Need
 from dolma.taggers.registry import available, find, make_tagger, normal
-from dolma.taggers.tagger import Tagger, needs_of
+from dolma.taggers.tagger import Declared, needs_of
+
+if TYPE_CHECKING:
+    from dolma.data.batch import TextBatch
 
 Said = tuple[tuple[str, ...], tuple[str, ...]]
 _LOOKED_AT = 20  # documents, to list what fields there are
 
 
-def metadata_needs(tagger: Tagger) -> list[Need]:
+def metadata_needs(tagger: Declared) -> list[Need]:
     """What the tagger reads of the metadata."""
     return [need for need in needs_of(tagger) if need.kind == "metadata"]
 
@@ -38,7 +41,7 @@ def metadata_needs(tagger: Tagger) -> list[Need]:
 class FieldCounts:
     """Counts the documents that have what some taggers read of the metadata; each field is looked up once."""
 
-    def __init__(self, taggers: Sequence[Tagger]) -> None:
+    def __init__(self, taggers: Sequence[Declared]) -> None:
         self._labels: dict[tuple[str, ...], list[str]] = {}
         for tagger in taggers:
             for need in metadata_needs(tagger):
@@ -65,12 +68,12 @@ def _has_one(encoded: bytes, fields: list[JsonField]) -> bool:
     return any(field.of(encoded) is not None for field in fields)
 
 
-def label_of(tagger: Tagger, need: Need) -> str:
+def label_of(tagger: Declared, need: Need) -> str:
     """How the ledger calls the fields of a need of a tagger."""
     return f"{tagger.name}: {' or '.join(need.fields)}"
 
 
-def said_of_fields(taggers: Sequence[Tagger], ledger: Ledger, shards: Sequence[Shard], reading: Reading) -> Said:
+def said_of_fields(taggers: Sequence[Declared], ledger: Ledger, shards: Sequence[Shard], reading: Reading) -> Said:
     """Lines on how many documents have the fields, and warnings where none has; both empty without documents."""
     n_documents = ledger.total().out.documents
     lines: list[str] = []

@@ -15,24 +15,25 @@ import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 
 from dolma.config import TaggerSpec, check_strings
 from dolma.data import streams
-from dolma.data.columns import Output
 from dolma.data.identity import changed
+from dolma.data.outputs import Output
 from dolma.errors import ConfigError, DolmaError, did_you_mean
 from dolma.models.fetch import cached_path
 from dolma.names import check_set_name
 from dolma.printable import printable
-from dolma.taggers.catalogue import Need, installed
+from dolma.taggers.catalogue import Need, TaggerEntry, built_in, installed
 from dolma.taggers.names import BUILT_IN
-from dolma.taggers.tagger import Tagger, files_of, in_same_folder, needs_of, one_by_one, raised_at
+from dolma.taggers.tagger import Declared, Tagger, files_of, in_same_folder, needs_of, one_by_one, raised_at
 
 _OURS = "dolma.taggers."
 _NOT_HERE = ("cld2_", "cld3_", "langdetect_", "lingua_")
+T = TypeVar("T", bound=Declared)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -54,13 +55,25 @@ def make_tagger(spec: TaggerSpec) -> Tagger:
     return tagger if spec.name is None else _Renamed(tagger, _checked_name(spec.name))
 
 
+def declared_taggers(specs: list[str | TaggerSpec]) -> list[Declared]:
+    """What is known of each before it is called, under names that differ. One that the catalogue knows is not imported.
+
+    Raises:
+        ConfigError: as `make_tagger`; or two would write to one place.
+    """
+    return _under_names_that_differ([_declared(normal(spec)) for spec in specs])
+
+
 def make_taggers(specs: list[str | TaggerSpec]) -> list[Tagger]:
     """All of them, under names that differ.
 
     Raises:
         ConfigError: as `make_tagger`; or two would write to one place.
     """
-    taggers = [_made(normal(spec)) for spec in specs]
+    return _under_names_that_differ([_made(normal(spec)) for spec in specs])
+
+
+def _under_names_that_differ(taggers: list[T]) -> list[T]:
     seen: set[str] = set()
     for i, tagger in enumerate(taggers):
         if tagger.name.lower() in seen:  # also where file names are alike in either case
@@ -70,6 +83,30 @@ def make_taggers(specs: list[str | TaggerSpec]) -> list[Tagger]:
             )
         seen.add(tagger.name.lower())
     return taggers
+
+
+class _FromCatalogue:
+    """A built-in tagger without options, as the catalogue describes it."""
+
+    def __init__(self, entry: TaggerEntry, version: int, name: str | None) -> None:
+        self.version, self.needs = version, entry.needs
+        self.name = entry.outputs[0]["name"].partition(".")[0] if name is None else _checked_name(name)
+        self.outputs: Mapping[str, Output] = {
+            said["name"].partition(".")[2]: msgspec.convert(said, Output) for said in entry.outputs
+        }
+
+
+def _declared(spec: TaggerSpec) -> Declared:
+    if spec.use in BUILT_IN and not spec.options:
+        entry = next((entry for entry in built_in().taggers if entry.name == spec.use), None)
+        if entry is not None and entry.version is not None:
+            return _FromCatalogue(entry, entry.version, spec.name)
+    return _made(spec)
+
+
+def _made(spec: TaggerSpec) -> Tagger:
+    """As `make_tagger`; a built-in one may have a model, which this process then loads once."""
+    return tagger_of_process(spec) if is_built_in(spec) else make_tagger(spec)
 
 
 def normal(spec: str | TaggerSpec) -> TaggerSpec:
@@ -82,7 +119,7 @@ def is_built_in(spec: TaggerSpec) -> bool:
     return BUILT_IN.get(spec.use, spec.use).startswith(_OURS)
 
 
-def identity_of(spec: TaggerSpec, tagger: Tagger) -> dict[str, Any]:
+def identity_of(spec: TaggerSpec, tagger: Declared) -> dict[str, Any]:
     """What decides a tagger's answers beside its version and options: what it is, and the models and lists it has.
 
     Raises:
@@ -103,7 +140,7 @@ def place_of(use: str) -> str:
     return f"{os.path.basename(path)}{colon}{attribute} {streams.checksum(path)}"
 
 
-def content_of(tagger: Tagger) -> dict[str, list[str]]:
+def content_of(tagger: Declared) -> dict[str, list[str]]:
     """What stands in the models and lists that it has opened, by name and checksum; empty if there are none.
 
     Raises:
@@ -173,11 +210,6 @@ def check_unchanged(spec: TaggerSpec, identity: dict[str, Any]) -> None:
 @functools.lru_cache(maxsize=64)
 def _identity(encoded: bytes, stamps: tuple[tuple[str, int, int], ...]) -> dict[str, Any]:
     return identity_of(msgspec.json.decode(encoded, type=TaggerSpec), _cached(encoded, stamps))
-
-
-def _made(spec: TaggerSpec) -> Tagger:
-    """As `make_tagger`; a built-in one may have a model, which this process then loads once."""
-    return tagger_of_process(spec) if is_built_in(spec) else make_tagger(spec)
 
 
 def find(use: str) -> Any:

@@ -6,20 +6,17 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import msgspec
 
 from dolma.config import TagConfig, TaggerSpec
-from dolma.data import streams
-from dolma.data.attributes import AttributeWriter, concatenate_attributes
-from dolma.data.batch import TextBatch
-from dolma.data.columns import Output
-from dolma.data.dataset import Dataset, Piece, Place, Shard, is_native
-from dolma.data.documents import Intake, Reading, read_batches
-from dolma.data.manifest import FileSet, InputFile, Manifest, differences, output_file
+from dolma.data.dataset import Dataset, Place, Shard
+from dolma.data.documents import Reading
+from dolma.data.manifest import FileSet, InputFile, Manifest, differences
+from dolma.data.outputs import Output
 from dolma.errors import ConfigError, UnmeasuredError
 from dolma.printable import counted, printable
 from dolma.runner import attribute_sets
@@ -27,26 +24,22 @@ from dolma.runner.executors import Executor, executor_for
 from dolma.runner.inputs import Inputs
 from dolma.runner.ledger import Ledger
 from dolma.runner.options import RunOptions
-from dolma.runner.progress import NullReporter, Reporter, advance
+from dolma.runner.progress import NullReporter, Reporter
 from dolma.runner.report import BESIDE, StageReport
 from dolma.runner.separate import same_settings
 from dolma.runner.stage import StageRun, check_settings, left_to_make, merged_of, open_stage
 from dolma.runner.standing import finished, standing, why_again
 from dolma.runner.task import Task, TaskResult
-from dolma.taggers.compiling import characters_of, compile_kernels
-from dolma.taggers.limits import ERROR, SIZE_LIMIT, Limits, counts_of, first_of, measure, outputs_of, select
-from dolma.taggers.needs import FieldCounts, Said, said_of_fields
-from dolma.taggers.profile import READING, WRITING, Profile, Stopwatch, profile_of
+from dolma.taggers.needs import Said, said_of_fields
+from dolma.taggers.profile import Profile, profile_of
 from dolma.taggers.registry import (
-    check_unchanged,
+    declared_taggers,
     find,
     identity_of,
     is_built_in,
-    make_taggers,
     normal,
-    tagger_of_process,
 )
-from dolma.taggers.tagger import Tagger
+from dolma.taggers.tagger import ERROR, SIZE_LIMIT, Declared, outputs_of
 
 
 def tag(
@@ -113,7 +106,7 @@ def _tag(
     reporter: Reporter | None,
     executor: Executor | None,
 ) -> StageReport[TagDetails]:
-    taggers = make_taggers(config.taggers)
+    taggers = declared_taggers(config.taggers)
     inputs = Inputs(dataset.home(shards), options=options, reporter=reporter, executor=executor)
     settings = [
         _file_set(folder, config, spec, tagger, reading)
@@ -166,6 +159,9 @@ def _measured(
     reading: Reading,
 ) -> tuple[StageReport[None], Profile | None]:
     """Measure these documents with these taggers, in one pass."""
+    from dolma.taggers.compiling import compile_kernels
+    from dolma.taggers.measuring import JoinWork, TagWork, join_tasks
+
     work = TagWork(
         specs=tuple(plan.spec for plan in plans),
         reading=reading,
@@ -189,7 +185,7 @@ def _measured(
     began = time.perf_counter()
     results = stage.run("measure", tasks, work)
     elapsed = time.perf_counter() - began
-    joins = _join_tasks(parts, places)
+    joins = join_tasks(parts, places)
     joined = stage.run("join", joins, JoinWork(tag=work)) if joins else []
     by_shard: dict[str, list[TaskResult]] = {shard.name: [] for shard in shards}
     for name, result in zip(
@@ -239,7 +235,7 @@ class _Plan:
     """What one tagger has to do: where the rows of each shard go, by its name, and the file sets of these places."""
 
     spec: TaggerSpec
-    tagger: Tagger
+    tagger: Declared
     places: dict[str, Place]
     sets: list[FileSet]
 
@@ -253,7 +249,7 @@ def made_again(dataset: Dataset, config: TagConfig, *, reading: Reading) -> dict
     """The attribute sets that this stage has finished and would replace, and why; reads no document."""
     shards = dataset.shards()
     found: dict[str, str] = {}
-    for spec, tagger in zip(map(normal, config.taggers), make_taggers(config.taggers), strict=True):
+    for spec, tagger in zip(map(normal, config.taggers), declared_taggers(config.taggers), strict=True):
         homes: dict[str, dict[str, int]] = {}
         for shard, place in zip(shards, dataset.places(tagger.name, shards), strict=True):
             homes.setdefault(place.folder, {})[place.name] = shard.size
@@ -266,7 +262,7 @@ def made_again(dataset: Dataset, config: TagConfig, *, reading: Reading) -> dict
 
 def declares(config: TagConfig) -> dict[str, Mapping[str, Output]]:
     """The outputs that these taggers write, by name, under that of their set."""
-    return {tagger.name: outputs_of(tagger) for tagger in make_taggers(config.taggers)}
+    return {tagger.name: outputs_of(tagger) for tagger in declared_taggers(config.taggers)}
 
 
 def sets(config: TagConfig) -> list[str]:
@@ -282,7 +278,7 @@ def contradictions(folder: str, manifest: Manifest, ledger: Ledger) -> Iterator[
     yield from attribute_sets.contradictions(folder, manifest, ledger, options=lambda _: manifest.config["options"])
 
 
-def _file_set(folder: str, config: TagConfig, spec: TaggerSpec, tagger: Tagger, reading: Reading) -> FileSet:
+def _file_set(folder: str, config: TagConfig, spec: TaggerSpec, tagger: Declared, reading: Reading) -> FileSet:
     vector = next((name for name, output in outputs_of(tagger).items() if output.kind == "vector"), None)
     if vector is not None and config.attributes_format == "dolma1":
         raise ConfigError(
@@ -309,7 +305,7 @@ def _plan_of(
     shards: Sequence[Shard],
     config: TagConfig,
     spec: TaggerSpec,
-    tagger: Tagger,
+    tagger: Declared,
     reading: Reading,
 ) -> _Plan:
     places = dataset.places(tagger.name, shards)
@@ -364,140 +360,10 @@ def _joined(
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TagWork:
-    """Measures one piece of a shard with all taggers in one pass. Called with (piece, place of the rows by tagger)."""
-
-    specs: tuple[TaggerSpec, ...]
-    reading: Reading
-    config: TagConfig
-    work_folder: str
-    identities: tuple[dict[str, Any], ...]
-
-    def __call__(self, spec: tuple[Piece, tuple[Place, ...]]) -> TaskResult:
-        piece, places = spec
-        taggers = self._taggers()
-        intake, ledger, watch = Intake(), Ledger(), Stopwatch()
-        with ExitStack() as stack:
-            writers = [
-                stack.enter_context(self._writer(tagger, tagger_spec, piece, place))
-                for tagger, tagger_spec, place in zip(taggers, self.specs, places, strict=True)
-            ]
-            counts = FieldCounts(taggers)
-            # What has no id is named after its file as the sets call it, whichever pattern matched it.
-            named = replace(piece, shard=replace(piece.shard, name=places[0].name))
-            batches = read_batches(named, self.reading, intake=intake, metadata=counts.any)
-            for batch in watch.each(batches, READING):
-                with watch.timed(READING):
-                    counts.count(batch, ledger)
-                self._measure(batch, taggers, writers, ledger, watch)
-                advance(documents=len(batch), bytes=len(batch.utf8))
-            with watch.timed(WRITING):
-                stack.close()
-        self._taggers()
-        ledger.fail(piece.shard.source, intake)
-        watch.documents, watch.bytes = intake.documents, intake.bytes
-        return TaskResult(
-            outputs=[
-                output_file(place.folder if piece.parts == 1 else self.work_folder, writer.written, rows=writer.rows)
-                for writer, place in zip(writers, places, strict=True)
-            ],
-            ledger=ledger,
-            payload=watch.payload(),
-        )
-
-    @property
-    def foreign(self) -> bool:
-        """Whether one of the taggers is code of the user's."""
-        return not all(map(is_built_in, self.specs))
-
-    def _taggers(self) -> list[Tagger]:
-        """The taggers of this process; DataError where their models and lists are not those of the stage's start."""
-        for spec, identity in zip(self.specs, self.identities, strict=True):
-            check_unchanged(spec, identity)
-        return [tagger_of_process(spec) for spec in self.specs]
-
-    def path(self, tagger: str, piece: Piece, place: Place) -> str:
-        """Where this piece's rows of this tagger go: the attribute file, or a part of it to be joined."""
-        target = place.path(self.config.attributes_format)
-        if piece.parts == 1:
-            return target
-        compression = os.path.splitext(target)[1] if streams.compression_of(target) else ""
-        suffix = ".parquet" if is_native(target) else f".jsonl{compression}"
-        return streams.join(self.work_folder, tagger, piece.key + suffix)
-
-    def _writer(self, tagger: Tagger, spec: TaggerSpec, piece: Piece, place: Place) -> AttributeWriter:
-        return AttributeWriter(
-            self.path(tagger.name, piece, place),
-            outputs_of(tagger),
-            tagger=tagger.name,
-            version=tagger.version,
-            parameters=spec.options,
-            format=self.config.attributes_format,
-            experiment=self.config.experiment,
-        )
-
-    def _measure(
-        self,
-        batch: TextBatch,
-        taggers: Sequence[Tagger],
-        writers: Sequence[AttributeWriter],
-        ledger: Ledger,
-        watch: Stopwatch,
-    ) -> None:
-        characters = characters_of(batch).tolist() if self.config.attributes_format == "dolma1" else None
-        limits = Limits.of(self.config)
-        rows = limits.within(batch)
-        within = None if rows is None else select(batch, rows)
-        seen = batch if within is None else within
-        for tagger, writer in zip(taggers, writers, strict=True):
-            views = sum(seen.view_seconds.values())
-            began = time.perf_counter()
-            columns = measure(tagger, batch, limits, within=within)
-            took = time.perf_counter() - began
-            watch.add(f"tagger {tagger.name}", took - (sum(seen.view_seconds.values()) - views))
-            with watch.timed(WRITING):
-                writer.write(batch.ids, columns, characters=characters, sources=batch.sources)
-            first = first_of(columns[ERROR], batch)
-            for kind, n in counts_of(columns[ERROR]).items():
-                ledger.err(f"{tagger.name}: {kind}", n, first=first[kind])
-        for name, seconds in seen.view_seconds.items():
-            watch.add(f"view {name}", seconds)
-        ledger.pass_on(batch)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JoinWork:
-    """Makes one attribute file of the parts of a long shard. Called with (its pieces, place of the rows by tagger)."""
-
-    tag: TagWork
-
-    def __call__(self, spec: tuple[tuple[Piece, ...], tuple[Place, ...]]) -> TaskResult:
-        parts, places = spec
-        outputs = []
-        for tagger_spec, place in zip(self.tag.specs, places, strict=True):
-            name = tagger_of_process(tagger_spec).name
-            paths = [self.tag.path(name, piece, place) for piece in parts]
-            written, rows = concatenate_attributes(paths, place.path(self.tag.config.attributes_format))
-            outputs.append(output_file(place.folder, written, rows=rows))
-        return TaskResult(outputs=outputs)
-
-
-def _join_tasks(parts: Sequence[Piece], places: Mapping[str, tuple[Place, ...]]) -> list[Task]:
-    by_shard: dict[str, list[Piece]] = {}
-    for piece in parts:
-        if piece.parts > 1:
-            by_shard.setdefault(piece.shard.name, []).append(piece)
-    return [
-        Task(key=name, size=group[0].shard.size, spec=(tuple(group), places[name]), file=group[0].shard.path)
-        for name, group in by_shard.items()
-    ]
-
-
 def plan(dataset: Dataset, config: TagConfig, *, reading: Reading | None = None) -> Iterator[dict[str, Any]]:
     """What `tag` would write, one row per output file; reads no document."""
     reading = reading or Reading()
-    for tagger in make_taggers(config.taggers):
+    for tagger in declared_taggers(config.taggers):
         shards = dataset.shards()
         for shard, place in zip(shards, dataset.places(tagger.name, shards), strict=True):
             yield {

@@ -8,16 +8,34 @@ import reprlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, overload, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, overload, runtime_checkable
 
-import numpy as np
-import pyarrow as pa
-
-from dolma.data.batch import TextBatch
-from dolma.data.columns import Columns, Output, spans_of, whole_numbers
-from dolma.data.ranges import undeclared
+from dolma.data.outputs import DocText, Output
 from dolma.errors import did_you_mean
 from dolma.taggers.catalogue import Need
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from dolma.data.batch import TextBatch
+    from dolma.data.columns import Columns
+
+ERROR = "error"
+ERROR_OUTPUT = DocText("why the tagger has no values for this document; null if it has")
+SIZE_LIMIT, TIME_LIMIT = "size limit", "time limit"
+
+
+class Declared(Protocol):
+    """What is known of a tagger without calling it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def outputs(self) -> Mapping[str, Output]: ...
 
 
 @runtime_checkable
@@ -41,6 +59,11 @@ class Tagger(Protocol):
         ...
 
 
+def outputs_of(tagger: Declared) -> dict[str, Output]:
+    """What is written of a tagger: its outputs, and `error`."""
+    return {**tagger.outputs, ERROR: ERROR_OUTPUT}
+
+
 def needs_of(tagger: object) -> tuple[Need, ...]:
     """What the tagger says it needs; empty if it says nothing."""
     return tuple(getattr(tagger, "needs", ()))
@@ -59,6 +82,7 @@ def one_by_one(tagger: object) -> bool:
 class DocumentTagger:
     """A tagger made of a function of one text.
 
+    >>> from dolma.data.batch import TextBatch
     >>> from dolma.data.columns import DocInt
     >>> shout = DocumentTagger(lambda text: {"n": text.count("!")}, name="shout", outputs={"n": DocInt("marks")})
     >>> shout(TextBatch.of(["a!", "b"]))["n"].to_pylist()
@@ -93,6 +117,10 @@ class DocumentTagger:
             TypeError: a value is not of the declared kind.
         """
         if isinstance(batch, str):
+            import numpy as np
+
+            from dolma.data.ranges import undeclared
+
             row = self._checked(self.function(batch))
             odd = undeclared(self._columns([row]), outputs=self.outputs, code_points=lambda: np.array([len(batch)]))
             if odd:
@@ -154,6 +182,10 @@ def _listed(outputs: Mapping[str, Output]) -> str:
 
 
 def _column(name: str, output: Output, values: list[Any]) -> pa.Array:
+    import pyarrow as pa
+
+    from dolma.data.columns import spans_of, whole_numbers
+
     try:
         if output.kind == "spans":
             return spans_of(values)

@@ -56,12 +56,12 @@ def test_listing_taggers_loads_none(arguments):
     assert loaded_by(*arguments) <= {"rich"}  # of which only the widths of characters
 
 
-def test_a_run_with_nothing_to_do_loads_no_compiler_and_no_engine(tmp_path):
+def test_a_run_with_nothing_to_do_loads_no_arrays_no_compiler_and_no_engine(tmp_path):
     (tmp_path / "documents").mkdir()
     (tmp_path / "documents" / "a.jsonl").write_text('{"id": "1", "text": "some words"}\n' * 20)
     arguments = ("tag", "-t", "length", "--documents", str(tmp_path / "documents" / "a.jsonl"))
     loaded_by(*arguments)  # compiles what was never compiled
-    assert loaded_by(*arguments) <= {"numpy", "pyarrow", "rich"}
+    assert loaded_by(*arguments) <= {"rich"}
     assert loaded_by(*arguments, "--overwrite", "--max-document-bytes", "1000").isdisjoint(
         {"numba", "duckdb", "torch", "pandas"}
     )

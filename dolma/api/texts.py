@@ -11,9 +11,9 @@ from dolma.config import TagConfig, TaggerSpec, convert
 from dolma.data.batch import TextBatch
 from dolma.data.intake import BATCH_BYTES
 from dolma.errors import ConfigError
-from dolma.taggers.limits import Limits, measure, outputs_of, select
+from dolma.taggers.limits import Limits, measure, select
 from dolma.taggers.registry import make_taggers
-from dolma.taggers.tagger import Tagger
+from dolma.taggers.tagger import Tagger, outputs_of
 
 
 def tag_texts(texts: Iterable[str], taggers: Sequence[str | TaggerSpec | Tagger], **settings: Any) -> pa.Table:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-Kind = Literal["int", "float", "bool", "text", "spans", "vector"]
+from dolma.data.outputs import DocBool as DocBool
+from dolma.data.outputs import DocFloat as DocFloat
+from dolma.data.outputs import DocInt as DocInt
+from dolma.data.outputs import DocText as DocText
+from dolma.data.outputs import DocVector as DocVector
+from dolma.data.outputs import Kind as Kind
+from dolma.data.outputs import Output as Output
+from dolma.data.outputs import Spans as Spans
+
 Columns = dict[str, pa.Array]
 
-SPANS = pa.list_(pa.struct([("start", pa.int64()), ("end", pa.int64()), ("score", pa.float64())]))
-_ARROW: dict[Kind, pa.DataType] = {
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "bool": pa.bool_(),
-    "text": pa.string(),
-    "spans": SPANS,
-}
+SPANS = Spans("").arrow_type
 _LOSSLESS = {("int", "float"), ("bool", "int"), ("float", "int")}  # where no value changes; Arrow looks at each
 
 
@@ -36,60 +36,6 @@ def strings_of(texts: Sequence[str]) -> pa.Array:
     bounds = np.zeros(len(encoded) + 1, dtype=np.int32)
     np.cumsum(list(map(len, encoded)), out=bounds[1:])
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(bounds), pa.py_buffer(b"".join(encoded)))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Output:
-    """One declared measurement: what it means, its unit, and the values it can take.
-
-    Numbers are held to a `range` such as `"0-1"`, `">= 0"`, `"< 5"`, `"[0, 1)"`, `"1"`, or several of these, as
-    `"0-1, or -1"`; another text is for readers. `size`: how many numbers a vector has.
-    """
-
-    kind: Kind
-    meaning: str
-    unit: str = ""
-    range: str = ""
-    size: int = 0
-
-    @property
-    def arrow_type(self) -> pa.DataType:
-        return pa.list_(pa.float32(), self.size) if self.kind == "vector" else _ARROW[self.kind]
-
-    @property
-    def declared(self) -> dict[str, Any]:
-        """What stands in manifests; `size` only of a vector."""
-        return {key: value for key, value in asdict(self).items() if key != "size" or self.kind == "vector"}
-
-
-def DocInt(meaning: str, *, unit: str = "", range: str = ">= 0") -> Output:
-    """One integer per document."""
-    return Output(kind="int", meaning=meaning, unit=unit, range=range)
-
-
-def DocFloat(meaning: str, *, unit: str = "", range: str = "") -> Output:
-    """One number per document."""
-    return Output(kind="float", meaning=meaning, unit=unit, range=range)
-
-
-def DocBool(meaning: str) -> Output:
-    """One truth value per document."""
-    return Output(kind="bool", meaning=meaning, range="true, false")
-
-
-def DocText(meaning: str) -> Output:
-    """One string per document."""
-    return Output(kind="text", meaning=meaning)
-
-
-def Spans(meaning: str, *, range: str = "") -> Output:
-    """A list of `[start, end)` in code points per document, each with a score; `range` is the score's."""
-    return Output(kind="spans", meaning=meaning, unit="code points", range=range)
-
-
-def DocVector(meaning: str, *, size: int, unit: str = "") -> Output:
-    """A list of `size` numbers per document, such as an embedding; float32."""
-    return Output(kind="vector", meaning=meaning, unit=unit, size=size)
 
 
 def kind_of(type: pa.DataType) -> Kind | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from dolma.data import streams
-from dolma.data.batch import TextBatch
 from dolma.data.formats.table import format_of
 from dolma.data.intake import LISTED_FAILURES, FailedRecord, Faults, Intake, Reading
 from dolma.data.shards import Piece, Shard
 from dolma.data.takedown import Passing, passing
+
+if TYPE_CHECKING:
+    from dolma.data.batch import TextBatch
 
 __all__ = [
     "LISTED_FAILURES",
@@ -70,9 +70,9 @@ def _passed_over(batch: TextBatch, over: Passing, intake: Intake) -> TextBatch:
     mask = over.mask(batch)
     if not mask.any():
         return batch
-    for i in np.flatnonzero(mask).tolist():
+    for i in mask.nonzero()[0].tolist():
         intake.take_down(batch.sources[i], int(batch.n_bytes[i]))
-    return batch.taken(np.flatnonzero(~mask))
+    return batch.taken((~mask).nonzero()[0])
 
 
 class DocumentWriter:

@@ -19,8 +19,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from dolma.data import streams
-from dolma.data.formats.jsonl import Jsonl
-from dolma.data.formats.table import format_of, is_document
+from dolma.data.formats.table import format_name, is_document
 from dolma.data.manifest import read_manifest
 from dolma.data.shards import Shard
 from dolma.errors import DataError
@@ -79,7 +78,7 @@ def suffix_of(name: str, format: str) -> str:
     """What follows the name of a document file in that of its attributes."""
     if format == "parquet":
         return _NATIVE
-    return "" if isinstance(format_of(name), Jsonl) else _TEXT  # 1.x: named as the documents are
+    return "" if format_name(name) == "jsonl" else _TEXT  # 1.x: named as the documents are
 
 
 def is_native(path: str) -> bool:

@@ -16,19 +16,22 @@ import functools
 import hashlib
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from dolma.data import streams
-from dolma.data.batch import TextBatch
 from dolma.data.fields import JsonField
 from dolma.data.json_text import decode_json
 from dolma.data.urls import is_address, parents, parse_host, parse_url
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from dolma.data.batch import TextBatch
 
 NAME = "takedown.jsonl"
 STAGED = ".takedown"
@@ -40,7 +43,6 @@ REASON = "takedown"
 _DIGEST_BYTES = 16
 
 Hashes = frozenset[bytes]
-Words = npt.NDArray[np.uint64]
 
 
 class Takedown(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +197,8 @@ class Passing:
     """Passes over the documents that are on a list; one for each list and process."""
 
     def __init__(self, listed: TakedownList) -> None:
+        import numpy as np
+
         self._list = listed
         words = np.frombuffer(b"".join(sorted(listed.ids)), dtype=">u8").astype(np.uint64).reshape(-1, 2)
         self._high, self._low = words[:, 0].copy(), words[:, 1].copy()
@@ -208,6 +212,8 @@ class Passing:
 
     def mask(self, batch: TextBatch) -> npt.NDArray[np.bool_]:
         """Whether each document is on the list; bool, shape `(n_docs,)`."""
+        import numpy as np
+
         found = np.zeros(len(batch), dtype=bool)
         if len(self._high) and len(batch):
             hashed = b"".join(map(self._list.hash_of_id, batch.ids))

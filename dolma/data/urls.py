@@ -11,15 +11,17 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import quote, unquote
 
 import msgspec
 
-from dolma.data.batch import TextBatch, clean_text
 from dolma.data.fields import JsonField
 from dolma.errors import ConfigError
 from dolma.names import check_field
+
+if TYPE_CHECKING:
+    from dolma.data.batch import TextBatch
 
 # Nearly all URLs of crawls, in one step: the same parts as by the steps after it, at a quarter of their time.
 _USUAL = re.compile(
@@ -206,6 +208,7 @@ def _address(text: str) -> tuple[str, Literal["name", "ipv4", "ipv6"]] | None:
 class UrlField:
     """Where in a document's metadata its URL stands: `metadata.url`, or deeper, `metadata.warc.target_uri`.
 
+    >>> from dolma.data.batch import TextBatch
     >>> batch = TextBatch.of(["", "", ""], metadata=[b'{"url":"http://a.example"}', b'{"url":5}', None])
     >>> UrlField("metadata.url").of(batch)
     ['http://a.example', None, None]
@@ -236,6 +239,8 @@ class UrlField:
         try:
             value = self._field.of(encoded)
         except msgspec.DecodeError:  # an escape that is half of a character; the standard library reads it
+            from dolma.data.batch import clean_text
+
             whole = clean_text(json.dumps(json.loads(encoded), ensure_ascii=False))[0]
             value = self._field.of(whole.encode())
         return value if isinstance(value, str) else None

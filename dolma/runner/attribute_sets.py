@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from dolma.data import streams
-from dolma.data.attributes import AttributeReader, attribute_notes, attribute_schema
 from dolma.data.dataset import Place, Shard, is_native
 from dolma.data.manifest import FileSet, Manifest, OutputFile, differences
 from dolma.data.places import document_of
@@ -18,6 +17,8 @@ from dolma.runner.standing import finished
 
 def count_rows(out: OutputFile, path: str) -> int:
     """The rows of an attribute file."""
+    from dolma.data.attributes import AttributeReader
+
     with AttributeReader(path, []) as reader:
         return reader.rows
 
@@ -50,6 +51,8 @@ def contradictions(
     folder: str, manifest: Manifest, ledger: Ledger, *, options: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> Iterator[str]:
     """What of a manifest and its files does not fit; `options` are those of the manifest, given a file's parameters."""
+    from dolma.data.attributes import attribute_notes, attribute_schema
+
     if folder.rpartition("/")[2] != manifest.name:
         yield f"it is of the attributes {manifest.name!r}, which its folder is not called: a copy, or renamed"
     n_rows, taken = sum(out.rows for out in manifest.outputs), ledger.total().taken.documents

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dolma.data.batch import TextBatch
-from dolma.data.documents import FailedRecord, Intake
+from dolma.data.intake import FailedRecord, Intake
 from dolma.data.takedown import REASON as TAKEDOWN
 from dolma.errors import LedgerError
+
+if TYPE_CHECKING:
+    from dolma.data.batch import TextBatch
 
 
 class Tally(msgspec.Struct, kw_only=True):

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from dolma.config import TaggerSpec
 from dolma.taggers.catalogue import accuracy, catalogue, manual, speeds
+from dolma.taggers.catalogue import built_in as described
 from dolma.taggers.declared import built_in
 from dolma.taggers.names import BUILT_IN
+from dolma.taggers.registry import declared_taggers, make_tagger
+from dolma.taggers.tagger import files_of, needs_of
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,15 @@ def test_the_page_of_taggers_is_the_manual(page: str) -> None:
 def test_the_catalogue_is_what_the_taggers_declare() -> None:
     kept = (Path(__file__).parents[2] / "taggers" / "catalogue.json").read_bytes()
     assert kept == built_in(), "run `python -m dolma.taggers.declared`"
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in described().taggers if entry.version is not None])
+def test_a_tagger_that_need_not_be_made_is_declared_as_it_is(name: str) -> None:
+    spec = TaggerSpec(use=name)
+    (known,), made = declared_taggers([spec]), make_tagger(spec)
+    assert type(known) is not type(made)
+    assert (known.name, known.version, known.outputs) == (made.name, made.version, made.outputs)
+    assert (needs_of(known), files_of(known)) == (needs_of(made), files_of(made))
 
 
 def test_the_manual_has_figures_on_labelled_documents(page: str) -> None:

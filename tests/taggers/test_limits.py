@@ -24,9 +24,9 @@ from dolma.data.dataset import Dataset
 from dolma.errors import ConfigError, RecordError
 from dolma.mixers.mix import mix
 from dolma.runner.options import RunOptions
-from dolma.taggers.limits import Limits, counts_of, measure, outputs_of, select, time_limit
+from dolma.taggers.limits import Limits, counts_of, measure, select, time_limit
 from dolma.taggers.tag import tag
-from dolma.taggers.tagger import DocumentTagger, document_tagger
+from dolma.taggers.tagger import DocumentTagger, document_tagger, outputs_of
 
 ONE = RunOptions(workers=1)
 CATASTROPHE = "a" * 40 + "!"

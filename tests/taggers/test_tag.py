@@ -383,7 +383,7 @@ def test_a_tagger_that_returns_what_it_did_not_declare(
         def __call__(self, batch: Any) -> Any:
             return wrong_columns(kind)(batch)
 
-    monkeypatch.setattr(stage, "make_taggers", lambda specs: [Wrong()])
+    monkeypatch.setattr(stage, "declared_taggers", lambda specs: [Wrong()])
     monkeypatch.setattr(stage, "tagger_of_process", lambda spec: Wrong())
     monkeypatch.setattr(stage, "check_unchanged", lambda spec, identity: None)
     path = put(tmp_path, "web/documents/a.jsonl", ["x"])

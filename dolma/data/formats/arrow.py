@@ -31,10 +31,6 @@ _FAILURES = (pa.ArrowException, OSError, UnicodeDecodeError, ValueError)
 class Arrow(DocumentFormat):
     """A row is a document. A file can be entered at any record batch, a stream only at its beginning."""
 
-    name = "arrow"
-    suffixes = (".arrow", ".arrows", ".feather", ".ipc")
-    compressible = False
-
     def batches(
         self, piece: Piece, reading: Reading, faults: Faults, *, records: bool, metadata: bool
     ) -> Iterator[TextBatch]:

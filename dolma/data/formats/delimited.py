@@ -38,14 +38,14 @@ _CARRIAGE_RETURN = "a carriage return (byte 0d) outside quotes and not before a 
 class Delimited(DocumentFormat):
     """A row is a document; its line is the one on which it begins."""
 
-    compressible = True
+    name: str
     delimiter: str
 
     def batches(
         self, piece: Piece, reading: Reading, faults: Faults, *, records: bool, metadata: bool
     ) -> Iterator[TextBatch]:
         path = piece.shard.path
-        rows = _Rows(path, piece.shard.content, self.delimiter, reading.max_line_bytes, name=self.name.upper())
+        rows = _Rows(path, piece.shard.content, self.delimiter, reading.max_line_bytes, name=self.name)
         ours = tuple(rows.header) == NAMES
         text = text_column(reading, rows.header, path, ours=ours)
         wanted = (
@@ -75,7 +75,7 @@ class Delimited(DocumentFormat):
         return [Piece(shard=shard)]
 
     def count(self, path: str) -> int:
-        return sum(1 for _ in _Rows(path, None, self.delimiter, Reading().max_line_bytes, name=self.name.upper()))
+        return sum(1 for _ in _Rows(path, None, self.delimiter, Reading().max_line_bytes, name=self.name))
 
     def sink(self, path: str) -> DelimitedSink:
         return DelimitedSink(path, self.delimiter)
@@ -105,14 +105,12 @@ class Delimited(DocumentFormat):
 
 
 class Csv(Delimited):
-    name = "csv"
-    suffixes = (".csv",)
+    name = "CSV"
     delimiter = ","
 
 
 class Tsv(Delimited):
-    name = "tsv"
-    suffixes = (".tsv",)
+    name = "TSV"
     delimiter = "\t"
 
 

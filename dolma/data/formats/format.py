@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -32,14 +32,7 @@ class RecordSink(Protocol):
 
 
 class DocumentFormat(ABC):
-    """How files of documents are told by their names, read, cut, counted and written.
-
-    `suffixes` are in lower case; with `compressible`, a suffix of compression may follow them.
-    """
-
-    name: ClassVar[str]
-    suffixes: ClassVar[tuple[str, ...]]
-    compressible: ClassVar[bool]
+    """How files of documents are read, cut, counted and written."""
 
     @abstractmethod
     def batches(

@@ -22,10 +22,6 @@ _JOINED_BYTES = 8 << 20  # of records, in one call of a compressor
 class Jsonl(DocumentFormat):
     """One JSON object a line. A plain file can be entered at any byte, a zstd file at any frame."""
 
-    name = "jsonl"
-    suffixes = (".jsonl", ".json", ".ndjson")
-    compressible = True
-
     def batches(
         self, piece: Piece, reading: Reading, faults: Faults, *, records: bool, metadata: bool
     ) -> Iterator[TextBatch]:

@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 class Parquet(DocumentFormat):
     """A row is a document. A file can be entered at any row group."""
 
-    name = "parquet"
-    suffixes = (".parquet",)
-    compressible = False
-
     def batches(
         self, piece: Piece, reading: Reading, faults: Faults, *, records: bool, metadata: bool
     ) -> Iterator[TextBatch]:

@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
+from typing import TYPE_CHECKING, NamedTuple
 
 from dolma.data import streams
-from dolma.data.formats.arrow import Arrow
-from dolma.data.formats.delimited import Csv, Tsv
-from dolma.data.formats.format import DocumentFormat
-from dolma.data.formats.jsonl import Jsonl
-from dolma.data.formats.parquet import Parquet
 from dolma.errors import ConfigError
 from dolma.printable import printable
 
-FORMATS: tuple[DocumentFormat, ...] = (Jsonl(), Csv(), Tsv(), Parquet(), Arrow())
+if TYPE_CHECKING:
+    from dolma.data.formats.format import DocumentFormat
+
+
+class Suffixes(NamedTuple):
+    """A format, the suffixes of its files in lower case, and the class that reads and writes them.
+
+    Where it is `compressible`, a suffix of compression may follow.
+    """
+
+    format: str
+    suffixes: tuple[str, ...]
+    compressible: bool
+    reader: str
+
+
+TABLE = (
+    Suffixes("jsonl", (".jsonl", ".json", ".ndjson"), True, "jsonl:Jsonl"),
+    Suffixes("csv", (".csv",), True, "delimited:Csv"),
+    Suffixes("tsv", (".tsv",), True, "delimited:Tsv"),
+    Suffixes("parquet", (".parquet",), False, "parquet:Parquet"),
+    Suffixes("arrow", (".arrow", ".arrows", ".feather", ".ipc"), False, "arrow:Arrow"),
+)
 
 
 def _first_suffixes(*, compressible: bool) -> str:
-    return ", ".join(format.suffixes[0] for format in FORMATS if format.compressible is compressible)
+    return ", ".join(row.suffixes[0] for row in TABLE if row.compressible is compressible)
 
 
 EXPECTED = (
@@ -27,16 +47,24 @@ EXPECTED = (
 """The suffixes of documents, for messages."""
 
 
-def _named(path: str) -> tuple[DocumentFormat, str] | None:
-    """The format that the suffixes name, and the path without them."""
+def _row_of(path: str) -> tuple[Suffixes, str] | None:
+    """The row that the suffixes name, and the path without them."""
     name = path.lower()
     inner = os.path.splitext(name)[0] if streams.compression_of(name) else name
-    for format in FORMATS:
-        bare = inner if format.compressible else name
-        suffix = next((suffix for suffix in format.suffixes if bare.endswith(suffix)), None)
+    for row in TABLE:
+        bare = inner if row.compressible else name
+        suffix = next((suffix for suffix in row.suffixes if bare.endswith(suffix)), None)
         if suffix is not None:
-            return format, path[: len(bare) - len(suffix)]
+            return row, path[: len(bare) - len(suffix)]
     return None
+
+
+@functools.cache
+def _reader(place: str) -> DocumentFormat:
+    """The reader of a row. Its module, and with it NumPy and Arrow, is imported when a file is read."""
+    module, _, name = place.partition(":")
+    made: DocumentFormat = getattr(importlib.import_module(f"dolma.data.formats.{module}"), name)()
+    return made
 
 
 def is_document(path: str) -> bool:
@@ -45,19 +73,32 @@ def is_document(path: str) -> bool:
     >>> is_document("a.json.gz"), is_document("a.parquet"), is_document("a.md")
     (True, True, False)
     """
-    return _named(path) is not None
+    return _row_of(path) is not None
 
 
-def format_of(path: str) -> DocumentFormat:
-    """The format of a document file, by its suffixes.
+def format_name(path: str) -> str:
+    """The name of a document file's format, by its suffixes.
 
-    >>> format_of("a.json.gz").name, format_of("a.parquet").name
+    >>> format_name("a.json.gz"), format_name("a.parquet")
     ('jsonl', 'parquet')
 
     Raises:
         ConfigError: they are those of no format.
     """
-    found = _named(path)
+    return _known(path).format
+
+
+def format_of(path: str) -> DocumentFormat:
+    """What reads and writes a document file, by its suffixes.
+
+    Raises:
+        ConfigError: they are those of no format.
+    """
+    return _reader(_known(path).reader)
+
+
+def _known(path: str) -> Suffixes:
+    found = _row_of(path)
     if found is None:
         raise ConfigError(f"{printable(path)} is no document file\n  expected {EXPECTED}")
     return found[0]
@@ -69,7 +110,7 @@ def strip_suffixes(path: str) -> str:
     >>> strip_suffixes("books/a.b.jsonl.gz"), strip_suffixes("a.parquet")
     ('books/a.b', 'a')
     """
-    found = _named(path)
+    found = _row_of(path)
     if found is not None:
         return found[1]
     return os.path.splitext(path)[0] if streams.compression_of(path) else path
