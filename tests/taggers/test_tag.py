@@ -1,4 +1,4 @@
-"""`pytest tests/taggers/test_stage.py`: documents to attributes, through the whole stage."""
+"""`pytest tests/taggers/test_tag.py`: documents to attributes, through the whole stage."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from dolma.data.manifest import FileSet, manifest_of, read_manifest, write_manif
 from dolma.errors import ConfigError, DataError, OutputExistsError, RecordError
 from dolma.runner.options import RunOptions
 from dolma.runner.report import StageReport
+from dolma.taggers import measuring
 from dolma.taggers import tag as stage
 from dolma.taggers.registry import _cached
 from dolma.taggers.tag import plan, tag
@@ -384,8 +385,8 @@ def test_a_tagger_that_returns_what_it_did_not_declare(
             return wrong_columns(kind)(batch)
 
     monkeypatch.setattr(stage, "declared_taggers", lambda specs: [Wrong()])
-    monkeypatch.setattr(stage, "tagger_of_process", lambda spec: Wrong())
-    monkeypatch.setattr(stage, "check_unchanged", lambda spec, identity: None)
+    monkeypatch.setattr(measuring, "tagger_of_process", lambda spec: Wrong())
+    monkeypatch.setattr(measuring, "check_unchanged", lambda spec, identity: None)
     path = put(tmp_path, "web/documents/a.jsonl", ["x"])
     with pytest.raises(RecordError, match=rf"a\.jsonl:1: the tagger 'wrong' failed: ValueError: .*{message}"):
         run(Dataset(documents=(str(path),)), "wrong")
