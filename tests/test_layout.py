@@ -169,6 +169,22 @@ def test_no_circle_among_modules():
         visit(name, ())
 
 
+def test_circles_closed_by_imports_inside_functions_are_known():
+    loaded = graph()
+
+    def reached(name: str) -> set[str]:
+        found, left = set[str](), [name]
+        while left:
+            new = (loaded[left.pop()] & loaded.keys()) - found
+            found |= new
+            left += new
+        return found
+
+    reach = {name: reached(name) for name in loaded}
+    inside = {name.split(".")[0] for name in loaded if name in reach[name] and "." in name}
+    assert inside <= {"training", "taggers"}
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [
