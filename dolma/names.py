@@ -46,7 +46,7 @@ def check_as(key: str, name: str, check: Callable[[str], None]) -> None:
         raise ValueError(f"`{key}` {error}") from None
 
 
-SET_NAMES_TAKEN = frozenset({"document", "documents", "attributes"})
+SET_NAMES_TAKEN = frozenset({"document", "documents", "attributes", "id", "source", "text", "file", "line"})
 
 
 def check_set_name(name: str) -> None:
@@ -58,6 +58,8 @@ def check_set_name(name: str) -> None:
     check_as("name", name, check_name)
     if name.lower() in SET_NAMES_TAKEN:
         raise ValueError(f"`name` is {name!r}, which means something else; give another one")
+    if "." in name:
+        raise ValueError(f"`name` is {name!r}; rules say `set.output`, so it has no dot: give another one")
 
 
 def check_path(path: str) -> None:

@@ -74,7 +74,7 @@ def test_a_path_that_is_let_through_stays_below(path: str) -> None:
 
 @pytest.mark.parametrize("name", [*BAD, "document", "documents"])
 def test_a_dedupe_is_not_called_so(name: str) -> None:
-    with pytest.raises(ConfigError, match=r"\$.dedupe: `name` "):
+    with pytest.raises(ConfigError, match=r"\$.dedupe.name: `name` "):
         make_recipe({"dedupe": {"name": name}})
 
 

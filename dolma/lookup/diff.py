@@ -193,7 +193,7 @@ def _column(path: str, name: str) -> Iterator[Any]:
             for batch in file.iter_batches(columns=[name], use_threads=False):
                 yield from batch[name].to_pylist()
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"corrupt file: {error}\n  make the mix again", file=path) from error
+            raise DataError(f"corrupt file: {printable(error)}\n  make the mix again", file=path) from error
 
 
 def _of_decisions(home: str, side: int) -> Iterator[dict[str, list[Any]]]:

@@ -99,5 +99,7 @@ def _row(path: str, number: int) -> dict[str, Any] | None:
                     return row
                 left -= len(batch)
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"corrupt file: {error}\n  run the stage that made it again", file=path) from error
+            raise DataError(
+                f"corrupt file: {printable(error)}\n  run the stage that made it again", file=path
+            ) from error
     return None

@@ -29,6 +29,7 @@ from dolma.mixers.expressions import parse
 from dolma.mixers.rules import written_rules
 from dolma.mixers.sql import ExpressionError
 from dolma.mixers.write import Layout
+from dolma.printable import printable
 from dolma.runner.progress import Reporter
 from dolma.stages import Node
 from dolma.training.trace import Seen, stages_of_run, steps_of_document
@@ -288,7 +289,7 @@ def _rows_of_mix(path: str) -> Iterator[tuple[Entry | None, Iterable[str]]]:
             for batch in file.iter_batches(columns=["shard", "line"], use_threads=False):
                 yield None, map(_place, batch["shard"].to_pylist(), batch["line"].to_pylist())
         except (pa.ArrowException, OSError) as error:
-            raise DataError(f"corrupt file: {error}\n  make the mix again", file=path) from error
+            raise DataError(f"corrupt file: {printable(error)}\n  make the mix again", file=path) from error
 
 
 def _rows_of_shard(path: str) -> Iterator[tuple[Entry | None, Iterable[str]]]:

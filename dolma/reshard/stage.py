@@ -23,11 +23,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from dolma.config import MixConfig, TokenizeConfig
+from dolma.data import streams
 from dolma.data.exchange import END_OF_KEYS, MEMORY, RunFile, RunWriter
 from dolma.data.manifest import FileSet, InputFile
 from dolma.data.tokens import Dtype, little_endian
+from dolma.errors import ConfigError
 from dolma.mixers.sampling import Cut, Quota
 from dolma.mixers.waterfall import SAMPLED_OUT
+from dolma.printable import printable
 from dolma.reshard.allocation import CANDIDATES, DrawShard, FindCuts, cuts_of, keys_of, quotas_of
 from dolma.reshard.folders import Folders, ShardFile, documents_in, open_folders
 from dolma.runner.inputs import Inputs
@@ -139,6 +142,12 @@ def _run(
     reporter: Reporter | None,
     seed: int,
 ) -> StageReport[Mixed]:
+    for _, folder in folders.folders:
+        if streams.is_below(output, folder) or streams.is_below(folder, output):
+            raise ConfigError(
+                f"{printable(output)} and {printable(folder)}: one lies in the other, and both would be token shards"
+                "\n  give another output folder"
+            )
     quotas = quotas_of(folders, config) if config is not None else {}
     inputs = Inputs(output, options=options, reporter=reporter)
     check_settings([_file_set(name, folders, config, layout, [], output=output, seed=seed)], options)

@@ -107,7 +107,7 @@ def test_an_unknown_command_suggests_the_nearest(dolma: Dolma, given: str, meant
 
 
 def test_an_unknown_command_like_none_lists_all(dolma: Dolma) -> None:
-    assert "valid: classifier, compile, dedupe, doctor, eval," in dolma("qqq").err
+    assert "valid: card, classifier, compile, dedupe, diff, doctor, eval," in dolma("qqq").err
 
 
 def test_an_unknown_option_suggests_the_nearest(dolma: Dolma) -> None:

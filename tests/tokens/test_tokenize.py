@@ -534,7 +534,11 @@ def test_the_end_of_text_token_and_why_it_is_that_one_is_told(
     assert f"tokenize: each document ends with '<|endoftext|>', id 256: {because}" in notes.lines
     made = read_manifest(str(tmp_path / "tokens"))
     assert made is not None
-    assert made.notes["eos"] == {"token": "<|endoftext|>", "id": 256, "because": because}
+    assert made.notes == {
+        "eos": {"token": "<|endoftext|>", "id": 256, "because": because},
+        "encoded_by": made.notes["encoded_by"],
+    }
+    assert made.notes["encoded_by"]
 
 
 def test_an_old_library_is_noted(documents: Write, run: Tokenize, notes: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -200,7 +200,7 @@ class _Rows:
             try:
                 row = next(self._reader, None)
             except csv.Error as error:
-                yield line, _in_words(error)
+                yield line, _in_words(error, self._max_bytes)
                 continue
             if row is None:
                 return
@@ -229,12 +229,12 @@ def _is_carriage_return(error: csv.Error) -> bool:
     return "new-line character" in str(error)
 
 
-def _in_words(error: csv.Error) -> str:
+def _in_words(error: csv.Error, most: int) -> str:
     if "unexpected end of data" in str(error):
         return 'a cell that begins with `"` is not closed before the file ends'
     if "field larger" in str(error):
         return (
-            'a row over the limit of bytes; a `"` that is not closed makes all that follows one cell'
+            f'a row over the limit of {most:,} bytes; a `"` that is not closed makes all that follows one cell'
             "\n  close it, or set another limit with `--max-line-bytes`"
         )
     if _is_carriage_return(error):
