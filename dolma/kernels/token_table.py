@@ -29,7 +29,7 @@ Answer = Callable[[npt.NDArray[np.uint8], Int64], tuple[Ids, Int64]]
 SLOT_BITS = 20
 """2^20 slots of 32 bytes: 32 MiB."""
 LONGEST = 240
-"""Bytes of the longest pre-token that is kept."""
+"""Bytes of the longest pre-token that is kept, and the most ids of one."""
 _KEPT_BYTES, _KEPT_IDS = 32 << 20, 8 << 20
 _PROBES = 12
 _IDS = 1 << 20
@@ -132,7 +132,11 @@ class TokenTable:
             return np.zeros(0, np.uint32), starts
         joined = np.empty(starts[-1], dtype=np.uint8)
         _joined(text, self._unknown, starts, joined)
-        answers, counts = self._answer(joined, starts)
+        try:
+            answers, counts = self._answer(joined, starts)
+        except BaseException:
+            self._empty()  # of slots that wait for these answers
+            raise
         bounds = np.concatenate([[0], np.cumsum(counts)])
         answers = read_only(answers, np.uint32)
         full = _settle(
@@ -140,9 +144,12 @@ class TokenTable:
             self._slots, self._kept_bytes, self._kept_ids, self._sizes,
         )  # fmt: skip
         if full:
-            self._slots.fill(0)
-            self._sizes.fill(0)
+            self._empty()
         return answers, bounds
+
+    def _empty(self) -> None:
+        self._slots.fill(0)
+        self._sizes.fill(0)
 
 
 @kernel
@@ -292,13 +299,14 @@ def _settle(
     joined: Any, starts: Any, bounds: Any, answers: Any, unknown: Any,
     slots: Any, kept_bytes: Any, kept_ids: Any, sizes: Any,
 ) -> bool:  # fmt: skip
-    """Put the ids of the unknown pre-tokens into their slots; whether the table is full, and then not to be used."""
+    """Put the ids of the unknown pre-tokens into their slots. Returns whether the table is full, or one has more ids
+    than a slot may have; the table is then not to be used."""
     for k in range(len(bounds) - 1):
         at = unknown[2, k]
         if at < 0:
             continue
         size, count = starts[k + 1] - starts[k], bounds[k + 1] - bounds[k]
-        if sizes[1] + size > _KEPT_BYTES or sizes[2] + count > _KEPT_IDS:
+        if count > LONGEST or sizes[1] + size > _KEPT_BYTES or sizes[2] + count > _KEPT_IDS:
             return True
         meta = np.uint64(count) | np.uint64(size) << _16
         if size > _INLINE:

@@ -119,6 +119,31 @@ def test_a_full_table_is_emptied() -> None:
         assert np.count_nonzero(table._slots[1::4]) <= 64
 
 
+def test_after_a_failure_ids_are_those_of_the_tokenizer() -> None:
+    answer, failures = answering([]), ["no answer"]
+
+    def fails_once(joined: Any, bounds: Any) -> tuple[Any, Any]:
+        if failures:
+            raise ValueError(failures.pop())
+        return answer(joined, bounds)
+
+    table = TokenTable(fails_once)
+    with pytest.raises(ValueError, match="no answer"):
+        ids_of(table, ["to be", " or not"])
+    assert ids_of(table, [" not", "to be"]) == expected([" not", "to be"])
+
+
+def test_pretokens_with_more_ids_than_bytes_come_out_whole() -> None:
+    def answer(joined: Any, bounds: Any) -> tuple[Any, Any]:
+        sizes = 3 * np.diff(bounds)
+        return np.arange(sizes.sum(), dtype=np.uint32), sizes
+
+    table, word = TokenTable(answer), " " + "x" * 199
+    for text in (word, word * 5000):
+        (ids,) = ids_of(table, [text])
+        assert ids == list(range(600)) * (len(text) // 200)
+
+
 def test_tokens_between_pieces_of_text_stand_in_order() -> None:
     batch = TextBatch.of(["a<x>b"])
     segments = Segments(
