@@ -7,6 +7,7 @@ characters that it has no token for. What the file says is known here first, so 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -159,6 +160,19 @@ _PLAIN = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
 _ODD = [byte for byte in range(0x100) if byte not in _PLAIN]
 BYTE_SYMBOLS = [chr(byte) if byte in _PLAIN else chr(0x100 + _ODD.index(byte)) for byte in range(0x100)]
 """The printable character that byte-level tokenizers, since GPT-2, write each byte as."""
+BYTES = {symbol: byte for byte, symbol in enumerate(BYTE_SYMBOLS)}
+"""The byte of each symbol."""
+_FALLBACK = re.compile("<0x([0-9A-F]{2})>")
+
+
+def fallback_byte(token: str) -> int | None:
+    """The byte that a token of byte fallback stands for; None for other tokens.
+
+    >>> fallback_byte("<0x0A>"), fallback_byte("<0xyz>")
+    (10, None)
+    """
+    found = _FALLBACK.fullmatch(token)
+    return None if found is None else int(found[1], 16)
 
 
 def read_tokenizer_file(path: str, *, key: str = "") -> TokenizerFile:

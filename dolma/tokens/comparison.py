@@ -9,7 +9,6 @@ line, so it depends on nothing else; documents are then read twice.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from dolma.data.named_fields import look_for
 from dolma.data.shards import Piece
 from dolma.errors import ConfigError, DataError, RecordError
 from dolma.kernels.counts import count_words
-from dolma.models.tokenizer_file import BYTE_SYMBOLS, TokenizerFile, read_tokenizer_file
+from dolma.models.tokenizer_file import BYTES, TokenizerFile, fallback_byte, read_tokenizer_file
 from dolma.models.tokenizers_library import encode_texts, load_tokenizer
 from dolma.printable import printable
 from dolma.runner.report import Table
@@ -37,8 +36,6 @@ LANGUAGE = "language.top"
 """The attribute that tells a document's language where nothing else is asked for, from `dolma tag -t language`."""
 NO_LANGUAGE = "none"
 """What documents without a language are listed under."""
-_FALLBACK = re.compile("<0x[0-9A-F]{2}>")
-_BYTES = {symbol: byte for byte, symbol in enumerate(BYTE_SYMBOLS)}
 
 
 class Size(msgspec.Struct, kw_only=True):
@@ -103,13 +100,16 @@ def compare(
     reading: Reading | None = None,
     sample: int | None = None,
     language: str | None = None,
+    by_language: bool = True,
     seed: int = 0,
+    shards: Sequence[Shard] | None = None,
 ) -> Comparison:
     """Encode the documents, or a sample of so many, by each of these `tokenizer.json` files.
 
     `language` is an attribute, `set.output`, or else a field that tells the language of a document; None: the attribute
-    `language.top` where the documents have it. Texts are encoded as by `tokenize`, special tokens as text. A batch is
-    held at a time, and 16 bytes for each document of the sample.
+    `language.top` where the documents have it; without `by_language` none is looked for. `shards` are those of the
+    dataset, where they have been looked at before. Texts are encoded as by `tokenize`, special tokens as text. A batch
+    is held at a time, and 16 bytes for each document of the sample.
 
     Raises:
         ConfigError: a tokenizer cannot be used, or no document tells a language.
@@ -117,8 +117,8 @@ def compare(
     """
     reading = reading or Reading()
     columns = [_Column(path) for path in tokenizers]
-    shards = dataset.shards()
-    speech = _Language.of(language, dataset, shards, reading)
+    shards = dataset.shards() if shards is None else shards
+    speech = _Language.of(language, dataset, shards, reading) if by_language else _Language(None)
     below, sampled = (None, None) if sample is None else _bound(shards, reading, sample, seed)
     sizes = _Sizes()
     for shard in shards:
@@ -328,20 +328,16 @@ def _lengths_and_kinds(file: TokenizerFile) -> tuple[npt.NDArray[np.int64], npt.
         except UnicodeDecodeError:
             whole = False
         lengths[id] = len(raw)
-        kinds[:, id] = token == file.unknown, not whole or _is_fallback(token)
+        kinds[:, id] = token == file.unknown, not whole or fallback_byte(token) is not None
     return lengths, kinds
 
 
 def _bytes_of(token: str, file: TokenizerFile) -> bytes:
-    if file.is_byte_level and all(symbol in _BYTES for symbol in token):
-        return bytes(_BYTES[symbol] for symbol in token)
-    if _is_fallback(token):
-        return bytes([int(token[3:5], 16)])
+    if file.is_byte_level and all(symbol in BYTES for symbol in token):
+        return bytes(BYTES[symbol] for symbol in token)
+    if (byte := fallback_byte(token)) is not None:
+        return bytes([byte])
     return token.removeprefix(file.continuing_prefix).replace("▁", " ").encode()
-
-
-def _is_fallback(token: str) -> bool:
-    return _FALLBACK.fullmatch(token) is not None
 
 
 def _shown(token: str, file: TokenizerFile) -> str:

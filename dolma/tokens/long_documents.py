@@ -14,12 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dolma.models.tokenizer_file import BYTE_SYMBOLS, TokenizerFile, read_tokenizer_file
+from dolma.models.tokenizer_file import BYTES, TokenizerFile, fallback_byte, read_tokenizer_file
 from dolma.tokens.order import Counts
 
 WORD, CHARACTER, INSIDE = 2, 1, 0
 """What a token begins; `INSIDE` of a character, nothing."""
-_BYTE = {symbol: byte for byte, symbol in enumerate(BYTE_SYMBOLS)}
 
 Starts = npt.NDArray[np.uint8]
 
@@ -93,9 +92,9 @@ def token_starts(path: str, sha256: str) -> Starts:
 def _begins(token: str, file: TokenizerFile) -> int:
     model = file.content.model
     if file.is_byte_level:
-        return _byte_begins(_BYTE.get(token[:1]))
-    if token.startswith("<0x") and token.endswith(">") and len(token) == 6:
-        return _byte_begins(int(token[3:5], 16))
+        return _byte_begins(BYTES.get(token[:1]))
+    if (byte := fallback_byte(token)) is not None:
+        return _byte_begins(byte)
     if prefix := file.continuing_prefix:
         return CHARACTER if token.startswith(prefix) else WORD
     return WORD if model.type == "WordLevel" or token[:1] == "\u2581" or token[:1].isspace() else CHARACTER

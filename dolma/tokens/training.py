@@ -124,7 +124,9 @@ def train_tokenizer(
         merge = WriteTokenizer(settings=settings, work=work, memory=memory, output=output)
         task = Task(key=words.fingerprint, size=words.n_bytes, spec=words)
         merged = stage.run("merges", [task], merge, uses_up=(WORDS.name,))
-        describe = WriteReport(dataset=dataset, reading=reading, seed=settings.seed, output=output)
+        describe = WriteReport(
+            dataset=dataset, shards=tuple(shards), reading=reading, seed=settings.seed, output=output
+        )
         key = f"{REPORT}-{merged[0].payload['xxh3']}"
         reported = stage.run("report", [Task(key=key, size=1, spec=merged[0].payload)], describe)
         report = stage.finish([*counted, *merged, *reported])
@@ -287,13 +289,22 @@ class WriteReport:
     """Encodes a sample of the documents and writes `report.json`. Called with what the phase before has counted."""
 
     dataset: Dataset
+    shards: tuple[Shard, ...]
     reading: Reading
     seed: int
     output: str
 
     def __call__(self, spec: dict[str, Any]) -> TaskResult:
         path = streams.join(self.output, TOKENIZER)
-        found = compare([path], self.dataset, reading=self.reading, sample=_REPORTED, seed=self.seed)
+        found = compare(
+            [path],
+            self.dataset,
+            reading=self.reading,
+            sample=_REPORTED,
+            by_language=False,
+            seed=self.seed,
+            shards=self.shards,
+        )
         named = [msgspec.structs.replace(one, tokenizer=TOKENIZER) for one in found.tokenizers]
         report = Trained(
             vocab_size=spec["vocab_size"],

@@ -73,3 +73,9 @@ def test_tokens_of_characters_begin_words(
     ids = {name: i for i, name in enumerate(tokens)}
     path = tokenizer({"version": "1.0", "model": model | {"vocab": ids, "unk_token": "word"}, "added_tokens": []})
     assert starts_of(path, *tokens, ids=ids) == found
+
+
+def test_a_token_that_looks_like_a_byte_and_is_none_is_text(tokenizer: Callable[..., str]) -> None:
+    model = {"type": "BPE", "merges": [], "vocab": {"<0xzz>": 0}, "unk_token": "<0xzz>"}
+    path = tokenizer({"version": "1.0", "model": model, "added_tokens": []})
+    assert starts_of(path, "<0xzz>", ids=model["vocab"]) == [CHARACTER]

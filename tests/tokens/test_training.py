@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import dolma
 from dolma.data.batch import TextBatch
 from dolma.data.dataset import Dataset
 from dolma.errors import ConfigError, DataError, OutputExistsError
 from dolma.models.tokenizers_library import encode_texts, load_tokenizer
 from dolma.runner.options import RunOptions
+from dolma.runner.task import TaskResult
 from dolma.tokens.patterns import PATTERNS, pretokens
-from dolma.tokens.training import Settings, read_report, train_tokenizer
+from dolma.tokens.training import Settings, WriteTokenizer, read_report, train_tokenizer
 from dolma.tokens.verify import verify_tokens
 
 AS_THE_SAMPLE = Settings(vocab_size=4096, pattern="gpt2", min_count=1)
@@ -147,6 +149,29 @@ def test_the_report_says_what_was_read(train: Callable[..., Path], documents: Ca
     assert (report.words, report.different, report.merges, report.vocab_size) == (3, 3, 1, 259)
     assert report.comparison.tokenizers[0].tokenizer == "tokenizer.json"
     assert report.comparison.total.words == 3
+
+
+def test_the_report_is_of_the_documents_that_were_counted(
+    train: Callable[..., Path], documents: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+):
+    path = documents(["a a", "b"])
+    does = WriteTokenizer.__call__
+
+    def while_a_file_appears(self: Any, spec: Any) -> TaskResult:
+        documents(["c"], "books/documents/z.jsonl")
+        return does(self, spec)
+
+    monkeypatch.setattr(WriteTokenizer, "__call__", while_a_file_appears)
+    report = read_report(str(train(f"{Path(path).parent}/*")))
+    assert (report.words, report.comparison.total.words) == (3, 3)
+
+
+def test_attributes_do_not_change_the_report(train: Callable[..., Path], documents: Callable[..., str]):
+    path = Path(documents(["a a", "b"], "books/documents/a.jsonl"))
+    before = files(train(str(path)))
+    dolma.tag(str(path), taggers=["language"], workers=1)
+    assert (path.parent.parent / "attributes" / "language").is_dir()
+    assert files(train(str(path), output="other")) == before
 
 
 def test_no_text_is_an_error(train: Callable[..., Path], documents: Callable[..., str]):
