@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dolma.data import streams
 from dolma.data.tokens import Dtype, IdsFile, TokenManifest, little_endian, source_folder
+from dolma.errors import DataError
 from dolma.tokens.formats.format import Counts, TokenFormat
-from dolma.tokens.formats.indexed import IndexedIds
+from dolma.tokens.formats.indexed import IndexedIds, read_index
 from dolma.tokens.formats.pasted import by_source, paste, shares
 
 
@@ -37,7 +37,10 @@ def _for_people(n: int) -> str:
 
 
 def _counts(path: str, dtype: Dtype) -> Counts:
-    ends = np.frombuffer(streams.read_bytes(f"{path}.index"), "<u8").astype(np.int64)
+    encoded = read_index(f"{path}.index")
+    if len(encoded) % 8:
+        raise DataError("is no index of datatrove\n  copy the folder of shards again", file=f"{path}.index")
+    ends = np.frombuffer(encoded, "<u8").astype(np.int64)
     return np.diff(ends, prepend=0)
 
 

@@ -11,10 +11,23 @@ import pyarrow as pa
 
 from dolma.data import streams
 from dolma.data.tokens import RawIds
+from dolma.errors import DataError
 from dolma.tokens.formats.format import Counts
 
 Index = dict[str, Callable[[Counts], bytes]]
 """Files beside the ids by path, and what each holds where documents have these sizes."""
+
+
+def read_index(path: str) -> bytes:
+    """The bytes of an index.
+
+    Raises:
+        DataError: there is none.
+    """
+    try:
+        return streams.read_bytes(path)
+    except FileNotFoundError as error:
+        raise DataError("no such file\n  copy the folder of shards again", file=path) from error
 
 
 class IndexedIds:

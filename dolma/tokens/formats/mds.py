@@ -93,18 +93,19 @@ def _open(path: str, dtype: Dtype, *, counts: Counts | None) -> IdsFile:
     return MdsIds(path, dtype, counts)
 
 
-def _samples(path: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+def _samples(path: str, itemsize: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """The bytes of a shard, and where its samples begin and end."""
     encoded = np.frombuffer(streams.read_bytes(path), "u1")
     n = int(encoded[:4].view("<u4")[0]) if len(encoded) >= 4 else 0
     bounds = encoded[4 : 8 + 4 * n].view("<u4").astype(np.int64) if len(encoded) >= 8 + 4 * n else np.zeros(0, np.int64)
-    if len(bounds) != n + 1 or bounds[-1] != len(encoded) or np.any(np.diff(bounds) < _HEAD):
+    n_bytes = np.diff(bounds) - _HEAD
+    if len(bounds) != n + 1 or bounds[-1] != len(encoded) or np.any(n_bytes < 0) or np.any(n_bytes % itemsize):
         raise DataError("is no shard of MDS with ids\n  copy the folder of shards again", file=path)
     return encoded, bounds
 
 
 def _ids(path: str, dtype: Dtype) -> npt.NDArray[Any]:
-    encoded, bounds = _samples(path)
+    encoded, bounds = _samples(path, little_endian(dtype).itemsize)
     kept = np.ones(len(encoded), dtype=bool)
     kept[: bounds[0]] = False
     for at in range(_HEAD):
@@ -113,8 +114,9 @@ def _ids(path: str, dtype: Dtype) -> npt.NDArray[Any]:
 
 
 def _counts(path: str, dtype: Dtype) -> Counts:
-    _, bounds = _samples(path)
-    return (np.diff(bounds) - _HEAD) // little_endian(dtype).itemsize
+    itemsize = little_endian(dtype).itemsize
+    _, bounds = _samples(path, itemsize)
+    return (np.diff(bounds) - _HEAD) // itemsize
 
 
 def _describe(folder: str, manifest: TokenManifest) -> list[str]:

@@ -12,11 +12,10 @@ import struct
 
 import numpy as np
 
-from dolma.data import streams
 from dolma.data.tokens import Dtype, IdsFile, TokenManifest, little_endian
 from dolma.errors import DataError
 from dolma.tokens.formats.format import Counts, TokenFormat
-from dolma.tokens.formats.indexed import IndexedIds
+from dolma.tokens.formats.indexed import IndexedIds, read_index
 from dolma.tokens.formats.pasted import paste
 
 _MAGIC = b"MMIDIDX\x00\x00"
@@ -46,11 +45,11 @@ def _open(path: str, dtype: Dtype, *, counts: Counts | None) -> IdsFile:
 
 
 def _counts(path: str, dtype: Dtype) -> Counts:
-    encoded = streams.read_bytes(index_path(path))
+    encoded = read_index(index_path(path))
     start = len(_MAGIC) + _HEAD.size
-    if encoded[: len(_MAGIC)] != _MAGIC or len(encoded) < start:
+    n = _HEAD.unpack_from(encoded, len(_MAGIC))[2] if len(encoded) >= start else 0
+    if encoded[: len(_MAGIC)] != _MAGIC or len(encoded) < start + 4 * n:
         raise DataError("is no index of Megatron\n  copy the folder of shards again", file=index_path(path))
-    _, _, n, _ = _HEAD.unpack_from(encoded, len(_MAGIC))
     return np.frombuffer(encoded[start : start + 4 * n], "<i4").astype(np.int64)
 
 

@@ -6,12 +6,16 @@ Paths are relative to the folder of the shards, so that the folder can be moved 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import yaml
 
+from dolma.amounts import share_out
 from dolma.data import streams
 from dolma.data.tokens import TokenManifest, TokenShardInfo
+
+_PARTS = 10**9
 
 
 def paste(folder: str, name: str, content: Mapping[str, Any], *, about: Sequence[str]) -> list[str]:
@@ -30,9 +34,7 @@ def by_source(manifest: TokenManifest) -> dict[str, list[TokenShardInfo]]:
 
 
 def shares(manifest: TokenManifest) -> dict[str, float]:
-    """The share of each source in all tokens; the last digits make up exactly 1."""
+    """The share of each source in all tokens, in billionths that add up to 1."""
     sizes = {source: sum(info.tokens for info in some) for source, some in by_source(manifest).items()}
-    found = {source: round(n / manifest.tokens, 6) for source, n in sizes.items()}
-    last = list(found)[-1]
-    found[last] = round(1 - sum(share for source, share in found.items() if source != last), 6)
-    return found
+    parts = share_out(_PARTS, list(map(Fraction, sizes.values())))
+    return {source: part / _PARTS for source, part in zip(sizes, parts, strict=True)}

@@ -16,9 +16,10 @@ import pytest
 import yaml
 
 from dolma.config import TokenizeConfig
-from dolma.data.tokens import read_rows, read_token_manifest
+from dolma.data.tokens import TokenManifest, TokenShardInfo, read_rows, read_token_manifest
 from dolma.errors import DataError
 from dolma.runner.report import StageReport
+from dolma.tokens.formats.pasted import shares
 from dolma.tokens.formats.table import FORMATS, format_of, read_ids
 from dolma.tokens.verify import verify_tokens
 from dolma.training.data.shards import open_shards
@@ -93,6 +94,48 @@ def test_an_index_that_does_not_fit_the_rows_is_found(name: str, tmp_path: Path,
     path.write_bytes(data)
     (problem,) = verify_tokens(str(tmp_path / "tokens"))
     assert "documents are of other lengths by the index of its format than by its rows" in problem
+
+
+@pytest.mark.parametrize("name", ["part-00000.ds.index", "part-00000.idx"])
+def test_an_index_that_is_cut_short_or_gone_is_named(name: str, tmp_path: Path, corpus: list[str], run: Run) -> None:
+    run(corpus, format="datatrove" if name.endswith("index") else "megatron")
+    path = tmp_path / "tokens" / name
+    path.write_bytes(path.read_bytes()[:45])
+    (problem,) = verify_tokens(str(tmp_path / "tokens"))
+    assert problem.startswith(f"{path}: is no index of ")
+    path.unlink()
+    assert verify_tokens(str(tmp_path / "tokens")) == [f"{path}: no such file"]
+
+
+def test_a_sample_of_mds_that_is_no_whole_number_of_ids_is_found(tmp_path: Path, corpus: list[str], run: Run) -> None:
+    run(corpus, format="mds")
+    path = tmp_path / "tokens" / "part-00000.mds"
+    data = bytearray(path.read_bytes())
+    data[8] ^= 1  # where the second sample begins
+    path.write_bytes(data)
+    assert f"{path}: is no shard of MDS with ids" in verify_tokens(str(tmp_path / "tokens"))
+
+
+def test_shares_of_many_sources_are_those_of_their_tokens() -> None:
+    shards = [
+        TokenShardInfo(path=f"s{i}/part-00000.npy", tokens=7, documents=1, bytes=14, xxh3="", source=f"s{i}")
+        for i in range(2400)
+    ]
+    manifest = TokenManifest(
+        format_version=1,
+        tokenizer="tokenizer.json",
+        tokenizer_sha256="",
+        dtype="uint16",
+        vocab_size=9,
+        eos_id=0,
+        bos_id=None,
+        pad_id=None,
+        seed=0,
+        shards=shards,
+    )
+    found = list(shares(manifest).values())
+    assert sum(found) == pytest.approx(1, abs=1e-12)
+    assert max(abs(share - 1 / 2400) for share in found) < 1e-9
 
 
 @pytest.mark.parametrize("format", OTHERS)
