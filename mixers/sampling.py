@@ -20,6 +20,7 @@ on the corpus and the seed only, and a larger sample holds every smaller one.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -469,7 +470,8 @@ def find_cuts(
 ) -> list[Cut]:
     """For each quota, all of one unit, the cut that comes nearest to what it asks.
 
-    `candidates` is called twice and gives all documents each time, some at a time; memory holds those, a histogram of
+    `candidates` is called twice and gives all documents each time, some at a time, or parts of them, which have the
+    key, shard and line of their document and are counted with it; memory holds those, a histogram of
     `2**bin_bits` bins per quota (default: 2^22 bins in all, at most 2^16 each), and the documents of one bin per quota.
     """
     bins = _Bins(wanted, bin_bits or min(_BIN_BITS, (_MOST_BINS // max(len(wanted), 1)).bit_length() - 1))
@@ -482,8 +484,16 @@ def find_cuts(
         for i, document in bins.documents_in(piece, ends):
             inside[i].append(document)
     return [
-        Cut(copies=quota.copies) if border is None else _cut(quota, border, sorted(inside[i]), bins)
+        Cut(copies=quota.copies) if border is None else _cut(quota, border, _whole(sorted(inside[i])), bins)
         for i, (quota, border) in enumerate(zip(wanted, borders, strict=True))
+    ]
+
+
+def _whole(documents: Sequence[tuple[int, str, int, int]]) -> list[tuple[int, str, int, int]]:
+    """Documents as `_Bins.documents_in` gives them, sorted, of which parts are added up."""
+    return [
+        (*place, sum(amount for *_, amount in parts))
+        for place, parts in itertools.groupby(documents, key=lambda document: document[:3])
     ]
 
 

@@ -181,7 +181,13 @@ def train(
 
 _LAYOUT = (
     option("--shuffle/--no-shuffle", section="Output", default=True, help="In seeded random order, or as they come."),
-    option("--shards", section="Output", type=click.IntRange(min=1), metavar="N", help="Number of shards."),
+    option(
+        "--shards",
+        section="Output",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Number of shards, of each source where these lie apart.",
+    ),
     option(
         "--max-tokens-per-shard",
         section="Output",

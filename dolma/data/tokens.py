@@ -80,7 +80,9 @@ class TokenManifest(msgspec.Struct, frozen=True, kw_only=True):
     """`tokens.json`: what a reader must know to use the shards.
 
     `tokenizer` is the copy of the tokenizer file beside it. With `special_tokens_allowed`, texts may hold control
-    tokens, so the end-of-text id need not mean the end of a document; the rows always do.
+    tokens, so the end-of-text id need not mean the end of a document; the rows always do. `mixed` is there where
+    several documents may have one file and line, and are told apart by source and id: copies, and those of several
+    folders.
     """
 
     format_version: int
@@ -96,6 +98,7 @@ class TokenManifest(msgspec.Struct, frozen=True, kw_only=True):
     shuffle: bool = True
     special_tokens_allowed: bool = False
     format: str = "dolma"
+    mixed: bool | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def tokens(self) -> int:
@@ -404,8 +407,16 @@ def whole_documents(
     return pa.table(found | {name: _repeated(value, n, name) for name, value in _WHOLE.items()})
 
 
-PADDING = ""
-"""The id of a row whose tokens are padding; no document has it."""
+PADDING: dict[str, Any] = {"id": "", "path": "", "line": 0}
+"""What a row says whose tokens are padding: lines of documents count from 1."""
+
+
+def is_padding(rows: pa.Table) -> npt.NDArray[np.bool_]:
+    """Which rows (`ROWS`) are of no document any more, as it was taken down; bool, shape `(n_rows,)`."""
+    found = np.ones(len(rows), dtype=bool)
+    for name, value in PADDING.items():
+        found &= pc.equal(rows[name], value).to_numpy()
+    return found
 
 
 class TokenShard:

@@ -15,7 +15,7 @@ from dolma.data.dataset import Shard
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.manifest import Manifest, read_manifest
 from dolma.data.origins import Origins
-from dolma.data.tokens import TokenManifest, read_rows, read_token_manifest
+from dolma.data.tokens import TokenManifest, is_padding, read_rows, read_token_manifest
 from dolma.errors import ConfigError
 from dolma.lookup.tokens import encoded_documents
 from dolma.models.encoder import Encoder
@@ -61,6 +61,11 @@ def compare_sample(folder: str, recipe: Recipe, *, sample: int, seed: int) -> Co
         raise ConfigError(
             f"{printable(folder)} has no manifest, which says how its documents were read\n  make the shards again"
         )
+    if "strip" not in manifest.config:
+        raise ConfigError(
+            f"{printable(folder)} was made of token shards, so nothing says how its documents were read"
+            "\n  compare the shards that it was made of"
+        )
     encoded = encoded_documents(folder, recipe)
     wanted = _drawn(folder, tokens, sample=sample, seed=seed)
     compared, origins = Compared(), Origins(manifest)
@@ -92,7 +97,8 @@ def _drawn(folder: str, tokens: TokenManifest, *, sample: int, seed: int) -> dic
             continue
         path = streams.join(folder, info.path)
         ids = read_ids(path, tokens)
-        for row in read_rows(path).take(mine).to_pylist():
+        rows = read_rows(path)
+        for row in rows.take(mine[~is_padding(rows)[mine]]).to_pylist():
             row |= {"shard": path, "ids": np.array(ids[row["start"] : row["end"]])}
             found.setdefault(row["path"], []).append(row)
     return found

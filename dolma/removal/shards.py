@@ -124,7 +124,7 @@ def _write(
         writer.write(parts(), counts=counts, rows=_anonymous(rows, gone).take(pa.array(chosen)))
 
 
-_OF_PADDING = {"id": PADDING, "path": "", "line": 0, "part": 0, "parts": 1, "offset": 0}
+_OF_PADDING = {**PADDING, "part": 0, "parts": 1, "offset": 0}
 
 
 def _anonymous(rows: pa.Table, gone: npt.NDArray[np.bool_]) -> pa.Table:

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from dolma.config import MixConfig
 from dolma.data.exchange import RunFile, RunWriter, Table, read_in_order
+from dolma.data.tokens import is_padding
 from dolma.errors import ConfigError
 from dolma.mixers.sampling import (
     Candidates,
@@ -48,11 +49,7 @@ def quotas_of(folders: Folders, config: MixConfig) -> dict[str, Quota]:
         ConfigError: shares make no sense, or a source has too little.
     """
     supplies = {
-        source: Supply(
-            documents=sum(shard.info.documents for shard in folders.shards if shard.source == source),
-            bytes=0,
-            tokens=sum(shard.info.tokens for shard in folders.shards if shard.source == source),
-        )
+        source: Supply.sum(_supply(shard) for shard in folders.shards if shard.source == source)
         for source in folders.sources
     }
     try:
@@ -68,15 +65,31 @@ def quotas_of(folders: Folders, config: MixConfig) -> dict[str, Quota]:
     return {source: found[source] for source in folders.sources if source in found}
 
 
+def _supply(shard: ShardFile) -> Supply:
+    """The documents of a shard; padding, which is in shards that were others before, is none."""
+    documents, tokens = shard.info.documents, shard.info.tokens
+    if shard.info.earlier:
+        rows = shard.rows()
+        padding = is_padding(rows)
+        documents -= int(padding.sum())
+        tokens -= int((rows["end"].to_numpy() - rows["start"].to_numpy())[padding].sum())
+    return Supply(documents=documents, bytes=0, tokens=tokens)
+
+
 def keys_of(shard: ShardFile, rows: pa.Table, *, seed: int) -> npt.NDArray[np.uint64]:
     """The place of each row's document in the sampling order of its source; uint64, shape `(n_rows,)`."""
+    return row_keys(rows, [shard.source] * len(rows), seed=seed)
+
+
+def row_keys(rows: pa.Table, sources: Sequence[str], *, seed: int) -> npt.NDArray[np.uint64]:
+    """A number of each row's document, by seed, source, id, file and line; uint64, uniform, shape `(n_rows,)`."""
     keys = np.empty(len(rows), np.uint64)
     paths = rows["path"].combine_chunks().dictionary_encode()
     names, lines, of = rows["id"].to_pylist(), rows["line"].to_pylist(), paths.indices.to_numpy()
     for number, path in enumerate(paths.dictionary.to_pylist()):
         mine = np.flatnonzero(of == number).tolist()
         keys[mine] = document_keys(
-            [names[i] for i in mine], [shard.source] * len(mine), [lines[i] for i in mine], shard=path, seed=seed
+            [names[i] for i in mine], [sources[i] for i in mine], [lines[i] for i in mine], shard=path, seed=seed
         )
     return keys
 
@@ -91,6 +104,7 @@ class DrawShard:
     def __call__(self, spec: tuple[int, ShardFile]) -> TaskResult:
         number, shard = spec
         rows = shard.rows()
+        rows = rows.filter(pa.array(~is_padding(rows)))
         sizes = rows["end"].to_numpy() - rows["start"].to_numpy()
         columns = [keys_of(shard, rows, seed=self.seed), rows["line"].to_numpy(), sizes, documents_in(rows)]
         with RunWriter(CANDIDATES, self.work, f"{number:06d}") as out:

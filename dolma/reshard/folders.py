@@ -40,11 +40,15 @@ _ALIKE = ("tokenizer_sha256", "dtype", "vocab_size", "eos_id", "bos_id", "specia
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardFile:
-    """A shard of a source: where it lies, what `tokens.json` says of it, and what it and its rows have to hold."""
+    """A shard of a source: where it lies, what `tokens.json` says of it, and what it and its rows have to hold.
+
+    `mixed`: as in `TokenManifest`.
+    """
 
     source: str
     path: str
     info: TokenShardInfo
+    mixed: bool = False
     content: Content | None = None
     rows_content: Content | None = None
 
@@ -54,7 +58,7 @@ class ShardFile:
         return _below(self.source, self.info.path)
 
     def rows(self) -> pa.Table:
-        """Its rows, which follow each other from its first token to its last.
+        """Its rows, which follow each other from its first token to its last, with its source where it has one.
 
         Raises:
             DataError: they do not, or have changed.
@@ -69,6 +73,9 @@ class ShardFile:
                 "\n  see what is wrong with `dolma verify`, and make the shards again",
                 file=self.path,
             )
+        if self.info.source is not None:
+            sources = pc.fill_null(rows["source"], self.info.source)  # of rows in csv.gz
+            rows = rows.set_column(rows.schema.get_field_index("source"), "source", sources)
         return rows
 
     def ids(self, rows: pa.Table, chosen: npt.NDArray[np.bool_], dtype: Dtype) -> Iterator[tuple[slice, Any]]:
@@ -147,7 +154,12 @@ def open_folders(folders: Mapping[str, str]) -> Folders:
                     "their ids do not mean the same\n  tokenize all sources with one tokenizer and the same options"
                 )
     shards = [
-        ShardFile(source=source, path=streams.join(folder, info.path), info=info)
+        ShardFile(
+            source=source,
+            path=streams.join(folder, info.path),
+            info=info,
+            mixed=manifests[source].mixed is True,
+        )
         for source, folder in folders.items()
         for info in manifests[source].shards
     ]

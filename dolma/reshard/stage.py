@@ -26,21 +26,22 @@ from dolma.config import MixConfig, TokenizeConfig
 from dolma.data import streams
 from dolma.data.exchange import END_OF_KEYS, MEMORY, RunFile, RunWriter
 from dolma.data.manifest import FileSet, InputFile
-from dolma.data.tokens import Dtype, little_endian
+from dolma.data.tokens import Dtype, is_padding, little_endian
 from dolma.errors import ConfigError
 from dolma.mixers.sampling import Cut, Quota
 from dolma.mixers.waterfall import SAMPLED_OUT
 from dolma.printable import printable
-from dolma.reshard.allocation import CANDIDATES, DrawShard, FindCuts, cuts_of, keys_of, quotas_of
+from dolma.reshard.allocation import CANDIDATES, DrawShard, FindCuts, cuts_of, keys_of, quotas_of, row_keys
 from dolma.reshard.folders import Folders, ShardFile, documents_in, open_folders
 from dolma.runner.inputs import Inputs
-from dolma.runner.ledger import Ledger
+from dolma.runner.ledger import Ledger, merged
 from dolma.runner.options import RunOptions
 from dolma.runner.progress import Reporter, advance
 from dolma.runner.report import StageReport, Table
+from dolma.runner.seeds import derive_seed
 from dolma.runner.stage import StageRun, check_settings, open_stage
 from dolma.runner.task import Task, TaskResult
-from dolma.tokens.order import Counts, Places, corpus_places, parts_in_order, shuffled_places
+from dolma.tokens.order import ROW_BITS, Counts, Places, corpus_places, parts_in_order, shuffled_places
 from dolma.tokens.runs import PLACES, Documents, EncodedDocuments, Part
 from dolma.tokens.tokenize import (
     EndOfText,
@@ -52,7 +53,6 @@ from dolma.tokens.tokenize import (
 )
 
 MIX, RESHARD = "tokenize mix", "tokenize reshard"
-_ROW_BITS = 40
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,21 +181,16 @@ def _run(
         else:
             groups = planned_parts(stage, placed, limit=limit, grouped=grouped, output=output, n_parts=n_parts)
             written = _written_in_order(stage, folders, selection, groups, output=output)
-        described = describe_shards(stage, _as_tokenize(folders, layout), facts, written, output=output, seed=seed)
+        mixed = config is not None or any(shard.mixed for shard in folders.shards)
+        described = describe_shards(
+            stage, _as_tokenize(folders, layout), facts, written, output=output, seed=seed, mixed=mixed
+        )
         end = EndOfText(token=facts.eos, id=facts.eos_id, because="as in the shards")
-        ledger = stage_ledger(placed)
+        ledger = merged([result.ledger for result in placed])
         notes = Mixed(eos=end, tokens={source: one.written.tokens for source, one in ledger.accounts.items()})
         report = stage.finish([*placed, *written, *described], notes=msgspec.to_builtins(notes))
         return report.detailed(notes)
     return stage.noted(Mixed)
-
-
-def stage_ledger(results: Sequence[TaskResult]) -> Ledger:
-    """The sum of the ledgers of these results."""
-    ledger = Ledger()
-    for result in results:
-        ledger.add(result.ledger)
-    return ledger
 
 
 def _as_tokenize(folders: Folders, layout: Layout) -> TokenizeConfig:
@@ -263,11 +258,12 @@ class Selection:
     n_shards: int
 
     def times(self, shard: ShardFile, rows: pa.Table) -> Counts:
-        """How often each row is written; int64, shape `(n_rows,)`."""
+        """How often each row is written; int64, shape `(n_rows,)`. Padding is not."""
         cut = self.cuts[shard.source]
         if not cut.key:
-            return np.full(len(rows), cut.copies)
-        return cut.times(keys_of(shard, rows, seed=self.sampling_seed), rows["line"].to_numpy(), shard="")
+            return ~is_padding(rows) * cut.copies
+        keys = keys_of(shard, rows, seed=self.sampling_seed)
+        return ~is_padding(rows) * cut.times(keys, rows["line"].to_numpy(), shard="")
 
     @property
     def most(self) -> int:
@@ -287,13 +283,23 @@ class Selection:
         """The place of each row of a shard, of this copy of it; uint64, shape `(n_rows,)`."""
         if self.seed is None:
             return corpus_places(self.segment(number, copy), 0, len(rows))
-        lines, paths = rows["line"].to_numpy(), rows["path"].combine_chunks().dictionary_encode()
-        of = paths.indices.to_numpy()
-        found = np.empty(len(rows), np.uint64)
-        for index, path in enumerate(paths.dictionary.to_pylist()):
-            mine = of == index
-            found[mine] = shuffled_places(self.seed, _called(shard.source, path, copy), lines[mine])
+        found = (_by_id if shard.mixed else _by_line)(self.seed, shard, rows, copy)
         return parts_in_order(found, rows["part"].to_numpy(), rows["parts"].to_numpy())
+
+
+def _by_line(seed: int, shard: ShardFile, rows: pa.Table, copy: int) -> Places:
+    lines, paths = rows["line"].to_numpy(), rows["path"].combine_chunks().dictionary_encode()
+    of = paths.indices.to_numpy()
+    found = np.empty(len(rows), np.uint64)
+    for index, path in enumerate(paths.dictionary.to_pylist()):
+        mine = of == index
+        found[mine] = shuffled_places(seed, _called(shard.source, path, copy), lines[mine])
+    return found
+
+
+def _by_id(seed: int, shard: ShardFile, rows: pa.Table, copy: int) -> Places:
+    own = derive_seed(seed, "shuffle", shard.source, copy)
+    return row_keys(rows, rows["source"].fill_null("").to_pylist(), seed=own)
 
 
 def _called(source: str, path: str, copy: int) -> str:
@@ -353,11 +359,11 @@ class PlaceShard:
     def _ledger(self, shard: ShardFile, rows: pa.Table, times: Counts) -> Ledger:
         ledger = Ledger()
         sizes = rows["end"].to_numpy() - rows["start"].to_numpy()
-        ends = documents_in(rows)
+        ends, there = documents_in(rows), ~is_padding(rows)
         names = rows["source"].to_pylist() if not shard.source else [shard.source] * len(rows)
         of = pa.array(names, pa.string()).fill_null("unknown").dictionary_encode()
         for index, source in enumerate(of.dictionary.to_pylist()):
-            mine = of.indices.to_numpy() == index
+            mine = there & (of.indices.to_numpy() == index)
             chosen, out = mine & (times > 0), mine & (times == 0)
             ledger.take(source, documents=int(ends[mine].sum()), tokens=int(sizes[mine].sum()))
             ledger.keep(source, documents=int(ends[chosen].sum()), tokens=int(sizes[chosen].sum()))
@@ -412,8 +418,8 @@ def _written_in_order(
 
 def _stretches(folders: Folders, selection: Selection, part: Part, end: int) -> Iterator[Stretch]:
     """What of the shards lies in a part, which begins at its first place and ends before the place `end`."""
-    row = (1 << _ROW_BITS) - 1
-    first, last = part.first >> _ROW_BITS, end >> _ROW_BITS
+    row = (1 << ROW_BITS) - 1
+    first, last = part.first >> ROW_BITS, end >> ROW_BITS
     for segment in range(first, min(last + 1, selection.most * selection.n_shards)):
         copy, number = divmod(segment, selection.n_shards)
         shard = folders.shards[number]

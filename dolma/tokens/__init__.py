@@ -38,12 +38,9 @@ STAGE = Stage(
         seeded=True,
     ),
     checks={
-        "tokenize": Checks(
-            problems="dolma.tokens.verify:verify_tokens", contradictions="dolma.tokens.verify:contradictions"
-        ),
         "tokenize train": Checks(),
         **dict.fromkeys(
-            ("tokenize mix", "tokenize reshard"),
+            ("tokenize", "tokenize mix", "tokenize reshard"),
             Checks(problems="dolma.tokens.verify:verify_tokens", contradictions="dolma.tokens.verify:contradictions"),
         ),
     },

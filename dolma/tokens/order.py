@@ -15,7 +15,8 @@ import numpy.typing as npt
 from dolma.runner.seeds import draws
 
 LAST_PLACE = 2**64 - 1
-_ROW_BITS = 40
+ROW_BITS = 40
+"""The low bits of a place in corpus order, which count rows; the others count pieces."""
 
 Places = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]
@@ -41,7 +42,7 @@ def corpus_places(piece: int, first: int, n_docs: int) -> Places:
     >>> corpus_places(1, 2, 2) - (1 << 40)
     array([2, 3], dtype=uint64)
     """
-    return np.arange(first, first + n_docs, dtype=np.uint64) + np.uint64(piece << _ROW_BITS)
+    return np.arange(first, first + n_docs, dtype=np.uint64) + np.uint64(piece << ROW_BITS)
 
 
 def cut(series: Callable[[], Iterable[Counts]], *, limit: int, n_parts: int | None = None) -> list[int]:
@@ -55,9 +56,11 @@ def cut(series: Callable[[], Iterable[Counts]], *, limit: int, n_parts: int | No
     >>> cut(lambda: [np.array([1, 9, 1])], limit=4)
     [0, 1, 2, 3]
     """
-    total = sum(int(sizes.sum()) for sizes in series())
+    total = n_units = 0
+    for sizes in series():
+        total, n_units = total + int(sizes.sum()), n_units + len(sizes)
     if n_parts is not None:
-        return _cut_evenly(series(), total, n_parts, total)
+        return _cut_evenly(series(), total, min(n_parts, n_units), total, keep=n_units)
     n_parts = max(1, -(-total // limit))
     while True:
         bounds = _cut_evenly(series(), total, n_parts, limit)
@@ -66,8 +69,13 @@ def cut(series: Callable[[], Iterable[Counts]], *, limit: int, n_parts: int | No
         n_parts = max(len(bounds) - 1, n_parts + n_parts // 32)
 
 
-def _cut_evenly(series: Iterable[Counts], total: int, n_parts: int, limit: int) -> list[int]:
-    """Each part takes its share of what is left, to the nearest unit, and never more than the limit."""
+def _cut_evenly(
+    series: Iterable[Counts], total: int, n_parts: int, limit: int, *, keep: int | None = None
+) -> list[int]:
+    """Each part takes its share of what is left, to the nearest unit, and never more than the limit.
+
+    Of `keep` units, a part leaves one for each further part.
+    """
     bounds, begun = [0], 0  # tokens before the part that is open
     n_units = n_tokens = 0  # before these sizes
     for sizes in series:
@@ -75,6 +83,8 @@ def _cut_evenly(series: Iterable[Counts], total: int, n_parts: int, limit: int) 
         while (at := bounds[-1]) < n_units + len(sizes):
             share = begun + -(-(total - begun) // max(1, n_parts - len(bounds) + 1))
             after = int(np.searchsorted(ends[1:], share)) + 1
+            if keep is not None:
+                after = min(after, keep - (n_parts - len(bounds)) - n_units)
             fits = int(np.searchsorted(ends[1:], begun + limit, side="right"))
             if min(after, fits + 1) > len(sizes):
                 break  # the part goes on in the next sizes

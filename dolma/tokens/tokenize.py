@@ -570,6 +570,7 @@ def describe_shards(
     *,
     output: str,
     seed: int,
+    mixed: bool = False,
 ) -> list[TaskResult]:
     """`tokens.json` of these shards, and the tokenizer beside it."""
     manifest = TokenManifest(
@@ -586,5 +587,6 @@ def describe_shards(
         shuffle=config.shuffle,
         special_tokens_allowed=config.allow_special_tokens,
         format=config.format,
+        mixed=mixed or msgspec.UNSET,
     )
     return stage.run("describe", [Task(key=NAME, size=1, spec=manifest)], Describe(output=output, facts=facts))

@@ -15,9 +15,9 @@ from dolma.config import TokenizeConfig
 from dolma.data import streams
 from dolma.data.manifest import Manifest, differences
 from dolma.data.tokens import (
-    PADDING,
     TokenManifest,
     TokenShardInfo,
+    is_padding,
     parquet_path,
     read_csv_rows,
     read_rows,
@@ -99,11 +99,11 @@ def _check_rows(
     first = rows["part"].to_numpy() == 0
     last = rows["part"].to_numpy() + 1 == rows["parts"].to_numpy()
     framing = int(np.count_nonzero(last)) + (manifest.bos_id == manifest.eos_id) * int(np.count_nonzero(first))
-    padded = rows.filter(pc.equal(rows["id"], PADDING)).select(["start", "end"]).to_pylist()
+    padded = rows.filter(pa.array(is_padding(rows))).select(["start", "end"]).to_pylist()
     if manifest.filler == manifest.eos_id:
         n_ends -= sum(row["end"] - row["start"] - 1 - (manifest.bos_id == manifest.eos_id) for row in padded)
     for start, end in ((row["start"], row["end"]) for row in padded):
-        if not np.array_equal(ids[start:end], manifest.padding(max(0, end - start))):
+        if not 0 <= start < end <= len(ids) or not np.array_equal(ids[start:end], manifest.padding(end - start)):
             yield f"{path}: tokens {start:,} to {end:,} are of no document, and are no padding"
             return
     if n_ends != framing and not manifest.special_tokens_allowed:

@@ -365,6 +365,19 @@ def test_a_larger_amount_keeps_every_copy_and_the_twin_agrees(
         had = times
 
 
+def test_parts_of_a_document_count_together() -> None:
+    found = Candidates(
+        shard="",
+        lines=np.array([1, 1, 1]),
+        sources=np.zeros(3, np.int32),
+        n_bytes=np.zeros(3, np.int64),
+        n_tokens=np.full(3, 100),
+        keys=np.full(3, 7, np.uint64),
+    )
+    quota = Quota(source="a", supply=supply(1, 900), unit="tokens", copies=0, rest=250)
+    assert times_of(found, find_cuts([quota], lambda: iter([found]))).tolist() == [1, 1, 1]
+
+
 @pytest.mark.property
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(1, 100), min_size=2, max_size=30), st.integers(1, 12))

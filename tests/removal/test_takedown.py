@@ -279,6 +279,24 @@ def test_shards_made_of_shards_follow(here: Path, tokens: str) -> None:
     assert run(["tokenize", "reshard", "run/tokens", "--output", "run/again", "--seed", "3", "-q"]) == 0
 
 
+def rows_of(folder: str) -> list[dict[str, Any]]:
+    """The rows of all shards of a folder."""
+    paths = [f"{folder}/{info.path}" for info in read_token_manifest(folder).shards]
+    return [row for path in paths for row in read_rows(path).to_pylist()]
+
+
+def test_padding_does_not_go_into_other_shards(here: Path) -> None:
+    take_down(*GONE)
+    padding = sum(row["end"] - row["start"] for row in rows_of("run/tokens") if not row["id"])
+    left = read_token_manifest("run/tokens").tokens - padding
+    assert run(["tokenize", "reshard", "run/tokens", "--output", "run/again", "-q"]) == 0
+    assert run(["tokenize", "mix", "a=run/tokens", "--share", "a=1", "--max-repeat", "2", "-o", "run/twice", "-q"]) == 0
+    for folder, times in (("run/again", 1), ("run/twice", 2)):
+        assert all(row["id"][:1] not in ("", "#") for row in rows_of(folder))
+        assert read_token_manifest(folder).tokens == times * left
+        assert dolma.verify(folder).problems == []
+
+
 def test_parts_of_a_document_that_is_cut_become_padding(here: Path) -> None:
     settings = {"tokenizer": "tokenizer.json", "max_tokens_per_shard": 2000, "split_long_documents": True}
     dolma.tokenize(documents="run/mixed/documents", output="run/parts", **settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,33 @@ def test_a_finished_run_is_not_done_again_nor_replaced(tmp_path: Path, shards: C
     assert again.complete_before and again.details == first.details
     with pytest.raises(OutputExistsError, match="shuffle was true, now false"):
         reshard(folder, output=output, layout=Layout(shuffle=False), options=one())
+
+
+def test_shards_without_parquet_stay_apart_by_source(tmp_path: Path, shards: Callable[..., str]):
+    folder, output = Path(shards("books", group_by="source")), str(tmp_path / "out")
+    expected = sorted(documents(str(folder)))
+    (folder / "manifest.json").unlink()
+    for path in folder.rglob("*.parquet"):
+        path.unlink()
+    reshard(str(folder), output=output, layout=Layout(), options=one())
+    assert sorted(documents(output)) == expected
+    assert {shard.source for shard in read_token_manifest(output).shards} == {"books"}
+
+
+@pytest.mark.parametrize("settings", [{}, {"split_long_documents": True, "max_tokens_per_shard": 12}])
+def test_a_mix_that_is_shuffled_again_has_each_document_at_a_place_of_its_own(
+    tmp_path: Path, shards: Callable[..., str], settings: dict[str, Any]
+):
+    folders = {name: shards(name, **settings) for name in ("books", "code")}
+    mixed(tmp_path, folders, sources={"books": {"repeat": 2}})
+    for folder, output in (("mixed", "again"), ("again", "and again")):
+        layout = Layout(max_tokens_per_shard=500)
+        reshard(str(tmp_path / folder), output=str(tmp_path / output), layout=layout, options=one())
+        assert verify_tokens(str(tmp_path / output)) == []
+        ids = [id for id, _ in documents(str(tmp_path / output))]
+        lines = [re.sub("[^0-9]", "", id.partition("#")[0]) for id in ids]
+        assert len(set(ids)) == 120
+        assert sum(a != b and m == n for (a, m), (b, n) in itertools.pairwise(zip(ids, lines, strict=True))) < 10
 
 
 # --- mix -------------------------------------------------------------------------------------------------------------

@@ -73,3 +73,15 @@ def test_a_number_of_parts_is_kept_whatever_their_size() -> None:
     sizes = [np.array([9, 1, 1]), np.array([1, 1, 1])]
     assert [len(cut(lambda: sizes, limit=3, n_parts=n)) - 1 for n in range(1, 7)] == [1, 2, 3, 4, 5, 6]
     assert len(cut(lambda: sizes, limit=3, n_parts=9)) - 1 == 6
+
+
+@pytest.mark.property
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.lists(st.integers(1, 60), min_size=1, max_size=5), min_size=1, max_size=5), st.data())
+def test_there_are_as_many_parts_as_were_asked_for_if_there_are_units(series: list[list[int]], data: st.DataObject):
+    n = data.draw(st.integers(1, sum(map(len, series))))
+    assert len(cut(lambda: map(np.array, series), limit=1, n_parts=n)) - 1 == n
+
+
+def test_a_large_unit_at_the_end_leaves_the_number_of_parts() -> None:
+    assert cut(lambda: [np.array([1, 1, 100])], limit=1, n_parts=3) == [0, 1, 2, 3]

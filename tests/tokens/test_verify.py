@@ -127,6 +127,22 @@ def test_a_row_of_another_source_than_its_shard_is_seen(
     assert "part-00000.parquet: has rows of other sources than 'books'" in problems(tmp_path / "tokens")
 
 
+def test_a_document_with_an_empty_id_is_no_padding(
+    tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport[Any]]
+) -> None:
+    path = Path(documents(["ab", "c"], "books/documents/a.jsonl"))
+    path.write_text(path.read_text().replace('"books/a/0"', '""'))
+    run([str(path)])
+    assert sorted(read_rows(str(tmp_path / "tokens" / "part-00000.npy"))["id"].to_pylist()) == ["", "books/a/1"]
+    assert verify_tokens(str(tmp_path / "tokens")) == []
+
+
+def test_padding_without_tokens_is_seen(shards: Path) -> None:
+    change = {"id": ["a", "", "c"], "path": ["s", "", "s"], "line": [1, 0, 3]}
+    replace_rows(shards / "part-00000.npy", **change, end=[3, 3, 9])
+    assert "part-00000.npy: tokens 3 to 3 are of no document, and are no padding" in problems(shards)
+
+
 @pytest.fixture
 def parts(tmp_path: Path, documents: Callable[..., str], run: Callable[..., StageReport[Any]]) -> Path:
     """A folder with the document `aaa bbb ccc` in parts `aaa`, ` bbb`, ` ccc` and the end token."""
