@@ -142,7 +142,7 @@ class Exact:
             index=job.index,
             memory=memory,
         )
-        grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(KEYS.name,))
+        grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(KEYS.name,), reads_back=True)
         return Found(
             rows=rows_of_pieces(counted),
             marks=files_of(grouped, "marks"),

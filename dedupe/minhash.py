@@ -337,7 +337,7 @@ class MinHash:
         work, memory = stage.work_folder, job.memory
         ranges = by_range(stage, job, BANDS, files_of(signed, "bands"))
         finding_pairs = FindCandidates(work=work, index=job.index, memory=memory)
-        found = stage.run("candidates", tasks_of(ranges), finding_pairs, uses_up=(BANDS.name,))
+        found = stage.run("candidates", tasks_of(ranges), finding_pairs, uses_up=(BANDS.name,), reads_back=True)
         (links,) = partitioned(stage, LINKS, files_of(found, "links"), [0, END_OF_KEYS], memory=memory)
         task = Task(key=f"all-{links.fingerprint}", size=links.n_bytes, spec=(links, files_of(found, "edges")))
         finding = FindComponents(work=work, memory=memory)

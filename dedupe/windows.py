@@ -214,7 +214,7 @@ class Windows:
             index=job.index,
             memory=memory,
         )
-        grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(chunks.KEYS.name,))
+        grouped = stage.run("group", tasks_of(parts), grouping, uses_up=(chunks.KEYS.name,), reads_back=True)
         return Found(
             rows=rows_of_pieces(counted),
             marks=files_of(grouped, "marks"),

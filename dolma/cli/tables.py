@@ -1,15 +1,14 @@
 """Tables, for a terminal of any width and for a pipe.
 
 In a pipe a row is one line, nothing is cut or folded, and there is no colour; no cell is padded beyond 60 columns of
-the screen. Where the variable COLUMNS is set, and on a terminal, the table has that width: numbers stay whole and text
-is folded. What still has no room follows in a second table with the same first columns; where it is asked for, rows are
-before that put under their first value, on a line of its own.
+the screen. On a terminal the table has the width of the terminal: numbers stay whole and text is folded. What still has
+no room follows in a second table with the same first columns; where it is asked for, rows are before that put under
+their first value, on a line of its own.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import shutil
 import sys
@@ -58,7 +57,7 @@ def print_table(
     """
     texts = [[cell_text(value) for value in row] for row in rows]
     columns = [_Column(header, [row[i] for row in texts]) for i, header in enumerate(headers)]
-    room = shutil.get_terminal_size().columns if sys.stdout.isatty() or os.environ.get("COLUMNS") else None
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     above = None
     if grouped and room is not None and _total([column.width for column in columns]) > room:
         above, columns = columns[0], columns[1:]

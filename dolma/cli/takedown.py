@@ -45,7 +45,7 @@ dolma takedown -c configs/quickstart.yaml --rule "document.id = 'moby/chapter_28
 @option(section="Where", key="documents")
 @option(section="Where", key="exclude")
 @option(section="Where", key="attributes")
-@option(section="Where", key="takedown", help="List that they are put on.  [default: takedown.jsonl of the folder]")
+@option(section="Where", key="takedown")
 @option("--text-field", section="Where", key="fields.text")
 @option("--id-field", section="Where", key="fields.id")
 @option("--source-field", section="Where", key="fields.source")

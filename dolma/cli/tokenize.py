@@ -22,7 +22,8 @@ command = stage_command("tokenize", cls=ManualGroup, invoke_without_command=True
 
 
 COMPARE_EXAMPLE = """
-dolma tokenize compare data/sample/tokenizer.json other/tokenizer.json --documents 'data/sample/*/documents/*.jsonl.gz'
+dolma tokenize train --documents 'data/sample/*/documents/*.jsonl.gz' --vocab-size 4096 --output runs/tokenizer
+dolma tokenize compare data/sample/tokenizer.json runs/tokenizer --documents 'data/sample/*/documents/*.jsonl.gz'
 """
 
 

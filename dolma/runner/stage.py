@@ -312,6 +312,7 @@ class StageRun:
         scratch: float = 0.0,
         uses_up: Sequence[str] = (),
         reads: bool = False,
+        reads_back: bool = False,
     ) -> list[TaskResult]:
         """The results of these tasks, in their order; what an earlier run has finished is not done again.
 
@@ -324,7 +325,8 @@ class StageRun:
         phase reads it. A run that is taken up later has their results all the same, and does them again only if a phase
         that has read those files has lost outputs of its own.
 
-        Small neighbours are done as one (`together`), so that the work reads none of the files that its phase writes.
+        Small neighbours are done as one (`together`), and what they write has its place when all of them are done: a
+        work that `reads_back` what it has just written does each task by itself.
 
         Raises:
             WriteError: there is no room for what the phase writes.
@@ -334,8 +336,8 @@ class StageRun:
         if not reads:
             self._replace()
         _check_keys(tasks)
-        groups = together(replace(task, spec=task) for task in tasks)
-        if len(groups) < len(tasks):
+        groups = [] if reads_back else together(replace(task, spec=task) for task in tasks)
+        if groups and len(groups) < len(tasks):
             return list(apart(self._phase(phase, groups, Together(work=work), scratch=scratch, uses_up=uses_up)))
         return self._phase(phase, tasks, work, scratch=scratch, uses_up=uses_up)
 

@@ -125,7 +125,7 @@ def test_what_many_documents_have_tells_less(corpus: Corpus) -> None:
 
 def test_a_threshold_is_what_makes_a_hit(corpus: Corpus) -> None:
     part = " ".join(LONG[0].question.split()[:10])
-    low, high = (marked(corpus, [part], name=f"at-{t}", threshold=t)[0] for t in (0.1, 0.99))
+    low, high = (marked(corpus, [part], name=f"at-{round(t * 100)}", threshold=t)[0] for t in (0.1, 0.99))
     assert (low["item"], high["item"]) == (LONG[0].id, None)
     assert low["score"] == high["score"]
     assert (len(low["spans"]), len(high["spans"])) == (1, 0)

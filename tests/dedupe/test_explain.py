@@ -36,7 +36,11 @@ def test_the_curve_is_printed() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_each_method_is_explained(method: str) -> None:
-    own = {"windows": {"by": "sentences"}, "decontaminate": {"items": [str(ITEMS)]}}
+    own = {
+        "windows": {"by": "sentences"},
+        "decontaminate": {"items": [str(ITEMS)]},
+        "semantic": {"by": "embedding.vector"},
+    }
     title, rows = explained(method=method, name="copies", **own.get(method, {}))
     assert title.startswith("copies: ")
     assert rows
