@@ -27,7 +27,7 @@ from dolma.training.config import TrainConfig, check_seed
 
 MOST_PARTS = 100_000  # of a mix, each of them a file
 MOST_COPIES = 1_000_000  # of a document, each of which is written
-_KINDS_OF_RULES = ("keep", "drop", "spans")
+_KINDS_OF_RULES = ("keep", "drop", "spans", "strata")
 ALL_SHARES = 1e-9  # by how much shares may miss 1
 _MOST_BUCKETS = 1000  # of an attribute
 _MOST_BINS = 100_000  # of a histogram, for each attribute and source

@@ -1,10 +1,10 @@
 """`dolma mix`: documents and attributes in, the documents that the rules keep out, with where each came from.
 
 mix      a piece of a document shard -> its kept documents and their rows; the only phase when nothing is sampled
-decide   with `sources`: a piece -> what is decided on each document, and its sampling key, in the work folder
+decide   where something is sampled or held out: a piece -> what is decided on each document, and its sampling key
 hold_out with `holdout`: all decisions -> which documents are kept apart, clusters whole
-cut      with `sources`: all decisions -> which of them the sample takes
-write    with `sources`, once all pieces are decided: the documents that the sample takes
+cut      after `decide`: all decisions -> which of them the sample takes
+write    after `cut`: a piece -> the documents that the sample takes
 join     parts of long shards -> one file each
 arrange, parts   with `shuffle` or `parts`: documents and rows into other files (`dolma.mixers.arrange`)
 waterfall, ids, describe   all results -> `waterfall.parquet`, `holdout.jsonl`, `mixture.json`

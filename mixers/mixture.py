@@ -17,8 +17,8 @@ class SourceRow(msgspec.Struct, kw_only=True):
     """One source: what the rules left of it, what was asked, and what was written, copies included.
 
     `asked`, `achieved` and their shares are in `unit`; `asked` is None where all sources together are divided into
-    strata. `tokens` are None where they are not counted; `error` is the
-    standard error of `left_tokens` as a part of them: 0 where all are counted, None where it is not known.
+    strata. `tokens` are None where they are not counted; `error` is the standard error of `left_tokens` as a part of
+    them: 0 where all are counted, None where it is not known.
     """
 
     source: str

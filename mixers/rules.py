@@ -98,8 +98,9 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleSet:
-    """All rules of a mix, in the order of the waterfall: keep, drop, groups, spans. Picklable; made by `compile_rules`.
+    """All rules of a mix, in the order of the waterfall: keep, drop, groups, spans, strata. Made by `compile_rules`.
 
+    Picklable.
     `outputs` has the declared type of each column that the mix reads, by set; of `document` too, but for `fields` of
     records. `copied` has the columns that go into the metadata of documents, by their keys there.
     """

@@ -69,18 +69,18 @@ class Axis:
         return self.config.sources is None or source in self.config.sources
 
     def labels(
-        self, arrays: Mapping[str, Mapping[str, pa.Array]], kept: npt.NDArray[np.bool_]
+        self, arrays: Mapping[str, Mapping[str, pa.Array]], divided: npt.NDArray[np.bool_]
     ) -> tuple[npt.NDArray[np.int64], list[str]]:
         """For each document the place of its label in the list that comes second; int64, shape `(n_docs,)`.
 
         Raises:
-            DataError: there are no borders for the value of `by` of a document that is kept.
+            DataError: there are no borders for the value of `by` of a document that is `divided`.
         """
         if self.borders is None:
-            return _coded(arrays[self.column[0]][self.column[1]])
-        values = arrays[self.column[0]][self.column[1]].cast(pa.float64())
+            return _coded(_of(arrays, self.column))
+        values = _of(arrays, self.column).cast(pa.float64(), safe=False)
         numbers = values.to_numpy(zero_copy_only=False)
-        known = ~np.isnan(numbers) & kept
+        known = ~np.isnan(numbers) & divided
         buckets = np.zeros(len(numbers), np.int64)
         codes, names = (np.zeros(len(numbers), np.int64), [""]) if self.by is None else _coded(_of(arrays, self.by))
         for code, label in enumerate(names):
@@ -155,11 +155,13 @@ class Cells:
         sources = batch.sources
         names = list(dict.fromkeys(sources))
         places = {name: i for i, name in enumerate(names)}
-        whole = np.fromiter(map(places.__getitem__, sources), np.int64, len(sources))
+        of_source = np.fromiter(map(places.__getitem__, sources), np.int64, len(sources))
+        whole = of_source
         found: list[Cell] = [(name, ()) for name in names]
         for axis in () if self.strata is None else self.strata.axes:
+            about = np.array([axis.is_about(name) for name in names], dtype=bool)
             try:
-                codes, labels = axis.labels(arrays, kept)
+                codes, labels = axis.labels(arrays, kept & about[of_source])
             except DataError as error:
                 raise DataError(error.message, file=batch.path) from error
             pairs, whole = np.unique(whole * (len(labels) + 1) + codes, return_inverse=True)
@@ -219,7 +221,7 @@ def _column(given: str, path: str, catalogue: Catalogue) -> Column:
 
 
 def _check_kind(of: Dimension, kind: str | None, path: str) -> None:
-    if of.borders is None and kind in ("float", "spans", None):
+    if of.borders is None and kind not in ("text", "int", "bool"):
         raise ConfigError(
             f"{of.attribute!r} is {kind or 'of another type'}, whose values are no strata"
             f"\n  divide numbers by `borders: [0.2, 0.5]`, or by those of `dolma stat --borders {of.attribute}=20`",

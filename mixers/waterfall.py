@@ -1,8 +1,8 @@
 """The waterfall: per rule and source, what the rule drops first, what it alone drops, and a few examples.
 
 A document that several rules drop counts as dropped first by the first of them, in the order keep, drop, groups of
-rules, spans, min_length of the recipe. So the "first" columns add up to everything dropped; the "alone" columns say
-what would come back if the rule were taken out.
+rules, spans, strata, min_length of the recipe. So the "first" columns add up to everything dropped; the "alone" columns
+say what would come back if the rule were taken out.
 """
 
 from __future__ import annotations

@@ -151,6 +151,8 @@ def read_takedown(path: str) -> TakedownList:
         if header.format_version != FORMAT_VERSION:
             raise msgspec.ValidationError(f"has version {header.format_version}, expected {FORMAT_VERSION}")
         salt = bytes.fromhex(header.salt)
+        if len(salt) != _DIGEST_BYTES:
+            raise msgspec.ValidationError(f"has a salt of {len(salt)} bytes, expected {_DIGEST_BYTES}")
         for line, encoded in enumerate(lines[1:], 2):  # noqa: B007
             found.add(decode_json(encoded, _Entry))
     except (msgspec.DecodeError, ValueError) as error:

@@ -10,7 +10,7 @@ import msgspec
 
 from dolma.data import streams
 from dolma.data.json_text import decode_json
-from dolma.data.takedown import URL_FIELDS, host_of
+from dolma.data.takedown import host_of
 from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 
@@ -19,14 +19,15 @@ from dolma.printable import printable
 class Asked:
     """Documents by id, by the domain of their URL, by a rule, and with the clusters of all these.
 
-    `ids` and `domains` are in the order of their files, each once; `urls` are the fields that may hold a URL.
+    `ids` and `domains` are in the order of their files, each once; `urls` are the fields that may hold a URL, none
+    where those of the list are meant.
     """
 
     ids: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     rule: str | None = None
     clusters: tuple[str, ...] = ()
-    urls: tuple[str, ...] = URL_FIELDS
+    urls: tuple[str, ...] = ()
 
 
 def read_asked(
@@ -55,7 +56,7 @@ def read_asked(
         domains=tuple(dict.fromkeys(hosts)),
         rule=rule,
         clusters=clusters,
-        urls=urls or URL_FIELDS,
+        urls=urls,
     )
 
 

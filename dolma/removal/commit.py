@@ -1,6 +1,7 @@
 """From files as they are to be to files as they are: staged beside their places, listed in a journal, renamed.
 
     <folder of a file>/.takedown/<its name>    the file as it is to be
+    <folder of a file>/.takedown/.home         the path of the home of that take-down
     <home>/.takedown/journal.json              `Journal`: there once all files are staged, gone once all are in place
 
 Everything before the journal is undone by removing `.takedown`; everything after it is done again until it is done.
@@ -9,7 +10,7 @@ Everything before the journal is undone by removing `.takedown`; everything afte
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,10 +19,11 @@ import msgspec
 from dolma.data import streams
 from dolma.data.json_text import decode_json
 from dolma.data.takedown import STAGED
-from dolma.errors import DataError
+from dolma.errors import ConfigError, DataError
 from dolma.printable import printable
 
 JOURNAL = f"{STAGED}/journal.json"
+_HOME = ".home"
 
 
 class Move(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +62,9 @@ class Staging:
         """Where the file is to be written that takes the place of this one."""
         path = os.path.abspath(path)
         folder = os.path.join(os.path.dirname(path), STAGED)
-        self._folders.add(folder)
+        if folder not in self._folders:
+            self._folders.add(folder)
+            streams.write_bytes(os.path.join(folder, _HOME), os.fsencode(self.home))
         staged = os.path.join(folder, os.path.basename(path))
         if (staged, path) not in self._places:
             self._places.append((staged, path))
@@ -107,11 +111,37 @@ def finish(home: str) -> dict[str, Any] | None:
         streams.remove(removed)
     folders = {os.path.dirname(move.staged) for move in journal.moves} | {os.path.dirname(path)}
     _flush({os.path.dirname(folder) for folder in folders})
+    for folder in folders:
+        streams.remove(os.path.join(folder, _HOME))
     streams.remove(path)
     for folder in folders:
         with suppress(OSError):
             os.rmdir(folder)
     return journal.receipt
+
+
+def begun_elsewhere(folders: Iterable[str], home: str) -> Iterator[str]:
+    """The homes, but for this one, of the take-downs that have staged files in these folders."""
+    for folder in folders:
+        staged = os.path.join(os.path.abspath(folder), STAGED)
+        with suppress(FileNotFoundError):
+            of = os.fsdecode(streams.read_bytes(os.path.join(staged, _HOME)))
+            if of != os.path.abspath(home):
+                yield of
+
+
+def refuse_committed(folders: Iterable[str], home: str) -> None:
+    """Return when no take-down of another home is still to be finished in these folders.
+
+    Raises:
+        ConfigError: one is.
+    """
+    for of in sorted({*folders, *begun_elsewhere(folders, home)}):
+        if os.path.abspath(of) != os.path.abspath(home) and os.path.exists(os.path.join(of, JOURNAL)):
+            raise ConfigError(
+                f"a take-down in {printable(of)} was interrupted and is still to be finished"
+                "\n  run its command again, with that recipe or that folder first; then this one"
+            )
 
 
 def discard(folders: Iterable[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,7 @@ from dolma.data.takedown import Passing, TakedownList, new_list, read_takedown
 from dolma.errors import ConfigError, did_you_mean
 from dolma.mixers.judge import Count, PieceSpec
 from dolma.mixers.subject import subject_of
+from dolma.printable import printable
 from dolma.removal.asked import Asked
 from dolma.removal.ids import ids_in
 from dolma.removal.places import FileSetThere, Places
@@ -44,15 +45,15 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     failed: bool = False
 
 
-def wanted_of(asked: Asked, places: Places) -> Wanted:
-    """All documents that go.
+def wanted_of(asked: Asked, places: Places, listed: TakedownList) -> Wanted:
+    """All documents that go; URLs stand in the fields that the list names.
 
     Raises:
         ConfigError: a rule or a cluster names what is not there.
         DataError: a file cannot be read.
     """
     ids = set(asked.ids)
-    found = _of_domains(asked, places) if asked.domains else {}
+    found = _of_domains(asked.domains, places, listed.urls) if asked.domains else {}
     for some in found.values():
         ids |= some
     if asked.rule is not None:
@@ -67,12 +68,12 @@ def wanted_of(asked: Asked, places: Places) -> Wanted:
 # --- by domain and by rule -------------------------------------------------------------------------------------------
 
 
-def _of_domains(asked: Asked, places: Places) -> dict[str, set[str]]:
+def _of_domains(domains: Sequence[str], places: Places, urls: Sequence[str]) -> dict[str, set[str]]:
     """The ids of the documents of each domain, in whichever files they stand."""
-    empty = new_list(asked.urls)
-    of = {domain: Passing(empty.with_entries((), [domain])) for domain in asked.domains}
-    every = Passing(empty.with_entries((), asked.domains))
-    found: dict[str, set[str]] = {domain: set() for domain in asked.domains}
+    empty = new_list(urls)
+    of = {domain: Passing(empty.with_entries((), [domain])) for domain in domains}
+    every = Passing(empty.with_entries((), domains))
+    found: dict[str, set[str]] = {domain: set() for domain in domains}
     for file in places.documents:
         for batch in read_batches(file.shard, reading_of(places), intake=Intake(), records=True):
             rows = np.flatnonzero(every.mask(batch))
@@ -131,9 +132,9 @@ def _columns(name: str, places: Places) -> Iterator[tuple[list[FileSetThere], st
     found: dict[str, list[FileSetThere]] = {}
     known = []
     for one in places.of("attributes"):
-        outputs = one.manifest.config.get("outputs", {})
-        known += [f"{one.manifest.name}.{output}" for output in outputs]
-        if name in known[-len(outputs) :]:
+        mine = [f"{one.manifest.name}.{output}" for output in one.manifest.config.get("outputs", {})]
+        known += mine
+        if name in mine:
             found.setdefault(one.manifest.fingerprint, []).append(one)
     if not found:
         raise ConfigError(f"no attribute {name!r}; {did_you_mean(name, sorted(set(known)))}", path="--with-cluster")
@@ -185,8 +186,11 @@ def reading_of(places: Places) -> Reading:
     return msgspec.structs.replace(places.reading, takedown=None, quarantine=None, limit=None, on_error=policy)
 
 
-def facts_in(shard: Shard, reading: Reading, ids: set[str]) -> list[Fact]:
-    """The documents of these ids in a file, by line; of bad records those that seem to have such an id."""
+def facts_in(shard: Shard, reading: Reading, ids: set[str]) -> tuple[list[Fact], int]:
+    """The documents of these ids in a file, by line; of bad records those that seem to have such an id.
+
+    And how many bad records there are in which no id is found, so that one may be of such a document.
+    """
     intake, found = Intake(), list[Fact]()
     faults = _Bad(shard, reading, intake, ids)
     for batch in read_batches(shard, reading, intake=intake, faults=faults):
@@ -197,7 +201,7 @@ def facts_in(shard: Shard, reading: Reading, ids: set[str]) -> list[Fact]:
                 for i, id in enumerate(batch.ids)
                 if id in ids
             ]
-    return sorted([*found, *faults.facts], key=lambda fact: fact.line)
+    return sorted([*found, *faults.facts], key=lambda fact: fact.line), faults.n_unknown
 
 
 class _Bad(Faults):
@@ -205,18 +209,33 @@ class _Bad(Faults):
 
     def __init__(self, shard: Shard, reading: Reading, intake: Intake, ids: set[str]) -> None:
         super().__init__(Piece(shard=shard), reading, intake)
-        self._ids, self.facts = ids, list[Fact]()
+        self._ids, self.facts, self.n_unknown = ids, list[Fact](), 0
 
     def bad(self, raw: bytes, *, line: int, offset: int | None, reason: str, at: int | None = None) -> None:
         super().bad(raw, line=line, offset=offset, reason=reason, at=at)
-        id = next((id for id in ids_in(raw, self.reading.id) if id in self._ids), None)
+        there = list(ids_in(raw, self.reading.id))
+        self.n_unknown += not there
+        id = next((id for id in there if id in self._ids), None)
         if id is not None:
             self.facts.append(Fact(id=id, source=self.piece.shard.source, bytes=0, line=line, failed=True))
 
 
 def listed_of(path: str, asked: Asked) -> TakedownList:
-    """The list that is there, or a new one."""
-    return read_takedown(path) if streams.exists(path) else new_list(asked.urls)
+    """The list that is there, or a new one.
+
+    Raises:
+        ConfigError: its domains are those of URLs in other fields than are asked for.
+    """
+    listed = read_takedown(path) if streams.exists(path) else new_list()
+    if not asked.urls or set(asked.urls) == set(listed.urls):
+        return listed
+    if listed.domains:
+        raise ConfigError(
+            f"names other fields than {printable(path)}, whose domains are those of URLs in "
+            f"{', '.join(map(printable, listed.urls))}\n  leave it out, or name another list: `--takedown FILE`",
+            path="--url-field",
+        )
+    return msgspec.structs.replace(listed, urls=asked.urls)
 
 
 def is_listed(listed: TakedownList, asked: Asked) -> bool:

@@ -134,17 +134,22 @@ def places_of(recipe: Recipe, folders: Sequence[str], *, read_only: Sequence[str
     configs = [node.config for node in graph]
     ids = [config.holdout.ids for config in configs if isinstance(config, MixConfig) and config.holdout is not None]
     for path in dict.fromkeys(path for path in ids if path is not None and os.path.isfile(path)):
-        if any(streams.real_path(one.path(out)) == streams.real_path(path) for one in found.sets for out in _outs(one)):
+        real = streams.real_path(path)
+        if any(streams.real_path(one.path(out)) == real for one in found.sets for out in one.manifest.outputs):
             continue  # of a mix that is among these
         if _is_read_only(path, read_only):
             found.unreached.append(Unreached(path=path, why="marked as read-only"))
         else:
             found.id_files.append(path)
+    paths = [*(file.shard.path for file in found.documents if file.out is None), *filter(None, ids)]
+    for pattern in read_only:
+        if not any(_is_read_only(path, [pattern]) for path in paths):
+            raise ConfigError(
+                f"no file of documents matches '{printable(pattern)}', so that all of them would be written to"
+                "\n  give a pattern of files that were named, or a folder of them",
+                path="--read-only",
+            )
     return found
-
-
-def _outs(one: FileSetThere) -> list[OutputFile]:
-    return one.manifest.outputs
 
 
 def _is_kept(path: str) -> bool:
@@ -247,8 +252,10 @@ def _why_not(shard: Shard, roots: Sequence[str], read_only: Sequence[str]) -> st
 
 
 def _is_read_only(path: str, patterns: Iterable[str]) -> bool:
+    whole = path if streams.is_url(path) else os.path.abspath(streams.local_path(path))
     return any(
-        fnmatch.fnmatch(path, pattern) or (os.path.exists(pattern) and streams.is_below(path, pattern))
+        fnmatch.fnmatchcase(whole, pattern if streams.is_url(pattern) else os.path.abspath(pattern))
+        or (os.path.exists(pattern) and streams.is_below(path, pattern))
         for pattern in patterns
     )
 

@@ -69,8 +69,8 @@ class Receipt(msgspec.Struct, kw_only=True):
 
     @property
     def nothing_left(self) -> bool:
-        """Whether there was nothing to remove."""
-        return not self.places
+        """Whether there was nothing to remove, and nothing to put on the list."""
+        return not (self.places or self.documents)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, as JSON has them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,8 @@ from dolma.removal.ids import ids_in
 from dolma.removal.places import FileSetThere
 
 Table = list[dict[str, Any]]
+HITS, ITEMS = "_hits.jsonl", "_items.jsonl"
+"""What a search for benchmarks writes beside its attributes: lines on documents, and on items with one of these."""
 
 
 # --- documents -------------------------------------------------------------------------------------------------------
@@ -67,19 +69,6 @@ def _digest(shard: Shard, reading: Reading, removed: npt.NDArray[np.int64]) -> s
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
-
-
-def ids_of(path: str) -> npt.NDArray[np.object_]:
-    """The column `id` of a parquet file."""
-    with pq.ParquetFile(path) as file:
-        return np.array(file.read(columns=["id"], use_threads=False)["id"].to_pylist(), dtype=object)
-
-
-def count_ids(path: str, ids: set[str]) -> int:
-    """How many rows of a parquet file have one of these ids."""
-    with pq.ParquetFile(path) as file:
-        batches = file.iter_batches(columns=["id"])
-        return sum(sum(id in ids for id in batch["id"].to_pylist()) for batch in batches)
 
 
 def without_rows(path: str, out: str, ids: set[str]) -> tuple[Written, Table]:
@@ -132,10 +121,10 @@ def _dolma1(one: FileSetThere, path: str, out: str, ids: set[str], rows: Mapping
 # --- lines -----------------------------------------------------------------------------------------------------------
 
 
-def lines_of_ids(path: str, field: str, ids: set[str]) -> list[int]:
-    """Which lines of a file, from 0, hold one of these ids under this name: a file of ids, or of bad records."""
+def lines_of_ids(path: str, field: str, ids: set[str]) -> dict[int, str]:
+    """Which lines of a file, from 0, hold one of these ids under this name, and which: of ids, or of bad records."""
     lines = streams.read_decompressed(path).split(b"\n")
-    return [i for i, line in enumerate(lines) if any(id in ids for id in ids_in(line, field))]
+    return {i: id for i, line in enumerate(lines) for id in ids_in(line, field) if id in ids}
 
 
 def without_text_lines(path: str, lines: Sequence[int], out: str) -> Written:
@@ -148,6 +137,17 @@ def without_text_lines(path: str, lines: Sequence[int], out: str) -> Written:
     return sink.written
 
 
+def without_ids(path: str, lines: Sequence[int], out: str) -> Written:
+    """A file of records, of which those on these lines, from 0, name no document any more."""
+    records = streams.read_bytes(path).split(b"\n")
+    for i in lines:
+        records[i] = msgspec.json.encode(decode_json(records[i], dict[str, Any]) | {"id": None})
+    with streams.open_output(out) as sink:
+        sink.write(b"\n".join(records))
+    assert sink.written is not None
+    return sink.written
+
+
 def write_json(path: str, value: Any) -> Written:
     """A JSON file as stages write it."""
     with streams.open_output(path) as sink:
@@ -156,17 +156,17 @@ def write_json(path: str, value: Any) -> Written:
     return sink.written
 
 
-def without_keys(value: Any, ids: set[str]) -> Any:
-    """A value of JSON without what stands under these keys, or is one of these texts in a list.
+def without_values(value: Any, ids: set[str]) -> Any:
+    """Statistics without these texts among the most frequent values of an attribute.
 
-    >>> without_keys({"top": {"a": 1, "b": 2}, "ids": ["a"]}, {"a"})
-    {'top': {'b': 2}, 'ids': []}
+    >>> without_values({"a": {"type": "text", "top": {"a": 1, "b": 2}}}, {"a"})
+    {'a': {'type': 'text', 'top': {'b': 2}}}
     """
-    if isinstance(value, dict):
-        return {key: without_keys(item, ids) for key, item in value.items() if key not in ids}
-    if isinstance(value, list):
-        return [without_keys(item, ids) for item in value if not (isinstance(item, str) and item in ids)]
-    return value
+    if not isinstance(value, dict):
+        return value
+    if value.get("type") == "text":
+        return value | {"top": {text: n for text, n in value["top"].items() if text not in ids}}
+    return {key: without_values(item, ids) for key, item in value.items()}
 
 
 def reasons_of(path: str) -> str:
@@ -177,6 +177,3 @@ def reasons_of(path: str) -> str:
 def linked_names(path: str) -> int:
     """How many other names of the file there are on its disk, which keep what it held."""
     return os.stat(path).st_nlink - 1
-
-
-Check = Callable[[str], None]

@@ -22,7 +22,7 @@ from dolma.removal.clusters import Reclustered, reclustered
 from dolma.removal.find import Fact, attribute_files, facts_in, reading_of
 from dolma.removal.places import DocumentFile, FileSetThere, Places
 from dolma.removal.receipt import Place, Unreached
-from dolma.removal.rewrite import lines_of_ids, linked_names, without_keys
+from dolma.removal.rewrite import HITS, ITEMS, lines_of_ids, linked_names, without_values
 from dolma.removal.shards import Gone, How, gone_of
 from dolma.stages import PACKAGES
 from dolma.tokens.formats.dolma import FORMAT as OF_DOLMA
@@ -99,7 +99,10 @@ class Scan:
 
     def _documents(self, file: DocumentFile, touched: set[str]) -> None:
         path, reading = file.shard.path, reading_of(self.at)
-        facts = facts_in(file.shard, reading, self.ids | touched)
+        facts, n_unknown = facts_in(file.shard, reading, self.ids | touched)
+        if n_unknown:
+            why = "cannot be read, and no id is found in what they hold: look at them, and remove them by hand"
+            self.unreached.append(Unreached(path=f"{counted(n_unknown, 'record')} of {path}", why=why))
         self.other |= {fact.id: fact for fact in facts if fact.id in touched}
         facts = [fact for fact in facts if fact.id in self.ids]
         if not facts:
@@ -125,6 +128,9 @@ class Scan:
                 self._hit(path, "attributes", len(ids))
                 self.found |= set(ids)
             n_rows += len(ids)
+        for path in (one.path(out) for out in one.manifest.outputs if out.path in (HITS, ITEMS)):
+            if self._lines(path, "id", "attributes"):
+                self._check_output(one, path)
         if n_rows:
             self._check_known(one, n_rows)
 
@@ -176,15 +182,18 @@ class Scan:
             path = one.path(out)
             if path.endswith(".json"):
                 found = decode_json(streams.read_bytes(path), Any)
-                if without_keys(found, self.ids) != found:
+                if without_values(found, self.ids) != found:
                     self._check_output(one, path)
                     self._hit(path, "statistics", 1)
 
-    def _lines(self, path: str, field: str, kind: str) -> None:
+    def _lines(self, path: str, field: str, kind: str) -> bool:
+        """Whether lines of a text file hold some of the ids."""
         lines = lines_of_ids(path, field, self.ids)
         if lines:
-            self.lines[path] = lines
+            self.lines[path] = list(lines)
+            self.found |= set(lines.values())
             self._hit(path, kind, len(lines))
+        return bool(lines)
 
     # --- what has to hold ---------------------------------------------------------------------------------------------
 

@@ -25,12 +25,15 @@ from dolma.removal.find import attribute_files, reading_of
 from dolma.removal.places import FileSetThere
 from dolma.removal.receipt import Place, Unreached
 from dolma.removal.rewrite import (
+    HITS,
+    ITEMS,
     reasons_of,
     without_attributes,
-    without_keys,
+    without_ids,
     without_lines,
     without_rows,
     without_text_lines,
+    without_values,
     write_json,
 )
 from dolma.removal.scan import Scan
@@ -79,6 +82,9 @@ class Stager:
                 self._manifest(one, self.config | self._of_held_ids(one.manifest.config))
             elif one.writes == "tokens":  # of other shards
                 self._manifest(one, {})
+            elif one.writes != "checkpoints" and any(file.checksum in self._inputs for file in one.manifest.inputs):
+                why = f"was made of some of these documents by `{one.manifest.stage}`: make it again"
+                self.unreached.append(Unreached(path=one.folder, why=why))
 
     # --- files --------------------------------------------------------------------------------------------------------
 
@@ -117,12 +123,13 @@ class Stager:
 
     def _text_file(self, path: str, lines: list[int]) -> None:
         before = streams.checksum(path)
-        written = without_text_lines(path, lines, self.staging.place(path))
+        write = without_ids if os.path.basename(path) == ITEMS else without_text_lines
+        written = write(path, lines, self.staging.place(path))
         self.written[path] = before, written.checksum
         reasons = reasons_of(path)
         if streams.exists(reasons):  # of bad records, line by line
             without_text_lines(reasons, lines, self.staging.place(reasons))
-        for one in self.scan.at.of("documents"):
+        for one in self.scan.at.of("documents", "attributes"):
             for out in one.manifest.outputs:
                 if one.path(out) == path:
                     self._output(one, out, written, out.rows)
@@ -146,6 +153,9 @@ class Stager:
                 self.unreached.append(
                     Unreached(path=path, why="a Bloom filter forgets nothing: it holds hashes of its items")
                 )
+        if streams.join(one.folder, HITS) in self.scan.lines:
+            why = "its counts of benchmarks are those of before: run its stage with `--overwrite` to count again"
+            self.unreached.append(Unreached(path=one.folder, why=why))
         if touched and any(out.path.startswith(_INDEX) for out in one.manifest.outputs):
             why = "removed as a whole, as an index cannot lose a document: `--index` makes it again"
             self.unreached.append(Unreached(path=streams.join(one.folder, _INDEX.rstrip("/")), why=why))
@@ -176,6 +186,9 @@ class Stager:
             self._summary(one, rules, Written(path=one.path(rules), bytes=made.bytes, checksum=made.checksum))
         if (mixture := outputs.get(MIXTURE)) is not None and notes.mixture is not None:
             self._summary(one, mixture, write_json(self.staging.place(one.path(mixture)), notes.mixture))
+            if notes.mixture.strata:
+                why = "its `strata` are those of before: run its stage with `--overwrite` to count again"
+                self.unreached.append(Unreached(path=one.path(mixture), why=why))
 
     def _summary(self, one: FileSetThere, out: OutputFile, written: Written) -> None:
         self._output(one, out, written, out.rows)
@@ -227,7 +240,7 @@ class Stager:
         for out in one.manifest.outputs:
             path = one.path(out)
             if path in self.scan.rows:
-                value = without_keys(decode_json(streams.read_bytes(path), Any), self.scan.ids)
+                value = without_values(decode_json(streams.read_bytes(path), Any), self.scan.ids)
                 self._output(one, out, write_json(self.staging.place(path), value), out.rows)
         why = "its numbers are those of before, without ids: run its stage with `--overwrite` to count again"
         self.unreached.append(Unreached(path=one.folder, why=why))

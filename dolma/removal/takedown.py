@@ -15,7 +15,7 @@ from dolma.data.takedown import TakedownList
 from dolma.errors import ConfigError
 from dolma.printable import counted, printable
 from dolma.removal.asked import Asked
-from dolma.removal.commit import JOURNAL, Staging, discard, finish
+from dolma.removal.commit import JOURNAL, Staging, begun_elsewhere, discard, finish, refuse_committed
 from dolma.removal.find import Wanted, is_listed, listed_of, wanted_of
 from dolma.removal.places import Places, home_of, places_of
 from dolma.removal.receipt import Place, Receipt, Trained
@@ -46,8 +46,7 @@ def takedown(
     """
     home = home_of(recipe, folders)
     path = recipe.takedown or streams.join(home, LIST)
-    if not streams.exists(path):
-        recipe = msgspec.structs.replace(recipe, takedown=None)
+    recipe = msgspec.structs.replace(recipe, takedown=path if streams.exists(path) else None)
     with ExitStack() as stack:
         before = None
         if dry_run:
@@ -60,9 +59,12 @@ def takedown(
             _lock(stack, [home])
             before = finish(home)
         places = places_of(recipe, folders, read_only=read_only)
+        staged = _staged_in(home, places)
+        refuse_committed(staged, home)
         if not dry_run:
-            _lock(stack, [folder for folder in places.folders if folder != home])
-            discard(_staged_in(home, places))
+            others = {streams.real_path(folder) for folder in (*places.folders, *begun_elsewhere(staged, home))}
+            _lock(stack, sorted(filter(os.path.isdir, others - {streams.real_path(home)})))
+            discard(staged)
         receipt = _taken_down(places, asked, path, tokens=tokens, dry_run=dry_run)
     if before is None:
         return receipt
@@ -91,7 +93,7 @@ def _staged_in(home: str, places: Places) -> set[str]:
 
 def _taken_down(places: Places, asked: Asked, path: str, *, tokens: How, dry_run: bool) -> Receipt:
     listed = listed_of(path, asked)
-    wanted = wanted_of(asked, places)
+    wanted = wanted_of(asked, places, listed)
     scan = Scan.of(places, wanted.ids, listed)
     receipt = Receipt(
         dry_run=dry_run,

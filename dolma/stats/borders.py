@@ -48,7 +48,7 @@ class FindBorders:
                         f"{of.by} has more than {_MOST_LABELS:,} values, each of which would have borders"
                         "\n  take one that has fewer, such as a topic"
                     )
-                numbers = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+                numbers = values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
                 finite = np.isfinite(numbers) & ~labels.is_null().to_numpy(zero_copy_only=False)
                 chosen = codes[labels.indices.fill_null(0).to_numpy()[finite]] if len(codes) else np.zeros(0, np.int64)
                 counts += np.bincount(chosen, minlength=_MOST_LABELS)

@@ -140,7 +140,8 @@ def test_a_line_that_is_no_entry_is_an_error(tmp_path: Path, line: str, said: st
 
 def test_a_file_that_is_no_list_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "list.jsonl"
-    for content in (b"", b'{"id": "a"}\n', b'{"format_version": 2, "salt": ""}\n', b"\xff"):
+    long = b'{"format_version": 1, "salt": "%s"}\n' % (b"00" * 65)
+    for content in (b"", b'{"id": "a"}\n', b'{"format_version": 2, "salt": ""}\n', b"\xff", long):
         path.write_bytes(content)
         with pytest.raises(DataError, match=r"list\.jsonl:1: is no line of a list"):
             read_takedown(str(path))

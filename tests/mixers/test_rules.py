@@ -100,6 +100,10 @@ def test_a_misspelt_name_in_a_group_is_told_with_its_path(tagged: Any) -> None:
         ),
         ({"a": {"keep": {"x": "my.n > 1"}, "drop": {"x": "my.flag"}}}, r"^\$.mix.rules.a: has two rules called 'x'"),
         (
+            {"strata": {"keep": {"x": "my.n > 1"}}},
+            r"^\$.mix.rules: `rules` has a group 'strata', which reports call other rules",
+        ),
+        (
             {"drop": {"keep": ["my.n > 1"]}},
             r"^\$.mix.rules: `rules` has a group 'drop', which reports call other rules",
         ),

@@ -444,6 +444,13 @@ def test_strata_that_make_no_sense_are_refused(topics: Any, strata: list, more: 
         topics.mix(strata=strata, **more)
 
 
+def test_a_vector_is_no_stratum(topics: Any) -> None:
+    for source in ("one", "two"):
+        topics.tag(source, set="other", vector=[[1, 2]] * 120)
+    with pytest.raises(ConfigError, match=r"'other.vector' is vector, whose values are no strata"):
+        topics.mix(strata=[{"attribute": "other.vector"}])
+
+
 def test_borders_by_topic_know_the_topics_that_they_are_of(topics: Any) -> None:
     of = AttributeBorders(
         attribute="my.x", buckets=2, by="my.label", of={label: Bordered(count=9, borders=[0.5]) for label in "ab"}
@@ -453,6 +460,20 @@ def test_borders_by_topic_know_the_topics_that_they_are_of(topics: Any) -> None:
         topics.mix(strata=strata)
     report = topics.mix(strata=strata, drop=["my.label = 'c'"])
     assert [row.left_documents for row in report.details.mixture.strata] == [90, 90]
+
+
+def test_sources_that_are_not_divided_need_no_borders(topics: Any) -> None:
+    of = AttributeBorders(
+        attribute="my.x", buckets=2, by="my.label", of={label: Bordered(count=9, borders=[0.5]) for label in "ab"}
+    )
+    report = topics.mix(
+        sources={"one": {"share": 0.5}, "two": {"share": 0.5}},
+        strata=[{"attribute": "my.x", "borders": borders(topics.base, of), "sources": ["one"]}],
+        rules={"known": {"drop": ["my.label = 'c'"], "sources": ["one"]}},
+        unit="documents",
+        total=60,
+    )
+    assert [(row.source, row.achieved) for row in report.details.mixture.sources] == [("one", 30), ("two", 30)]
 
 
 # --- a real corpus ---------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import yaml
 import dolma
 from dolma.cli.main import run
 from dolma.data.documents import Intake, Reading, read_batches
+from dolma.data.items import read_asked
 from dolma.data.manifest import read_manifest
 from dolma.data.shards import Shard
 from dolma.data.tokens import read_rows, read_token_manifest
@@ -23,7 +24,7 @@ from dolma.errors import ConfigError, DataError
 from dolma.removal import commit
 from dolma.removal.receipt import Receipt
 from dolma.runner.lock import RunLock
-from tests.removal.conftest import RECIPE, SENTENCE, attributes, holding, tree, write_ids
+from tests.removal.conftest import RECIPE, SAMPLE, SENTENCE, attributes, holding, tree, write_ids
 
 BOOK = "moby/chapter_28"
 GONE = (BOOK, "web/kept", "web/short", "more/3")
@@ -217,6 +218,100 @@ def test_a_rule_says_which(here: Path) -> None:
     assert dolma.verify("run").problems == []
 
 
+def test_a_rule_is_asked_of_what_the_list_of_a_folder_leaves(here: Path) -> None:
+    places = {"documents": "raw/*/documents/*", "attributes": "run/attributes", "read_only": "raw"}
+    dolma.takedown("run", ids=write_ids("web/kept"), **places)
+    receipt = dolma.takedown("run", rule="length.words < 5 AND document.source = 'web'", **places)
+    assert receipt.documents == 1 and holding("run", "web/short") == []
+
+
+def test_urls_stand_where_the_list_says(here: Path) -> None:
+    Path("../domains.txt").write_text("c.example\n")
+    take_down(BOOK)
+    dolma.takedown(recipe="recipe.yaml", domains="../domains.txt", url_field="url")
+    assert json.loads(Path("run/takedown.jsonl").read_text().splitlines()[0])["urls"] == ["url"]
+    Path("../domains.txt").write_text("a.example\n")
+    with pytest.raises(
+        ConfigError, match=r"--url-field: names other fields than run/takedown.jsonl, whose .* in url\n"
+    ):
+        dolma.takedown(recipe="recipe.yaml", domains="../domains.txt", url_field="metadata.url")
+
+
+def test_strata_that_were_counted_with_them_are_named(here: Path) -> None:
+    strata = [{"attribute": "near.duplicate"}]
+    dolma.mix(documents="raw/*/documents/*", attributes="run/attributes", output="run/strata", strata=strata)
+    receipt = take_down(BOOK)
+    assert "run/strata/mixture.json" in {one.path for one in receipt.unreached if "strata" in one.why}
+    assert holding("run", BOOK) == [] and dolma.verify("run/strata").problems == []
+
+
+def test_a_tokenizer_that_was_trained_on_them_is_named(here: Path) -> None:
+    train = ["tokenize", "train", "--documents", "raw/books/documents/*", "--vocab-size", "300"]
+    assert run([*train, "--output", "run/trained", "-q"]) == 0
+    receipt = take_down(BOOK)
+    assert [one.why for one in receipt.unreached if one.path == "run/trained"] == [
+        "was made of some of these documents by `tokenize train`: make it again"
+    ]
+
+
+def test_hits_of_benchmarks_name_them_no_more(here: Path) -> None:
+    items = SAMPLE / "tasks" / "fables.jsonl"
+    question = read_asked(str(items))[0].question
+    os.mkdir("asked")
+    records = [{"id": f"asked/{name}", "text": f"{name}. {question}"} for name in ("first", "other")]
+    Path("asked/a.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    settings = {"method": "decontaminate", "name": "items", "items": [str(items)], "report_items": True}
+    dolma.dedupe(documents="asked/*", attributes="run/asked", **settings)
+    assert len(holding("run/asked", "asked/first")) == 3
+    receipt = dolma.takedown("run/asked", documents="asked/*", ids=write_ids("asked/first"))
+    assert holding("run/asked", "asked/first") == []
+    assert len(Path("run/asked/items/_items.jsonl").read_text().splitlines()) == len(read_asked(str(items)))
+    assert len(Path("run/asked/items/_hits.jsonl").read_text().splitlines()) == 1
+    assert any("counts of benchmarks" in one.why for one in receipt.unreached)
+    assert dolma.verify("run/asked").problems == []
+
+
+def test_what_stands_in_a_quarantine_alone_goes(here: Path) -> None:
+    os.mkdir("run/quarantine")
+    Path("run/quarantine/a.jsonl").write_text('{"id": "stray", "text": "Broken\n{"id": "left", "text": 4}\n')
+    receipt = take_down("stray")
+    assert [(place.kind, place.removed) for place in receipt.places] == [("quarantined", 1)]
+    assert receipt.documents == 1 and receipt.not_found == []
+    assert Path("run/quarantine/a.jsonl").read_text() == '{"id": "left", "text": 4}\n'
+
+
+def test_bad_records_in_which_no_id_is_found_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.mkdir("raw")
+    Path("raw/a.csv").write_text("id,text\na,One.\nb,Two.,three cells\nc,Three.\n")
+    recipe = {"documents": ["raw/*"], "output": "run", "on_error": "skip"}
+    receipt = dolma.takedown(recipe=recipe, ids=write_ids("a"))
+    assert [one.path for one in receipt.unreached] == ["1 record of raw/a.csv"]
+    assert Path("raw/a.csv").read_text() == "id,text\n\nb,Two.,three cells\nc,Three.\n"
+
+
+def test_what_is_put_on_the_list_alone_is_something(here: Path) -> None:
+    shutil.rmtree("run")
+    receipt = take_down(BOOK, read_only="raw")
+    assert receipt.places == [] and receipt.documents == 1 and not receipt.nothing_left
+    assert take_down(BOOK, read_only="raw").nothing_left
+
+
+@pytest.mark.parametrize("pattern", ["./raw/*/documents/*", "{here}/raw/**", "run/../raw"])
+def test_files_are_read_only_however_they_are_written(here: Path, pattern: str) -> None:
+    raw = tree("raw")
+    take_down(BOOK, read_only=pattern.format(here=here))
+    assert tree("raw") == raw and holding("run", BOOK) == []
+
+
+def test_a_pattern_of_no_file_that_is_to_stay_is_an_error(here: Path) -> None:
+    before = tree(here)
+    for pattern in ("rwa", "run/mixed"):
+        with pytest.raises(ConfigError, match=rf"--read-only: no file of documents matches '{pattern}'"):
+            take_down(BOOK, read_only=pattern)
+    assert tree(here) == before
+
+
 def test_single_folders_and_documents_can_be_named(here: Path) -> None:
     receipt = dolma.takedown("run", documents="raw/*/documents/*", ids=write_ids(*GONE))
     assert receipt.takedown == "run/takedown.jsonl"
@@ -389,6 +484,22 @@ def test_a_dry_run_does_not_finish_another(here: Path, renames: dict[str, int]) 
     assert Path("run/.takedown/journal.json").exists()
     with pytest.raises(ConfigError, match="was interrupted and is still to be finished"):
         take_down("web/kept", dry_run=True)
+
+
+def test_what_another_has_still_to_put_in_place_is_not_thrown_away(here: Path, renames: dict[str, int]) -> None:
+    take_down(BOOK)
+    renames["left"] = renames["done"] - 2
+    with pytest.raises(Killed):
+        take_down("web/kept")
+    renames["left"] = 1 << 30
+    os.mkdir("other")
+    half = tree(here)
+    for folders in (["other"], ["other", "run"]):
+        with pytest.raises(ConfigError, match=r"a take-down in .*run was interrupted and is still to be finished"):
+            dolma.takedown(*folders, documents="raw/*/documents/*", ids=write_ids("web/short"))
+    assert tree(here) == half
+    assert take_down("web/kept").continued
+    assert holding(here, "web/kept") == [] and dolma.verify("run").problems == []
 
 
 # --- what is refused -------------------------------------------------------------------------------------------------

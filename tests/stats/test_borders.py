@@ -74,6 +74,11 @@ def test_borders_are_values_by_rank(
     assert made.of[""].borders == [ordered[i * len(ordered) // buckets] for i in range(1, buckets)]
 
 
+def test_large_whole_numbers_are_the_nearest_that_borders_can_be(tmp_path: Path) -> None:
+    data = corpus(tmp_path, {"words": [1, 2, 2**60 + 1, 2**60 + 3]})
+    assert of(found(data, tmp_path / "stat", borders=["my.words=2"])).of[""].borders == [2.0**60]
+
+
 def test_each_topic_has_borders_of_its_own(tmp_path: Path) -> None:
     labels = ["art", "law", "law", None] * 100
     scores = [float(i) for i in range(400)]

@@ -83,7 +83,7 @@ class Delimited(DocumentFormat):
     def without(self, path: str, lines: Lines, out: str) -> streams.Written:
         """Each row that begins at one of these lines is left empty, as many lines as it has."""
         removed = set(lines.tolist())
-        rows = _Rows(path, None, self.delimiter, _LONGEST_CELL, name=self.name.upper())
+        rows = _Rows(path, None, self.delimiter, _LONGEST_CELL, name=self.name)
         with streams.open_output(out) as sink:
             sink.write(rows.bom + rows.held)
             for line, raw in rows.raw_rows():
