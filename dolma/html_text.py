@@ -18,8 +18,13 @@ def shown(value: object) -> str:
 
 
 def number(value: float) -> str:
-    """A number as it stands beside an axis."""
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e12 else f"{value:,.4g}"
+    """A number as it stands beside an axis.
+
+    >>> number(1234.0), number(0.25), number(10**12), number(float("nan")), number(float("inf"))
+    ('1,234', '0.25', '1,000,000,000,000', 'nan', 'inf')
+    """
+    is_whole = isinstance(value, int) or (abs(value) < 1e12 and value == round(value))
+    return f"{value:,.0f}" if is_whole else f"{value:,.4g}"
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]], *, heat: bool = False) -> str:

@@ -189,12 +189,10 @@ def file_sets(folders: list[str]) -> list[str]:
 
 def _unfinished(folders: Iterable[str]) -> Iterator[str]:
     """The file sets at or below these folders that a stage, or a take-down, has begun and not finished."""
-    staged = {path.partition(f"/{STAGED}/")[0] for folder in folders for path in streams.list_files(folder)
-              if f"/{STAGED}/" in path}  # fmt: skip
-    for folder in sorted(staged):
+    files = {path for folder in folders for path in streams.list_files(folder)}
+    for folder in sorted({path.partition(f"/{STAGED}/")[0] for path in files if f"/{STAGED}/" in path}):
         yield f"{folder}: a take-down was interrupted here: run it again"
-    marks = {path for folder in folders for path in streams.list_files(folder) if path.endswith(f"/{HEADER}")}
-    for folder in sorted(mark.removesuffix(f"/{HEADER}") for mark in marks):
+    for folder in sorted(path.removesuffix(f"/{HEADER}") for path in files if path.endswith(f"/{HEADER}")):
         if is_unfinished(folder):
             yield f"{folder}: unfinished: run its command again, or remove the folder"
 

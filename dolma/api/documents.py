@@ -13,6 +13,7 @@ from dolma.html_text import shown, table
 from dolma.lookup.documents import Document, Documents, index_folder
 from dolma.lookup.measured import Measured, Span, measured, spans_of
 from dolma.lookup.report import marked
+from dolma.printable import printable
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -34,7 +35,7 @@ class FoundDocument:
         return spans_of(self.attributes)
 
     def __repr__(self) -> str:
-        return f"<document {self.id!r} of {self.file}:{self.line}, {len(self.text):,} characters>"
+        return f"<document {self.id!r} of {printable(self.file)}:{self.line}, {len(self.text):,} characters>"
 
     def _repr_html_(self) -> str:
         """The beginning of the text with its spans, and the other attributes, as a notebook shows them."""

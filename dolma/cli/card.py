@@ -11,7 +11,7 @@ from dolma.cli.recipe_options import recipe_options
 
 EXAMPLE = """
 dolma card -c configs/quickstart.yaml --name 'Quickstart corpus'
-dolma card -c configs/quickstart.yaml -o runs/quickstart/mixed/README.md
+dolma card -c configs/quickstart.yaml -o runs/quickstart-card.md
 """
 
 

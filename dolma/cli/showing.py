@@ -182,7 +182,8 @@ def show_nearest(
             say(f"{title} {printable(given)}: {counted(len(side), 'document')}", "")
         for near in side:
             if as_json:
-                print_json(msgspec.json.encode({"side": title, "value": near.value, **_as_json(near.document, {})}))
+                shown = _as_json(near.document, values(near.document))
+                print_json(msgspec.json.encode({"side": title, "value": near.value, **shown}))
             else:
                 say(f"value {cell_text(near.value)}")
                 _show_document(near.document, values(near.document), most=most, as_json=False)

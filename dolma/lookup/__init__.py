@@ -1,1 +1,1 @@
-"""One document of a corpus: where it stands, what is known of it, and what became of it."""
+"""Questions about a corpus that has been made: one document, two versions, a dataset card, a report."""

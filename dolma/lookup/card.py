@@ -167,7 +167,7 @@ def _stages(nodes: Sequence[Node], manifests: Mapping[str, Manifest]) -> str:
         done = "" if node.name in manifests else " (not finished)"
         sets = [name for name in node.sets() if name]
         what = f": {', '.join(sets)}" if sets else ""
-        lines.append(f"- `{node.label}`{_text(what)}{done}")
+        lines.append(f"- {_code(node.label)}{_text(what)}{done}")
     return "## How it was made\n\n" + "\n".join(lines)
 
 
@@ -181,8 +181,8 @@ def _removed(node: Node, ledger: Ledger) -> str:
     if total.failed:
         rows.append(("records that could not be read", total.failed, 0, _share(total.failed, total.taken.documents)))
     if not rows:
-        return f"## What `{_text(node.label)}` removed\n\nNothing."
-    title = f"## What `{_text(node.label)}` removed\n\nA document counts for the first rule that drops it.\n\n"
+        return f"## What {_code(node.label)} removed\n\nNothing."
+    title = f"## What {_code(node.label)} removed\n\nA document counts for the first rule that drops it.\n\n"
     return title + _table(("rule", "documents", "bytes", "share"), rows)
 
 
@@ -215,7 +215,7 @@ def _contamination(nodes: Sequence[Node], manifests: Mapping[str, Manifest]) -> 
     ]
     if not looked:
         return "## Benchmarks\n\nThe corpus was not searched for items of benchmarks."
-    names = ", ".join(f"`{_text(section.name)}`" for section in looked)
+    names = ", ".join(_code(section.name) for section in looked)
     return (
         f"## Benchmarks\n\nThe corpus was searched for items of benchmarks: the attribute sets {names} have the hits."
     )
@@ -273,6 +273,16 @@ def _lines(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[st
     yield f"| {' | '.join('---:' if one else '---' for one in numeric)} |"
     for row in rows:
         yield f"| {' | '.join(f'{one:,}' if isinstance(one, int) else _text(one) for one in row)} |"
+
+
+def _code(name: str) -> str:
+    """A name as code in Markdown, where nothing is escaped.
+
+    >>> print(_code("my_mix"))
+    `my_mix`
+    """
+    plain = printable(name).replace("`", "'")
+    return f"`{plain}`"
 
 
 def _text(value: Any) -> str:

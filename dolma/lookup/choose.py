@@ -19,7 +19,7 @@ from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.shards import Piece, Shard
 from dolma.errors import ConfigError, DataError
 from dolma.lookup.documents import Document, Documents
-from dolma.mixers.catalogue import DOCUMENT, Catalogue
+from dolma.mixers.catalogue import DOCUMENT, Catalogue, Column
 from dolma.mixers.join import AttributeFile, JoinedRows, column_of
 from dolma.mixers.rules import Arrays, RuleSet, compile_rules, relation
 from dolma.mixers.sql import evaluate, first_lines
@@ -27,7 +27,7 @@ from dolma.printable import printable
 from dolma.runner.seeds import draws
 
 _ROWS = 1 << 14  # of attributes that are read at once
-_NEAREST = re.compile(r"\s*([\w.-]+)\s*=\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*\Z")
+_NEAREST = re.compile(r"\s*([^<>=!]+?)\s*=\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,13 +73,17 @@ def nearest(documents: Documents, given: str, n: int) -> tuple[list[Near], list[
         raise ConfigError(
             f"{printable(given)!r} is no attribute with a threshold\n  write `gopher.word_count = 50`", path="--nearest"
         )
-    attribute, threshold = found[1], float(found[2])
     names = documents.dataset.attribute_names(documents.shards)
     catalogue = Catalogue(dataset=documents.dataset, shards=documents.shards, names=tuple(names))
-    try:
-        name, output = catalogue.column(attribute, path="--nearest", kinds=("int", "float", "bool"))
-    except ConfigError as error:
-        raise ConfigError(error.message, path="--nearest") from error
+    column = catalogue.column(found[1], path="--nearest", kinds=("int", "float", "bool"))
+    return beside(documents, catalogue, column, float(found[2]), n)
+
+
+def beside(
+    documents: Documents, catalogue: Catalogue, column: Column, threshold: float, n: int
+) -> tuple[list[Near], list[Near]]:
+    """As `nearest`, of a column of numbers of the catalogue."""
+    name, output = column
     paths = catalogue.files(name, [output])
     sides: tuple[list[tuple[float, int, int, float]], ...] = ([], [])
     for number, shard in enumerate(documents.shards):

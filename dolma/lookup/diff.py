@@ -25,12 +25,13 @@ from dolma.data.dataset import Dataset
 from dolma.data.documents import Intake, Reading, read_batches
 from dolma.data.exchange import RunFile, RunWriter, Table, in_groups, read_sorted, whole_runs
 from dolma.data.manifest import read_manifest
-from dolma.data.parquet import open_parquet
 from dolma.data.tokens import NAME as TOKENS
 from dolma.data.tokens import TokenShard, read_token_manifest
-from dolma.errors import ConfigError, DataError
+from dolma.errors import ConfigError
+from dolma.lookup.measured import row_batches
 from dolma.mixers.decisions import DECISIONS
 from dolma.printable import printable
+from dolma.tokens.formats.table import read_ids
 
 _MEMORY = 256 << 20
 _DOCUMENTS, _ROWS = "documents", "rows"
@@ -108,7 +109,7 @@ class Diff(msgspec.Struct, kw_only=True):
     @property
     def equal(self) -> bool:
         """Whether both have the same documents."""
-        return all(one.same.documents == one.a.documents == one.b.documents for one in self.sources)
+        return all(one.same == one.a == one.b for one in self.sources)
 
 
 def diff(a: str, b: str, *, reading: Reading | None = None, examples: int = 5) -> Diff:
@@ -188,34 +189,29 @@ def _copies(home: str, path: str) -> Iterator[int] | None:
 
 
 def _column(path: str, name: str) -> Iterator[Any]:
-    with open_parquet(path) as file:
-        try:
-            for batch in file.iter_batches(columns=[name], use_threads=False):
-                yield from batch[name].to_pylist()
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"corrupt file: {printable(error)}\n  make the mix again", file=path) from error
+    for batch in row_batches(path, columns=[name]):
+        yield from batch[name].to_pylist()
 
 
 def _of_decisions(home: str, side: int) -> Iterator[dict[str, list[Any]]]:
     """What the mix said of the documents that it did not write."""
     folder = streams.join(home, DECISIONS)
-    columns = ["id", "rules", "held_out", "copies", "source", "bytes"]
+    columns = ["id", "rules", "held_out", "copies", "source"]
     for path in sorted(streams.entries_below(folder)):
-        with open_parquet(streams.join(folder, path)) as file:
-            for batch in file.iter_batches(columns=columns, use_threads=False):
-                rows = [row for row in batch.to_pylist() if not row["copies"]]
-                reasons = [
-                    row["rules"][0] if row["rules"] else "held out" if row["held_out"] else "sampled out"
-                    for row in rows
-                ]
-                ids, sources = [row["id"] for row in rows], [row["source"] for row in rows]
-                yield _columns(ids, side + _OF_DECISION, sources=sources, reasons=reasons)
+        for batch in row_batches(streams.join(folder, path), columns=columns):
+            rows = [row for row in batch.to_pylist() if not row["copies"]]
+            reasons = [
+                row["rules"][0] if row["rules"] else "held out" if row["held_out"] else "sampled out" for row in rows
+            ]
+            ids, sources = [row["id"] for row in rows], [row["source"] for row in rows]
+            yield _columns(ids, side + _OF_DECISION, sources=sources, reasons=reasons)
 
 
 def _of_shards(folder: str, side: int) -> Iterator[dict[str, list[Any]]]:
     manifest = read_token_manifest(folder)
     for info in manifest.shards:
-        shard = TokenShard(streams.join(folder, info.path), manifest.dtype)
+        path = streams.join(folder, info.path)
+        shard = TokenShard(path, manifest.dtype, ids=read_ids(path, manifest))
         for batch in shard.rows.select(["start", "end", "id", "source", "path", "part"]).to_batches():
             starts, ends = batch["start"].to_pylist(), batch["end"].to_pylist()
             keys = [

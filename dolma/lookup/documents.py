@@ -62,7 +62,28 @@ class Documents:
             ConfigError: there is none; names ids that are near.
             DataError: a file cannot be read.
         """
-        return list(self._at(given)) or self._with_id(given)
+        found = list(self._at(given)) or self.with_id(given)
+        if not found:
+            near = nearest_ids(given, self.every_id())
+            hint = f"did you mean {' or '.join(map(printable, near))}?" if near else "give an id, or FILE:LINE"
+            raise ConfigError(f"no document of this corpus has the id {printable(given)!r}\n  {hint}")
+        return found
+
+    def with_id(self, id: str) -> list[Document]:
+        """The documents with this id, whatever it looks like, the first `MOST` in corpus order.
+
+        Raises:
+            DataError: a file cannot be read.
+        """
+        found: list[Document] = []
+        for file, row in self._index.find(id):
+            if len(found) == MOST:
+                break
+            shard = self.shards[file]
+            document = self._read(shard, self._index.entry(file, row=row), row=row)
+            if document is not None and document.id == id:
+                found.append(document)
+        return found
 
     def at(self, shard: Shard, *, row: int | None = None, line: int | None = None) -> Document | None:
         """The document at this row or line of a file; None where there is none."""
@@ -81,7 +102,8 @@ class Documents:
         if found is None:
             return
         path, line = found[1], int(found[2])
-        named = [shard for shard in self.shards if is_called(shard.path, path) or shard.name == path]
+        fit = [shard for shard in self.shards if is_called(shard.path, path) or shard.name == path]
+        named = [shard for shard in fit if shard.path == path] or fit
         if len(named) > 1:
             raise ConfigError(
                 f"{printable(path)} may be {named[0].path} or {named[1].path}\n  write the whole path, as in the first"
@@ -93,21 +115,6 @@ class Documents:
                     f"{printable(shard.path)} has no document in line {line:,}\n  look with `dolma show --sample 3`"
                 )
             yield document
-
-    def _with_id(self, id: str) -> list[Document]:
-        found: list[Document] = []
-        for file, row in self._index.find(id):
-            if len(found) == MOST:
-                break
-            shard = self.shards[file]
-            document = self._read(shard, self._index.entry(file, row=row), row=row)
-            if document is not None and document.id == id:
-                found.append(document)
-        if not found:
-            near = nearest_ids(id, self.every_id())
-            hint = f"did you mean {' or '.join(map(printable, near))}?" if near else "give an id, or FILE:LINE"
-            raise ConfigError(f"no document of this corpus has the id {printable(id)!r}\n  {hint}")
-        return found
 
     @cached_property
     def _there(self) -> KeyIndex | None:

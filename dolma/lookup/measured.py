@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -91,15 +91,26 @@ def _row(path: str, number: int) -> dict[str, Any] | None:
         group += 1
     if group == len(sizes):
         return None
+    for batch in row_batches(path, row_groups=[group], batch_size=_AT_ONCE):
+        if left < len(batch):
+            row: dict[str, Any] = batch.slice(left, 1).to_pylist()[0]
+            return row
+        left -= len(batch)
+    return None
+
+
+def row_batches(path: str, **options: Any) -> Iterator[pa.RecordBatch]:
+    """The rows of a parquet file that a stage wrote; `options` are those of `ParquetFile.iter_batches`.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     with open_parquet(path) as file:
         try:
-            for batch in file.iter_batches(batch_size=_AT_ONCE, row_groups=[group], use_threads=False):
-                if left < len(batch):
-                    row: dict[str, Any] = batch.slice(left, 1).to_pylist()[0]
-                    return row
-                left -= len(batch)
+            yield from file.iter_batches(use_threads=False, **options)
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"corrupt file: {printable(error)}\n  run the stage that made it again", file=path
             ) from error
-    return None

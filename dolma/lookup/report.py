@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import html
 import itertools
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -20,16 +19,15 @@ import yaml
 import dolma
 from dolma.config import MixConfig, Recipe
 from dolma.data import streams
-from dolma.data.manifest import Manifest
-from dolma.data.parquet import open_parquet
-from dolma.errors import ConfigError
+from dolma.data.manifest import Manifest, read_manifest
+from dolma.errors import ConfigError, DataError
 from dolma.graph import graph_of
 from dolma.html_text import number, shown, table
 from dolma.lookup.card import given_settings, manifest_of
-from dolma.lookup.choose import attribute_rows, nearest
+from dolma.lookup.choose import attribute_rows, beside
 from dolma.lookup.documents import Document, Documents
 from dolma.lookup.drawings import flow, histogram
-from dolma.lookup.measured import Measured, Span, measured, spans_of
+from dolma.lookup.measured import Measured, Span, measured, row_batches, spans_of
 from dolma.lookup.thresholds import Threshold, thresholds
 from dolma.mixers.catalogue import Catalogue
 from dolma.mixers.join import AttributeFile
@@ -97,7 +95,7 @@ def report(recipe: Recipe, *, index: str | None, texts: bool = True, show_pii: b
         page.flow(),
         page.ledger(),
         page.mixture(),
-        page.overlaps(samples=texts),
+        page.overlaps(),
         page.histograms(),
         page.clusters(),
         page.texts(show_pii=show_pii) if texts else "",
@@ -122,7 +120,11 @@ class _Page:
         self._config = mix.config if isinstance(mix.config, MixConfig) else MixConfig()
         self._rules = list(written_rules(self._config))
         names = mix.dataset.attribute_names(documents.shards) if mix.dataset.has_homes(documents.shards) else []
-        self._catalogue = Catalogue(dataset=mix.dataset, shards=documents.shards, names=tuple(names))
+        files = {name: mix.dataset.attribute_files(name, documents.shards) for name in names}
+        self._lacking = [name for name in names if any(path is None for _, path in files[name])]
+        whole = tuple(name for name in names if name not in self._lacking)
+        self._catalogue = Catalogue(dataset=mix.dataset, shards=documents.shards, names=whole)
+        self._personal = frozenset(filter(self._is_personal, names))
 
     def flow(self) -> str:
         total = self._ledger.total()
@@ -161,12 +163,11 @@ class _Page:
         rows = [[one.get(key) for key in keys] for one in found["sources"]]
         return f"<h2>Mixture</h2><p>In {shown(found['unit'])}.</p>" + table(keys, rows)
 
-    def overlaps(self, *, samples: bool) -> str:
+    def overlaps(self) -> str:
         path = streams.join(self._folder, "waterfall.parquet")
         if not streams.exists(path):
             return ""
-        with open_parquet(path) as file:
-            rows = file.read(use_threads=False).to_pylist()
+        rows = [row for batch in row_batches(path) for row in batch.to_pylist()]
         rules = list(dict.fromkeys(row["rule"] for row in rows))
         total: Counter[str] = Counter()
         alone: Counter[str] = Counter()
@@ -199,6 +200,8 @@ class _Page:
             drawn.append(histogram(f"{name}.{output}", self._values(name, output), thresholds=values))
         more = len(columns) - _MOST_HISTOGRAMS
         after = f"<p>{more:,} more attributes are not drawn.</p>" if more > 0 else ""
+        if self._lacking:
+            after += f"<p>Left out, as some document files have none: {shown(', '.join(self._lacking))}.</p>"
         return f"<h2>Attributes</h2><div class='grid'>{''.join(drawn)}</div>{after}" if drawn else ""
 
     def _values(self, name: str, output: str) -> npt.NDArray[np.float64]:
@@ -237,7 +240,8 @@ class _Page:
         per_side = max(1, min(3, MOST_TEXTS // (2 * len(limits) or 1)))
         parts = []
         for limit in limits[: MOST_TEXTS // 2]:
-            below, above = nearest(self._documents, f"{limit.attribute} = {limit.value!r}", per_side)
+            column = limit.set, limit.output
+            below, above = beside(self._documents, self._catalogue, column, limit.value, per_side)
             for title, side in (("below", below), ("at or above", above)):
                 for near in side:
                     values = measured(self._catalogue.dataset, self._documents.shards, near.document)
@@ -255,16 +259,31 @@ class _Page:
         found = self._catalogue.outputs(limit.set).get(limit.output)
         return found is not None and found.kind in _NUMBERS
 
+    def _is_personal(self, name: str) -> bool:
+        """Whether a set, or the tagger that made it, is called so."""
+        files = self._catalogue.dataset.attribute_files(name, self._documents.shards)
+        made_by = {_tagger_of(place.folder) for place, path in files if path is not None}
+        return any("pii" in one.lower() for one in (name, *made_by))
+
     def _masked(self, values: Measured, *, show_pii: bool) -> list[tuple[int, int]]:
-        """What is personal: spans of sets that are called so, and those that the mix edits."""
+        """What is personal: spans of taggers that are called so, and those that the mix edits."""
         if show_pii:
             return []
         edited = {edit.attribute for edit in self._config.spans}
         return [
             (one.start, one.end)
             for one in spans_of(values)
-            if "pii" in one.attribute.partition(".")[0].lower() or one.attribute in edited
+            if one.attribute.partition(".")[0] in self._personal or one.attribute in edited
         ]
+
+
+def _tagger_of(folder: str) -> str:
+    """The tagger of a set, as its manifest calls it; "" where none says."""
+    try:
+        manifest = read_manifest(folder)
+    except DataError:  # some other program's
+        return ""
+    return "" if manifest is None else str(manifest.config.get("tagger", ""))
 
 
 def marked(document: Document, spans: Sequence[Span], *, masked: Sequence[tuple[int, int]] = ()) -> str:
@@ -288,7 +307,7 @@ def marked(document: Document, spans: Sequence[Span], *, masked: Sequence[tuple[
 
 
 def _training(nodes: Sequence[Node]) -> str:
-    from dolma.training.curve import chart
+    from dolma.training.curve import chart, loss_lines
     from dolma.training.metrics import read_metrics
 
     parts = []
@@ -298,12 +317,7 @@ def _training(nodes: Sequence[Node]) -> str:
         path = streams.join(str(node.output), "metrics.jsonl")
         if not streams.exists(path):
             continue
-        records = [record for record in read_metrics(path) if math.isfinite(record.loss)]
-        lines = {"loss": [(float(record.step), record.loss) for record in records]}
-        for name in sorted({name for record in records for name in record.loss_by_source}):
-            points = [(float(r.step), r.loss_by_source[name]) for r in records if name in r.loss_by_source]
-            lines[f"loss of {name}"] = points
-        parts.append(chart(f"{node.label}: loss, nats per token", lines))
+        parts.append(chart(f"{node.label}: loss, nats per token", loss_lines(read_metrics(path))))
     return f"<h2>Training</h2>{''.join(parts)}" if parts else ""
 
 

@@ -108,7 +108,7 @@ def _drawn(folder: str, tokens: TokenManifest, *, sample: int, seed: int) -> dic
 class _Comparing:
     tokenizer: Any
     encoder: Encoder
-    strip: bool
+    strip: bool | None  # None: nothing says it, as of shards that were put into others
 
     @classmethod
     def of(cls, folder: str, tokens: TokenManifest, manifest: Manifest) -> _Comparing:
@@ -117,7 +117,7 @@ class _Comparing:
         return cls(
             tokenizer=load_tokenizer(path, sha256=tokens.tokenizer_sha256),
             encoder=Encoder(facts, allow_special_tokens=config["allow_special_tokens"]),
-            strip=config["strip"],
+            strip=config.get("strip"),
         )
 
     def all(self, rows: Rows, shard: Shard, reading: Reading, compared: Compared) -> None:
@@ -125,7 +125,7 @@ class _Comparing:
         left = {row["line"]: [other for other in rows if other["line"] == row["line"]] for row in rows}
         for line, text in _texts(shard, reading, set(left)):
             for row in left.pop(line):
-                compared.problems += self._one(row, text.strip() if self.strip else text, shard, compared)
+                compared.problems += self._one(row, text, shard, compared)
         compared.problems += [
             f"{shard.path}:{line}: there is no document, though {row['shard']} has the tokens of {row['id']!r}"
             for line, missing in left.items()
@@ -134,12 +134,14 @@ class _Comparing:
 
     def _one(self, row: dict[str, Any], text: str, shard: Shard, compared: Compared) -> Iterator[str]:
         compared.compared += 1
-        if row["parts"] == 1 and self._decoded(row["ids"]) == text:
+        texts = {False: [text], True: [text.strip()], None: [text, text.strip()]}[self.strip]
+        if row["parts"] == 1 and self._decoded(row["ids"]) in texts:
             return
-        ids = self.encoder([text])[0][row["offset"] : row["offset"] + len(row["ids"])]
-        if np.array_equal(ids, row["ids"]):
-            compared.only_encoded += 1
-            return
+        for one in texts:
+            ids = self.encoder([one])[0][row["offset"] : row["offset"] + len(row["ids"])]
+            if np.array_equal(ids, row["ids"]):
+                compared.only_encoded += 1
+                return
         n = min(len(ids), len(row["ids"]))
         at = int(np.argmax(np.append(ids[:n] != row["ids"][:n], True)))
         yield (

@@ -11,25 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import pyarrow as pa
 
 from dolma.config import MixConfig
 from dolma.data import streams
 from dolma.data.dataset import Dataset
 from dolma.data.documents import Reading
-from dolma.data.parquet import open_parquet
 from dolma.data.tokens import NAME as TOKENS
 from dolma.data.tokens import read_rows, read_token_manifest, rows_file
-from dolma.errors import ConfigError, DataError, DolmaError
+from dolma.errors import ConfigError, DolmaError
 from dolma.graph import Graph
 from dolma.lookup.documents import Document, Documents, index_folder
 from dolma.lookup.keys import FOLDER, Entry, KeyIndex, ReadKeys
-from dolma.lookup.measured import Measured, attribute_row, measured
+from dolma.lookup.measured import Measured, attribute_row, measured, row_batches
 from dolma.mixers.expressions import parse
 from dolma.mixers.rules import written_rules
 from dolma.mixers.sql import ExpressionError
 from dolma.mixers.write import Layout
-from dolma.printable import printable
 from dolma.runner.progress import Reporter
 from dolma.stages import Node
 from dolma.training.trace import Seen, stages_of_run, steps_of_document
@@ -63,7 +60,7 @@ class Fired(msgspec.Struct, frozen=True, kw_only=True):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a mix decided on a document, and where it was written, a file and line for each copy.
 
-    `reason` is None where it was written; else "rules", "held out", "sampled out" or "too short".
+    `reason` is None where it was written; else "rules", "held out" or "sampled out".
     """
 
     stage: str
@@ -209,16 +206,14 @@ class _Search:
                 yield from self.stations(then, copy)
 
     def _copies(self, corpus: Corpus, name: str, values: dict[str, Any]) -> Copies:
-        kept_id, kept_at = values.get("kept_id"), None
+        kept_id = values.get("kept_id")
+        kept = []  # also of a reference, which is not of the corpus
         if kept_id is not None and values["duplicate"]:
-            try:
-                kept_at = self.documents(corpus).find(kept_id)[0].place
-            except DolmaError:
-                kept_at = None  # a reference, which is not of the corpus
+            kept = self.documents(corpus).with_id(kept_id)
         return Copies(
             set=name,
             duplicate=values["duplicate"],
-            kept_at=kept_at,
+            kept_at=kept[0].place if kept else None,
             **{key: values.get(key) for key in ("cluster", "cluster_size", "kept_id", "similarity")},
         )
 
@@ -284,12 +279,8 @@ def _entries(folder: str, *, only: Container[str] | None = None) -> list[streams
 
 
 def _rows_of_mix(path: str) -> Iterator[tuple[Entry | None, Iterable[str]]]:
-    with open_parquet(path) as file:
-        try:
-            for batch in file.iter_batches(columns=["shard", "line"], use_threads=False):
-                yield None, map(_place, batch["shard"].to_pylist(), batch["line"].to_pylist())
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"corrupt file: {printable(error)}\n  make the mix again", file=path) from error
+    for batch in row_batches(path, columns=["shard", "line"]):
+        yield None, map(_place, batch["shard"].to_pylist(), batch["line"].to_pylist())
 
 
 def _rows_of_shard(path: str) -> Iterator[tuple[Entry | None, Iterable[str]]]:
@@ -316,8 +307,8 @@ def _seen(runs: Sequence[str], id: str, unknown: list[str]) -> Iterator[Seen]:
     for run in runs:
         try:
             yield from steps_of_document(stages_of_run(run), id)
-        except DataError as error:
-            unknown.append(f"training: {error}")
+        except DolmaError as error:
+            unknown.append(f"training: {error}".replace("\n ", ";"))
 
 
 def trail(graph: Graph, dataset: Dataset, reading: Reading) -> Corpus:

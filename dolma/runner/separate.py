@@ -110,11 +110,8 @@ def with_ledgers(
         ledger = msgspec.convert(ledgers[of], Ledger)
         change(ledger, file)
         ledgers[of] = _sparse(ledger)
-    if "ledgers" in manifest.notes:
-        notes, ledger = {**manifest.notes, "ledgers": ledgers}, _sum(ledgers.values())
-    else:
-        notes, ledger = dict(manifest.notes), _sum(ledgers.values())
-    return msgspec.structs.replace(manifest, notes=notes, ledger=msgspec.to_builtins(ledger))
+    notes = {**manifest.notes, "ledgers": ledgers} if "ledgers" in manifest.notes else manifest.notes
+    return msgspec.structs.replace(manifest, notes=notes, ledger=msgspec.to_builtins(_sum(ledgers.values())))
 
 
 def account_of(manifest: Manifest, names: Iterable[str]) -> Ledger:

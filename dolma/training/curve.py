@@ -20,12 +20,6 @@ Point = tuple[float, float]
 
 def write_curve(path: str, records: Sequence[StepRecord], evaluations: Sequence[Evaluation]) -> None:
     """Write the page. Losses that are not finite are left out."""
-    losses = [(float(record.step), record.loss) for record in records if math.isfinite(record.loss)]
-    lines = {"loss": _thinned(losses)}
-    sources = sorted({name for record in records for name in record.loss_by_source})
-    for name in sources:
-        found = [(float(r.step), r.loss_by_source[name]) for r in records if name in r.loss_by_source]
-        lines[f"loss of {name}"] = _thinned([point for point in found if math.isfinite(point[1])])
     held_out = sorted({name for evaluation in evaluations for name in evaluation.held_out})
     bits = {
         f"bits per byte of {name}": [
@@ -33,13 +27,24 @@ def write_curve(path: str, records: Sequence[StepRecord], evaluations: Sequence[
         ]
         for name in held_out
     }
-    body = chart("Loss, nats per token", lines) + (chart("Held-out text, bits per byte", bits) if bits else "")
+    body = chart("Loss, nats per token", loss_lines(records))
+    body += chart("Held-out text, bits per byte", bits) if bits else ""
     page = (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Loss</title>"
         "<style>body{font:14px sans-serif;margin:2em;max-width:60em}svg{width:100%}text{font-size:12px}</style>"
         f"</head><body>{body}</body></html>\n"
     )
     streams.write_bytes(path, page.encode())
+
+
+def loss_lines(records: Sequence[StepRecord]) -> dict[str, list[Point]]:
+    """The finite losses by step: of all tokens, and of each source."""
+    losses = [(float(record.step), record.loss) for record in records if math.isfinite(record.loss)]
+    lines = {"loss": _thinned(losses)}
+    for name in sorted({name for record in records for name in record.loss_by_source}):
+        found = [(float(r.step), r.loss_by_source[name]) for r in records if name in r.loss_by_source]
+        lines[f"loss of {name}"] = _thinned([point for point in found if math.isfinite(point[1])])
+    return lines
 
 
 def _thinned(points: list[Point]) -> list[Point]:

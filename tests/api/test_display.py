@@ -6,10 +6,12 @@ import ast
 import json
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 import dolma
+from dolma.api.documents import FoundDocument
 from dolma.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +41,14 @@ def test_a_document_shows_its_spans(corpus: dolma.Corpus) -> None:
     assert found.metadata == {"url": "u"} and found.attributes["length"]["words"] == 3
     shown = found._repr_html_()
     assert "&lt;i&gt;<mark>whale@example.org</mark>&lt;/i&gt;" in shown and "length.words" in shown
+
+
+def test_the_file_of_a_document_does_nothing_to_a_terminal() -> None:
+    file, document = "a\x1b[2J.jsonl", cast(Any, None)
+    found = FoundDocument(
+        id="1", source="", file=file, line=1, text="", metadata=None, attributes={}, _document=document
+    )
+    assert repr(found) == "<document '1' of a\\x1b[2J.jsonl:1, 0 characters>"
 
 
 def test_a_document_is_found_by_file_and_line(corpus: dolma.Corpus) -> None:

@@ -39,6 +39,17 @@ def test_licences_are_counted_by_source(ask: Ask, recipe: Path, tmp_path: Path) 
     assert "CC0-1.0 (4) |" in text and "| en | 4 |" in text and "1 document state no licence." in text
 
 
+def test_the_name_of_a_stage_is_code_as_it_is(command: Ask, recipe: Path, tmp_path: Path) -> None:
+    settings = {
+        "documents": yaml.safe_load(recipe.read_text())["documents"],
+        "output": str(tmp_path / "named"),
+        "stages": {"the_lengths": {"tag": {"taggers": ["length"]}}, "my_mix": {"mix": {"keep": ["length.words > 5"]}}},
+    }
+    (tmp_path / "named.yaml").write_text(yaml.safe_dump(settings))
+    assert command("run", str(tmp_path / "named.yaml"), "--workers", "1").exit_code == 0
+    assert "## What `mix my_mix` removed" in command("card", "-c", str(tmp_path / "named.yaml")).out
+
+
 def test_the_recipe_of_a_card_runs(ask: Ask, tmp_path: Path) -> None:
     text = ask("card").out
     written = yaml.safe_load(text.split("````yaml\n")[1].split("````")[0])

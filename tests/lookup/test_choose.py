@@ -43,6 +43,11 @@ def test_documents_on_both_sides_of_a_threshold(ask: Ask) -> None:
     ]
 
 
+def test_documents_near_a_threshold_have_their_attributes(ask: Ask) -> None:
+    found = shown(ask, "--nearest", "length.words = 11", "--pairs", "1")
+    assert [one["attributes"]["length"]["words"] for one in found] == [10, 12]
+
+
 def test_spans_stand_below_the_text(ask: Ask) -> None:
     result = ask("show", "mail")
     assert "  pii.email 9-26 (" in result.output and ": whale@example.org" in result.output
@@ -62,6 +67,8 @@ def test_a_long_text_is_cut_and_says_so(ask: Ask) -> None:
         (["--sample", "1", "--where", "length.word > 1"], "--where: no attribute 'length.word'"),
         (["--sample", "1", "--where", "length.words"], "--where: `length.words` is"),
         (["--nearest", "length.words > 1"], "is no attribute with a threshold"),
+        (["--nearest", "length.words = 1.2.3"], "is no attribute with a threshold"),
+        (["--nearest", "length.words = ."], "is no attribute with a threshold"),
         (["--nearest", "pii.email = 1"], "--nearest: "),
         (["web/documents/a.jsonl:9"], "has no document in line 9"),
     ],

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dolma.lookup.diff import diff
 
-from .conftest import Ask
+from .conftest import ROOT, Ask
 
 VERSIONS = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["", "x", "y", "ß"])), min_size=1, max_size=8)
 
@@ -91,6 +91,36 @@ def test_token_shards_are_compared_by_tokens(ask: Ask, recipe: Path, tmp_path: P
     found = as_json(ask, tokens, copy)
     assert all(one["same"] == one["a"] == one["b"] and one["a"]["tokens"] > 0 for one in found["sources"])
     assert "both have the same documents" in ask("diff", tokens, copy).output
+
+
+def test_shards_of_two_formats_have_the_same_documents(ask: Ask, tmp_path: Path) -> None:
+    other = str(tmp_path / "parquet")
+    result = ask("tokenize", "--format", "parquet", "--output", other, "--workers", "1")
+    assert result.exit_code == 0, result.output
+    assert "both have the same documents" in ask("diff", str(tmp_path / "out" / "tokens"), other).output
+
+
+def test_a_document_whose_later_part_differs_is_not_the_same(command: Ask, tmp_path: Path) -> None:
+    folders = []
+    for name, end in (("a", "nine"), ("b", "ten")):
+        path = tmp_path / name / "web" / "documents" / "x.jsonl"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"id": "1", "text": f"one two three four five six seven eight {end}"}) + "\n")
+        given = ("--tokenizer", str(ROOT / "data" / "sample" / "tokenizer.json"), "--documents", str(path))
+        cut = ("--max-tokens-per-shard", "5", "--split-long-documents", "--workers", "1")
+        folders.append(str(tmp_path / name / "tokens"))
+        assert command("tokenize", *given, *cut, "--output", folders[-1]).exit_code == 0
+    found = diff(*folders)
+    assert found.sources[0].changed.tokens > 0 and not found.equal
+
+
+def test_damaged_decisions_are_named(ask: Ask, tmp_path: Path) -> None:
+    (path,) = (tmp_path / "out" / "mixed" / "decisions").rglob("web/*.parquet")
+    content = bytearray(path.read_bytes())
+    content[100] ^= 255
+    path.write_bytes(content)
+    result = ask("diff", str(tmp_path / "web"), str(tmp_path / "out" / "mixed"))
+    assert result.exit_code == 3 and f"{path}: corrupt file: " in result.output
 
 
 @pytest.mark.parametrize(

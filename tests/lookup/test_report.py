@@ -91,6 +91,38 @@ def test_personal_data_is_masked_unless_asked_for(ask: Ask, tmp_path: Path) -> N
     assert "whale@example.org" in page_of(ask, tmp_path, "--show-pii")
 
 
+def test_sets_of_any_name_are_reported_and_personal_data_of_them_is_masked(
+    command: Ask, recipe: Path, tmp_path: Path
+) -> None:
+    settings = {
+        "documents": yaml.safe_load(recipe.read_text())["documents"],
+        "output": str(tmp_path / "named"),
+        "tag": {"taggers": ["length", {"use": "pii", "name": "mails"}]},
+        "dedupe": [{"name": "the copies"}],
+        "mix": {"keep": ["length.words > 5"], "drop": ['"the copies".cluster_size > 1'], "missing": "keep"},
+    }
+    (tmp_path / "named.yaml").write_text(yaml.safe_dump(settings))
+    assert command("run", str(tmp_path / "named.yaml"), "--workers", "1").exit_code == 0
+    page = page_of(command, tmp_path, "-c", str(tmp_path / "named.yaml"))
+    assert "the copies.cluster_size at or above 1: 1, short" in page
+    assert "length.words at or above 5: 10, mail" in page and "whale@example.org" not in page
+
+
+def test_a_set_that_lacks_files_is_left_out_and_named(ask: Ask, tmp_path: Path) -> None:
+    (path,) = (tmp_path / "out" / "attributes" / "exact").rglob("books/*.parquet")
+    path.unlink()
+    assert "Left out, as some document files have none: exact." in page_of(ask, tmp_path)
+
+
+def test_a_damaged_file_of_a_mix_is_named(ask: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "out" / "mixed" / "waterfall.parquet"
+    content = bytearray(path.read_bytes())
+    content[20] ^= 255
+    path.write_bytes(content)
+    result = ask("report", "-o", str(tmp_path / "x.html"))
+    assert result.exit_code == 3 and f"{path}: corrupt file: " in result.output
+
+
 def test_a_report_without_text_has_neither_texts_nor_ids(ask: Ask, tmp_path: Path) -> None:
     page = page_of(ask, tmp_path, "--no-text")
     assert "whales and ships" not in page and "<pre>" in page  # the recipe

@@ -51,6 +51,17 @@ def test_what_the_recipe_does_to_texts_is_done_to_them(documents: Path, command:
     assert (found.compared, found.only_encoded, found.problems) == (3, 0, [])
 
 
+@pytest.mark.parametrize("arguments", [(), ("--strip",)])
+def test_shards_that_were_put_into_others_are_compared(
+    documents: Path, command: Ask, arguments: tuple[str, ...]
+) -> None:
+    out = str(documents.parents[2] / "other")
+    tokens = tokenized(command, documents, *arguments)
+    assert command("tokenize", "reshard", tokens, "--output", out, "--workers", "1").exit_code == 0
+    found = compare_sample(out, make_recipe({"documents": [str(documents)]}, {}), sample=10, seed=0)
+    assert (found.compared, found.only_encoded, found.problems) == (3, 0, [])
+
+
 def test_parts_are_encoded_again(documents: Path, command: Ask) -> None:
     out = tokenized(command, documents, "--split-long-documents", "--max-tokens-per-shard", "10")
     found = compare_sample(out, NOTHING, sample=100, seed=0)

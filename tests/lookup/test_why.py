@@ -32,6 +32,19 @@ def test_a_copy_has_the_document_that_is_kept(ask: Ask, tmp_path: Path) -> None:
     assert [fired["rule"] for fired in raw["verdicts"][0]["fired"]] == ["drop: exact.duplicate"]
 
 
+def test_a_kept_document_is_found_by_its_id_though_that_looks_like_a_place(command: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "web" / "documents" / "a.jsonl"
+    path.parent.mkdir(parents=True)
+    documents = [("a.jsonl:2", "one text"), ("other", "another"), ("copy", "one text")]
+    path.write_text("".join(json.dumps({"id": id, "text": text}) + "\n" for id, text in documents))
+    settings = {"documents": [str(path)], "output": str(tmp_path / "out"), "dedupe": [{"name": "exact"}]}
+    (tmp_path / "r.json").write_text(json.dumps(settings))
+    assert command("run", str(tmp_path / "r.json"), "--workers", "1").exit_code == 0
+    result = command("why", "copy", "-c", str(tmp_path / "r.json"), "--json")
+    (copies,) = json.loads(result.out)[0][0]["copies"]
+    assert (copies["kept_id"], copies["kept_at"]) == ("a.jsonl:2", f"{path}:1")
+
+
 def test_a_document_is_followed_through_both_copies_to_its_tokens(ask: Ask, tmp_path: Path) -> None:
     raw, first, second = stations(ask, "mail")
     mixed = f"{tmp_path}/out/mixed/documents/web/a.jsonl.zst"
@@ -77,6 +90,12 @@ def test_what_has_not_run_is_said(ask: Ask, tmp_path: Path) -> None:
     (raw,) = stations(ask, "keep")
     assert raw["verdicts"] == [] and raw["attributes"]["length"]["words"] == 13
     assert raw["unknown"][0].startswith("mix has not decided on it")
+
+
+def test_a_training_run_that_is_not_there_is_said_on_one_line(ask: Ask) -> None:
+    result = ask("why", "keep", "--set", "train={model: olmo2_quickstart, steps: 2}")
+    assert result.exit_code == 0, result.output
+    assert "has no checkpoint: give the folder of a training run; " in result.output and "\\n" not in result.output
 
 
 def test_attributes_of_other_documents_are_refused(ask: Ask, tmp_path: Path) -> None:
