@@ -10,8 +10,7 @@ from dolma.cli.options import ManualCommand, option
 
 EXAMPLE = """
 dolma diff data/sample/books runs/quickstart/mixed
-dolma diff runs/a/mixed runs/b/mixed --examples 20
-dolma diff a.yaml b.yaml
+dolma diff data/sample/books data/sample/forum --examples 20
 """
 
 

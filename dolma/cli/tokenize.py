@@ -219,6 +219,8 @@ def _layout(ctx: click.Context) -> Layout:
 
 
 MIX_EXAMPLE = """
+dolma tokenize --tokenizer data/sample/tokenizer.json --documents 'data/sample/books/documents/*' --output runs/books
+dolma tokenize --tokenizer data/sample/tokenizer.json --documents 'data/sample/code/documents/*' --output runs/code
 dolma tokenize mix books=runs/books code=runs/code --share books=0.6 --share code=0.4 --total 100k --output runs/mixed
 """
 
