@@ -61,11 +61,6 @@ def compare_sample(folder: str, recipe: Recipe, *, sample: int, seed: int) -> Co
         raise ConfigError(
             f"{printable(folder)} has no manifest, which says how its documents were read\n  make the shards again"
         )
-    if "strip" not in manifest.config:
-        raise ConfigError(
-            f"{printable(folder)} was made of token shards, so nothing says how its documents were read"
-            "\n  compare the shards that it was made of"
-        )
     encoded = encoded_documents(folder, recipe)
     wanted = _drawn(folder, tokens, sample=sample, seed=seed)
     compared, origins = Compared(), Origins(manifest)

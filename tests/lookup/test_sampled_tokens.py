@@ -12,7 +12,6 @@ import pytest
 from dolma.config import make_recipe
 from dolma.data import streams
 from dolma.data.tokens import read_rows, read_token_manifest, write_token_manifest
-from dolma.errors import ConfigError
 from dolma.lookup.sampled_tokens import compare_sample
 from tests.lookup.conftest import ROOT, Ask
 
@@ -110,11 +109,3 @@ def test_the_sample_is_that_of_the_seed(documents: Path, command: Ask) -> None:
 def test_a_sample_without_token_shards_is_refused(recipe: Path, command: Ask) -> None:
     result = command("verify", str(recipe.parent / "out" / "mixed"), "--sample", "2")
     assert result.exit_code == 2 and "`--sample` is for token shards, and there are none" in result.output
-
-
-def test_shards_made_of_shards_are_refused(documents: Path, command: Ask) -> None:
-    out = tokenized(command, documents)
-    assert command("tokenize", "reshard", out, "--output", f"{out}2").exit_code == 0
-    recipe = make_recipe({"documents": [str(documents)]}, {})
-    with pytest.raises(ConfigError, match="was made of token shards, so nothing says how its documents were read"):
-        compare_sample(f"{out}2", recipe, sample=10, seed=0)
