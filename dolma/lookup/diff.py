@@ -133,11 +133,17 @@ def diff(a: str, b: str, *, reading: Reading | None = None, examples: int = 5) -
         files = []
         for side, path in enumerate((a, b)):
             with RunWriter(_BY_ID, work, _SAID[side], memory=_MEMORY) as writer:
-                for records in _records(path, kinds[side], reading, side):
+                for records in _records(path, kinds[side], _as_written(path, reading), side):
                     writer.add(pa.RecordBatch.from_pydict(records, schema=_SCHEMA))
             files.append(writer.file)
         _Comparison(found, examples=examples, decided=[_has_decisions(path) for path in (a, b)]).run(work, files)
     return found
+
+
+def _as_written(path: str, reading: Reading) -> Reading:
+    """How the documents that a mix wrote are read: their fields have the names that it read."""
+    manifest = None if "*" in path else read_manifest(path)
+    return reading if manifest is None else reading.as_made(manifest.config)
 
 
 def _kind(path: str) -> str:

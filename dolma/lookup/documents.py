@@ -78,6 +78,8 @@ class Documents:
         found: list[Document] = []
         for file, row in self._index.find(id):
             if len(found) == MOST:
+                if self._reporter is not None:
+                    self._reporter.note(f"more documents have the id {printable(id)!r}: these are the first {MOST}")
                 break
             shard = self.shards[file]
             document = self._read(shard, self._index.entry(file, row=row), row=row)

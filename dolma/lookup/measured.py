@@ -68,7 +68,7 @@ def attribute_row(path: str, document: Document) -> dict[str, Any]:
     Raises:
         AlignmentError: there is none, or it is of another document.
     """
-    row = _row(path, document.row)
+    row = row_of(path, document.row)
     if row is None or not same_document(document.id, row["id"], line=document.line):
         said = "ends before it" if row is None else f"has id {printable(row['id'])!r} in its row"
         raise AlignmentError(
@@ -79,7 +79,8 @@ def attribute_row(path: str, document: Document) -> dict[str, Any]:
     return row
 
 
-def _row(path: str, number: int) -> dict[str, Any] | None:
+def row_of(path: str, number: int) -> dict[str, Any] | None:
+    """The row with this 0-based number; None where the file has fewer."""
     if not is_native(path):
         rows: list[dict[str, Any]] = read_attributes(path).slice(number, 1).to_pylist()
         return rows[0] if rows else None

@@ -22,7 +22,7 @@ from dolma.errors import ConfigError, DolmaError
 from dolma.graph import Graph
 from dolma.lookup.documents import Document, Documents, index_folder
 from dolma.lookup.keys import FOLDER, Entry, KeyIndex, ReadKeys
-from dolma.lookup.measured import Measured, attribute_row, measured, row_batches
+from dolma.lookup.measured import Measured, attribute_row, measured, row_batches, row_of
 from dolma.mixers.expressions import parse
 from dolma.mixers.rules import written_rules
 from dolma.mixers.sql import ExpressionError
@@ -244,6 +244,9 @@ class _Search:
         there = sorted(streams.entries_below(streams.join(folder, _DOCUMENTS)))
         found = []
         for file, row in index.find(_place(document.shard.name, document.line)):
+            of = row_of(files[file].path, row) or {}
+            if (of.get("shard"), of.get("line")) != (document.shard.name, document.line):
+                continue  # another key of the same hash
             stem = files[file].path.removeprefix(streams.join(folder, _ROWS, "")).removesuffix(".parquet")
             paths = [path for path in there if path == stem or path.startswith(f"{stem}.")]
             found += [(streams.join(folder, _DOCUMENTS, path), row) for path in paths[:1]]

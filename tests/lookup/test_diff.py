@@ -137,3 +137,24 @@ def test_what_cannot_be_compared_is_said(
     a, b = (one.format(out=tmp_path / "out", recipe=recipe) for one in arguments)
     result = ask("diff", a, b)
     assert result.exit_code == 2 and said in result.output
+
+
+def test_recipes_whose_text_is_in_another_field_are_compared(command: Ask, tmp_path: Path) -> None:
+    (tmp_path / "documents").mkdir()
+    lines = [json.dumps({"key": str(i), "body": f"text {i}"}) + "\n" for i in range(3)]
+    (tmp_path / "documents" / "a.jsonl").write_text("".join(lines))
+    recipes = []
+    for name, least in {"a": 0, "b": 100}.items():
+        recipe = tmp_path / f"{name}.yaml"
+        settings = {
+            "documents": [str(tmp_path / "documents" / "*")],
+            "output": str(tmp_path / name),
+            "fields": {"text": "body", "id": "key"},
+            "mix": {"min_length": least},
+        }
+        recipe.write_text(json.dumps(settings))
+        recipes.append(str(recipe))
+        assert command("run", str(recipe), "--workers", "1").exit_code == 0
+    result = command("diff", *recipes, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.out)["examples"]["lost"] == ["0", "1", "2"]

@@ -124,3 +124,12 @@ def test_a_hostile_id_does_nothing_to_the_terminal(ask: Ask, tmp_path: Path) -> 
         assert result.exit_code == 0
         assert not {"\x1b", "\u202e", "\x07"} & set(result.output)
         assert "x\\x1b[2J\\u202e" in result.output
+
+
+def test_more_documents_of_one_id_than_are_shown_are_said(command: Ask, tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "one", "text": "x"}\n' * 21)
+    assert (
+        "more documents have the id 'one': these are the first 20"
+        in command("show", "one", "--documents", str(path)).output
+    )
